@@ -1,0 +1,25 @@
+"""Apply a saved edit to a picture.
+
+Run: python examples/edit.py [STEPS]
+"""
+
+import sys
+from pathlib import Path
+
+import pairedit_sdk as pe
+from pairedit_sdk.images import read_image
+
+HERE = Path(__file__).parent
+PICTURE = HERE / "pairs" / "hat" / "source" / "1.png"
+EDIT = HERE / "edits" / "smile.safetensors"
+SCALE = 0.8  # 0 changes nothing, negative scales go the other way
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
+
+base = pe.load_base("mini")
+smile = pe.Edit.load(EDIT)
+# Several edits are added: smile @ 0.8 + glasses @ 0.5
+picture = pe.edit_image(
+    base, read_image(PICTURE), smile @ SCALE, steps=STEPS, n_max=round(STEPS * 6 / 7)
+)
+picture.save("edited.png")
+print("saved edited.png")

@@ -1,0 +1,25 @@
+"""Look at one edit at several strengths.
+
+Run: python examples/sweep.py [STEPS]
+"""
+
+import sys
+from pathlib import Path
+
+import pairedit_sdk as pe
+from pairedit_sdk.images import read_image
+from pairedit_sdk.plots import strip
+
+HERE = Path(__file__).parent
+PICTURE = HERE / "pairs" / "lipstick" / "source" / "3.png"
+EDIT = HERE / "edits" / "smile.safetensors"
+SCALES = [0, 0.25, 0.5, 0.75, 1]
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
+
+base = pe.load_base("mini")
+edit = pe.Edit.load(EDIT)
+pictures = pe.sweep(
+    base, read_image(PICTURE), edit, SCALES, steps=STEPS, n_max=round(STEPS * 6 / 7)
+)
+strip(pictures, [f"{scale:g}" for scale in SCALES], title=edit.name).save("sweep.png")
+print("saved sweep.png")

@@ -1,0 +1,23 @@
+"""Learn an edit from three pairs and save it.
+
+Run: python examples/train.py [STEPS]
+"""
+
+import sys
+from pathlib import Path
+
+import pairedit_sdk as pe
+
+PAIRS = Path(__file__).parent / "pairs" / "glasses"
+EDIT = Path("edits") / "glasses.safetensors"
+SETTINGS = [f"steps={sys.argv[1]}"] if len(sys.argv) > 1 else []
+
+base = pe.load_base("mini")  # or "black-forest-labs/FLUX.1-dev", with the recipe "flux-dev"
+pairs = pe.PairSet.from_folder(PAIRS)
+for report in pe.check_pairs(pairs):
+    print(f"pair {report.name}: {report.verdict}, {report.changed_area:.0%} of the picture changes")
+
+edit = pe.train(base, pairs, pe.load_recipe("mini", SETTINGS), name="glasses")
+EDIT.parent.mkdir(parents=True, exist_ok=True)
+edit.save(EDIT)
+print(f"saved {EDIT}")

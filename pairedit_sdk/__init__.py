@@ -1,0 +1,64 @@
+"""PairEdit SDK: learn a visual edit from a few before/after pairs, then apply and combine it.
+
+The names below are imported when they are first used, so that ``import pairedit_sdk`` stays fast
+and takes no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.config import TrainConfig, load_recipe
+    from pairedit_sdk.edit import Edit, EditMix
+    from pairedit_sdk.editing import edit_image, generate, sweep
+    from pairedit_sdk.errors import PairEditError
+    from pairedit_sdk.pairs import PairSet, check_pairs
+    from pairedit_sdk.training import train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Edit",
+    "EditMix",
+    "PairEditError",
+    "PairSet",
+    "TrainConfig",
+    "__version__",
+    "check_pairs",
+    "edit_image",
+    "generate",
+    "load_base",
+    "load_recipe",
+    "sweep",
+    "train",
+]
+
+_HOME = {
+    "Edit": "edit",
+    "EditMix": "edit",
+    "PairEditError": "errors",
+    "PairSet": "pairs",
+    "TrainConfig": "config",
+    "check_pairs": "pairs",
+    "edit_image": "editing",
+    "generate": "editing",
+    "load_base": "bases",
+    "load_recipe": "config",
+    "sweep": "editing",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

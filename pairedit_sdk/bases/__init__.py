@@ -1,0 +1,34 @@
+"""Frozen base models behind one protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.errors import UsageError
+
+if TYPE_CHECKING:
+    from pairedit_sdk.bases.protocol import FlowBase
+
+__all__ = ["load_base"]
+
+
+def load_base(
+    name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto"
+) -> FlowBase:
+    """Load a base model.
+
+    Args:
+        name_or_path: "mini" (the built-in base), a pipeline folder, or a Hugging Face id such as
+            "black-forest-labs/FLUX.1-dev".
+        device: "cpu", "cuda", "cuda:1", "mps"; by default a GPU if there is one.
+        precision: "fp32", "bf16" or "nf4"; "auto" is bf16 on a GPU and fp32 on a CPU.
+
+    Raises:
+        BaseModelError: not there, incomplete, or of an unsupported class.
+        UsageError: a device or precision that does not exist here.
+    """
+    if not name_or_path:
+        raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
+    from pairedit_sdk.bases.flux import FluxBase
+
+    return FluxBase.load(name_or_path, device=device, precision=precision)

@@ -1,0 +1,225 @@
+"""FLUX.1 (dev, schnell, and the built-in base, which is a small FLUX) as a :class:`FlowBase`."""
+
+from __future__ import annotations
+
+import gc
+import re
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from torch import nn
+
+from pairedit_sdk.bases import folders
+from pairedit_sdk.bases import precision as precisions
+from pairedit_sdk.bases.protocol import Condition
+from pairedit_sdk.errors import UsageError
+
+_ATTENTION = re.compile(
+    r"(single_)?transformer_blocks\.\d+\.attn\."
+    r"(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)"
+)
+_MLP = re.compile(
+    r"transformer_blocks\.\d+\.(ff|ff_context)\.net\.(0\.proj|2)"
+    r"|single_transformer_blocks\.\d+\.(proj_mlp|proj_out)"
+)
+_TARGETS = {"attention": (_ATTENTION,), "all": (_ATTENTION, _MLP)}
+
+
+class FluxBase:
+    """A frozen FLUX.1 pipeline. See :class:`pairedit_sdk.bases.protocol.FlowBase`.
+
+    The text encoders are loaded when a prompt is first needed and can be released after; the
+    transformer and the autoencoder are loaded at once.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, transformer: FluxTransformer2DModel, vae: AutoencoderKL,
+        *, device: torch.device, dtype: torch.dtype, precision: str,
+    ) -> None:  # fmt: skip
+        self.name, self.folder = name, folder
+        self.device, self.dtype, self.precision = device, dtype, precision
+        self._transformer = transformer.to(device).eval().requires_grad_(False)
+        self._vae = vae.to(device).eval().requires_grad_(False)
+        self._scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
+        self._text: tuple[nn.Module, nn.Module] | None = None
+        self._conditions: dict[str, Condition] = {}
+        self._fingerprint: str | None = None
+        self._factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.multiple = 2 * self._factor
+        self.resolution = 128 if vae.config.sample_size <= 128 else 512
+        self.takes_guidance = bool(transformer.config.guidance_embeds)
+        self.default_guidance = 3.5 if self.takes_guidance else 0.0
+        small = transformer.config.num_layers + transformer.config.num_single_layers < 19
+        kind = "dev" if self.takes_guidance else "schnell"
+        self.architecture = "flux-1-mini" if small else f"flux-1-{kind}"
+
+    @classmethod
+    def load(
+        cls, name_or_path: str, *, device: str | None = None, precision: str = "auto"
+    ) -> FluxBase:
+        """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_base`."""
+        where = precisions.choose_device(device)
+        kind, dtype = precisions.choose_precision(precision, where)
+        folder = folders.resolve(name_or_path)
+        folders.check(folder, name_or_path)
+        with folders.explain_damage(folder):
+            transformer = precisions.load_transformer(folder, kind, dtype, where)
+            vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=dtype)
+            return cls(
+                name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind
+            )
+
+    @property
+    def transformer(self) -> nn.Module:
+        return self._transformer
+
+    @property
+    def fingerprint(self) -> str:
+        if self._fingerprint is None:
+            self._fingerprint = folders.fingerprint(self.folder / "transformer")
+        return self._fingerprint
+
+    @torch.no_grad()
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        z = self._vae.encode(images.to(self.device, self.dtype)).latent_dist.mode()
+        config = self._vae.config
+        return (z - config.shift_factor) * config.scaling_factor
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        config = self._vae.config
+        z = latents.to(self.device, self.dtype) / config.scaling_factor + config.shift_factor
+        return self._vae.decode(z).sample.float().clamp(-1, 1)
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        return (
+            self._vae.config.latent_channels, height // self._factor, width // self._factor,
+        )  # fmt: skip
+
+    def image_size(self, latents: torch.Tensor) -> tuple[int, int]:
+        return latents.shape[2] * self._factor, latents.shape[3] * self._factor
+
+    def sigmas(self, steps: int, height: int, width: int) -> torch.Tensor:
+        tokens = (height // self.multiple) * (width // self.multiple)
+        config = self._scheduler.config
+        mu = calculate_shift(
+            tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift,
+            config.max_shift,
+        )  # fmt: skip
+        start = torch.linspace(1.0, 1.0 / steps, steps, dtype=torch.float64).tolist()
+        self._scheduler.set_timesteps(sigmas=start, mu=mu)
+        sigmas: torch.Tensor = self._scheduler.sigmas.clone()
+        return sigmas.to(self.device)
+
+    @torch.no_grad()
+    def condition(self, prompt: str) -> Condition:
+        if prompt not in self._conditions:
+            self._conditions[prompt] = self._encode_prompt(prompt)
+        return self._conditions[prompt]
+
+    def remember(self, prompt: str, condition: Condition) -> None:
+        """Take a prompt's embeddings from a cache, so that no text encoder is needed for it."""
+        self._conditions[prompt] = Condition(
+            condition.prompt_embeds.to(self.device, self.dtype),
+            condition.pooled.to(self.device, self.dtype),
+        )
+
+    def knows(self, prompt: str) -> bool:
+        """Whether the prompt's embeddings are in memory."""
+        return prompt in self._conditions
+
+    def release_text_encoders(self) -> None:
+        self._text = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def velocity(
+        self, x: torch.Tensor, sigma: torch.Tensor, condition: Condition, guidance: float
+    ) -> torch.Tensor:
+        rows, _, height, width = x.shape
+        given = None
+        if self.takes_guidance:
+            given = torch.full((rows,), guidance, device=self.device, dtype=torch.float32)
+        embeds = condition.prompt_embeds.expand(rows, -1, -1)
+        v = self._transformer(
+            hidden_states=pack(x).to(self.dtype),
+            timestep=sigma.to(self.device, self.dtype).reshape(-1).expand(rows),
+            guidance=given,
+            pooled_projections=condition.pooled.expand(rows, -1),
+            encoder_hidden_states=embeds,
+            txt_ids=torch.zeros(embeds.shape[1], 3, device=self.device, dtype=self.dtype),
+            img_ids=position_ids(height // 2, width // 2).to(self.device, self.dtype),
+            return_dict=False,
+        )[0]
+        return unpack(v, height, width)
+
+    def set_gradient_checkpointing(self, on: bool) -> None:
+        if on:
+            self._transformer.enable_gradient_checkpointing()
+        else:
+            self._transformer.disable_gradient_checkpointing()
+
+    def lora_targets(self, which: str) -> list[str]:
+        if which not in _TARGETS:
+            raise UsageError(
+                f"There is no set of layers called {which!r}", expected=" or ".join(_TARGETS)
+            )
+        return [
+            name
+            for name, module in self._transformer.named_modules()
+            if isinstance(module, nn.Linear) and any(p.fullmatch(name) for p in _TARGETS[which])
+        ]
+
+    def _encode_prompt(self, prompt: str) -> Condition:
+        from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
+
+        folder = str(self.folder)
+        with folders.explain_damage(self.folder):
+            clip_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer")
+            t5_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer_2")
+            if self._text is None:
+                clip = CLIPTextModel.from_pretrained(
+                    folder, subfolder="text_encoder", dtype=self.dtype
+                )
+                t5 = T5EncoderModel.from_pretrained(
+                    folder, subfolder="text_encoder_2", dtype=self.dtype
+                )
+                self._text = (clip.to(self.device).eval(), t5.to(self.device).eval())
+        clip, t5 = self._text
+        ids = self._ids(clip_tokenizer, prompt, clip_tokenizer.model_max_length)
+        pooled = clip(ids, output_hidden_states=False).pooler_output
+        limit = min(512 if self.takes_guidance else 256, t5_tokenizer.model_max_length)
+        embeds = t5(self._ids(t5_tokenizer, prompt, limit), output_hidden_states=False)[0]
+        return Condition(embeds.to(self.dtype), pooled.to(self.dtype))
+
+    def _ids(self, tokenizer: object, prompt: str, length: int) -> torch.Tensor:
+        encoded = tokenizer(  # type: ignore[operator]
+            [prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        ids: torch.Tensor = encoded.input_ids
+        return ids.to(self.device)
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """[B, C, h, w] to FLUX's tokens of 2×2 patches [B, h·w/4, 4C]."""
+    b, c, h, w = latents.shape
+    patches = latents.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return patches.reshape(b, h * w // 4, c * 4)
+
+
+def unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The inverse of :func:`pack`, for latents of ``height`` × ``width``."""
+    b, _, channels = tokens.shape
+    patches = tokens.reshape(b, height // 2, width // 2, channels // 4, 2, 2)
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(b, channels // 4, height, width)
+
+
+def position_ids(rows: int, columns: int) -> torch.Tensor:
+    """Position ids [rows · columns, 3] of a grid of tokens: (0, row, column)."""
+    ids = torch.zeros(rows, columns, 3)
+    ids[..., 1] = torch.arange(rows)[:, None]
+    ids[..., 2] = torch.arange(columns)[None, :]
+    return ids.view(-1, 3)

@@ -1,0 +1,141 @@
+"""Finding a base's folder, checking that it is whole, and telling its weights from others'."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pairedit_sdk.errors import BaseModelError, PairEditError
+
+SUPPORTED = ("FluxPipeline",)
+PARTS = (
+    "transformer", "vae", "scheduler", "tokenizer", "tokenizer_2", "text_encoder",
+    "text_encoder_2",
+)  # fmt: skip
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+MINI_HINT = "or use the built-in base with --base mini, which needs no download"
+
+
+def mini_folder() -> Path:
+    """The built-in base's pipeline folder."""
+    return Path(__file__).resolve().parent / "mini" / "weights"
+
+
+def resolve(name_or_path: str) -> Path:
+    """The pipeline folder of "mini", a path or a hub id (downloaded if it is not there yet).
+
+    Raises:
+        BaseModelError: nothing is there, and how to get it.
+    """
+    if name_or_path == "mini":
+        return mini_folder()
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise BaseModelError(
+            f"Base {name_or_path} is a file", expected="a diffusers pipeline folder or a hub id"
+        )
+    if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
+        raise BaseModelError(
+            f"There is no base {name_or_path!r}",
+            expected="mini, a pipeline folder, or a hub id such as black-forest-labs/FLUX.1-dev",
+        )
+    return _from_hub(name_or_path)
+
+
+def check(folder: Path, name: str) -> None:
+    """Refuse a folder that is no whole pipeline of a supported class.
+
+    Raises:
+        BaseModelError: naming everything that is missing.
+    """
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise BaseModelError(
+            f"Base {name} has no model_index.json",
+            expected="a diffusers pipeline folder, as save_pretrained writes it",
+            next_step=f"Download the whole repository of the model, {MINI_HINT}",
+        )
+    try:
+        kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (ValueError, AttributeError) as error:
+        raise BaseModelError(f"Base {name}: model_index.json is damaged") from error
+    if kind not in SUPPORTED:
+        raise BaseModelError(f"Base {name} is a {kind}", expected="one of " + ", ".join(SUPPORTED))
+    missing = [part for part in PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise BaseModelError(
+            f"Base {name} lacks {', '.join(missing)}",
+            next_step=f"Download these folders too, {MINI_HINT}",
+        )
+
+
+def fingerprint(folder: Path) -> str:
+    """A short hash over the names, shapes and first values of all tensors in ``folder``.
+
+    It reads the files, not the loaded model, so it does not depend on device or precision.
+    """
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise BaseModelError(f"There are no safetensors files in {folder}")
+    for file in files:
+        with explain_damage(folder), safe_open(file, framework="pt") as handle:
+            for name in sorted(handle.keys()):
+                part = handle.get_slice(name)
+                shape = part.get_shape()
+                digest.update(f"{name}{shape}".encode())
+                if shape:
+                    digest.update(str(part[:1].flatten()[:64].tolist()).encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def explain_damage(folder: Path) -> Iterator[None]:
+    """Turn what the loaders raise on damaged or missing files into one clear error."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except PairEditError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BaseModelError(
+            f"The base in {folder} cannot be loaded ({reason})",
+            next_step=f"Download it again, {MINI_HINT}",
+        ) from error
+
+
+def _from_hub(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    wanted = ["model_index.json", *(f"{part}/*" for part in PARTS)]
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=wanted, ignore_patterns=["*.bin"]))
+    except GatedRepoError as error:
+        raise BaseModelError(
+            f"{hub_id} is gated",
+            next_step="Accept its licence on its page, log in with `hf auth login` and try again, "
+            + MINI_HINT,
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise BaseModelError(
+            f"There is no model {hub_id} on the hub, or it is private",
+            next_step=f"Check the name, log in with `hf auth login`, {MINI_HINT}",
+        ) from error
+    except Exception as error:  # no network, offline mode, a proxy, a full disk: many classes
+        raise BaseModelError(
+            f"The weights of {hub_id} are not on this machine and could not be downloaded "
+            f"({type(error).__name__})",
+            next_step=f"With a network, run `hf download {hub_id}`, or give the path of a folder "
+            f"that holds it, {MINI_HINT}",
+        ) from error

@@ -1,0 +1,82 @@
+"""Putting trained parts together as an ordinary ``FluxPipeline`` folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextModel,
+    CLIPVisionModelWithProjection,
+    T5EncoderModel,
+)
+
+from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.clip import IMAGE_MEAN, IMAGE_STD
+
+
+def text_tower(clip: CLIPModel) -> CLIPTextModel:
+    """CLIP's text tower as FLUX's ``text_encoder``, sharing no memory with ``clip``."""
+    tower = CLIPTextModel(clip.config.text_config)
+    tower.load_state_dict(
+        {
+            name.removeprefix("text_model."): value
+            for name, value in clip.state_dict().items()
+            if name.startswith("text_model.")
+        }
+    )
+    return tower.eval()
+
+
+def image_tower(clip: CLIPModel) -> CLIPVisionModelWithProjection:
+    """CLIP's image tower with its projection, the basis's image encoder."""
+    tower = CLIPVisionModelWithProjection(clip.config.vision_config)
+    state = {
+        name: value
+        for name, value in clip.state_dict().items()
+        if name.startswith(("vision_model.", "visual_projection."))
+    }
+    tower.load_state_dict(state)
+    return tower.eval()
+
+
+def assemble(
+    folder: Path, vae: AutoencoderKL, clip: CLIPModel, t5: T5EncoderModel,
+    transformer: FluxTransformer2DModel, *, dtype: torch.dtype = torch.float16,
+) -> Path:  # fmt: skip
+    """Write a whole pipeline to ``folder``; an older one there is replaced only when this is done.
+
+    Args:
+        folder: where the pipeline goes.
+        vae: with its scaling and shift already in its configuration.
+        clip: both towers are taken from it.
+        t5: the second text encoder.
+        transformer: the flow model.
+        dtype: of the saved weights.
+    """
+    pipeline = FluxPipeline(
+        scheduler=parts.scheduler(),
+        vae=vae,
+        text_encoder=text_tower(clip),
+        tokenizer=parts.tokenizer(begin=True),
+        text_encoder_2=t5,
+        tokenizer_2=parts.tokenizer(begin=False),
+        transformer=transformer,
+        image_encoder=image_tower(clip),
+        feature_extractor=CLIPImageProcessorPil(
+            do_resize=True, size={"height": parts.IMAGE_SIZE, "width": parts.IMAGE_SIZE},
+            do_center_crop=False, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD),
+        ),
+    )  # fmt: skip
+    fresh = folder.with_name(folder.name + ".part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    pipeline.to(dtype=dtype).save_pretrained(fresh, safe_serialization=True)
+    for other in folder.glob("*.safetensors"):  # the attribute classifier lives beside the parts
+        shutil.copy2(other, fresh / other.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder

@@ -1,0 +1,176 @@
+"""Training of the flow model on cached latents, with its T5, and distillation of the guidance.
+
+The velocity is the base's own, v = ε − x_0 at x_σ = (1 − σ) x_0 + σ ε. A second stage distils
+classifier-free guidance into the guidance embedding, as FLUX.1-dev has it: the target becomes
+ε − x_0 + (g − 1)(v_caption − v_∅), the difference taken from the first stage's averaged model. With
+an empty prompt this is the plain target for every g.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import nn
+from transformers import CLIPTextModel, T5EncoderModel
+
+from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.loop import Stage, half_precision
+from pairedit_sdk.bases.mini.faces import Face
+
+EMPTY_CAPTIONS = 0.15
+LONG_TEXT_EVERY = 40  # one step in so many pads its text up to FluxPipeline's default of 512
+GUIDANCE = (1.0, 5.0)
+
+
+class FlowModel(nn.Module):
+    """Transformer and T5 as one module; the CLIP text tower is frozen."""
+
+    def __init__(self, transformer: FluxTransformer2DModel, t5: T5EncoderModel) -> None:
+        super().__init__()
+        self.transformer, self.t5 = transformer, t5
+
+    def forward(
+        self, x: torch.Tensor, sigma: torch.Tensor, ids: torch.Tensor, pooled: torch.Tensor,
+        guidance: torch.Tensor, image_ids: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        """Velocity of packed latents x [B, 64, 64] at sigma [B], token ids [B, T]."""
+        text = self.t5(input_ids=ids).last_hidden_state
+        result: torch.Tensor = self.transformer(
+            hidden_states=x, timestep=sigma, guidance=guidance, encoder_hidden_states=text,
+            pooled_projections=pooled, txt_ids=torch.zeros(ids.shape[1], 3, device=x.device),
+            img_ids=image_ids, return_dict=False,
+        )[0]  # fmt: skip
+        return result
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """[B, C, H, W] to FLUX's 2×2 patches [B, HW/4, 4C]."""
+    b, c, h, w = latents.shape
+    patches = latents.view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return patches.reshape(b, h * w // 4, c * 4)
+
+
+def position_ids(height: int, width: int) -> torch.Tensor:
+    """Position ids [HW, 3] of a grid of patches: (0, row, column)."""
+    ids = torch.zeros(height, width, 3)
+    ids[..., 1] = torch.arange(height)[:, None]
+    ids[..., 2] = torch.arange(width)[None, :]
+    return ids.view(-1, 3)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's rows: noisy latents x [B, 64, 64], σ [B], the velocity aimed at, the text."""
+
+    x: torch.Tensor
+    sigma: torch.Tensor
+    target: torch.Tensor
+    ids: torch.Tensor
+    pooled: torch.Tensor
+    guidance: torch.Tensor
+
+
+class FlowData:
+    """Draws training batches from cached latents and the captions of their faces.
+
+    Args:
+        latents: normalised, [N, 16, H, W]; ``faces[i]`` is the record behind ``latents[i]``.
+        text_encoder: the CLIP text tower that gives the pooled prompt.
+    """
+
+    def __init__(
+        self, latents: torch.Tensor, faces: Sequence[Face], text_encoder: CLIPTextModel,
+        batch: int, device: str,
+    ) -> None:  # fmt: skip
+        self.packed, self.faces, self.batch, self.device = pack(latents), faces, batch, device
+        self.text_encoder = text_encoder.to(device).eval()
+        self.clip_tokenizer = parts.tokenizer(begin=True)
+        self.t5_tokenizer = parts.tokenizer(begin=False)
+        self.image_ids = position_ids(latents.shape[2] // 2, latents.shape[3] // 2).to(device)
+
+    def text(self, captions: list[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """T5 token ids [B, length] and pooled CLIP embeddings [B, P]."""
+        ids = parts.tokens(captions, self.t5_tokenizer, length).to(self.device)
+        clip_ids = parts.tokens(captions, self.clip_tokenizer, parts.TEXT_LENGTH).to(self.device)
+        with torch.no_grad():
+            return ids, self.text_encoder(input_ids=clip_ids).pooler_output
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step; the noise comes from torch's global generator."""
+        rng = random.Random(f"flow-{step}")
+        long_text = step % LONG_TEXT_EVERY == LONG_TEXT_EVERY - 1
+        count = max(1, self.batch // 8) if long_text else self.batch
+        length = rng.choice([64, 128, 256, 512]) if long_text else parts.TEXT_LENGTH
+        chosen = [rng.randrange(len(self.faces)) for _ in range(count)]
+        captions = [
+            ""
+            if rng.random() < EMPTY_CAPTIONS
+            else self.faces[i].caption(rng, parts.CAPTION_PHRASES)
+            for i in chosen
+        ]
+        ids, pooled = self.text(captions, length)
+        x_0 = self.packed[chosen].to(self.device)
+        noise = torch.randn(x_0.shape, device=self.device)
+        # Stratified over σ, so that every batch sees the whole path, and denser in its middle,
+        # where the velocity is hardest to predict.
+        u = (torch.arange(count) + torch.rand(count)) / count
+        sigma = (u + 0.15 * torch.sin(2 * torch.pi * u) / torch.pi).to(self.device)
+        x = (1 - sigma[:, None, None]) * x_0 + sigma[:, None, None] * noise
+        guidance = torch.empty(count, device=self.device).uniform_(*GUIDANCE)
+        return Batch(x, sigma, noise - x_0, ids, pooled, guidance)
+
+
+def train_flow(
+    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 1e-3
+) -> None:
+    """Rectified flow; the guidance embedding sees random values that mean nothing yet."""
+    _train(model, data, folder, "flow", minutes, lr, lambda batch: batch.target)
+
+
+def distil_guidance(
+    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 4e-4
+) -> None:
+    """Teach ``model``, as :func:`train_flow` left it, what its guidance input means."""
+    teacher = copy.deepcopy(model).to(data.device).eval().requires_grad_(False)
+
+    def target(batch: Batch) -> torch.Tensor:
+        ids, pooled = data.text([""], batch.ids.shape[1])
+        with torch.no_grad():
+            v = teacher(
+                torch.cat([batch.x, batch.x]),
+                torch.cat([batch.sigma, batch.sigma]),
+                torch.cat([batch.ids, ids.expand_as(batch.ids)]),
+                torch.cat([batch.pooled, pooled.expand_as(batch.pooled)]),
+                torch.cat([batch.guidance, batch.guidance]),
+                data.image_ids,
+            ).float()
+        with_text, without = v.chunk(2)
+        return batch.target + (batch.guidance[:, None, None] - 1) * (with_text - without)
+
+    _train(model, data, folder, "guidance", minutes, lr, target)
+
+
+def _train(
+    model: FlowModel, data: FlowData, folder: Path, name: str, minutes: float, lr: float,
+    target: Callable[[Batch], torch.Tensor],
+) -> None:  # fmt: skip
+    model.to(data.device)
+    stage = Stage(
+        name, model, folder, minutes=minutes, lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.2
+    )
+
+    def loss(step: int) -> dict[str, torch.Tensor]:
+        batch = data.draw(step)
+        with half_precision(data.device):
+            aim = target(batch)
+            v = model(batch.x, batch.sigma, batch.ids, batch.pooled, batch.guidance, data.image_ids)
+        return {"loss": (v.float() - aim).square().mean()}
+
+    stage.run(loss)
+    stage.use_average()

@@ -1,0 +1,107 @@
+"""What is computed once: the latents of the pairs, and the embeddings of prompts.
+
+Both live in safetensors files whose names are hashes of everything they depend on, so a changed
+picture, base or size simply misses the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.bases.protocol import Condition
+from pairedit_sdk.files import read_tensors, write_tensors
+from pairedit_sdk.images import fit_size, to_tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.pairs import PairSet
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class PairLatents:
+    """A pair as the model sees it: latents [1, C, h, w] in float32 on the base's device."""
+
+    name: str
+    x_a: torch.Tensor
+    x_b: torch.Tensor
+
+
+def cache_folder() -> Path:
+    """``PAIREDIT_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("PAIREDIT_CACHE") or Path.home() / ".cache" / "pairedit")
+
+
+def encode_pairs(
+    base: FlowBase, pairs: PairSet, resolution: int | None = None, folder: Path | None = None
+) -> list[PairLatents]:
+    """Encode every picture of the pairs once, keeping its aspect ratio.
+
+    Args:
+        base: whose autoencoder is used.
+        pairs: the training pairs.
+        resolution: side of the square with the wanted area; ``None`` is the base's own.
+        folder: where to keep the latents; ``None`` keeps them in memory only.
+    """
+    budget = resolution or base.resolution
+    result = []
+    for pair in pairs:
+        size = fit_size(*pair.before.size, budget, base.multiple)
+        x_a = _encode(base, pair.before, size, folder)
+        x_b = _encode(base, pair.after, size, folder)
+        result.append(PairLatents(pair.name, x_a, x_b))
+    return result
+
+
+def condition(base: FlowBase, prompt: str) -> Condition:
+    """The prompt's embeddings; for large text encoders they are also kept on disk.
+
+    Loading FLUX.1's text encoders takes far longer than an edit, and nearly every call needs only
+    the empty prompt.
+    """
+    if base.name == "mini" or base.knows(prompt):
+        return base.condition(prompt)
+    key = _hash("prompt", base.fingerprint, str(base.dtype), prompt)
+    path = cache_folder() / f"prompt-{key}.safetensors"
+    if path.is_file():
+        tensors, _ = read_tensors(path)
+        base.remember(prompt, Condition(tensors["prompt_embeds"], tensors["pooled"]))
+    else:
+        made = base.condition(prompt)
+        write_tensors(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
+    return base.condition(prompt)
+
+
+def _encode(
+    base: FlowBase, image: Image.Image, size: tuple[int, int], folder: Path | None
+) -> torch.Tensor:
+    from PIL import Image as PILImage
+
+    fitted = image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
+    path = None
+    if folder is not None:
+        key = _hash("latents", base.fingerprint, base.precision, str(size), fitted.tobytes())
+        path = folder / f"latents-{key}.safetensors"
+        if path.is_file():
+            return read_tensors(path)[0]["latents"].to(base.device)
+    latents = base.encode(to_tensor(fitted)).float()
+    if path is not None:
+        write_tensors(path, {"latents": latents})
+    return latents
+
+
+def _hash(*parts: str | bytes) -> str:
+    digest = hashlib.sha256(str(SCHEMA).encode())
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]

@@ -1,0 +1,8 @@
+"""``python -m pairedit_sdk.cli``."""
+
+from __future__ import annotations
+
+from pairedit_sdk.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""``pairedit check``: are these good pairs?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pairedit_sdk.cli.errors import BAD_USAGE
+from pairedit_sdk.cli.options import Json, Quiet
+from pairedit_sdk.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pairedit_sdk.pairs import PairReport
+
+_COLOURS = {"good": "green", "usable": "yellow", "bad": "red"}
+
+
+def check(
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS",
+            help="A folder with source/ and target/, or with NAME_before and NAME_after pictures.",
+        ),
+    ],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say whether these are good pairs.
+
+    For every pair: how much of the picture changes, whether both are aligned, and what to do.
+
+    The exit status is 2 when training on these pairs would be a waste.
+    """
+    from pairedit_sdk.pairs import PairSet, check_pairs, worth_training
+
+    output = Output(as_json, quiet)
+    reports = check_pairs(PairSet.from_folder(pairs))
+    worth = worth_training(reports)
+    output.table(_table(reports))
+    for report in reports:
+        if report.advice:
+            output.say(f"{report.name}: {report.advice}")
+    output.say(verdict(reports, worth, pairs))
+    output.result({"pairs": as_rows(reports), "worth_training": worth})
+    if not worth:
+        raise typer.Exit(BAD_USAGE)
+
+
+def as_rows(reports: Sequence[PairReport]) -> list[dict[str, Any]]:
+    """The reports as plain values."""
+    return [asdict(report) for report in reports]
+
+
+def verdict(reports: Sequence[PairReport], worth: bool, pairs: Path) -> str:
+    """One sentence on all pairs together."""
+    count = len(reports)
+    bad = sum(report.verdict == "bad" for report in reports)
+    noun = "pair" if count == 1 else "pairs"
+    if not worth:
+        return f"Not worth training: {bad} of {count} {noun} cannot be used as they are."
+    also = f", {bad} of them bad: better leave those out" if bad else ""
+    return f"Worth training: {count} {noun}{also}. Next: pairedit train {pairs} --name NAME"
+
+
+def _table(reports: Sequence[PairReport]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("Pair", "Verdict", "Changed area", "Shift in pixels", "Why"):
+        table.add_column(heading, justify="right" if heading[0] in "CS" else "left")
+    for report in reports:
+        dx, dy = report.shift
+        table.add_row(
+            Text(report.name),
+            Text(report.verdict, style=_COLOURS.get(report.verdict, "")),
+            f"{report.changed_area:.1%}",
+            f"{dx:+.0f}, {dy:+.0f}" if dx or dy else "none",
+            Text(report.reason),
+        )
+    return table

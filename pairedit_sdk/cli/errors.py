@@ -1,0 +1,97 @@
+"""The one place where errors become text: a paragraph on standard error, and an exit status."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from pairedit_sdk.errors import PairEditError
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+
+class StoppedError(PairEditError):
+    """Ctrl-C. A command that can be taken up again raises it with how to do so."""
+
+    exit_code = INTERRUPTED
+
+
+class Root(TyperGroup):
+    """The group of all commands; whatever goes wrong in one of them is rendered here."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command; exit with 0, 1 (failed), 2 (bad usage or input) or 130 (Ctrl-C)."""
+        words, debug = _take_debug(sys.argv[1:] if args is None else list(args))
+        try:
+            status = super().main(
+                words, "pairedit", complete_var, False, windows_expand_args, **extra
+            )
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            text, status = describe(error)
+            if text:
+                typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {text}", err=True)
+        status = status if isinstance(status, int) else 0
+        if standalone_mode:
+            sys.exit(status)
+        return status
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C becomes an error like the others."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise StoppedError("Stopped by Ctrl-C") from error
+
+
+def _take_debug(words: list[str]) -> tuple[list[str], bool]:
+    """``--debug`` is taken anywhere before ``--``, so that it can be added to the end of a line."""
+    end = words.index("--") if "--" in words else len(words)
+    rest = [word for word in words[:end] if word != "--debug"] + words[end:]
+    return rest, len(rest) < len(words)
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    """What to tell the user about ``error``, as one paragraph, and the exit status."""
+    if isinstance(error, PairEditError):
+        return str(error), error.exit_code
+    if isinstance(error, BrokenPipeError):
+        return "", FAILED
+    if isinstance(error, typer.Abort):
+        return "Stopped.", INTERRUPTED
+    # Typer's own usage errors: their class lives in a private module that moves between versions.
+    if hasattr(error, "format_message"):
+        said = " ".join(error.format_message().split()).replace("Value error, ", "")
+        stop = "" if said.endswith(("?", "!", ".")) else "."
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "pairedit"
+        return f"{said}{stop} See {path} --help.", BAD_USAGE
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"The system refused: {error.strerror}{where}.", FAILED
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            "Out of memory. Use smaller pictures (--set resolution=…), a smaller batch "
+            "(--set batch=1), or --precision nf4 on a GPU.",
+            FAILED,
+        )
+    said = " ".join(str(error).split()) or "no message"
+    return (
+        f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}. "
+        "Run the same command with --debug to see where, and report it with that output.",
+        FAILED,
+    )

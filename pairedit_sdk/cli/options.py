@@ -1,0 +1,59 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Base = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        envvar="PAIREDIT_BASE",
+        help="The base model: mini (inside the package), a folder, or a hub id like "
+        "black-forest-labs/FLUX.1-dev. Without it: mini.",
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu or cuda; without it, cuda where there is one.")
+]
+Precision = Annotated[
+    Literal["auto", "bf16", "fp32", "nf4"] | None,
+    typer.Option("--precision", help="The precision in which the base model is held."),
+]
+Library = Annotated[
+    Path,
+    typer.Option("--library", envvar="PAIREDIT_LIBRARY", help="The folder of saved edits."),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Sampling steps.")]
+Seed = Annotated[int, typer.Option("--seed", help="The only source of randomness.")]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance",
+        help="Distilled guidance, for a base that takes it; without it, the trained one.",
+    ),
+]
+Method = Annotated[
+    Literal["flowedit", "rf-inversion", "inversion-lora"],
+    typer.Option("--method", help="How a real picture is edited."),
+]
+NMax = Annotated[
+    int | None,
+    typer.Option(
+        "--n-max",
+        min=1,
+        help="How many of the steps, counted from the end, may change the picture. "
+        "Without it: 24 of 28, in proportion.",
+    ),
+]
+
+DEFAULT_LIBRARY = Path("edits")
+DEFAULT_BASE = "mini"

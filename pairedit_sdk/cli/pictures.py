@@ -1,0 +1,173 @@
+"""``pairedit edit``, ``generate`` and ``sweep``: pictures made with saved edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pairedit_sdk.cli import options, values
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.edit_library import find_edit_path
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.image_files import picture_path, write_image
+
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
+EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
+
+# FLUX's published FlowEdit setting, and the half of the schedule in which PairEdit's released
+# code lets an edit act.
+N_MAX_SHARE = 24 / 28
+START_SHARE = 14 / 28
+
+
+def edit(
+    image: Image,
+    edits: Annotated[list[str], typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)],
+    out: options.Out,
+    method: options.Method = "flowedit",
+    steps: options.Steps = 28,
+    n_max: options.NMax = None,
+    guidance: options.Guidance = None,
+    seed: options.Seed = 0,
+    base: options.Base = None,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Apply one edit, or the sum of several, to a picture."""
+    output = Output(as_json, quiet)
+    target = picture_path(out)
+    chosen = values.edits_and_scales(edits, library)
+    n_max = values.of_steps(n_max, steps, N_MAX_SHARE, "--n-max", most=steps)
+    device = values.device(device)
+
+    from pairedit_sdk.editing import edit_image
+    from pairedit_sdk.images import read_image
+
+    picture = read_image(image)
+    mix = values.load_mix(chosen)
+    model = _load(base, device, precision)
+    with output.meter("editing") as meter:
+        result = edit_image(
+            model, picture, mix, method=method, steps=steps, n_max=n_max, guidance=guidance,
+            seed=seed, on_step=meter.update,
+        )  # fmt: skip
+    write_image(result, target)
+    output.say(f"Wrote {target}.")
+    output.result({"path": target, "edits": _named(chosen), "seed": seed, "method": method})
+
+
+def generate(
+    prompt: Annotated[str, typer.Option("--prompt", help="What to show.")],
+    out: options.Out,
+    edits: Annotated[
+        list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)
+    ] = None,
+    seed: options.Seed = 0,
+    steps: options.Steps = 28,
+    start_step: Annotated[
+        int | None,
+        typer.Option(
+            "--start-step",
+            min=0,
+            help="The first step in which the edits act; before it the base alone fixes the "
+            "layout. Without it: half of the steps.",
+        ),
+    ] = None,
+    guidance: options.Guidance = None,
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="WxH", help="Without it: the base's own.")
+    ] = None,
+    base: options.Base = None,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw a new picture from a prompt, with or without edits."""
+    output = Output(as_json, quiet)
+    target = picture_path(out)
+    width, height = values.size(size)
+    chosen = values.edits_and_scales(edits or [], library)
+    start_step = values.of_steps(start_step, steps, START_SHARE, "--start-step", most=steps)
+    device = values.device(device)
+
+    from pairedit_sdk.editing import generate as run_generate
+
+    mix = values.load_mix(chosen) if chosen else None
+    model = _load(base, device, precision)
+    with output.meter("generating") as meter:
+        result = run_generate(
+            model, prompt, mix, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
+            width=width, height=height, on_step=meter.update,
+        )  # fmt: skip
+    write_image(result, target)
+    output.say(f"Wrote {target}.")
+    output.result({"path": target, "prompt": prompt, "edits": _named(chosen), "seed": seed})
+
+
+def sweep(
+    image: Image,
+    edit: Annotated[str, typer.Option("--edit", metavar="NAME", help="A name or a path.")],
+    out: options.Out,
+    scales: Annotated[
+        str, typer.Option("--scales", help="The strengths to show, separated by commas.")
+    ] = "0,.25,.5,.75,1",
+    method: options.Method = "flowedit",
+    steps: options.Steps = 28,
+    n_max: options.NMax = None,
+    guidance: options.Guidance = None,
+    seed: options.Seed = 0,
+    base: options.Base = None,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show one edit at several strengths, as a labelled strip."""
+    output = Output(as_json, quiet)
+    target = picture_path(out)
+    strengths = values.scales(scales)
+    if "=" in edit and not Path(edit).is_file():
+        raise UsageError(
+            f"--edit {edit} has a scale",
+            expected="the edit's name alone",
+            next_step="Give the strengths with --scales",
+        )
+    path = find_edit_path(edit, library)
+    n_max = values.of_steps(n_max, steps, N_MAX_SHARE, "--n-max", most=steps)
+    device = values.device(device)
+
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.editing import sweep as run_sweep
+    from pairedit_sdk.images import read_image
+    from pairedit_sdk.plots import strip
+
+    picture = read_image(image)
+    loaded = Edit.load(path)
+    model = _load(base, device, precision)
+    with output.meter(f"sweeping {loaded.name}") as meter:
+        results = run_sweep(
+            model, picture, loaded, strengths, method=method, steps=steps, n_max=n_max,
+            guidance=guidance, seed=seed, on_step=meter.update,
+        )  # fmt: skip
+    labels = ["input", *(f"{strength:g}" for strength in strengths)]
+    write_image(strip([picture, *results], labels, title=loaded.name), target)
+    output.say(f"Wrote {target}.")
+    output.result({"path": target, "edit": path, "scales": strengths, "seed": seed})
+
+
+def _load(base: str | None, device: str | None, precision: str | None) -> Any:
+    from pairedit_sdk.bases import load_base
+
+    return load_base(base or options.DEFAULT_BASE, device=device, precision=precision or "auto")
+
+
+def _named(chosen: list[tuple[Path, float]]) -> list[dict[str, Any]]:
+    return [{"path": path, "scale": scale} for path, scale in chosen]

@@ -1,0 +1,183 @@
+"""``pairedit train``: learn an edit from before/after pairs."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pairedit_sdk.cli import options, values
+from pairedit_sdk.cli.errors import StoppedError
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.edit_library import edit_path, run_folder
+from pairedit_sdk.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from pairedit_sdk.config import TrainConfig
+    from pairedit_sdk.pairs import PairSet
+
+
+def train(
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="The folder of pairs; see pairedit check.")
+    ],
+    name: Annotated[str, typer.Option("--name", help="What the edit is to be called.")],
+    base: options.Base = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="A recipe's name or a YAML file. Without it: mini for the base mini, "
+            "flux-dev for others.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of this name.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "--yes", help="Replace an edit or a run of this name.")
+    ] = False,
+    skip_check: Annotated[
+        bool, typer.Option("--skip-check", help="Train whatever pairedit check says.")
+    ] = False,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn an edit from before/after pairs.
+
+    The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, the run's own files
+    (settings, metrics, checkpoints, previews) in LIBRARY/runs/NAME.
+    """
+    output = Output(as_json, quiet)
+    target, run_dir = edit_path(name, library), run_folder(name, library)
+    device = values.device(device)
+    _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
+    overrides = [*(settings or []), *([f"precision={precision}"] if precision else [])]
+    config = settings_for(base, recipe, overrides)
+    pair_set = _checked_pairs(pairs, skip_check=skip_check)
+    base_name = config.base or options.DEFAULT_BASE
+
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.training import train as run_training
+
+    loaded = load_base(base_name, device=device, precision=config.precision)
+    if force and not resume:
+        shutil.rmtree(run_dir, ignore_errors=True)
+    started = time.perf_counter()
+    try:
+        with output.meter(f"training {name}", config.steps) as meter:
+            edit = run_training(
+                loaded, pair_set, config, name=name, run_dir=run_dir, resume=resume,
+                on_step=meter.training,
+            )  # fmt: skip
+    except KeyboardInterrupt as error:
+        given = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision}
+        if library != options.DEFAULT_LIBRARY:
+            given["--library"] = str(library)
+        again = _command(pairs, name, given, settings or [], skip_check=skip_check)
+        raise StoppedError(
+            f"Training {name} was stopped; its checkpoints are in {run_dir}",
+            next_step=f"Go on from the last of them with: {again} --resume",
+        ) from error
+    seconds = time.perf_counter() - started
+    edit.save(target)
+    shown = "" if library == options.DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
+    output.say(
+        f"Saved {target} ({len(pair_set)} pairs, {config.steps} steps, {seconds:.0f} s).\n"
+        f"Look at it:  pairedit sweep PICTURE --edit {name}{shown} -o sweep.png\n"
+        f"Use it:      pairedit edit PICTURE --edit {name}=0.8{shown} -o out.png"
+    )
+    output.result(
+        {
+            "name": name,
+            "path": target,
+            "run_dir": run_dir,
+            "base": base_name,
+            "pairs": [pair.name for pair in pair_set],
+            "steps": config.steps,
+            "train_seconds": seconds,
+            **meter.losses,
+        }
+    )
+
+
+def settings_for(base: str | None, recipe: str | None, overrides: Sequence[str]) -> TrainConfig:
+    """The settings of a run, its base filled in.
+
+    The base is the one given (``--base``, else ``PAIREDIT_BASE``), else the recipe's, else mini.
+    """
+    from pairedit_sdk.config import load_recipe
+
+    if any(text.partition("=")[0].strip() == "base" for text in overrides):
+        raise UsageError("The base is no setting of a run", next_step="Give it with --base")
+    fallback = options.DEFAULT_BASE
+    default_recipe = "mini" if (base or fallback) == "mini" else "flux-dev"
+    config = load_recipe(recipe or default_recipe, overrides)
+    return replace(config, base=base or config.base or fallback)
+
+
+def _refuse_overwriting(
+    name: str, target: Path, run_dir: Path, *, resume: bool, force: bool
+) -> None:
+    if resume and not run_dir.is_dir():
+        raise UsageError(
+            f"There is no run of {name} to resume in {run_dir}",
+            next_step="Leave out --resume to begin it",
+        )
+    if resume or force:
+        return
+    if target.exists():
+        raise UsageError(
+            f"There is an edit {name} already ({target})",
+            next_step="Choose another --name, or replace it with --force",
+        )
+    if any(run_dir.glob("checkpoints/*")):
+        raise UsageError(
+            f"There is a run of {name} already in {run_dir}",
+            next_step="Go on with --resume, or begin anew with --force",
+        )
+
+
+def _checked_pairs(folder: Path, *, skip_check: bool) -> PairSet:
+    from pairedit_sdk.pairs import PairSet, check_pairs, worth_training
+
+    pair_set = PairSet.from_folder(folder)
+    if not skip_check:
+        reports = check_pairs(pair_set)
+        if not worth_training(reports):
+            bad = [f"{r.name}: {r.reason}" for r in reports if r.verdict == "bad"]
+            raise InputError(
+                f"Training on {folder} would be a waste ({'; '.join(bad)})",
+                next_step=f"See what to do with `pairedit check {folder}`, or train all the same "
+                "with --skip-check",
+            )
+    return pair_set
+
+
+def _command(
+    pairs: Path,
+    name: str,
+    given: dict[str, str | None],
+    settings: Sequence[str],
+    *,
+    skip_check: bool,
+) -> str:
+    words = ["pairedit", "train", str(pairs), "--name", name]
+    for option, value in given.items():
+        words += [option, value] if value else []
+    for setting in settings:
+        words += ["--set", setting]
+    return shlex.join([*words, *(["--skip-check"] if skip_check else [])])

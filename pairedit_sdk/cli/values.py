@@ -1,0 +1,119 @@
+"""What is written on a command line, read into values: NAME=SCALE, 0,.5,1 and WIDTHxHEIGHT."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.edit_library import find_edit_path
+from pairedit_sdk.errors import UsageError
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edit import Edit, EditMix
+
+
+def finite(text: str, what: str) -> float:
+    """A finite number.
+
+    Raises:
+        UsageError: ``text`` is no number, or NaN or infinite.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(what, expected="a finite number", got=repr(text))
+    return value
+
+
+def edit_and_scale(text: str) -> tuple[str, float]:
+    """``NAME``, ``NAME=SCALE``, ``PATH`` or ``PATH=SCALE``; the scale is 1 if it is not said."""
+    name, equals, scale = text.rpartition("=")
+    # A path may hold a "=" itself.
+    if not equals or Path(text).is_file():
+        return text, 1.0
+    if not name:
+        raise UsageError(
+            f"--edit {text} names no edit",
+            expected="NAME or NAME=SCALE",
+            next_step="For example --edit glasses=0.8",
+        )
+    return name, finite(scale, f"The scale in --edit {text}")
+
+
+def edits_and_scales(texts: Sequence[str], library: Path) -> list[tuple[Path, float]]:
+    """The files and scales of all ``--edit`` options.
+
+    Raises:
+        UsageError: an edit is unknown or given twice, or a scale is not a finite number.
+    """
+    found: dict[Path, float] = {}
+    for text in texts:
+        name, scale = edit_and_scale(text)
+        path = find_edit_path(name, library)
+        if path.resolve() in {known.resolve() for known in found}:
+            raise UsageError(
+                f"The edit {name} is given twice", next_step="Give it once with the scale wanted"
+            )
+        found[path] = scale
+    return list(found.items())
+
+
+def load_mix(chosen: Sequence[tuple[Path, float]]) -> EditMix:
+    """The sum of the edits in ``chosen`` at their scales."""
+    from pairedit_sdk.edit import Edit
+
+    loaded: list[tuple[Edit, float]] = [(Edit.load(path), scale) for path, scale in chosen]
+    first, *rest = [edit @ scale for edit, scale in loaded]
+    for other in rest:
+        first = first + other
+    return first
+
+
+def scales(text: str) -> list[float]:
+    """``0,.25,.5`` as numbers."""
+    parts = [part.strip() for part in text.split(",")]
+    return [finite(part, f"The scales {text!r}") for part in parts]
+
+
+def size(text: str | None) -> tuple[int | None, int | None]:
+    """``WIDTHxHEIGHT`` in pixels; nothing leaves both to the base."""
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    width, height = (int(part) for part in match.groups()) if match else (0, 0)
+    if not 16 <= width <= 4096 or not 16 <= height <= 4096:
+        raise UsageError(
+            f"The size {text!r}",
+            expected="WIDTHxHEIGHT, each 16 to 4096 pixels",
+            next_step="For example --size 512x512",
+        )
+    return width, height
+
+
+def device(text: str | None) -> str | None:
+    """The device as torch names it."""
+    if text is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", text):
+        raise UsageError(f"The device {text!r}", expected="cpu, cuda or cuda:NUMBER")
+    return text
+
+
+def of_steps(given: int | None, steps: int, share: float, option: str, *, most: int) -> int:
+    """A number of steps: the one given, or a share of all ``steps``.
+
+    Raises:
+        UsageError: more than ``most`` are asked for.
+    """
+    if given is None:
+        return min(most, round(steps * share))
+    if given > most:
+        raise UsageError(
+            f"{option} is more than --steps {steps} allow",
+            expected=f"at most {most}",
+            got=str(given),
+        )
+    return given

@@ -1,0 +1,255 @@
+"""Settings of a training run, and the recipes that hold them.
+
+A recipe is a YAML file with exactly the keys of :class:`TrainConfig`. Every problem of a recipe is
+reported at once, misspelt keys with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.resources import recipes_dir
+
+OBJECTIVES = ("pairedit", "difference", "slider")
+NOISINGS = ("content-preserving", "standard")
+PRECISIONS = ("auto", "fp32", "bf16", "nf4")
+OPTIMIZERS = ("adamw", "adamw8bit")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run. The defaults are PairEdit's published values.
+
+    Args:
+        base: the base model the recipe is meant for; ``None`` leaves it to the caller.
+        steps: optimiser steps.
+        batch: (pair, σ, ε) draws in each step; every draw is one content and one semantic row.
+        lr: AdamW's learning rate, for both LoRAs.
+        lr_schedule: "constant", or "cosine" to zero.
+        rank: rank of the content and of the semantic LoRA.
+        alpha: the LoRA's update is scaled by alpha / rank.
+        eta: η of Eq. 10, how far the semantic target moves along the pair's difference.
+        beta: β of Eq. 3, the strength of the content-preserving noise.
+        guidance: distilled guidance given to a base that takes one.
+        seed: the only source of the run's randomness.
+        resolution: side in pixels of a square with the training pictures' area; ``None`` is the
+            base's own. The aspect ratio is kept.
+        precision: precision of the frozen base, see :func:`pairedit_sdk.load_base`.
+        sigma_count: σ is drawn from the noise levels of a sampling schedule this long.
+        objective: "pairedit" is Eq. 10; "difference" replaces the noise in its target by the
+            content branch's own prediction; "slider" is ablation A, Concept Sliders' loss.
+        content_lora: ``False`` is ablation B, no content LoRA.
+        noising: "content-preserving" is x_A + σβε; "standard" is ablation C, (1 − σ)x_A + σε.
+        targets: name of the layers adapted, see ``FlowBase.lora_targets``.
+        optimizer: "adamw", or "adamw8bit" (bitsandbytes).
+        weight_decay: AdamW's.
+        accumulate: batches whose gradients are summed before a step.
+        gradient_checkpointing: trade time for memory in the transformer.
+        checkpoint_every: steps between checkpoints, 0 for only the last.
+        preview_every: steps between preview strips on the training pairs, 0 for none.
+        track: an accelerate tracker ("tensorboard", "wandb", …), or ``None``.
+    """
+
+    base: str | None = None
+    steps: int = 500
+    batch: int = 1
+    lr: float = 2e-3
+    lr_schedule: str = "constant"
+    rank: int = 16
+    alpha: float = 1.0
+    eta: float = 4.0
+    beta: float = 1.0
+    guidance: float = 3.5
+    seed: int = 0
+    resolution: int | None = None
+    precision: str = "auto"
+    sigma_count: int = 28
+    objective: str = "pairedit"
+    content_lora: bool = True
+    noising: str = "content-preserving"
+    targets: str = "attention"
+    optimizer: str = "adamw"
+    weight_decay: float = 0.01
+    accumulate: int = 1
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 100
+    preview_every: int = 0
+    track: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} is {getattr(self, name)!r}, expected {wanted}"
+            for name, (holds, wanted) in _RULES.items()
+            if not holds(getattr(self, name))
+        ]
+        if problems:
+            raise UsageError(
+                "Settings out of range: " + "; ".join(problems), next_step="Put these right"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+
+def _whole(low: int) -> tuple[Callable[[Any], bool], str]:
+    return (lambda v: v >= low), f"a whole number of at least {low}"
+
+
+def _positive(high: float = math.inf) -> tuple[Callable[[Any], bool], str]:
+    limit = "" if math.isinf(high) else f" and at most {high:g}"
+    return (lambda v: 0 < v <= high and math.isfinite(v)), f"a number above 0{limit}"
+
+
+def _one_of(values: Sequence[str]) -> tuple[Callable[[Any], bool], str]:
+    return (lambda v: v in values), "one of " + ", ".join(values)
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "steps": _whole(1),
+    "batch": _whole(1),
+    "lr": _positive(1.0),
+    "lr_schedule": _one_of(SCHEDULES),
+    "rank": _whole(1),
+    "alpha": _positive(),
+    "eta": _positive(),
+    "beta": _positive(),
+    "guidance": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
+    "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
+    "resolution": (lambda v: v is None or 16 <= v <= 4096, "16 to 4096 pixels, or nothing"),
+    "precision": _one_of(PRECISIONS),
+    "sigma_count": (lambda v: 2 <= v <= 1000, "2 to 1000"),
+    "objective": _one_of(OBJECTIVES),
+    "noising": _one_of(NOISINGS),
+    "optimizer": _one_of(OPTIMIZERS),
+    "weight_decay": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
+    "accumulate": _whole(1),
+    "checkpoint_every": _whole(0),
+    "preview_every": _whole(0),
+}
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in recipes_dir().glob("*.yaml"))
+
+
+def load_recipe(
+    name_or_path: str | Path | None = None, overrides: Sequence[str] = ()
+) -> TrainConfig:
+    """Settings from a recipe by name or file, changed by ``key=value`` overrides.
+
+    Args:
+        name_or_path: a name of :func:`recipe_names`, a YAML file, or ``None`` for the defaults.
+        overrides: e.g. ``["steps=200", "eta=3"]``; values are read as YAML.
+
+    Raises:
+        UsageError: unknown recipe, unreadable YAML, unknown keys, or values out of range.
+    """
+    values: dict[str, Any] = {}
+    source = "The settings"
+    if name_or_path is not None:
+        path = _recipe_path(name_or_path)
+        source = f"Recipe {path.name}"
+        values = _read_yaml(path)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(
+                f"Setting {override!r}", expected="KEY=VALUE", next_step="For example steps=200"
+            )
+        values[key.strip()] = _yaml_value(text, override)
+    return make_config(values, source)
+
+
+def make_config(values: Mapping[str, Any], source: str = "The settings") -> TrainConfig:
+    """A :class:`TrainConfig` from plain values, all problems reported at once."""
+    hints = get_type_hints(TrainConfig)
+    known = [f.name for f in fields(TrainConfig)]
+    problems = [
+        f"unknown key {key!r} ({nearest(key, known).rstrip('?').rstrip('.')})"
+        for key in values
+        if key not in known
+    ]
+    good: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in known:
+            fitted, wanted = _fit_type(value, hints[key])
+            if wanted:
+                problems.append(f"{key} is {value!r}, expected {wanted}")
+            good[key] = fitted
+    if problems:
+        raise UsageError(f"{source}: " + "; ".join(problems), next_step="Put these right")
+    return TrainConfig(**good)
+
+
+def _fit_type(value: Any, hint: Any) -> tuple[Any, str]:
+    """The value as the field's type, or what was expected instead."""
+    optional = "None" in str(hint)
+    if value is None and optional:
+        return None, ""
+    kind = next(t for t in (bool, int, float, str) if t.__name__ in str(hint))
+    if kind is bool:
+        return value, "" if isinstance(value, bool) else "true or false"
+    if kind is str:
+        return value, "" if isinstance(value, str) else "a word"
+    if isinstance(value, bool):
+        return value, "a number"
+    try:  # YAML 1.1 reads 2e-3 as a word
+        number = float(value)
+    except (TypeError, ValueError):
+        return value, "a whole number" if kind is int else "a number"
+    if math.isnan(number):
+        return value, "a number"
+    if kind is int:
+        return (int(number), "") if number.is_integer() else (value, "a whole number")
+    return number, ""
+
+
+def _recipe_path(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        if not path.is_file():
+            raise UsageError(
+                f"Recipe file {path} is not there", next_step="Give a YAML file or a recipe's name"
+            )
+        return path
+    shipped = recipes_dir() / f"{name_or_path}.yaml"
+    if not shipped.is_file() or shipped.parent != recipes_dir():
+        raise UsageError(
+            f"There is no recipe {str(name_or_path)!r}",
+            next_step=nearest(str(name_or_path), recipe_names()),
+        )
+    return shipped
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = str(error).splitlines()[0]
+        raise UsageError(f"Recipe {path.name} is not plain YAML ({line})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(
+            f"Recipe {path.name}", expected="keys and values", got=f"a {type(values).__name__}"
+        )
+    return {str(key): value for key, value in values.items()}
+
+
+def _yaml_value(text: str, override: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"Setting {override!r} cannot be read as a value") from error

@@ -1,0 +1,228 @@
+"""The whole story on the built-in base: train an edit, use it, add another, look at pictures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairedit_sdk.edit_library import edit_path, run_folder
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.image_files import write_image
+from pairedit_sdk.progress import Meter
+from pairedit_sdk.resources import examples_dir
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from rich.console import Console
+
+    from pairedit_sdk.bases.mini.faces import Face
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.edit import Edit, EditMix
+
+EDIT = "glasses"  #: learnt here, from examples/pairs/glasses
+SAVED = "smile"  #: shipped, examples/edits/smile.safetensors
+RECIPE = "mini"
+STEPS: int | None = None  #: None leaves them to the recipe
+FACES = 3
+SIZE = 128
+SCALES = (0.25, 0.5, 0.75, 1.0)
+SUM_SCALES = (0.8, 0.8)  #: of EDIT and of SAVED, where both are applied
+PROMPTS = (
+    "a young person with long red hair and a blue shirt",
+    "an old person with dark skin, short gray hair and a yellow background",
+    "a young person with curly black hair, light skin and a green shirt",
+)
+GENERATED_SCALE = 1.0
+SEED = 0
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    words: Console | None = None,
+    bars: Console | None = None,
+    steps: int | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Train :data:`EDIT` on the shipped pairs and draw collages of what it does.
+
+    Args:
+        out: the folder for the edits, the faces used, and the collages.
+        words: where to tell the story; None tells none.
+        bars: where to show progress; None shows none.
+        steps: training steps in place of :data:`STEPS`.
+        device: "cpu" or "cuda"; None takes what there is.
+
+    Returns:
+        The files written, how long training took, and how long all of it.
+
+    Raises:
+        UsageError: ``out`` is a file.
+    """
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.edit import Edit
+
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"The output {out} is a file", expected="a folder to write")
+    tell = _teller(words)
+    started = time.perf_counter()
+    base = load_base("mini", device=device)
+
+    tell(f"1. Learning {EDIT!r} from the pairs in examples/pairs/{EDIT} ...")
+    learnt, train_seconds = _train(base, out, bars, steps or STEPS)
+    edit_file = edit_path(EDIT, out)
+    learnt.save(edit_file)
+    tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
+
+    saved = Edit.load(examples_dir() / "edits" / f"{SAVED}.safetensors")
+    saved.save(edit_path(SAVED, out))
+    people = demo_faces(FACES)
+    faces = [
+        write_image(face.draw(SIZE), out / "faces" / f"{k}.png")
+        for k, face in enumerate(people, start=1)
+    ]
+    tell("2. Putting it on faces it has never seen ...")
+    strengths = write_image(_strengths(base, people, learnt, bars), out / "strengths.png")
+    tell(f"3. Adding the saved edit {SAVED!r} on top ...")
+    summed = write_image(_sums(base, people, learnt, saved, bars), out / "sum.png")
+    tell("4. Drawing new people with it, from words ...")
+    generated = write_image(_generated(base, learnt, bars), out / "generated.png")
+    seconds = time.perf_counter() - started
+    pictures = [strengths, summed, generated]
+    tell(f"Done in {seconds:.0f} s. Look at:")
+    for picture in pictures:
+        tell(f"   {picture}")
+    tell(_next_steps(out, faces[0]))
+    return {
+        "edit": edit_file,
+        "pictures": pictures,
+        "faces": faces,
+        "train_seconds": train_seconds,
+        "seconds": seconds,
+    }
+
+
+def demo_faces(count: int) -> list[Face]:
+    """Faces of the split "demo", which no training has seen, on which both edits can be shown."""
+    from pairedit_sdk.bases.mini.building.data import face_at
+
+    found: list[Face] = []
+    index = 0
+    while len(found) < count:
+        face = face_at(index, "demo")
+        index += 1
+        bare = face.glasses == "none" and face.hat == "none" and face.style == "photo"
+        lips = face.mouth == "neutral" and face.beard in {"none", "stubble"}
+        if bare and lips and all(face.skin != other.skin for other in found):
+            found.append(face)
+    return found
+
+
+def _train(
+    base: FlowBase, out: Path, bars: Console | None, steps: int | None
+) -> tuple[Edit, float]:
+    from pairedit_sdk.config import load_recipe
+    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.training import train
+
+    pairs = PairSet.from_folder(examples_dir() / "pairs" / EDIT)
+    config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
+    run_dir = run_folder(EDIT, out)
+    shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demo
+    started = time.perf_counter()
+    with Meter(bars, f"training {EDIT}", config.steps) as meter:
+        edit = train(base, pairs, config, name=EDIT, run_dir=run_dir, on_step=meter.training)
+    return edit, time.perf_counter() - started
+
+
+def _strengths(
+    base: FlowBase, people: list[Face], learnt: Edit, bars: Console | None
+) -> Image.Image:
+    from pairedit_sdk.plots import collage
+
+    mixes = [learnt @ scale for scale in SCALES]
+    rows = _edited(base, people, mixes, Meter(bars, "editing", len(people) * len(mixes)))
+    for row, face in zip(rows, people, strict=True):
+        row.append(_truth(face, EDIT).draw(SIZE))
+    labels = ["before", *(f"{EDIT} {scale:g}" for scale in SCALES), "drawn truth"]
+    return collage(rows, labels, title=f"{EDIT}, learnt from three pairs, on unseen faces")
+
+
+def _sums(
+    base: FlowBase, people: list[Face], learnt: Edit, saved: Edit, bars: Console | None
+) -> Image.Image:
+    from pairedit_sdk.plots import collage
+
+    first, second = learnt @ SUM_SCALES[0], saved @ SUM_SCALES[1]
+    mixes = [first, second, first + second]
+    rows = _edited(base, people, mixes, Meter(bars, "editing", len(people) * len(mixes)))
+    for row, face in zip(rows, people, strict=True):
+        row.append(_truth(_truth(face, EDIT), SAVED).draw(SIZE))
+    labels = ["before", EDIT, SAVED, f"{EDIT} + {SAVED}", "drawn truth"]
+    return collage(rows, labels, title="Two edits, learnt apart, added")
+
+
+def _edited(
+    base: FlowBase, people: list[Face], mixes: list[EditMix], meter: Meter
+) -> list[list[Image.Image]]:
+    """Every face, then what each mix makes of it."""
+    from pairedit_sdk.editing import edit_image
+
+    rows = []
+    with meter:
+        for face in people:
+            row = [face.draw(SIZE)]
+            for mix in mixes:
+                row.append(edit_image(base, row[0], mix, seed=SEED))
+                meter.advance()
+            rows.append(row)
+    return rows
+
+
+def _generated(base: FlowBase, learnt: Edit, bars: Console | None) -> Image.Image:
+    from pairedit_sdk.editing import generate
+    from pairedit_sdk.plots import collage
+
+    mixes = [None, learnt @ GENERATED_SCALE]
+    rows = []
+    with Meter(bars, "generating", len(mixes) * len(PROMPTS)) as meter:
+        for mix in mixes:
+            row = []
+            for prompt in PROMPTS:
+                row.append(generate(base, prompt, mix, seed=SEED))
+                meter.advance()
+            rows.append(row)
+    return collage(rows, PROMPTS, ["as it is", f"with {EDIT}"], title="Generated from words")
+
+
+def _truth(face: Face, edit: str) -> Face:
+    from pairedit_sdk.bases.mini.example_pairs import EXAMPLES
+
+    return EXAMPLES[edit].pair(face)[1]
+
+
+def _teller(words: Console | None) -> Callable[[str], None]:
+    def tell(text: str) -> None:
+        if words is not None:
+            words.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
+
+
+def _next_steps(out: Path, face: Path) -> str:
+    return f"""
+What to try next
+  The edits just made, on one of the faces:
+    pairedit edit {face} --edit {EDIT}=0.8 --edit {SAVED}=0.5 --library {out} -o out.png
+  Your own edit. Put pictures into pairs/source and pairs/target under equal names, one to three
+  of them, the same picture before and after one change, then:
+    pairedit check pairs
+    pairedit train pairs --name mine
+  The built-in base only knows drawn faces. For photographs take FLUX (a GPU, and access to its
+  weights on the Hugging Face hub):
+    pairedit train pairs --name mine --base black-forest-labs/FLUX.1-dev
+    pairedit edit photo.jpg --edit mine=0.8 --base black-forest-labs/FLUX.1-dev -o out.png"""

@@ -1,0 +1,299 @@
+"""A learned edit: a semantic LoRA with what is known about it, in one safetensors file.
+
+``edit @ 0.8`` gives it a strength, ``a @ 1 + b @ 0.5`` adds edits; both are an :class:`EditMix`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.files import read_tensors, write_tensors
+from pairedit_sdk.lora.formats import from_diffusers, to_diffusers
+from pairedit_sdk.lora.layers import LoraLayer
+
+if TYPE_CHECKING:
+    import torch
+
+    from pairedit_sdk.bases.protocol import FlowBase
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class EditInfo:
+    """What an edit was learned from and on.
+
+    Attributes:
+        name: the edit's name.
+        base: name of the base model it was learned on.
+        architecture: the base's kind, as in the modelspec standard.
+        base_fingerprint: hash of the base's weights; an edit works on that base alone.
+        precision: precision of the frozen base.
+        guidance: distilled guidance in training, also the default in use.
+        resolution: side of the square with the training pictures' area, pixels.
+        rank: the LoRA's rank; a sum of edits has the sum of their ranks.
+        steps: optimiser steps.
+        pairs: names of the training pairs.
+        settings: the whole training configuration.
+        parts: for a merged edit, the names and scales it is made of.
+        created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
+        sdk_version: version of this package.
+    """
+
+    name: str
+    base: str = ""
+    architecture: str = ""
+    base_fingerprint: str = ""
+    precision: str = ""
+    guidance: float = 3.5
+    resolution: int = 0
+    rank: int = 0
+    steps: int = 0
+    pairs: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, float] = field(default_factory=dict)
+    created: str = ""
+    sdk_version: str = ""
+
+    @staticmethod
+    def now() -> str:
+        """The present moment for ``created``."""
+        return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Edit:
+    """A learned edit.
+
+    Args:
+        layers: the update of each layer, by the layer's name in the transformer.
+        info: what is known about it.
+    """
+
+    def __init__(self, layers: Mapping[str, LoraLayer], info: EditInfo) -> None:
+        if not layers:
+            raise EditError(f"Edit {info.name!r} has no layers")
+        self.layers = dict(layers)
+        self.info = info
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    def __matmul__(self, scale: float) -> EditMix:
+        return EditMix([(self, scale)])
+
+    def __add__(self, other: Edit | EditMix) -> EditMix:
+        return (self @ 1.0) + other
+
+    def __repr__(self) -> str:
+        return f"<Edit {self.name}: {len(self.layers)} layers, rank {self.info.rank}>"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the edit as one safetensors file that stock diffusers loads as a LoRA."""
+        tensors, header = to_diffusers(self.layers)
+        header["pairedit"] = json.dumps({"schema": SCHEMA, **asdict(self.info)}, sort_keys=True)
+        header |= self._modelspec()
+        return write_tensors(Path(path), tensors, header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Edit:
+        """Read an edit, or any LoRA in diffusers' form whose alpha is baked in.
+
+        Raises:
+            EditError: no such file, not safetensors, damaged, or another form of LoRA.
+        """
+        path = Path(path)
+        tensors, header = _read(path)
+        layers = from_diffusers(tensors, path.name)
+        layers = _bake_alpha(layers, header, path.name)
+        return cls(layers, _info(header, max(layer.rank for layer in layers.values()), path))
+
+    @staticmethod
+    def read_info(path: str | Path) -> EditInfo:
+        """What is known about an edit, from the file's header alone.
+
+        Raises:
+            EditError: as :meth:`load`.
+        """
+        path = Path(path)
+        header, ranks = _read_header(path)
+        return _info(header, max(ranks, default=0), path)
+
+    def require_base(self, base: FlowBase) -> None:
+        """Refuse a base that the edit was not learned on.
+
+        Raises:
+            EditError: naming both bases.
+        """
+        known = self.info.base_fingerprint
+        if known and known != base.fingerprint:
+            raise EditError(
+                f"Edit {self.name!r} was learned on another base",
+                expected=f"{self.info.base} ({known})",
+                got=f"{base.name} ({base.fingerprint})",
+                next_step=f"Load {self.info.base}, or train the edit again on {base.name}",
+            )
+
+    def _modelspec(self) -> dict[str, str]:
+        side = self.info.resolution
+        return {
+            "modelspec.sai_model_spec": "1.0.1",
+            "modelspec.architecture": f"{self.info.architecture}/lora",
+            "modelspec.implementation": "diffusers",
+            "modelspec.title": self.name,
+            "modelspec.resolution": f"{side}x{side}",
+            **({"modelspec.date": self.info.created} if self.info.created else {}),
+        }
+
+
+class EditMix:
+    """A weighted sum of edits. ``mix @ s`` scales all of it, ``+`` adds more."""
+
+    def __init__(self, parts: Iterable[tuple[Edit, float]]) -> None:
+        self.parts = [(edit, _checked(scale, edit)) for edit, scale in parts]
+        if not self.parts:
+            raise UsageError("A sum of no edits")
+
+    def __matmul__(self, scale: float) -> EditMix:
+        return EditMix([(edit, own * scale) for edit, own in self.parts])
+
+    def __add__(self, other: Edit | EditMix) -> EditMix:
+        more = [(other, 1.0)] if isinstance(other, Edit) else other.parts
+        return EditMix([*self.parts, *more])
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{edit.name} @ {scale:g}" for edit, scale in self.parts)
+
+    @property
+    def silent(self) -> bool:
+        """Whether every scale is 0, so that nothing can change."""
+        return all(scale == 0 for _, scale in self.parts)
+
+    def layers(self) -> dict[str, LoraLayer]:
+        """The sum as one LoRA, exactly: ranks are concatenated, scales go into B.
+
+        ΔW = Σ s_i B_i A_i = [s_1 B_1, s_2 B_2, …] [A_1; A_2; …].
+        """
+        import torch
+
+        merged: dict[str, LoraLayer] = {}
+        for name in sorted({n for edit, _ in self.parts for n in edit.layers}):
+            having = [(e.layers[name], s) for e, s in self.parts if name in e.layers]
+            down = torch.cat([layer.down.float() for layer, _ in having])
+            up = torch.cat([layer.up.float() * s for layer, s in having], dim=1)
+            merged[name] = LoraLayer(down, up)
+        return merged
+
+    def merged(self, name: str) -> Edit:
+        """The sum as a new edit.
+
+        Raises:
+            EditError: the edits were learned on different bases.
+        """
+        prints = {edit.info.base_fingerprint for edit, _ in self.parts}
+        if len(prints) > 1:
+            raise EditError(
+                f"{self!r} mixes edits of different bases",
+                got=", ".join(f"{e.name} on {e.info.base}" for e, _ in self.parts),
+                next_step="Train them on one base",
+            )
+        first = self.parts[0][0].info
+        layers = self.layers()
+        info = EditInfo(
+            name=name, base=first.base, architecture=first.architecture,
+            base_fingerprint=first.base_fingerprint, precision=first.precision,
+            guidance=first.guidance, resolution=first.resolution,
+            rank=max(layer.rank for layer in layers.values()),
+            parts={edit.name: scale for edit, scale in self.parts}, created=EditInfo.now(),
+            sdk_version=first.sdk_version,
+        )  # fmt: skip
+        return Edit(layers, info)
+
+
+def as_mix(edits: Edit | EditMix) -> EditMix:
+    """An edit alone is a sum of one at scale 1."""
+    return edits @ 1.0 if isinstance(edits, Edit) else edits
+
+
+def _checked(scale: float, edit: Edit) -> float:
+    value = float(scale)
+    if not math.isfinite(value):
+        raise UsageError(f"The scale of edit {edit.name!r} is {scale}", expected="a finite number")
+    return value
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with _explained(path):
+        return read_tensors(path)
+
+
+def _read_header(path: Path) -> tuple[dict[str, str], list[int]]:
+    """The header's metadata and the ranks of the layers, without any tensor."""
+    from safetensors import safe_open
+
+    with _explained(path), safe_open(path, framework="numpy") as handle:
+        downs = [name for name in handle.keys() if name.endswith(".lora_A.weight")]  # noqa: SIM118
+        ranks = [handle.get_slice(name).get_shape()[0] for name in downs]
+        return dict(handle.metadata() or {}), ranks
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    if not path.is_file():
+        raise EditError(f"There is no edit file {path}", next_step="Check the path")
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise EditError(
+            f"{path.name} is not a readable safetensors file ({reason})",
+            next_step="Copy it again or train the edit again; pickles are never opened",
+        ) from error
+
+
+def _bake_alpha(
+    layers: dict[str, LoraLayer], header: Mapping[str, str], source: str
+) -> dict[str, LoraLayer]:
+    """Put an alpha that a foreign file states in its metadata into B."""
+    try:
+        config = json.loads(header.get("lora_adapter_metadata", "{}"))
+        rank = config.get("transformer.r")
+        alpha = config.get("transformer.lora_alpha", rank)
+        patterns = config.get("transformer.alpha_pattern") or {}
+    except (ValueError, AttributeError) as error:
+        raise EditError(f"{source}: its LoRA metadata is damaged") from error
+    if rank is None or (alpha == rank and not patterns):
+        return layers
+    return {
+        name: LoraLayer(layer.down, layer.up * (float(patterns.get(name, alpha)) / layer.rank))
+        for name, layer in layers.items()
+    }
+
+
+def _info(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:
+    if "pairedit" not in header:
+        return EditInfo(name=path.stem, rank=rank)
+    try:
+        values = json.loads(header["pairedit"])
+        schema = values.pop("schema")
+        known = {f.name for f in fields(EditInfo)}
+        info = EditInfo(**{k: v for k, v in values.items() if k in known})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EditError(f"{path.name}: its description is damaged") from error
+    if schema != SCHEMA:
+        raise EditError(
+            f"{path.name} was written by another version of this SDK",
+            expected=f"schema {SCHEMA}", got=f"schema {schema}",
+            next_step="Update pairedit-sdk, or train the edit again",
+        )  # fmt: skip
+    return info

@@ -1,0 +1,86 @@
+"""The folder of saved edits: names, the files that they stand for, and a list of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pairedit_sdk.errors import UsageError, nearest
+
+SUFFIX = ".safetensors"
+LONGEST_NAME = 64
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+
+
+def check_name(name: str) -> str:
+    """``name``, if an edit can be called that.
+
+    Names become file names and adapter names, so they are made of ASCII letters, digits, ``-``
+    and ``_``, do not begin with ``-``, and have at most 64 characters.
+
+    Raises:
+        UsageError: otherwise.
+    """
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"{name!r} cannot be the name of an edit",
+            expected=f"1 to {LONGEST_NAME} letters, digits, - and _, not beginning with -",
+            next_step="Choose a name like glasses or red-hair_2",
+        )
+    return name
+
+
+def edit_path(name: str, library: str | Path) -> Path:
+    """The file that an edit called ``name`` has in ``library``, whether it is there or not."""
+    return Path(library) / f"{check_name(name)}{SUFFIX}"
+
+
+def run_folder(name: str, library: str | Path) -> Path:
+    """The folder of a training run's own files: config, metrics, checkpoints, previews."""
+    return Path(library) / "runs" / check_name(name)
+
+
+def list_edits(library: str | Path) -> list[Path]:
+    """The edit files in ``library`` in the order of their names; none if there is no such folder.
+
+    Raises:
+        UsageError: ``library`` is a file.
+    """
+    library = Path(library)
+    if library.exists() and not library.is_dir():
+        raise UsageError(
+            f"The library {library} is a file",
+            expected="a folder of saved edits",
+            next_step="Name a folder with --library or PAIREDIT_LIBRARY",
+        )
+    return sorted(p for p in library.glob(f"*{SUFFIX}") if not p.name.startswith("."))
+
+
+def find_edit_path(name_or_path: str | Path, library: str | Path) -> Path:
+    """The file of an edit, given its name in ``library`` or a path to it.
+
+    Raises:
+        UsageError: there is none; the message names the nearest there is.
+    """
+    said = str(name_or_path)
+    if _NAME.fullmatch(said) and (path := edit_path(said, library)).is_file():
+        return path
+    path = Path(said)
+    if path.is_file():
+        return path
+    if path.suffix == SUFFIX or "/" in said or "\\" in said:
+        raise UsageError(f"There is no edit file {said}", next_step=_known(path.stem, library))
+    raise UsageError(
+        f"There is no edit {said!r} in the library {library}", next_step=_known(said, library)
+    )
+
+
+def _known(name: str, library: str | Path) -> str:
+    names = [path.stem for path in list_edits(library)]
+    if names:
+        return nearest(name, names)
+    return (
+        f"The library {library} has no edits yet: train one with `pairedit train`, or say where "
+        "they are with --library"
+    )

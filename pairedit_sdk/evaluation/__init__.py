@@ -1,0 +1,1 @@
+"""How faithful an edit is: the formulae in ``metrics``."""

@@ -1,0 +1,110 @@
+"""Writing files so that nothing is ever half-written, and optimiser states without pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        with part.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write ``value`` as indented JSON."""
+    text = json.dumps(value, indent=2, sort_keys=False) + "\n"
+    return atomic_write(path, lambda part: _write_text(part, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Write a safetensors file; the same content gives the same bytes.
+
+    The tensors are moved to the CPU and made contiguous.
+    """
+    from safetensors.torch import save_file
+
+    ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    header = {"format": "pt", **(metadata or {})}
+
+    def write(part: Path) -> None:
+        save_file(ready, part, metadata=header)
+        _sort_header(part)
+
+    return atomic_write(path, write)
+
+
+def _sort_header(path: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library writes it in a random one."""
+    with path.open("rb+") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        header = json.loads(handle.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            handle.seek(8)
+            handle.write(text.ljust(length))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors and the header's metadata of a safetensors file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as handle:
+        # A safe_open handle is not a mapping: it cannot be iterated itself.
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        return tensors, dict(handle.metadata() or {})
+
+
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, names: Mapping[int, str]
+) -> dict[str, torch.Tensor]:
+    """An optimiser's state as flat named tensors, ``NAME//FIELD``.
+
+    Args:
+        optimizer: whose state to take.
+        names: ``id(parameter)`` to a stable name.
+    """
+    import torch
+
+    flat: dict[str, torch.Tensor] = {}
+    for parameter, state in optimizer.state.items():
+        for field, value in state.items():
+            tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value)
+            flat[f"{names[id(parameter)]}//{field}"] = tensor.detach().clone()
+    return flat
+
+
+def load_optimizer_tensors(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    flat: Mapping[str, torch.Tensor],
+) -> None:
+    """Put a state taken by :func:`optimizer_tensors` back; the dtypes are kept as saved."""
+    for key, value in flat.items():
+        name, field = key.rsplit("//", 1)
+        parameter = parameters[name]
+        device = "cpu" if field == "step" else parameter.device
+        optimizer.state[parameter][field] = value.to(device).clone()

@@ -1,0 +1,65 @@
+"""PairEdit's losses and our variants, as plain targets for the two branches' velocities.
+
+The content branch θ_c sees only the image a; the semantic branch θ_c + θ_s must differ from it
+by the pair's change. All tensors are latents [B, C, H, W]; losses are means over all elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from pairedit_sdk.flow.schedule import Noised
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The two terms of a step. ``total`` is what is differentiated."""
+
+    content: torch.Tensor
+    semantic: torch.Tensor
+
+    @property
+    def total(self) -> torch.Tensor:
+        return self.content + self.semantic
+
+
+def content_loss(velocity: torch.Tensor, noised: Noised) -> torch.Tensor:
+    """L_c = ‖v_θc(x_t, σ) − β ε‖² (Eq. 3), or against ε − x_A under standard noising."""
+    return (velocity - noised.velocity).square().mean()
+
+
+def guidance_target(
+    noised: Noised, x_a: torch.Tensor, x_b: torch.Tensor, eta: float
+) -> torch.Tensor:
+    """The semantic target β ε + η (x_A − x_B) (Eq. 10)."""
+    return noised.velocity + eta * (x_a - x_b)
+
+
+def difference_target(
+    content_velocity: torch.Tensor, x_a: torch.Tensor, x_b: torch.Tensor, eta: float
+) -> torch.Tensor:
+    """sg[v_θc] + η (x_A − x_B): the content branch's own error leaves the semantic gradient."""
+    return content_velocity.detach() + eta * (x_a - x_b)
+
+
+def semantic_loss(velocity: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """L_s = ‖v_θc+θs(x_t, σ) − target‖² (Eq. 10)."""
+    return (velocity - target).square().mean()
+
+
+def slider_loss(
+    plus_on_b: torch.Tensor, minus_on_a: torch.Tensor, noised_b: Noised, noised_a: Noised
+) -> torch.Tensor:
+    """Ablation A, visual Concept Sliders: +θ_s must fit the after image, −θ_s the before image.
+
+    Args:
+        plus_on_b: velocity with the semantic LoRA at scale +1 on the noised after image.
+        minus_on_a: velocity with it at scale −1 on the noised before image, same ε and σ.
+        noised_b: the noised after image.
+        noised_a: the noised before image.
+    """
+    plus = (plus_on_b - noised_b.velocity).square().mean()
+    minus = (minus_on_a - noised_a.velocity).square().mean()
+    return (plus + minus) / 2

@@ -1,0 +1,45 @@
+"""The two ways of noising an image.
+
+x_0 clean latents, ε standard normal noise, σ in [0, 1] the noise level; any leading shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Noised:
+    """A noisy state and what it is made of.
+
+    Attributes:
+        x: the noisy latents at σ.
+        noise: the velocity's noise part: ε, or βε under content-preserving noising.
+        velocity: the velocity that a perfect model of this one image would predict there.
+    """
+
+    x: torch.Tensor
+    noise: torch.Tensor
+    velocity: torch.Tensor
+
+
+def standard_noising(x_0: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> Noised:
+    """The base's own interpolation x_σ = (1 − σ) x_0 + σ ε, with velocity ε − x_0."""
+    s = _column(sigma, x_0)
+    return Noised((1 - s) * x_0 + s * noise, noise, noise - x_0)
+
+
+def content_preserving_noising(
+    x_0: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, beta: float = 1.0
+) -> Noised:
+    """PairEdit's x_t = x_0 + σ β ε, which does not shrink the image; velocity β ε (Eq. 3)."""
+    scaled = beta * noise
+    return Noised(x_0 + _column(sigma, x_0) * scaled, scaled, scaled)
+
+
+def _column(sigma: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """σ [B] or a scalar, shaped to multiply ``like`` [B, …]."""
+    sigma = sigma.to(like.dtype)
+    return sigma if sigma.ndim == 0 else sigma.view(-1, *([1] * (like.ndim - 1)))

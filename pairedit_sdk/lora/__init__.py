@@ -1,0 +1,1 @@
+"""LoRAs: attaching them reversibly, and the files they live in."""

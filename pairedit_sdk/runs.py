@@ -1,0 +1,206 @@
+"""A training run's folder: settings, metrics, checkpoints, previews, the content LoRA."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.config import TrainConfig
+from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.files import (
+    atomic_write,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from pairedit_sdk.lora.formats import to_diffusers
+
+if TYPE_CHECKING:
+    from pairedit_sdk.branches import Branches
+    from pairedit_sdk.cache import PairLatents
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.lora.layers import LoraLayer
+    from pairedit_sdk.training import StepInfo
+
+SCHEMA = 1
+KEPT_CHECKPOINTS = 2
+#: Settings that may differ when a run is resumed: they do not change what a step does.
+FREE_ON_RESUME = {"steps", "checkpoint_every", "preview_every", "track", "base"}
+
+
+class Run:
+    """The folder of one run.
+
+    ``config.json``, ``metrics.jsonl`` (a line a step), ``checkpoints/step-000100.safetensors``,
+    ``previews/step-000100.png``, ``cache/`` (latents), ``content.safetensors``.
+    """
+
+    def __init__(self, folder: Path, config: TrainConfig, name: str) -> None:
+        self.folder, self.config, self.name = folder, config, name
+        self.checkpoints = folder / "checkpoints"
+        self.cache_folder = folder / "cache"
+        self.metrics = folder / "metrics.jsonl"
+        self._latents = ""
+
+    def open(self, resume: bool) -> None:
+        """Make the folder, or check that the run in it can be gone on with.
+
+        Raises:
+            UsageError: a run is there and ``resume`` is not set, or its settings differ.
+        """
+        there = self._newest()
+        settings = self.folder / "config.json"
+        if there is not None and not resume:
+            raise UsageError(
+                f"{self.folder} already holds a run, at step {_step_of(there)}",
+                next_step="Resume it (--resume), start over (--force), or choose another name",
+            )
+        if resume and there is not None and settings.is_file():
+            before = json.loads(settings.read_text(encoding="utf-8"))["settings"]
+            now = self.config.as_dict()
+            changed = [
+                f"{key} was {before.get(key)!r}, now {now[key]!r}"
+                for key in now
+                if key not in FREE_ON_RESUME and before.get(key) != now[key]
+            ]
+            if changed:
+                raise UsageError(
+                    f"The run in {self.folder} had other settings: " + "; ".join(changed),
+                    next_step="Resume with the same settings, or start over under another name",
+                )
+        if there is None:
+            self.metrics.unlink(missing_ok=True)
+        write_json(settings, {"name": self.name, "settings": self.config.as_dict()})
+
+    def restore(
+        self, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer,
+        latents: list[PairLatents],
+    ) -> int:  # fmt: skip
+        """Put the newest checkpoint's state back; returns the number of finished steps.
+
+        Raises:
+            UsageError: the checkpoint is of other pairs or of another version.
+        """
+        self._latents = _digest(latents)
+        path = self._newest()
+        if path is None:
+            return 0
+        tensors, header = read_tensors(path)
+        state = json.loads(header["state"])
+        if state["schema"] != SCHEMA:
+            raise UsageError(
+                f"{path.name} was written by another version of this SDK",
+                next_step="Start over with --force, or install the version that wrote it",
+            )
+        if state["latents"] != self._latents:
+            raise UsageError(
+                f"The run in {self.folder} was on other pictures",
+                next_step="Put the same pairs back, or start over under another name",
+            )
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[f"parameter/{name}"])
+        flat = {
+            k.removeprefix("optimizer/"): v
+            for k, v in tensors.items()
+            if k.startswith("optimizer/")
+        }
+        load_optimizer_tensors(optimizer, parameters, flat)
+        self._cut_metrics(state["step"])
+        return int(state["step"])
+
+    def after_step(
+        self, info: StepInfo, branches: Branches, optimizer: torch.optim.Optimizer,
+        latents: list[PairLatents],
+    ) -> None:  # fmt: skip
+        """Record the step, and write a checkpoint and a preview when they are due."""
+        line = {
+            "step": info.step, "content_loss": info.content_loss,
+            "semantic_loss": info.semantic_loss, "lr": info.lr, "seconds": round(info.seconds, 4),
+        }  # fmt: skip
+        with self.metrics.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+        every = self.config.checkpoint_every
+        if info.step == info.steps or (every and info.step % every == 0):
+            self._checkpoint(info.step, branches.parameters, optimizer)
+        if self.config.preview_every and info.step % self.config.preview_every == 0:
+            self._preview(info.step, branches, latents)
+
+    def finish(self, content: dict[str, LoraLayer] | None, edit: Edit) -> None:
+        """Keep the content LoRA and the edit with the run."""
+        if content:
+            tensors, header = to_diffusers(content)
+            write_tensors(self.folder / "content.safetensors", tensors, header)
+        edit.save(self.folder / "edit.safetensors")
+
+    def _checkpoint(
+        self, step: int, parameters: dict[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+    ) -> None:  # fmt: skip
+        names = {id(p): n for n, p in parameters.items()}
+        tensors = {f"parameter/{n}": p.detach() for n, p in parameters.items()}
+        flat = optimizer_tensors(optimizer, names)
+        tensors |= {f"optimizer/{n}": t for n, t in flat.items()}
+        state = json.dumps({"schema": SCHEMA, "step": step, "latents": self._latents})
+        try:
+            write_tensors(
+                self.checkpoints / f"step-{step:06d}.safetensors", tensors, {"state": state}
+            )
+        except OSError as error:
+            raise TrainingError(
+                f"The checkpoint of step {step} could not be written ({error})",
+                next_step="Free some disk space and resume; earlier checkpoints are intact",
+            ) from error
+        for old in self._all()[:-KEPT_CHECKPOINTS]:
+            old.unlink()
+
+    def _preview(self, step: int, branches: Branches, latents: list[PairLatents]) -> None:
+        from pairedit_sdk.editing import preview_strip
+
+        strip = preview_strip(branches, latents)
+        target = self.folder / "previews" / f"step-{step:06d}.png"
+        atomic_write(target, lambda part: strip.save(part, format="PNG"))
+
+    def _all(self) -> list[Path]:
+        return sorted(self.checkpoints.glob("step-*.safetensors"))
+
+    def _newest(self) -> Path | None:
+        there = self._all()
+        return there[-1] if there else None
+
+    def _cut_metrics(self, step: int) -> None:
+        """Drop the lines of steps after the checkpoint; they will be done again."""
+        if not self.metrics.is_file():
+            return
+        lines = self.metrics.read_text(encoding="utf-8").splitlines()
+        kept = "".join(f"{line}\n" for line in lines if _line_step(line) <= step)
+        atomic_write(self.metrics, lambda part: _write(part, kept))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _line_step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # the last line of a killed run may be cut short
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _digest(latents: list[PairLatents]) -> str:
+    digest = hashlib.sha256()
+    for pair in latents:
+        digest.update(pair.x_a.cpu().numpy().tobytes())
+        digest.update(pair.x_b.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,184 @@
+"""Learning an edit: the content and the semantic LoRA, trained jointly (PairEdit, Eq. 3 and 10).
+
+Both branches run as rows of one forward pass. Content rows carry θ_c; semantic rows carry θ_s and
+a frozen twin of θ_c that shares its memory, so that L_s can give θ_c no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk import __version__, cache
+from pairedit_sdk.branches import Branches
+from pairedit_sdk.config import TrainConfig
+from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.errors import TrainingError
+from pairedit_sdk.lora.adapters import detach_all
+from pairedit_sdk.runs import Run
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.cache import PairLatents
+    from pairedit_sdk.pairs import PairSet
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What is known after a step. Losses are means over latent elements."""
+
+    step: int
+    steps: int
+    content_loss: float
+    semantic_loss: float
+    lr: float
+    seconds: float
+
+
+def train(
+    base: FlowBase, pairs: PairSet, config: TrainConfig | None = None, *, name: str,
+    run_dir: str | Path | None = None, resume: bool = False,
+    on_step: Callable[[StepInfo], None] | None = None,
+) -> Edit:  # fmt: skip
+    """Learn the change that the pairs show.
+
+    The noise of every step depends on the run's seed and the step's number alone, so a run is
+    reproducible bit for bit on the same machine, resumed or not.
+
+    Args:
+        base: the frozen model; it is left exactly as it was.
+        pairs: before/after pictures, usually one to three.
+        config: the settings; ``None`` are the published ones.
+        name: the edit's name.
+        run_dir: folder for settings, metrics, checkpoints, previews and the content LoRA.
+        resume: go on from the newest checkpoint in ``run_dir``.
+        on_step: called after every step.
+
+    Returns:
+        The edit: the semantic LoRA with alpha baked in.
+
+    Raises:
+        UsageError: settings that do not fit the base, or a run folder that is in use.
+        TrainingError: the losses are no longer finite.
+    """
+    config = config or TrainConfig()
+    run = Run(Path(run_dir), config, name) if run_dir is not None else None
+    if run is not None:
+        run.open(resume)
+    condition = cache.condition(base, "")
+    base.release_text_encoders()
+    latents = cache.encode_pairs(
+        base, pairs, config.resolution, run.cache_folder if run is not None else None
+    )
+    accelerator = _accelerator(base, config, run)
+    branches = Branches(base, config, condition)
+    try:
+        optimizer = _optimizer(config, branches.parameters)
+        first = 0
+        if run is not None:
+            first = run.restore(branches.parameters, optimizer, latents)
+        base.set_gradient_checkpointing(config.gradient_checkpointing)
+        _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
+        edit = Edit(branches.baked("semantic"), _info(base, pairs, config, name))
+        if run is not None:
+            content = branches.baked("content") if config.content_lora else None
+            run.finish(content, edit)
+        return edit
+    finally:
+        base.set_gradient_checkpointing(False)
+        detach_all(base.transformer)
+
+
+def _loop(
+    branches: Branches, latents: list[PairLatents], config: TrainConfig,
+    optimizer: torch.optim.Optimizer, accelerator: Accelerator, run: Run | None, first: int,
+    on_step: Callable[[StepInfo], None] | None,
+) -> None:  # fmt: skip
+    parameters = list(branches.parameters.values())
+    process, processes = accelerator.process_index, accelerator.num_processes
+    for step in range(first, config.steps):
+        begun = time.monotonic()
+        lr = _lr(config, step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.zero_grad(set_to_none=True)
+        content = semantic = 0.0
+        for part in range(config.accumulate):
+            draw = (step * config.accumulate + part) * processes + process
+            with accelerator.autocast():
+                losses = branches.losses(latents, draw)
+            accelerator.backward(losses.total / config.accumulate)
+            content += float(losses.content.detach()) / config.accumulate
+            semantic += float(losses.semantic.detach()) / config.accumulate
+        if not math.isfinite(content + semantic):
+            raise TrainingError(
+                f"The loss of step {step + 1} is not a finite number",
+                next_step=f"Try a smaller lr (it is {config.lr:g})"
+                + (f"; earlier checkpoints are in {run.checkpoints}" if run else ""),
+            )
+        if processes > 1:
+            for parameter in parameters:
+                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+        optimizer.step()
+        info = StepInfo(
+            step + 1, config.steps, content, semantic, lr, time.monotonic() - begun
+        )  # fmt: skip
+        if run is not None and accelerator.is_main_process:
+            run.after_step(info, branches, optimizer, latents)
+        if config.track:
+            values = {"content_loss": content, "semantic_loss": semantic, "lr": lr}
+            accelerator.log(values, step=step + 1)
+        if on_step is not None:
+            on_step(info)
+    if config.track:
+        accelerator.end_training()
+
+
+def _lr(config: TrainConfig, step: int) -> float:
+    if config.lr_schedule == "cosine":
+        return config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    return config.lr
+
+
+def _optimizer(
+    config: TrainConfig, parameters: dict[str, torch.nn.Parameter]
+) -> torch.optim.Optimizer:
+    kind: type[torch.optim.Optimizer] = torch.optim.AdamW
+    if config.optimizer == "adamw8bit":
+        import bitsandbytes as bnb
+
+        kind = bnb.optim.AdamW8bit
+    return kind(parameters.values(), lr=config.lr, weight_decay=config.weight_decay)  # type: ignore[call-arg]
+
+
+def _accelerator(base: FlowBase, config: TrainConfig, run: Run | None) -> Accelerator:
+    from accelerate import Accelerator
+
+    mixed = "bf16" if base.dtype == torch.bfloat16 else "no"
+    accelerator = Accelerator(
+        mixed_precision=mixed, cpu=base.device.type == "cpu", log_with=config.track,
+        project_dir=str(run.folder) if run is not None else None,
+    )  # fmt: skip
+    if config.track:
+        accelerator.init_trackers(
+            "pairedit", config={k: str(v) for k, v in config.as_dict().items()}
+        )
+    return accelerator
+
+
+def _info(base: FlowBase, pairs: PairSet, config: TrainConfig, name: str) -> EditInfo:
+    # No time of day in here: the same run gives the same file.
+    return EditInfo(
+        name=name, base=base.name, architecture=base.architecture,
+        base_fingerprint=base.fingerprint, precision=base.precision, guidance=config.guidance,
+        resolution=config.resolution or base.resolution, rank=config.rank, steps=config.steps,
+        pairs=list(pairs.names), settings=config.as_dict(), sdk_version=__version__,
+    )  # fmt: skip

@@ -1,0 +1,161 @@
+"""What a user can get wrong, and the one paragraph seen for it. The exit status is always 2."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import Result
+
+if TYPE_CHECKING:
+    from .conftest import Rooms
+
+Pairedit = Callable[..., Result]
+
+NAMES = (
+    "cannot be the name of an edit. Expected 1 to 64 letters, digits, - and _, not beginning with "
+    "-. Choose a name like glasses or red-hair_2."
+)
+LAYOUTS = (
+    "two folders 'source' and 'target' with files of equal names (source/1.jpg, target/1.png), or "
+    "one folder with NAME_before.* and NAME_after.*"
+)
+FORMATS = "Expected one of .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp."
+
+#: The command line, and what is said; "…" stands for any words, where another room chooses them.
+BAD_INPUTS = [
+    # Names, runs and the library
+    ("train pairs --name a/b", f"'a/b' {NAMES}"),
+    ("train pairs --name ..", f"'..' {NAMES}"),
+    ("train pairs --name ''", f"'' {NAMES}"),
+    ("train pairs --name glasses",
+     "There is an edit glasses already (edits/glasses.safetensors). Choose another --name, or "
+     "replace it with --force."),
+    ("train pairs --name begun",
+     "There is a run of begun already in edits/runs/begun. Go on with --resume, or begin anew "
+     "with --force."),
+    ("train pairs --name new --resume",
+     "There is no run of new to resume in edits/runs/new. Leave out --resume to begin it."),
+    ("edits list --library me.png",
+     "The library me.png is a file. Expected a folder of saved edits. Name a folder with --library "
+     "or PAIREDIT_LIBRARY."),
+    ("edits show glases", "There is no edit 'glases' in the library edits. Did you mean glasses?…"),
+    ("edits show other/hat.safetensors", "There is no edit file other/hat.safetensors. …"),
+    ("edits show damaged", "The edit file damaged.safetensors is damaged."),
+    # Settings
+    ("train pairs --name new --recipe flux-dve",
+     "There is no recipe 'flux-dve'. Did you mean flux-dev?…"),
+    ("train pairs --name new --recipe no.yaml", "Recipe file no.yaml is not there. …"),
+    ("train pairs --name new --set stepz=3", "…unknown key 'stepz' (Did you mean steps…"),
+    ("train pairs --name new --set steps=0", "…steps is 0, expected a whole number of at least 1…"),
+    ("train pairs --name new --set steps",
+     "Setting 'steps'. Expected KEY=VALUE. For example steps=200."),
+    ("train pairs --name new --set base=x",
+     "The base is no setting of a run. Give it with --base."),
+    ("train pairs --name new --device gpu",
+     "The device 'gpu'. Expected cpu, cuda or cuda:NUMBER."),
+    ("train pairs --name new --precision fp8",
+     "Invalid value for '--precision': 'fp8' is not one of …See pairedit train --help."),
+    # Pairs and pictures
+    ("check no-such-folder",
+     f"Pairs folder 'no-such-folder' does not exist. Expected a folder: {LAYOUTS}. Check the "
+     "path."),
+    ("check empty",
+     f"Pairs folder 'empty' holds no pairs. Expected {LAYOUTS}. Got an empty folder."),
+    ("train swapped --name new",
+     "Training on swapped would be a waste (0: …; 1: …). See what to do with `pairedit check "
+     "swapped`, or train all the same with --skip-check."),
+    ("edit no.png --edit glasses -o x.png",
+     "Picture 'no.png' does not exist. Expected a picture file. Got nothing of that name. …"),
+    ("edit broken.png --edit glasses -o x.png",
+     "Picture 'broken.png' is not a picture that can be read. Expected a PNG, JPEG, WebP, TIFF or "
+     "BMP file. Got a file of 10 bytes in no such format, whatever its name says. Save it again "
+     "as PNG or JPEG in an image program, or take it out."),
+    # Edits and scales
+    ("edit me.png --edit glases=0.5 -o x.png",
+     "There is no edit 'glases' in the library edits. Did you mean glasses?…"),
+    ("edit me.png --edit glasses=nan -o x.png",
+     "The scale in --edit glasses=nan. Expected a finite number. Got 'nan'."),
+    ("edit me.png --edit glasses=-inf -o x.png",
+     "The scale in --edit glasses=-inf. Expected a finite number. Got '-inf'."),
+    ("edit me.png --edit glasses=much -o x.png",
+     "The scale in --edit glasses=much. Expected a finite number. Got 'much'."),
+    ("edit me.png --edit =0.5 -o x.png",
+     "--edit =0.5 names no edit. Expected NAME or NAME=SCALE. For example --edit glasses=0.8."),
+    ("edit me.png --edit glasses --edit glasses=0.3 -o x.png",
+     "The edit glasses is given twice. Give it once with the scale wanted."),
+    ("edit me.png --edit damaged -o x.png", "The edit file damaged.safetensors is damaged."),
+    ("sweep me.png --edit glasses=0.5 -o x.png",
+     "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the strengths with "
+     "--scales."),
+    ("sweep me.png --edit glasses --scales 0,half -o x.png",
+     "The scales '0,half'. Expected a finite number. Got 'half'."),
+    # Numbers and outputs
+    ("edit me.png --edit glasses -o x.gif",
+     f"The output x.gif has an extension that is no picture format. {FORMATS} Got .gif."),
+    ("edit me.png --edit glasses -o empty",
+     "The output empty is a folder. Expected the name of a picture file. Say for example "
+     "empty/out.png."),
+    ("edit me.png --edit glasses --steps 10 --n-max 11 -o x.png",
+     "--n-max is more than --steps 10 allow. Expected at most 10. Got 11."),
+    ("edit me.png --edit glasses --steps 0 -o x.png",
+     "Invalid value for '--steps': …See pairedit edit --help."),
+    ("edit me.png --edit glasses --method magic -o x.png",
+     "Invalid value for '--method': 'magic' is not one of …See pairedit edit --help."),
+    ("generate --prompt a --start-step 40 -o x.png",
+     "--start-step is more than --steps 28 allow. Expected at most 28. Got 40."),
+    ("generate --prompt a --size 512 -o x.png",
+     "The size '512'. Expected WIDTHxHEIGHT, each 16 to 4096 pixels. For example --size 512x512."),
+    ("generate --prompt a --size 8x512 -o x.png",
+     "The size '8x512'. Expected WIDTHxHEIGHT, each 16 to 4096 pixels. For example "
+     "--size 512x512."),
+    ("demo -o me.png", "The output me.png is a file. Expected a folder to write."),
+    # The command line itself
+    ("trian pairs", "No such command 'trian'.…See pairedit --help."),
+    ("train", "Missing argument 'PAIRS'. See pairedit train --help."),
+    ("train pairs", "Missing option '--name'. See pairedit train --help."),
+    ("train pairs --name new --stepz 3", "No such option: --stepz…See pairedit train --help."),
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(pairs: Path, picture: Path, saved: Path) -> Path:
+    """A working folder: pairs, swapped, empty, me.png, broken.png, edits with a run begun."""
+    root = pairs.parent
+    for side in ("source", "target"):
+        (root / "swapped" / side).mkdir(parents=True)
+        for number in (0, 1):
+            other = number if side == "source" else 1 - number
+            data = (pairs / side / f"{other}.png").read_bytes()
+            (root / "swapped" / side / f"{number}.png").write_bytes(data)
+    (root / "empty").mkdir()
+    (root / "broken.png").write_text("no picture")
+    (saved / "damaged.safetensors").write_text("damaged")
+    (saved / "runs" / "begun" / "checkpoints").mkdir(parents=True)
+    (saved / "runs" / "begun" / "checkpoints" / "step-000100.safetensors").touch()
+    return root
+
+
+@pytest.mark.parametrize(("line", "said"), BAD_INPUTS, ids=[line for line, _ in BAD_INPUTS])
+def test_bad_input(
+    pairedit: Pairedit,
+    rooms: Rooms,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    said: str,
+) -> None:
+    monkeypatch.delenv("PAIREDIT_LIBRARY")
+    before = sorted(folder.rglob("*"))
+    result = pairedit(*shlex.split(line))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    pattern = re.escape(f"Error: {said}").replace("…", ".*")
+    assert re.fullmatch(pattern, result.stderr.rstrip("\n")), result.stderr
+    # Nothing was computed first, and nothing is left behind.
+    assert {"train", "edit_image", "generate"}.isdisjoint(name for name, _ in rooms.calls)
+    assert sorted(folder.rglob("*")) == before

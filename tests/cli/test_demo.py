@@ -1,0 +1,103 @@
+"""The demo's story, told with the stand-ins of conftest.py; the real one is `make demo`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from pairedit_sdk import demo
+from pairedit_sdk.bases.mini.faces import visible
+from pairedit_sdk.resources import examples_dir
+
+if TYPE_CHECKING:
+    from .conftest import Rooms
+
+Pairedit = Callable[..., Result]
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shipped examples, with a saved edit that the stand-ins can read; and a short demo."""
+    for name, value in {"FACES": 1, "SCALES": (0.5, 1.0), "PROMPTS": ("a person",)}.items():
+        monkeypatch.setattr(demo, name, value)
+    folder = tmp_path / "examples"
+    shutil.copytree(examples_dir() / "pairs" / "glasses", folder / "pairs" / "glasses")
+    (folder / "edits").mkdir()
+    (folder / "edits" / "smile.safetensors").write_text("smile")
+    monkeypatch.setattr(demo, "examples_dir", lambda: folder)
+    return folder
+
+
+def test_writes_the_edits_and_three_collages(
+    pairedit: Pairedit, rooms: Rooms, shipped: Path, tmp_path: Path
+) -> None:
+    result = pairedit("demo", "--steps", "20")
+    assert result.exit_code == 0, result.stderr
+    out = tmp_path / "out" / "demo"
+    pictures = {path.name: _size(path) for path in out.glob("*.png")}
+    assert pictures.keys() == {"strengths.png", "sum.png", "generated.png"}
+    columns = {"strengths.png": len(demo.SCALES) + 2, "sum.png": 5, "generated.png": 1}
+    for name, (width, _) in pictures.items():
+        assert columns[name] * demo.SIZE < width < (columns[name] + 2) * demo.SIZE
+    assert {path.stem for path in out.glob("*.safetensors")} == {"glasses", "smile"}
+    assert len(list((out / "faces").iterdir())) == demo.FACES
+    assert "take FLUX" in result.stdout
+    assert "training glasses: 20 of 20" in result.stderr
+
+
+def test_uses_the_learnt_edit_at_every_strength_and_then_both(
+    pairedit: Pairedit, rooms: Rooms, shipped: Path
+) -> None:
+    pairedit("demo", "--steps", "2", "-q")
+    (training,) = rooms.of("train")
+    assert (len(training["pairs"]), training["config"].steps) == (3, 2)
+    used = [call["edits"].parts for call in rooms.of("edit_image")]
+    row = [[("glasses", scale)] for scale in demo.SCALES]
+    first, second = zip(("glasses", "smile"), demo.SUM_SCALES, strict=True)
+    assert used == row * demo.FACES + [[first], [second], [first, second]] * demo.FACES
+    generated = [call["edits"] for call in rooms.of("generate")]
+    assert [mix is None for mix in generated] == [True] * len(demo.PROMPTS) + [False] * len(
+        demo.PROMPTS
+    )
+
+
+def test_the_command_it_proposes_works(
+    pairedit: Pairedit, rooms: Rooms, shipped: Path, tmp_path: Path
+) -> None:
+    said = pairedit("demo", "--steps", "2").stdout
+    (line,) = [line for line in said.splitlines() if line.strip().startswith("pairedit edit out/")]
+    assert pairedit(*line.split()[1:]).exit_code == 0
+    assert (tmp_path / "out.png").is_file()
+
+
+def test_json_and_quiet(pairedit: Pairedit, rooms: Rooms, shipped: Path) -> None:
+    said = json.loads(pairedit("demo", "--steps", "2", "--json").stdout)
+    assert [Path(path).name for path in said["pictures"]] == [
+        "strengths.png", "sum.png", "generated.png",
+    ]  # fmt: skip
+    assert 0 <= said["train_seconds"] <= said["seconds"]
+    again = pairedit("demo", "--steps", "2", "-q")
+    assert (again.exit_code, again.output) == (0, "")
+
+
+def test_faces_are_such_that_both_edits_can_be_seen() -> None:
+    faces = demo.demo_faces(demo.FACES)
+    assert len({face.skin for face in faces}) == demo.FACES
+    for face in faces:
+        truth = demo._truth(demo._truth(face, "glasses"), "smile")
+        assert (truth.glasses, truth.mouth) == ("round", "smiling")
+        assert (face.glasses, face.mouth) == ("none", "neutral")
+        assert visible(truth, "glasses")
+        assert visible(truth, "mouth")

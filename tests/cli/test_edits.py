@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typer.testing import Result
+
+if TYPE_CHECKING:
+    from .conftest import Rooms
+
+Pairedit = Callable[..., Result]
+
+
+def test_list_shows_every_edit(pairedit: Pairedit, rooms: Rooms, saved: Path) -> None:
+    result = pairedit("edits", "list")
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert rows == [
+        ["Name", "Base", "Rank", "Steps", "Pairs"],
+        ["glasses", "mini", "16", "4", "1,", "2"],
+        ["smile", "mini", "16", "4", "1,", "2"],
+    ]
+
+
+def test_a_damaged_file_does_not_hide_the_others(
+    pairedit: Pairedit, rooms: Rooms, saved: Path
+) -> None:
+    (saved / "bad.safetensors").write_text("damaged")
+    result = pairedit("edits", "list")
+    assert result.exit_code == 0
+    assert "damaged: The edit file bad.safetensors is damaged." in result.stdout
+    assert "smile" in result.stdout
+    listed = json.loads(pairedit("edits", "list", "--json").stdout)["edits"]
+    assert ["error" in row for row in listed] == [True, False, False]
+
+
+def test_list_of_nothing_says_what_to_do(pairedit: Pairedit, library: Path) -> None:
+    result = pairedit("edits", "list")
+    assert result.stdout == (
+        f"No edits in {library} yet. Make one with: pairedit train PAIRS --name NAME\n"
+    )
+    assert json.loads(pairedit("edits", "list", "--json").stdout)["edits"] == []
+
+
+def test_library_option_goes_before_the_variable(
+    pairedit: Pairedit, rooms: Rooms, saved: Path, tmp_path: Path
+) -> None:
+    result = pairedit("edits", "list", "--library", tmp_path / "other", "--json")
+    assert json.loads(result.stdout) == {"library": str(tmp_path / "other"), "edits": []}
+
+
+def test_show_by_name_and_by_path(pairedit: Pairedit, rooms: Rooms, saved: Path) -> None:
+    path = saved / "smile.safetensors"
+    result = pairedit("edits", "show", "smile")
+    assert result.stdout.splitlines() == [
+        f"path: {path}", "name: smile", "base: mini", "rank: 16", "steps: 4", "pairs: 1, 2",
+        "settings:", "  eta: 4.0",
+    ]  # fmt: skip
+    assert pairedit("edits", "show", path).stdout == result.stdout
+    said = json.loads(pairedit("edits", "show", "smile", "--json").stdout)
+    assert (said["rank"], said["settings"], said["path"]) == (16, {"eta": 4.0}, str(path))
+
+
+def test_real_files(pairedit: Pairedit, library: Path) -> None:
+    import torch
+
+    from pairedit_sdk.edit import Edit, EditInfo
+    from pairedit_sdk.lora.adapters import LoraLayer
+
+    layers = {"transformer_blocks.0.attn.to_q": LoraLayer(torch.ones(2, 8), torch.ones(8, 2))}
+    Edit(layers, EditInfo("hat", base="mini", rank=2, pairs=["a"])).save(
+        library / "hat.safetensors"
+    )
+    (library / "cut.safetensors").write_bytes(b"\x10")
+    said = json.loads(pairedit("edits", "show", "hat", "--json").stdout)
+    assert (said["name"], said["base"], said["rank"], said["pairs"]) == ("hat", "mini", 2, ["a"])
+    result = pairedit("edits", "show", "cut")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: cut.safetensors is not a readable safetensors file (")
+    listed = json.loads(pairedit("edits", "list", "--json").stdout)["edits"]
+    assert [set(row) & {"error", "name"} for row in listed] == [{"error"}, {"name"}]

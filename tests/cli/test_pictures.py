@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+if TYPE_CHECKING:
+    from .conftest import Rooms
+
+Pairedit = Callable[..., Result]
+
+
+def test_edit_applies_the_sum(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, tmp_path: Path
+) -> None:
+    words = ("--edit", "glasses=0.8", "--edit", "smile", "--seed", "3", "-o", "out.png")
+    result = pairedit("edit", picture, *words)
+    assert (result.exit_code, result.stdout) == (0, "Wrote out.png.\n")
+    (call,) = rooms.of("edit_image")
+    assert call["edits"].parts == [("glasses", 0.8), ("smile", 1.0)]
+    assert (call["steps"], call["n_max"], call["seed"]) == (28, 24, 3)
+    assert (call["method"], call["guidance"]) == ("flowedit", None)
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.getpixel((0, 0)) == (55, 135, 215)
+
+
+@pytest.mark.parametrize(
+    ("words", "n_max"), [((), 12), (("--n-max", "3"), 3), (("--n-max", "14"), 14)]
+)
+def test_n_max_keeps_its_share_of_fewer_steps(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, words: tuple[str, ...], n_max: int
+) -> None:
+    given = ("--edit", "glasses", "--steps", "14", "-o", "x.png", *words)
+    assert pairedit("edit", picture, *given).exit_code == 0
+    assert rooms.of("edit_image")[0]["n_max"] == n_max
+
+
+def test_edit_json_is_all_there_is_on_standard_output(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path
+) -> None:
+    result = pairedit("edit", picture, "--edit", "glasses=-0.5", "-o", "x.png", "--json")
+    said = json.loads(result.stdout)
+    path = str(saved / "glasses.safetensors")
+    assert said["edits"] == [{"path": path, "scale": -0.5}]
+    assert said["path"] == "x.png"
+
+
+def test_edit_quiet(pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path) -> None:
+    result = pairedit("edit", picture, "--edit", "glasses", "-o", "x.png", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_a_path_is_accepted_for_an_edit(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path
+) -> None:
+    path = saved / "smile.safetensors"
+    assert pairedit("edit", picture, "--edit", f"{path}=0.5", "-o", "x.png").exit_code == 0
+    assert rooms.of("edit_image")[0]["edits"].parts == [("smile", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("out", "written", "kind"),
+    [("a.jpg", "a.jpg", "JPEG"), ("a.webp", "a.webp", "WEBP"), ("new/a", "new/a.png", "PNG")],
+)
+def test_the_extension_says_the_format(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, tmp_path: Path, out: str,
+    written: str, kind: str,
+) -> None:  # fmt: skip
+    result = pairedit("edit", picture, "--edit", "glasses", "-o", out)
+    assert result.stdout == f"Wrote {written}.\n"
+    with Image.open(tmp_path / written) as image:
+        assert image.format == kind
+    assert list(tmp_path.rglob("*.part")) == []
+
+
+def test_the_base_is_the_option_then_the_variable_then_mini(
+    pairedit: Pairedit,
+    rooms: Rooms,
+    picture: Path,
+    saved: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ("edit", picture, "--edit", "glasses", "-o", "x.png")
+    pairedit(*words)
+    monkeypatch.setenv("PAIREDIT_BASE", "from/env")
+    pairedit(*words)
+    pairedit(*words, "--base", "from/option", "--precision", "nf4")
+    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_base")]
+    assert loaded == [("mini", "auto"), ("from/env", "auto"), ("from/option", "nf4")]
+
+
+def test_generate(pairedit: Pairedit, rooms: Rooms, saved: Path, tmp_path: Path) -> None:
+    words = ("--edit", "smile=0.5", "--size", "64x32", "--steps", "10", "-o", "x.png")
+    result = pairedit("generate", "--prompt", "a person", *words)
+    assert result.exit_code == 0
+    (call,) = rooms.of("generate")
+    assert call["edits"].parts == [("smile", 0.5)]
+    assert (call["prompt"], call["start_step"], call["guidance"]) == ("a person", 5, None)
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.size == (64, 32)
+
+
+def test_generate_without_an_edit(pairedit: Pairedit, rooms: Rooms, library: Path) -> None:
+    result = pairedit("generate", "--prompt", "a person", "--start-step", "7", "-o", "x.png")
+    assert result.exit_code == 0
+    (call,) = rooms.of("generate")
+    assert (call["edits"], call["start_step"]) == (None, 7)
+    assert (call["width"], call["height"]) == (None, None)
+
+
+def test_sweep_writes_a_strip_of_the_input_and_every_scale(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, tmp_path: Path
+) -> None:
+    words = ("--edit", "glasses", "--scales", "0,.5,-1", "-o", "s.png", "--json")
+    result = pairedit("sweep", picture, *words)
+    assert json.loads(result.stdout)["scales"] == [0, 0.5, -1]
+    used = [call["edits"].parts for call in rooms.of("edit_image")]
+    assert used == [[("glasses", 0)], [("glasses", 0.5)], [("glasses", -1)]]
+    with Image.open(tmp_path / "s.png") as image:
+        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
+        assert image.width > 4 * 96
+    assert {(200, 120, 40), (55, 135, 215), (255, 255, 255)} <= colours

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pairedit_sdk.cli import values
+from pairedit_sdk.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("glasses", ("glasses", 1.0)),
+        ("glasses=0.8", ("glasses", 0.8)),
+        ("glasses=-.5", ("glasses", -0.5)),
+        ("a/b.safetensors", ("a/b.safetensors", 1.0)),
+        ("a=b/c.safetensors=2", ("a=b/c.safetensors", 2.0)),
+    ],
+)
+def test_edit_and_scale(text: str, expected: tuple[str, float]) -> None:
+    assert values.edit_and_scale(text) == expected
+
+
+def test_a_file_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    path = tmp_path / "a=0.5"
+    path.touch()
+    assert values.edit_and_scale(str(path)) == (str(path), 1.0)
+
+
+@pytest.mark.parametrize("text", ["nan", "-inf", "1e999", "", "half", "0,5"])
+def test_only_finite_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^The scale\. Expected a finite number\. Got "):
+        values.finite(text, "The scale")
+
+
+def test_the_same_edit_by_name_and_by_path_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "glasses.safetensors"
+    path.touch()
+    with pytest.raises(UsageError, match="given twice"):
+        values.edits_and_scales(["glasses=0.5", f"{path}=0.5"], tmp_path)
+
+
+def test_scales() -> None:
+    assert values.scales("0, .25,1,-2") == [0, 0.25, 1, -2]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [(None, (None, None)), ("512x384", (512, 384)), ("64X64", (64, 64))]
+)
+def test_size(text: str | None, expected: tuple[int | None, int | None]) -> None:
+    assert values.size(text) == expected
+
+
+@pytest.mark.parametrize("text", [None, "cpu", "cuda", "cuda:1", "mps"])
+def test_device(text: str | None) -> None:
+    assert values.device(text) == text

@@ -1,0 +1,92 @@
+"""What every test shares: a quiet, offline, reproducible process, drawn pairs and a library."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pairedit_sdk.bases.flux import FluxBase
+    from pairedit_sdk.pairs import PairSet
+
+# torch and the tokenizers read these when they are first imported; child processes inherit them.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", NO_COLOR="1", COLUMNS="120")
+for _setting in ("PAIREDIT_BASE", "PAIREDIT_LIBRARY", "FORCE_COLOR"):
+    os.environ.pop(_setting, None)
+
+
+def _face_pairs(
+    changes: Mapping[str, str], count: int = 3, *, size: int = 128, seed: int = 0, **fixed: str
+) -> PairSet:
+    """Draw ``count`` exact pairs of an edit, for example ``face_pairs({"glasses": "round"})``.
+
+    Args:
+        changes: attribute to its value after the edit. Before it, what can be absent is absent.
+        count: how many people.
+        size: side of the pictures in pixels.
+        seed: other seeds draw other people.
+        fixed: attributes that all the people share.
+    """
+    from pairedit_sdk.bases.mini.faces import ATTRIBUTES, sample_face, visible
+    from pairedit_sdk.pairs import PairSet
+
+    absent = {
+        name: value for name in changes for value in ("none", "no") if value in ATTRIBUTES[name]
+    }
+    rng = random.Random(seed)
+    pairs = []
+    while len(pairs) < count:
+        before = sample_face(rng, **{"style": "photo", **absent, **fixed})
+        after = before.with_(**changes)
+        if all(getattr(before, name) != changes[name] and visible(after, name) for name in changes):
+            pairs.append((before.draw(size), after.draw(size)))
+    return PairSet.from_images(pairs)
+
+
+@pytest.fixture(scope="session")
+def face_pairs() -> Callable[..., PairSet]:
+    return _face_pairs
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty library of edits, which commands take as theirs."""
+    folder = tmp_path / "edits"
+    folder.mkdir()
+    monkeypatch.setenv("PAIREDIT_LIBRARY", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline folder of the real classes with random weights, small and quick."""
+    import torch
+
+    from pairedit_sdk.bases.mini.building import parts
+    from pairedit_sdk.bases.mini.building.assemble import assemble
+
+    torch.manual_seed(0)
+    transformer = parts.transformer(width=64, double=1, single=1)
+    vae = parts.autoencoder()
+    vae.register_to_config(scaling_factor=0.7, shift_factor=0.1)
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    return assemble(folder, vae, parts.clip(), parts.t5(), transformer, dtype=torch.float32)
+
+
+@pytest.fixture
+def tiny_base(tiny_folder: Path) -> FluxBase:
+    from pairedit_sdk.bases.flux import FluxBase
+
+    return FluxBase.load(str(tiny_folder), device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or leaves prompt embeddings in the user's cache."""
+    monkeypatch.setenv("PAIREDIT_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -1,0 +1,72 @@
+"""Solvers against problems whose solution is known."""
+
+import pytest
+import torch
+
+from pairedit_sdk.flow.solvers import euler, flowedit, rf_inversion
+
+SIGMAS = torch.linspace(1, 0, 29)
+SHAPE = (1, 2, 4, 4)
+
+
+def _draw(seed: int) -> torch.Tensor:
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def _noise(step: int, repeat: int) -> torch.Tensor:
+    return _draw(100 * step + repeat)
+
+
+def test_euler_is_exact_for_a_straight_flow():
+    x_0, noise = _draw(0), _draw(1)
+    result = euler(noise, SIGMAS, lambda x, sigma, step: noise - x_0)
+    assert torch.allclose(result, x_0, atol=1e-5)
+
+
+def test_euler_tells_every_step():
+    seen = []
+    euler(_draw(0), SIGMAS, lambda x, s, i: x * 0, lambda done, total: seen.append((done, total)))
+    assert seen == [(k + 1, 28) for k in range(28)]
+
+
+def test_flowedit_without_an_effect_returns_the_input_bit_for_bit():
+    x = _draw(0)
+
+    def same(x_edited, x_plain, sigma):
+        assert torch.equal(x_edited, x_plain)
+        return x_edited.sin(), x_plain.sin()
+
+    assert torch.equal(flowedit(x, SIGMAS, same, _noise, n_max=24, n_avg=2), x)
+
+
+@pytest.mark.parametrize("n_max", [1, 14, 28])
+def test_flowedit_integrates_a_constant_change_over_its_window(n_max):
+    x, delta = _draw(0), _draw(1)
+    result = flowedit(x, SIGMAS, lambda e, p, s: (p * 0 + delta, p * 0), _noise, n_max=n_max)
+    assert torch.allclose(result - x, -delta * n_max / 28, atol=1e-5)
+
+
+def test_flowedit_averages_its_noises():
+    x = torch.zeros(SHAPE)
+    one_step = torch.tensor([1.0, 0.0])
+    result = flowedit(x, one_step, lambda e, p, s: (e, p * 0), _noise, n_max=1, n_avg=4)
+    assert torch.allclose(result, -sum(_noise(0, k) for k in range(4)) / 4, atol=1e-6)
+
+
+def test_rf_inversion_with_full_control_returns_the_input():
+    x, noise = _draw(0), _draw(1)
+
+    def velocity(z, sigma):
+        return z.tanh()
+
+    result = rf_inversion(x, SIGMAS, velocity, velocity, noise, gamma=1.0, eta=1.0, stop=0.0)
+    assert torch.allclose(result, x, atol=1e-4)
+
+
+def test_rf_inversion_follows_a_straight_flow_there_and_back():
+    x, noise = _draw(0), _draw(1)
+
+    def straight(z, sigma):
+        return noise - x
+
+    assert torch.allclose(rf_inversion(x, SIGMAS, straight, straight, noise), x, atol=1e-4)

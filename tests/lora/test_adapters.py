@@ -1,0 +1,161 @@
+"""Attaching is reversible, per row, and exact."""
+
+import pytest
+import torch
+from torch import nn
+
+from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.lora.adapters import (
+    activate,
+    add_trainable,
+    attached,
+    detach_all,
+    lora_layers,
+    set_scales,
+    share_frozen,
+)
+from pairedit_sdk.lora.layers import LoraLayer
+
+
+def _layers(base, rank=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    layers = {}
+    for name in base.lora_targets("attention"):
+        module = base.transformer.get_submodule(name)
+        layers[name] = LoraLayer(
+            torch.randn(rank, module.in_features, generator=generator) * 0.1,
+            torch.randn(module.out_features, rank, generator=generator) * 0.1,
+        )
+    return layers
+
+
+def _velocity(base, rows=2):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn((1, 16, 16, 16), generator=generator).expand(rows, -1, -1, -1)
+    with torch.no_grad():
+        return base.velocity(x, torch.tensor(0.5), base.condition(""), 3.5)
+
+
+def test_attach_and_detach_leave_the_very_same_modules_and_weights(tiny_base):
+    modules = dict(tiny_base.transformer.named_modules())
+    weights = {n: p.clone() for n, p in tiny_base.transformer.named_parameters()}
+    before = _velocity(tiny_base)
+    with attached(tiny_base.transformer, {"edit": _layers(tiny_base)}):
+        assert not torch.allclose(_velocity(tiny_base), before, atol=1e-4)
+    assert dict(tiny_base.transformer.named_modules()) == modules
+    assert dict(tiny_base.transformer.named_parameters()).keys() == weights.keys()
+    for name, parameter in tiny_base.transformer.named_parameters():
+        assert torch.equal(parameter, weights[name])
+        assert not parameter.requires_grad
+    assert torch.equal(_velocity(tiny_base), before)
+
+
+def test_detaching_happens_after_an_error_too(tiny_base):
+    with pytest.raises(RuntimeError), attached(tiny_base.transformer, {"e": _layers(tiny_base)}):
+        raise RuntimeError
+    assert list(lora_layers(tiny_base.transformer)) == []
+
+
+def test_an_attached_lora_is_the_update_up_times_down(tiny_base):
+    layers = _layers(tiny_base)
+    name = next(iter(layers))
+    plain = tiny_base.transformer.get_submodule(name)
+    x = torch.randn(3, 5, plain.in_features)
+    expected = x @ (plain.weight + layers[name].up @ layers[name].down).T + plain.bias
+    with attached(tiny_base.transformer, {"edit": layers}), torch.no_grad():
+        assert torch.allclose(tiny_base.transformer.get_submodule(name)(x), expected, atol=1e-5)
+
+
+def test_scales_can_differ_by_row(tiny_base):
+    plain = _velocity(tiny_base)
+    with attached(tiny_base.transformer, {"edit": _layers(tiny_base)}):
+        full = _velocity(tiny_base)
+        set_scales(tiny_base.transformer, {"edit": torch.tensor([1.0, 0.0])})
+        mixed = _velocity(tiny_base)
+    assert torch.allclose(mixed[0], full[0], atol=1e-5)
+    assert torch.allclose(mixed[1], plain[1], atol=1e-6)
+
+
+def test_a_frozen_twin_follows_its_lora_and_takes_no_gradient(tiny_base):
+    transformer = tiny_base.transformer
+    targets = tiny_base.lora_targets("attention")
+    generator = torch.Generator().manual_seed(0)
+    parameters = add_trainable(transformer, "content", targets, 4, 1.0, generator)
+    share_frozen(transformer, "content", "twin")
+    activate(transformer, ["content", "twin"])
+    try:
+        with torch.no_grad():
+            for parameter in parameters.values():
+                parameter += 0.1
+        for _, layer in lora_layers(transformer, "twin"):
+            for kind in ("lora_A", "lora_B"):
+                own, twin = getattr(layer, kind)["content"], getattr(layer, kind)["twin"]
+                assert twin.weight.data_ptr() == own.weight.data_ptr()
+                assert not twin.weight.requires_grad
+        set_scales(transformer, {"content": 1.0, "twin": 0.0})
+        one = _velocity(tiny_base)
+        set_scales(transformer, {"content": 0.0, "twin": 1.0})
+        assert torch.allclose(_velocity(tiny_base), one, atol=1e-6)
+    finally:
+        detach_all(transformer)
+
+
+def test_a_new_lora_starts_without_effect_and_from_its_seed(tiny_base):
+    before = _velocity(tiny_base)
+    starts = []
+    for _ in range(2):
+        generator = torch.Generator().manual_seed(7)
+        targets = tiny_base.lora_targets("attention")
+        made = add_trainable(tiny_base.transformer, "semantic", targets, 4, 1.0, generator)
+        activate(tiny_base.transformer, ["semantic"])
+        assert torch.equal(_velocity(tiny_base), before)
+        starts.append({n: p.detach().clone() for n, p in made.items()})
+        detach_all(tiny_base.transformer)
+    assert all(torch.equal(starts[0][n], starts[1][n]) for n in starts[0])
+
+
+def test_layers_of_another_model_are_refused_with_their_number(tiny_base):
+    foreign = {"blocks.0.attn.qkv": LoraLayer(torch.ones(1, 8), torch.ones(8, 1))}
+    with (
+        pytest.raises(EditError, match=r"1 of the edit's 1 layers match none.*blocks\.0\.attn"),
+        attached(tiny_base.transformer, {"edit": foreign}),
+    ):
+        pass
+    assert list(lora_layers(tiny_base.transformer)) == []
+
+
+def test_a_layer_of_another_shape_is_refused(tiny_base):
+    name = tiny_base.lora_targets("attention")[0]
+    wrong = {name: LoraLayer(torch.ones(1, 9), torch.ones(64, 1))}
+    with (
+        pytest.raises(EditError, match=r"64 × 64.*64 × 9"),
+        attached(tiny_base.transformer, {"edit": wrong}),
+    ):
+        pass
+
+
+def test_a_rank_above_the_layers_width_is_refused(tiny_base):
+    targets = tiny_base.lora_targets("attention")
+    with pytest.raises(UsageError, match=r"rank is 65.*at most 64"):
+        add_trainable(tiny_base.transformer, "semantic", targets, 65, 1.0, torch.Generator())
+
+
+def test_two_edits_cannot_be_attached_over_each_other(tiny_base):
+    layers = _layers(tiny_base)
+    with (
+        attached(tiny_base.transformer, {"edit": layers}),
+        pytest.raises(UsageError, match="already carries"),
+        attached(tiny_base.transformer, {"other": layers}),
+    ):
+        pass
+
+
+def test_targets_are_the_attention_linears_of_both_kinds_of_block(tiny_base):
+    names = tiny_base.lora_targets("attention")
+    double = {n for n in names if n.startswith("transformer_blocks.0.attn.")}
+    single = {n for n in names if n.startswith("single_transformer_blocks.0.attn.")}
+    assert len(double) == 8
+    assert len(single) == 3
+    assert double | single == set(names)
+    assert set(names) < set(tiny_base.lora_targets("all"))
+    assert all(isinstance(tiny_base.transformer.get_submodule(n), nn.Linear) for n in names)

@@ -1,0 +1,162 @@
+"""Editing pictures: exact at scale 0, any size, every method, nothing left behind."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pairedit_sdk import editing, inversion
+from pairedit_sdk.config import TrainConfig
+from pairedit_sdk.editing import edit_image, edit_latents, generate, sweep
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.images import to_image, to_tensor
+from pairedit_sdk.lora.adapters import lora_layers
+from pairedit_sdk.training import train
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_folder, face_pairs):
+    from pairedit_sdk.bases import load_base
+
+    base = load_base(str(tiny_folder), device="cpu")
+    config = TrainConfig(steps=8, rank=4, sigma_count=8, lr=2e-2)
+    return base, train(base, face_pairs({"hat": "beanie"}, 2), config, name="hat")
+
+
+@pytest.fixture(scope="module")
+def picture(face_pairs):
+    return face_pairs({"glasses": "round"}, 1, seed=9)[0].before
+
+
+def _array(image):
+    return np.asarray(image, np.int16)
+
+
+@pytest.mark.parametrize("method", ["flowedit", "rf-inversion", "inversion-lora"])
+def test_scale_0_is_the_round_trip_bit_for_bit(trained, picture, method):
+    base, edit = trained
+    round_trip = to_image(base.decode(base.encode(to_tensor(picture))))
+    result = edit_image(base, picture, edit @ 0, method=method, steps=4, n_max=3)
+    assert np.array_equal(_array(result), _array(round_trip))
+
+
+def test_the_loop_itself_is_exact_without_an_effect(trained, picture):
+    """Not only the shortcut: a LoRA of zeros through the whole of FlowEdit changes nothing."""
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.lora.layers import LoraLayer
+
+    base, edit = trained
+    zeros = {n: LoraLayer(layer.down, layer.up * 0) for n, layer in edit.layers.items()}
+    x = base.encode(to_tensor(picture)).float()
+    result = edit_latents(base, x, Edit(zeros, edit.info), steps=6, n_max=6)
+    assert torch.allclose(result, x, atol=1e-5)
+
+
+def test_an_edit_changes_the_picture_and_the_base_stays_as_it_was(trained, picture):
+    base, edit = trained
+    weights = {n: p.clone() for n, p in base.transformer.named_parameters()}
+    result = edit_image(base, picture, edit, steps=6, n_max=5)
+    assert np.abs(_array(result) - _array(edit_image(base, picture, edit @ 0))).max() > 3
+    assert list(lora_layers(base.transformer)) == []
+    for name, parameter in base.transformer.named_parameters():
+        assert torch.equal(parameter, weights[name])
+
+
+@pytest.mark.parametrize("size", [(128, 128), (200, 120), (33, 90), (640, 480)])
+def test_any_size_comes_back_at_its_own(trained, picture, size):
+    base, edit = trained
+    result = edit_image(base, picture.resize(size), edit, steps=2, n_max=1)
+    assert result.size == size
+    assert result.mode == "RGB"
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another(trained, picture):
+    base, edit = trained
+    one, two, three = (
+        _array(edit_image(base, picture, edit, steps=6, n_max=5, seed=s)) for s in (0, 0, 1)
+    )
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, three)
+
+
+def test_a_batch_of_latents_is_edited_row_by_row(trained, picture):
+    base, edit = trained
+    x = base.encode(to_tensor(picture)).float()
+    both = edit_latents(base, torch.cat([x, x * 0.5]), edit, steps=4, n_max=3)
+    assert both.shape == (2, *x.shape[1:])
+    assert not torch.allclose(both[0], both[1])
+
+
+def test_a_sum_of_two_halves_is_the_whole(trained, picture):
+    base, edit = trained
+    whole = edit_image(base, picture, edit @ 0.8, steps=4, n_max=3)
+    halves = edit_image(base, picture, edit @ 0.5 + edit @ 0.3, steps=4, n_max=3)
+    assert np.abs(_array(whole) - _array(halves)).max() <= 1
+
+
+def test_rf_inversion_and_the_inversion_lora_run_and_tell_their_progress(
+    trained, picture, monkeypatch
+):
+    base, edit = trained
+    monkeypatch.setattr(inversion.inversion_lora_edit, "__defaults__", (3,))
+    for method, total in (("rf-inversion", 12), ("inversion-lora", 3 + 6)):
+        seen = []
+        result = edit_image(
+            base, picture, edit, method=method, steps=6, n_max=5,
+            on_step=lambda done, all_, seen=seen: seen.append((done, all_)),
+        )  # fmt: skip
+        assert result.size == picture.size
+        assert seen == [(k + 1, total) for k in range(total)]
+        assert list(lora_layers(base.transformer)) == []
+
+
+def test_sweep_starts_at_the_round_trip(trained, picture):
+    base, edit = trained
+    results = sweep(base, picture, edit, [0, 0.5, 1], steps=4, n_max=3)
+    assert len(results) == 3
+    assert np.array_equal(_array(results[0]), _array(edit_image(base, picture, edit @ 0)))
+    assert not np.array_equal(_array(results[1]), _array(results[2]))
+
+
+def test_generate_keeps_the_layout_steps_untouched(trained):
+    base, edit = trained
+    plain = generate(base, "a person", seed=2, steps=6)
+    late = generate(base, "a person", edit, seed=2, steps=6, start_step=6)
+    early = generate(base, "a person", edit, seed=2, steps=6, start_step=2)
+    assert np.array_equal(_array(plain), _array(late))
+    assert not np.array_equal(_array(plain), _array(early))
+
+
+def test_generate_takes_other_sizes_of_the_grid(trained):
+    base, _ = trained
+    assert generate(base, "", steps=1, width=96, height=64, start_step=0).size == (96, 64)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda b, i, e: edit_image(b, i, e, method="magic"), "There is no method 'magic'"),
+        (lambda b, i, e: edit_image(b, i, e, steps=4, n_max=5), "n_max from 1 to steps"),
+        (lambda b, i, e: edit_image(b, i, e, n_avg=0), "n_avg 0"),
+        (lambda b, i, e: generate(b, "", width=100), "100 x 128 pixels do not fit"),
+        (lambda b, i, e: generate(b, "", steps=4, start_step=5), "start_step 5 of 4"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(trained, picture, call, sentence):
+    base, edit = trained
+    with pytest.raises(UsageError, match=sentence):
+        call(base, picture, edit)
+
+
+def test_noise_depends_on_the_seed_and_the_step_alone():
+    x = torch.zeros(1, 16, 4, 4)
+    source = editing._noise_source(x, 3)
+    assert torch.equal(source(2, 0), editing._noise_source(x, 3)(2, 0))
+    assert not torch.equal(source(2, 0), source(3, 0))
+    assert not torch.equal(source(2, 0), source(2, 1))
+
+
+def test_an_image_in_another_mode_is_taken(trained):
+    base, edit = trained
+    result = edit_image(base, Image.new("L", (64, 64), 90), edit @ 0)
+    assert result.mode == "RGB"

@@ -1,0 +1,159 @@
+"""The package as a whole: what it exports, what its wheel holds, which way its imports go."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pairedit_sdk
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "pairedit_sdk"
+
+#: Who may import whom: a module imports from its own level and from lower ones. A part of a room
+#: may have a level of its own.
+LEVELS: dict[str, int] = {
+    name: level
+    for level, names in enumerate(
+        (
+            "errors files images image_files resources config plots evaluation.metrics",
+            "lora flow bases",
+            "edit edit_library pairs pair_check pair_direction registration cache",
+            "training branches runs inversion editing compose basis evaluation progress",
+            "demo",
+            "cli __main__",
+        )
+    )
+    for name in names.split()
+}
+
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / PACKAGE).rglob("*.py"))
+}
+
+
+def imports(module: str, *, for_types: bool) -> Iterator[str]:
+    """The modules of this package that ``module`` imports, early or late.
+
+    ``for_types`` includes those that only the type checker sees.
+    """
+    pending: list[ast.AST] = [ast.parse(SOURCES[module].read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not for_types:
+            pending.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith(PACKAGE))
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively, line {node.lineno}"
+            origin = node.module or ""
+            if origin == PACKAGE or origin.startswith(f"{PACKAGE}."):
+                for alias in node.names:
+                    inner = f"{origin}.{alias.name}"
+                    yield inner if inner in SOURCES else origin
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def level(module: str) -> int:
+    part = ".".join(module.split(".")[1:3])
+    return LEVELS.get(part, LEVELS.get(room(module), 0))
+
+
+INNER = [module for module in SOURCES if module != PACKAGE]
+
+
+def test_every_module_has_a_level() -> None:
+    assert {room(module) for module in INNER} - LEVELS.keys() == set()
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_nothing_imports_upwards(module: str) -> None:
+    upwards = {
+        other
+        for other in imports(module, for_types=True)
+        if other != PACKAGE and level(other) > level(module)
+    }
+    assert upwards == set()
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_nothing_imports_the_public_names_from_within(module: str) -> None:
+    tree = ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+    from_top = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE
+        for alias in node.names
+        if f"{PACKAGE}.{alias.name}" not in SOURCES
+    }
+    assert from_top <= {"__version__"}
+
+
+def test_there_are_no_cycles() -> None:
+    graph = {module: set(imports(module, for_types=False)) - {PACKAGE} for module in INNER}
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the cycle
+
+
+def test_flow_is_mathematics_only() -> None:
+    inside = [module for module in INNER if room(module) == "flow"]
+    used = {room(other) for module in inside for other in imports(module, for_types=True)}
+    assert used <= {"flow", "config", "errors"}
+
+
+def test_import_takes_no_torch() -> None:
+    code = "import pairedit_sdk, sys; print({'torch', 'numpy', 'PIL', 'yaml'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout.strip(), done.stderr) == ("set()", "")
+
+
+@pytest.mark.parametrize("name", pairedit_sdk.__all__)
+def test_public_name_can_be_used(name: str) -> None:
+    assert getattr(pairedit_sdk, name) is not None
+    assert name in dir(pairedit_sdk)
+
+
+def test_type_checker_sees_the_same_names() -> None:
+    tree = ast.parse(SOURCES[PACKAGE].read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: str(node.module).removeprefix(f"{PACKAGE}.")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == pairedit_sdk._HOME
+    assert {*seen, "__version__"} == set(pairedit_sdk.__all__)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'pairedit_sdk' has no attribute 'no_such'"):
+        pairedit_sdk.no_such  # noqa: B018
+
+
+def test_wheel_holds_what_the_demo_needs_and_nothing_else() -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    names = {
+        Path(file.distribution_path).as_posix()
+        for file in WheelBuilder(str(ROOT)).recurse_included_files()
+    }
+    for path in ("recipes", "examples/pairs/glasses", "examples/edits"):
+        files = [file for file in (ROOT / path).rglob("*") if file.is_file()]
+        assert files
+        assert {f"{PACKAGE}/{file.relative_to(ROOT).as_posix()}" for file in files} <= names
+    weights = (ROOT / PACKAGE / "bases/mini/weights").rglob("*.safetensors")
+    assert {path.relative_to(ROOT).as_posix() for path in weights} <= names
+    assert f"{PACKAGE}/py.typed" in names
+    assert {name.split("/")[0] for name in names} == {PACKAGE}

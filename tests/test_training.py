@@ -1,0 +1,261 @@
+"""Joint training: gradients go where they may, and a run is reproducible bit for bit."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pairedit_sdk import cache
+from pairedit_sdk.branches import Branches
+from pairedit_sdk.config import TrainConfig
+from pairedit_sdk.edit import Edit
+from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
+from pairedit_sdk.training import train
+
+SHORT = TrainConfig(steps=4, rank=4, checkpoint_every=2, sigma_count=8)
+
+
+@pytest.fixture(scope="module")
+def pairs(face_pairs):
+    return face_pairs({"glasses": "round"}, 2, size=64)
+
+
+def _branches(base, config):
+    return Branches(base, config, base.condition(""))
+
+
+def _latents(base, pairs):
+    return cache.encode_pairs(base, pairs, 64)
+
+
+def _gradients(branches, loss):
+    for parameter in branches.parameters.values():
+        parameter.grad = None
+    loss.backward()
+    return {
+        kind: sum(
+            float(p.grad.abs().sum())
+            for n, p in branches.parameters.items()
+            if n.startswith(f"{kind}/") and p.grad is not None
+        )
+        for kind in ("content", "semantic")
+    }
+
+
+def _wake(branches):
+    """Give B some values: at its zero start half of all gradients vanish."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in branches.parameters.items():
+            if name.endswith("lora_B"):
+                parameter += torch.randn(parameter.shape, generator=generator) * 0.05
+
+
+@pytest.mark.parametrize("objective", ["pairedit", "difference", "slider"])
+def test_each_loss_gives_its_gradient_to_its_own_lora_alone(tiny_base, pairs, objective):
+    latents = _latents(tiny_base, pairs)
+    branches = _branches(tiny_base, replace(SHORT, objective=objective))
+    try:
+        _wake(branches)
+        got = _gradients(branches, branches.losses(latents, 0).content)
+        assert got["content"] > 0
+        assert got["semantic"] == 0
+        got = _gradients(branches, branches.losses(latents, 0).semantic)
+        assert got["content"] == 0
+        assert got["semantic"] > 0
+    finally:
+        detach_all(tiny_base.transformer)
+
+
+def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(tiny_base, pairs):
+    """Both branches once more, as two separate passes written from Eq. 3 and 10."""
+    latents = _latents(tiny_base, pairs)
+    config = replace(SHORT, batch=1, eta=4.0, beta=2.0)
+    branches = _branches(tiny_base, config)
+    try:
+        _wake(branches)
+        seen = {}
+        original = branches._rows
+
+        def spy(x_a, x_b, sigma, noise):
+            seen.update(x_a=x_a, x_b=x_b, sigma=sigma, noise=noise)
+            return original(x_a, x_b, sigma, noise)
+
+        branches._rows = spy
+        losses = branches.losses(latents, 5)
+        losses.total.backward()
+        ours = {n: p.grad.clone() for n, p in branches.parameters.items()}
+        for parameter in branches.parameters.values():
+            parameter.grad = None
+
+        x_a, x_b, sigma, eps = (seen[k] for k in ("x_a", "x_b", "sigma", "noise"))
+        x_t = x_a + sigma.view(-1, 1, 1, 1) * config.beta * eps
+        s = config.alpha / config.rank
+        condition = tiny_base.condition("")
+
+        def velocity():
+            return tiny_base.velocity(x_t, sigma, condition, config.guidance)
+
+        content = {n: p for n, p in branches.parameters.items() if n.startswith("content/")}
+        set_scales(tiny_base.transformer, {"content": s, "content_frozen": 0.0, "semantic": 0.0})
+        l_c = ((velocity() - config.beta * eps) ** 2).mean()
+        l_c.backward()
+        for parameter in content.values():
+            parameter.requires_grad_(False)
+        set_scales(tiny_base.transformer, {"semantic": s})
+        target = config.beta * eps + config.eta * (x_a - x_b)
+        l_s = ((velocity() - target) ** 2).mean()
+        l_s.backward()
+
+        assert abs(float((losses.content - l_c).detach())) < 1e-5
+        assert abs(float((losses.semantic - l_s).detach())) < 1e-5
+        for name, parameter in branches.parameters.items():
+            assert torch.allclose(ours[name], parameter.grad, atol=1e-5), name
+    finally:
+        detach_all(tiny_base.transformer)
+
+
+def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs):
+    branches = _branches(tiny_base, replace(SHORT, content_lora=False))
+    try:
+        assert {n.split("/")[0] for n in branches.parameters} == {"semantic"}
+        losses = branches.losses(_latents(tiny_base, pairs), 0)
+        assert float(losses.content.detach()) == 0
+        assert float(losses.semantic.detach()) > 0
+    finally:
+        detach_all(tiny_base.transformer)
+
+
+def test_the_difference_objective_needs_the_content_lora(tiny_base):
+    with pytest.raises(UsageError, match="needs the content LoRA"):
+        _branches(tiny_base, replace(SHORT, content_lora=False, objective="difference"))
+
+
+def test_every_draw_has_its_own_noise_and_the_same_one_again(tiny_base, pairs):
+    latents = _latents(tiny_base, pairs)
+    branches = _branches(tiny_base, SHORT)
+    try:
+        values = [float(branches.losses(latents, k).total.detach()) for k in (0, 1, 2, 0)]
+        assert values[0] == values[3]
+        assert len(set(values)) == 3
+    finally:
+        detach_all(tiny_base.transformer)
+
+
+def test_pairs_of_different_sizes_train_together(tiny_base, face_pairs):
+    from PIL import Image
+
+    from pairedit_sdk.pairs import PairSet
+
+    square = face_pairs({"hat": "beanie"}, 1, size=64)[0]
+    wide = tuple(
+        image.resize((128, 64), Image.Resampling.BICUBIC) for image in (square.before, square.after)
+    )
+    mixed = PairSet.from_images([(square.before, square.after), wide])
+    edit = train(tiny_base, mixed, replace(SHORT, batch=4, resolution=64), name="mixed")
+    assert edit.info.pairs == list(mixed.names)
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(tiny_base, pairs, tmp_path):
+    files = []
+    for k, seed in enumerate((1, 1, 2)):
+        edit = train(tiny_base, pairs, replace(SHORT, seed=seed), name="same")
+        files.append(edit.save(tmp_path / f"{k}.safetensors").read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_training_leaves_the_base_as_it_was(tiny_base, pairs):
+    before = {n: p.clone() for n, p in tiny_base.transformer.named_parameters()}
+    train(tiny_base, pairs, replace(SHORT, gradient_checkpointing=True), name="glasses")
+    assert list(lora_layers(tiny_base.transformer)) == []
+    after = dict(tiny_base.transformer.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[n], value) for n, value in before.items())
+    assert not tiny_base.transformer.is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("optimizer_setting", [{}, {"lr_schedule": "cosine", "accumulate": 2}])
+def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
+    tiny_base, pairs, tmp_path, optimizer_setting
+):
+    config = replace(SHORT, steps=6, **optimizer_setting)
+    whole = train(tiny_base, pairs, config, name="e", run_dir=tmp_path / "whole")
+
+    class StopError(Exception):
+        pass
+
+    def stop(info):
+        if info.step == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train(tiny_base, pairs, config, name="e", run_dir=tmp_path / "cut", on_step=stop)
+    resumed = train(tiny_base, pairs, config, name="e", run_dir=tmp_path / "cut", resume=True)
+    for name, layer in whole.layers.items():
+        assert torch.equal(layer.up, resumed.layers[name].up)
+        assert torch.equal(layer.down, resumed.layers[name].down)
+    losses = [
+        [
+            (line["step"], line["content_loss"], line["semantic_loss"])
+            for line in map(json.loads, (tmp_path / d / "metrics.jsonl").read_text().splitlines())
+        ]
+        for d in ("whole", "cut")
+    ]
+    assert losses[0] == losses[1]
+    assert [step for step, *_ in losses[0]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_folder_holds_what_it_should(tiny_base, pairs, tmp_path):
+    config = replace(SHORT, preview_every=4, resolution=64)
+    edit = train(tiny_base, pairs, config, name="e", run_dir=tmp_path)
+    there = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert {
+        "config.json", "metrics.jsonl", "checkpoints/step-000002.safetensors",
+        "checkpoints/step-000004.safetensors", "previews/step-000004.png",
+        "content.safetensors", "edit.safetensors",
+    } <= there  # fmt: skip
+    assert not [name for name in there if "part" in name]
+    again = Edit.load(tmp_path / "edit.safetensors")
+    assert again.info == edit.info
+    assert all(torch.equal(again.layers[n].up, layer.up) for n, layer in edit.layers.items())
+    assert (tmp_path / "content.safetensors").read_bytes() != (
+        tmp_path / "edit.safetensors"
+    ).read_bytes()
+
+
+def test_a_used_run_folder_is_not_written_over(tiny_base, pairs, tmp_path):
+    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+    with pytest.raises(UsageError, match=r"already holds a run, at step 4.*--resume"):
+        train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+
+
+def test_resuming_with_other_settings_or_pictures_is_refused(
+    tiny_base, pairs, face_pairs, tmp_path
+):
+    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+    with pytest.raises(UsageError, match=r"eta was 4\.0, now 3\.0"):
+        train(tiny_base, pairs, replace(SHORT, eta=3.0), name="e", run_dir=tmp_path, resume=True)
+    others = face_pairs({"hat": "cap"}, 2, size=64)
+    with pytest.raises(UsageError, match="was on other pictures"):
+        train(tiny_base, others, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_lr(tiny_base, pairs, tmp_path):
+    with pytest.raises(TrainingError, match=r"not a finite number.*smaller lr \(it is 1\)"):
+        train(
+            tiny_base, pairs, replace(SHORT, steps=60, lr=1.0, alpha=1e9), name="e",
+            run_dir=tmp_path,
+        )  # fmt: skip
+    assert list(lora_layers(tiny_base.transformer)) == []
+
+
+def test_an_nf4_base_can_be_trained(tiny_folder, pairs):
+    from pairedit_sdk.bases import load_base
+
+    base = load_base(str(tiny_folder), device="cpu", precision="nf4")
+    edit = train(base, pairs, replace(SHORT, gradient_checkpointing=True), name="e")
+    assert all(torch.isfinite(layer.up).all() for layer in edit.layers.values())
+    assert any(layer.up.abs().max() > 0 for layer in edit.layers.values())
