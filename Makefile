@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Minutes for each part of the built-in base; empty means the builder's own budget.
+# Time budget of `make base` in minutes; empty means the builder's own.
 MINUTES ?=
 
 .PHONY: demo test slow lint format base clean

@@ -18,8 +18,6 @@ STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
 base = pe.load_base("mini")
 smile = pe.Edit.load(EDIT)
 # Several edits are added: smile @ 0.8 + glasses @ 0.5
-picture = pe.edit_image(
-    base, read_image(PICTURE), smile @ SCALE, steps=STEPS, n_max=round(STEPS * 6 / 7)
-)
+picture = pe.edit_image(base, read_image(PICTURE), smile @ SCALE, steps=STEPS)
 picture.save("edited.png")
 print("saved edited.png")

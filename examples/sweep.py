@@ -19,7 +19,7 @@ STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
 base = pe.load_base("mini")
 edit = pe.Edit.load(EDIT)
 pictures = pe.sweep(
-    base, read_image(PICTURE), edit, SCALES, steps=STEPS, n_max=round(STEPS * 6 / 7)
+    base, read_image(PICTURE), edit, SCALES, steps=STEPS
 )
 strip(pictures, [f"{scale:g}" for scale in SCALES], title=edit.name).save("sweep.png")
 print("saved sweep.png")

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
 EDIT = "edit"
+N_MAX_SHARE = 24 / 28
 
 StepHook = Callable[[int, int], None]
 
 
 def edit_image(
     base: FlowBase, image: Image.Image, edits: Edit | EditMix, *, method: str = "flowedit",
-    steps: int = 28, n_max: int = 24, n_avg: int = 1, guidance: float | None = None, seed: int = 0,
-    on_step: StepHook | None = None,
+    steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
+    seed: int = 0, resolution: int | None = None, on_step: StepHook | None = None,
 ) -> Image.Image:  # fmt: skip
     """Apply edits to a picture.
 
@@ -45,9 +46,12 @@ def edit_image(
             LoRA on this one picture first).
         steps: length of the noise schedule.
         n_max: FlowEdit only: how many of the last steps run; fewer keep more of the picture.
+            ``None`` is FlowEdit's published share, 24 of 28.
         n_avg: FlowEdit only: noises averaged in each step.
         guidance: distilled guidance; ``None`` is the edit's own.
         seed: of the noise.
+        resolution: side of a square with the area at which the base sees the picture; ``None`` is
+            the base's own.
         on_step: called with (done, total).
 
     Raises:
@@ -55,8 +59,8 @@ def edit_image(
         EditError: an edit of another base.
     """
     mix = as_mix(edits)
-    _check_numbers(method, steps, n_max, n_avg)
-    x, size = _encode(base, image)
+    n_max = _checked_n_max(method, steps, n_max, n_avg)
+    x, size = _encode(base, image, resolution)
     if not mix.silent:
         x = edit_latents(
             base, x, mix, method=method, steps=steps, n_max=n_max, n_avg=n_avg, guidance=guidance,
@@ -67,12 +71,13 @@ def edit_image(
 
 def edit_latents(
     base: FlowBase, x: torch.Tensor, edits: Edit | EditMix, *, method: str = "flowedit",
-    steps: int = 28, n_max: int = 24, n_avg: int = 1, guidance: float | None = None, seed: int = 0,
-    on_step: StepHook | None = None,
+    steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
+    seed: int = 0, on_step: StepHook | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """:func:`edit_image` on latents [B, C, h, w]; the rows are edited together, each with its own
     noise drawn in order from the seed."""
     mix = as_mix(edits)
+    n_max = _checked_n_max(method, steps, n_max, n_avg)
     for edit, _ in mix.parts:
         edit.require_base(base)
     if guidance is None:
@@ -230,21 +235,25 @@ class PairOfRows:
         return self.base.velocity(x, sigma, self.condition, self.guidance).float()
 
 
-def _check_numbers(method: str, steps: int, n_max: int, n_avg: int) -> None:
+def _checked_n_max(method: str, steps: int, n_max: int | None, n_avg: int) -> int:
     if method not in METHODS:
         raise UsageError(f"There is no method {method!r}", expected="one of " + ", ".join(METHODS))
+    n_max = max(1, round(steps * N_MAX_SHARE)) if n_max is None else n_max
     if steps < 1 or not 1 <= n_max <= steps or n_avg < 1:
         raise UsageError(
             f"steps {steps}, n_max {n_max}, n_avg {n_avg}",
             expected="steps and n_avg of at least 1, and n_max from 1 to steps",
         )
+    return n_max
 
 
-def _encode(base: FlowBase, image: Image.Image) -> tuple[torch.Tensor, tuple[int, int]]:
+def _encode(
+    base: FlowBase, image: Image.Image, resolution: int | None
+) -> tuple[torch.Tensor, tuple[int, int]]:
     from PIL import Image as PILImage
 
     image = image.convert("RGB") if image.mode != "RGB" else image
-    size = fit_size(*image.size, base.resolution, base.multiple)
+    size = fit_size(*image.size, resolution or base.resolution, base.multiple)
     fitted = image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
     return base.encode(to_tensor(fitted)).float(), image.size
 

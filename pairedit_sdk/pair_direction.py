@@ -35,7 +35,8 @@ class _Thresholds:
 
 
 # Measured on 3,000 random triples of drawn faces for each of 32 edits, all of them correct: with
-# SURE a pair is accused in 0.08 % of the triples, with LIKELY in 0.7 %.
+# SURE a pair is accused in 0.1 % of the triples, with LIKELY in 0.7 %; of triples with one pair
+# reversed, 36 % and 53 % are found (photographs of glasses, smiles and age: all, with SURE).
 _SURE = _Thresholds(0.10, 0.85, 0.03, 0.45, 0.65, 0.50)
 _LIKELY = _Thresholds(0.12, 0.70, 0.03, 0.15, 0.25, 0.30)
 
@@ -137,7 +138,7 @@ def _levels(image: Image.Image, blur: float) -> Array:
     size = (max(2, round(image.width * scale)), max(2, round(image.height * scale)))
     kind = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
     small = image.resize(size, kind).filter(ImageFilter.GaussianBlur(blur))
-    return np.asarray(small, dtype=np.float32) / 255
+    return (np.asarray(small) / 255).astype(np.float32)
 
 
 def _edges(levels: Array) -> Array:
@@ -152,7 +153,7 @@ def _embedding(colours: Array, log_edges: Array) -> Array:
     weights = rng.normal(size=(4, 256)).astype(np.float32)
     phase = rng.uniform(0, 2 * np.pi, 256)
     samples = np.concatenate([colours / 0.25, log_edges[:, :1] / 1.5], axis=1)
-    return np.asarray(np.cos(samples @ weights + phase).mean(axis=0), dtype=np.float32)
+    return np.cos(samples @ weights + phase).mean(axis=0).astype(np.float32)
 
 
 def _region(difference: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:

@@ -161,7 +161,11 @@ def _optimizer(
 
 def _accelerator(base: FlowBase, config: TrainConfig, run: Run | None) -> Accelerator:
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
 
+    # accelerate remembers its first settings for the whole process; a second run in it may be in
+    # another precision or on another device. Processes that were launched together stay so.
+    AcceleratorState._reset_state(PartialState._shared_state.get("num_processes", 1) == 1)
     mixed = "bf16" if base.dtype == torch.bfloat16 else "no"
     accelerator = Accelerator(
         mixed_precision=mixed, cpu=base.device.type == "cpu", log_with=config.track,

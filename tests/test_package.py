@@ -22,7 +22,7 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            "errors files images image_files resources config plots evaluation.metrics",
+            "errors quiet files images image_files resources config plots evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
             "training branches runs inversion editing compose basis evaluation progress",

@@ -66,7 +66,7 @@ def test_zoom_and_turn_are_found_where_the_outlines_disagree() -> None:
     found = register(outlines(before), outlines(larger))
     assert found.zoom == pytest.approx(1.1, abs=0.013)
     assert found.warp == pytest.approx(0.05, abs=0.007)
-    turned = before.rotate(-3, Image.Resampling.BICUBIC, fillcolor=before.getpixel((0, 0)))  # type: ignore[arg-type]
+    turned = before.rotate(-3, Image.Resampling.BICUBIC, fillcolor=before.getpixel((0, 0)))
     found = register(outlines(before), outlines(turned))
     assert found.angle == pytest.approx(3, abs=0.75)
     assert found.zoom == 1

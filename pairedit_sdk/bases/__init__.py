@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.quiet import quiet
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
@@ -29,6 +30,7 @@ def load_base(
     """
     if not name_or_path:
         raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
-    from pairedit_sdk.bases.flux import FluxBase
+    with quiet():  # the first import of bitsandbytes, transformers and diffusers
+        from pairedit_sdk.bases.flux import FluxBase
 
     return FluxBase.load(name_or_path, device=device, precision=precision)

@@ -15,6 +15,7 @@ from pairedit_sdk.bases import folders
 from pairedit_sdk.bases import precision as precisions
 from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.quiet import no_bars
 
 _ATTENTION = re.compile(
     r"(single_)?transformer_blocks\.\d+\.attn\."
@@ -64,7 +65,7 @@ class FluxBase:
         kind, dtype = precisions.choose_precision(precision, where)
         folder = folders.resolve(name_or_path)
         folders.check(folder, name_or_path)
-        with folders.explain_damage(folder):
+        with folders.explain_damage(folder), no_bars():
             transformer = precisions.load_transformer(folder, kind, dtype, where)
             vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=dtype)
             return cls(
@@ -177,7 +178,7 @@ class FluxBase:
         from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
         folder = str(self.folder)
-        with folders.explain_damage(self.folder):
+        with folders.explain_damage(self.folder), no_bars():
             clip_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer")
             t5_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer_2")
             if self._text is None:

@@ -45,6 +45,16 @@ Method = Annotated[
     Literal["flowedit", "rf-inversion", "inversion-lora"],
     typer.Option("--method", help="How a real picture is edited."),
 ]
+Resolution = Annotated[
+    int | None,
+    typer.Option(
+        "--resolution",
+        min=16,
+        max=4096,
+        help="Side in pixels of a square with the area at which the base sees the picture. "
+        "Without it: the base's own.",
+    ),
+]
 NMax = Annotated[
     int | None,
     typer.Option(

@@ -16,11 +16,6 @@ from pairedit_sdk.image_files import picture_path, write_image
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
 EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
 
-# FLUX's published FlowEdit setting, and the half of the schedule in which PairEdit's released
-# code lets an edit act.
-N_MAX_SHARE = 24 / 28
-START_SHARE = 14 / 28
-
 
 def edit(
     image: Image,
@@ -29,6 +24,7 @@ def edit(
     method: options.Method = "flowedit",
     steps: options.Steps = 28,
     n_max: options.NMax = None,
+    resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
     base: options.Base = None,
@@ -42,7 +38,7 @@ def edit(
     output = Output(as_json, quiet)
     target = picture_path(out)
     chosen = values.edits_and_scales(edits, library)
-    n_max = values.of_steps(n_max, steps, N_MAX_SHARE, "--n-max", most=steps)
+    values.check_steps(n_max, steps, "--n-max")
     device = values.device(device)
 
     from pairedit_sdk.editing import edit_image
@@ -54,7 +50,7 @@ def edit(
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, mix, method=method, steps=steps, n_max=n_max, guidance=guidance,
-            seed=seed, on_step=meter.update,
+            seed=seed, resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
@@ -94,7 +90,7 @@ def generate(
     target = picture_path(out)
     width, height = values.size(size)
     chosen = values.edits_and_scales(edits or [], library)
-    start_step = values.of_steps(start_step, steps, START_SHARE, "--start-step", most=steps)
+    values.check_steps(start_step, steps, "--start-step")
     device = values.device(device)
 
     from pairedit_sdk.editing import generate as run_generate
@@ -121,6 +117,7 @@ def sweep(
     method: options.Method = "flowedit",
     steps: options.Steps = 28,
     n_max: options.NMax = None,
+    resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
     base: options.Base = None,
@@ -141,7 +138,7 @@ def sweep(
             next_step="Give the strengths with --scales",
         )
     path = find_edit_path(edit, library)
-    n_max = values.of_steps(n_max, steps, N_MAX_SHARE, "--n-max", most=steps)
+    values.check_steps(n_max, steps, "--n-max")
     device = values.device(device)
 
     from pairedit_sdk.edit import Edit
@@ -155,7 +152,7 @@ def sweep(
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
             model, picture, loaded, strengths, method=method, steps=steps, n_max=n_max,
-            guidance=guidance, seed=seed, on_step=meter.update,
+            guidance=guidance, seed=seed, resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture, *results], labels, title=loaded.name), target)

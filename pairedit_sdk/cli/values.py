@@ -102,18 +102,15 @@ def device(text: str | None) -> str | None:
     return text
 
 
-def of_steps(given: int | None, steps: int, share: float, option: str, *, most: int) -> int:
-    """A number of steps: the one given, or a share of all ``steps``.
+def check_steps(given: int | None, steps: int, option: str) -> None:
+    """Refuse a number of steps that is more than all ``steps``.
 
     Raises:
-        UsageError: more than ``most`` are asked for.
+        UsageError: naming the option.
     """
-    if given is None:
-        return min(most, round(steps * share))
-    if given > most:
+    if given is not None and given > steps:
         raise UsageError(
             f"{option} is more than --steps {steps} allow",
-            expected=f"at most {most}",
+            expected=f"at most {steps}",
             got=str(given),
         )
-    return given

@@ -16,12 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.quiet import quiet
+
+with quiet():  # peft imports bitsandbytes
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
 
 def add_trainable(
@@ -170,8 +173,7 @@ def _inject(
 def _check_rank(transformer: nn.Module, targets: Sequence[str], rank: int) -> None:
     for target in targets:
         layer = transformer.get_submodule(target)
-        assert isinstance(layer, nn.Linear)  # lora_targets gives nothing else
-        narrow = min(layer.in_features, layer.out_features)
+        narrow = min(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]
         if rank > narrow:
             raise UsageError(
                 f"rank is {rank}, above the width of layer {target}",

@@ -51,6 +51,10 @@ class FakeEdit:
             raise EditError(f"The edit file {path.name} is damaged")
         return cls(path.stem)
 
+    @classmethod
+    def read_info(cls, path: Path) -> FakeInfo:
+        return cls.load(path).info
+
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.name)
@@ -95,17 +99,17 @@ class Rooms:
 
     def edit_image(
         self, base: Any, image: Image.Image, edits: Any, *, method: str = "flowedit",
-        steps: int = 28, n_max: int = 24, n_avg: int = 1, guidance: float | None = None,
-        seed: int = 0, on_step: Any = None,
+        steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
+        seed: int = 0, resolution: int | None = None, on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("edit_image", {k: v for k, v in locals().items() if k != "self"}))
-        for step in range(n_max if on_step else 0):
-            on_step(step + 1, n_max)
+        for step in range(steps if on_step else 0):
+            on_step(step + 1, steps)
         return ImageOps.invert(image)
 
     def generate(
         self, base: Any, prompt: str = "", edits: Any = None, *, seed: int = 0, steps: int = 28,
-        start_step: int = 14, guidance: float | None = None, width: int | None = None,
+        start_step: int | None = None, guidance: float | None = None, width: int | None = None,
         height: int | None = None, on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("generate", {k: v for k, v in locals().items() if k != "self"}))

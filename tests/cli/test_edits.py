@@ -66,7 +66,7 @@ def test_real_files(pairedit: Pairedit, library: Path) -> None:
     import torch
 
     from pairedit_sdk.edit import Edit, EditInfo
-    from pairedit_sdk.lora.adapters import LoraLayer
+    from pairedit_sdk.lora.layers import LoraLayer
 
     layers = {"transformer_blocks.0.attn.to_q": LoraLayer(torch.ones(2, 8), torch.ones(8, 2))}
     Edit(layers, EditInfo("hat", base="mini", rank=2, pairs=["a"])).save(

@@ -23,16 +23,16 @@ def test_edit_applies_the_sum(
     assert (result.exit_code, result.stdout) == (0, "Wrote out.png.\n")
     (call,) = rooms.of("edit_image")
     assert call["edits"].parts == [("glasses", 0.8), ("smile", 1.0)]
-    assert (call["steps"], call["n_max"], call["seed"]) == (28, 24, 3)
+    assert (call["steps"], call["n_max"], call["seed"]) == (28, None, 3)
     assert (call["method"], call["guidance"]) == ("flowedit", None)
     with Image.open(tmp_path / "out.png") as image:
         assert image.getpixel((0, 0)) == (55, 135, 215)
 
 
 @pytest.mark.parametrize(
-    ("words", "n_max"), [((), 12), (("--n-max", "3"), 3), (("--n-max", "14"), 14)]
+    ("words", "n_max"), [((), None), (("--n-max", "3"), 3), (("--n-max", "14"), 14)]
 )
-def test_n_max_keeps_its_share_of_fewer_steps(
+def test_n_max_is_the_librarys_unless_given(
     pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, words: tuple[str, ...], n_max: int
 ) -> None:
     given = ("--edit", "glasses", "--steps", "14", "-o", "x.png", *words)
@@ -100,7 +100,7 @@ def test_generate(pairedit: Pairedit, rooms: Rooms, saved: Path, tmp_path: Path)
     assert result.exit_code == 0
     (call,) = rooms.of("generate")
     assert call["edits"].parts == [("smile", 0.5)]
-    assert (call["prompt"], call["start_step"], call["guidance"]) == ("a person", 5, None)
+    assert (call["prompt"], call["start_step"], call["guidance"]) == ("a person", None, None)
     with Image.open(tmp_path / "x.png") as image:
         assert image.size == (64, 32)
 

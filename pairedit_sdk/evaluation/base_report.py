@@ -1,0 +1,71 @@
+"""Judging the built-in base: ``python -m pairedit_sdk.evaluation.base_report``.
+
+The autoencoder's PSNR on new faces, how many of the attributes that 64 random captions name the
+classifier finds in the samples, and two sheets of samples to look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+
+from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.folders import mini_folder
+from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
+from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.autoencoder import reconstruction_psnr
+from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
+from pairedit_sdk.bases.mini.faces import caption_parts
+from pairedit_sdk.editing import generate
+from pairedit_sdk.image_files import write_image
+from pairedit_sdk.images import to_tensor
+from pairedit_sdk.plots import collage
+
+CAPTIONS = 64
+SHEET = 24
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command; see the module's text."""
+    parser = argparse.ArgumentParser(description="Judge the built-in base.")
+    parser.add_argument("--base", type=Path, default=mini_folder())
+    parser.add_argument("--captions", type=int, default=CAPTIONS)
+    parser.add_argument("--guidance", type=float, default=3.5)
+    parser.add_argument("--output", type=Path, default=Path("out/base"))
+    options = parser.parse_args(arguments)
+    vae = AutoencoderKL.from_pretrained(options.base, subfolder="vae", dtype=torch.float32)
+    faces = [face_at(i, "test") for i in range(64)]
+    print(f"autoencoder: {reconstruction_psnr(vae, pictures_of(faces)):.2f} dB on new faces")
+
+    base = load_base(str(options.base))
+    classifier = load_attribute_classifier()
+    rng = random.Random("report")
+    right: dict[str, list[bool]] = {}
+    sheet = []
+    for index in range(options.captions):
+        face = face_at(index, "report")
+        caption, named = caption_parts(face, rng, parts.CAPTION_PHRASES)
+        image = generate(base, caption, seed=index, guidance=options.guidance)
+        read = classifier.predict(to_tensor(image))
+        for name in named:
+            right.setdefault(name, []).append(read[name][0] == getattr(face, name))
+        sheet.append(image)
+    every = [value for values in right.values() for value in values]
+    print(f"captions: {sum(every) / len(every):.3f} of {len(every)} named attributes are right")
+    for name, values in sorted(right.items(), key=lambda item: sum(item[1]) / len(item[1])):
+        print(f"  {name:13s} {sum(values):3d} of {len(values)}")
+    free = [generate(base, "", seed=1000 + k) for k in range(SHEET)]
+    for label, images in (("captioned", sheet[:SHEET]), ("unconditional", free)):
+        rows = [images[k : k + 8] for k in range(0, len(images), 8)]
+        width = max(len(row) for row in rows)
+        path = options.output / f"{label}.png"
+        write_image(collage(rows, [""] * width, [""] * len(rows), title=label), path)
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Keeping other libraries' chatter away from users who cannot do anything about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Told once, on import or loading: a missing optional kernel for 4-bit layers on a CPU, and image
+#: processors that fall back because torchvision, which nothing here uses, is not installed.
+_CHATTY = ("bitsandbytes.backends.cpu.ops", "transformers", "diffusers")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block those loggers say errors only, and loading shows no bars of its own."""
+    from transformers.utils import logging as transformers_logging
+
+    # It sets its own level when it is first used, which would undo what is set here.
+    transformers_logging.get_logger("transformers")
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Within the block transformers and diffusers show no progress bars for reading local files."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
+    try:
+        with quiet():
+            yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+            diffusers_logging.enable_progress_bar()

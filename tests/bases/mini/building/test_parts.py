@@ -1,0 +1,90 @@
+"""The parts of the built-in base and the pipeline they make."""
+
+import random
+
+import torch
+from diffusers import FluxPipeline
+
+from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.assemble import image_tower, text_tower
+from pairedit_sdk.bases.mini.building.data import face_at
+from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel, pack, position_ids
+from pairedit_sdk.bases.mini.building.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
+
+
+def test_the_autoencoder_has_flux_latent_geometry():
+    vae = parts.autoencoder().eval()
+    with torch.no_grad():
+        latents = vae.encode(torch.zeros(1, 3, 128, 128)).latent_dist.mode()
+        assert latents.shape == (1, 16, 16, 16)
+        assert vae.decode(latents).sample.shape == (1, 3, 128, 128)
+
+
+def test_every_caption_is_known_and_fits():
+    clip, t5 = tokenizer(begin=True), tokenizer(begin=False)
+    rng = random.Random(0)
+    for index in range(200):
+        caption = face_at(index, "test").caption(rng, parts.CAPTION_PHRASES)
+        for tok in (clip, t5):
+            ids = tok(caption).input_ids
+            assert tok.unk_token_id not in ids, caption
+            assert len(ids) <= TEXT_LENGTH, caption
+
+
+def test_the_vocabulary_is_the_same_every_time_and_says_unknown_words_are_so():
+    assert vocabulary() == vocabulary()
+    tok = tokenizer(begin=False)
+    assert tok("a person with xylophones").input_ids[3] == tok.unk_token_id
+    assert tok("Red hair, round glasses.").input_ids[0] == tok("red").input_ids[0]
+
+
+def test_tokens_are_padded_and_end_marked():
+    ids = tokens(["a person", ""], tokenizer(begin=True), 8)
+    assert ids.shape == (2, 8)
+    assert ids[1].tolist() == [2, 3, 0, 0, 0, 0, 0, 0]
+
+
+def test_the_towers_compute_what_clip_computes():
+    torch.manual_seed(0)
+    clip = parts.clip().eval()
+    ids = tokens(["a person with red hair"], tokenizer(begin=True), TEXT_LENGTH)
+    images = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        whole = clip(input_ids=ids, pixel_values=images)
+        pooled = text_tower(clip)(ids).pooler_output
+        own = clip.text_model(input_ids=ids).pooler_output
+        embeds = image_tower(clip)(images).image_embeds
+    assert torch.allclose(pooled, own, atol=1e-5)
+    whole_embeds = embeds / embeds.norm(dim=-1, keepdim=True)
+    assert torch.allclose(whole_embeds, whole.image_embeds, atol=1e-5)
+
+
+def test_the_folder_is_an_ordinary_pipeline_with_an_image_encoder(tiny_folder):
+    pipe = FluxPipeline.from_pretrained(tiny_folder, dtype=torch.float32)
+    assert type(pipe.image_encoder).__name__ == "CLIPVisionModelWithProjection"
+    assert pipe.transformer.config.guidance_embeds
+    assert pipe.vae.config.scaling_factor == 0.7
+
+
+def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
+    faces = [face_at(i) for i in range(8)]
+    latents = torch.randn(8, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    data = FlowData(latents, faces, text_tower(parts.clip()), batch=8, device="cpu")
+    batches = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        batches.append(data.draw(3))
+    one, two = batches
+    assert torch.equal(one.x, two.x)
+    assert torch.equal(one.ids, two.ids)
+    assert one.x.shape == one.target.shape == (8, 64, 64)
+    assert one.ids.shape == (8, TEXT_LENGTH)
+    assert ((one.sigma >= 0) & (one.sigma <= 1)).all()
+    # x_σ − σ v = x_0, one of the latents that are there
+    clean = one.x - one.sigma[:, None, None] * one.target
+    assert ((clean[:, None] - pack(latents)[None]).abs().amax(dim=(2, 3)).min(dim=1)[0] < 1e-4).all()
+    long = data.draw(39)
+    assert long.ids.shape[1] > TEXT_LENGTH
+    model = FlowModel(parts.transformer(64, 1, 1), parts.t5())
+    v = model(one.x, one.sigma, one.ids, one.pooled, one.guidance, position_ids(8, 8))
+    assert v.shape == one.x.shape

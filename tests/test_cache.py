@@ -1,0 +1,61 @@
+"""Latents and prompts are computed once, and a change of anything misses the cache."""
+
+import pytest
+import torch
+
+from pairedit_sdk import cache
+from pairedit_sdk.bases.flux import FluxBase
+
+
+@pytest.fixture
+def count_encodings(monkeypatch):
+    calls = []
+    original = FluxBase.encode
+
+    def counted(self, images):
+        calls.append(images.shape)
+        return original(self, images)
+
+    monkeypatch.setattr(FluxBase, "encode", counted)
+    return calls
+
+
+def test_latents_are_encoded_once(tiny_base, face_pairs, tmp_path, count_encodings):
+    pairs = face_pairs({"hat": "cap"}, 2, size=64)
+    first = cache.encode_pairs(tiny_base, pairs, 64, tmp_path)
+    assert len(count_encodings) == 4
+    again = cache.encode_pairs(tiny_base, pairs, 64, tmp_path)
+    assert len(count_encodings) == 4
+    for one, two in zip(first, again, strict=True):
+        assert one.name == two.name
+        assert torch.equal(one.x_a, two.x_a)
+        assert torch.equal(one.x_b, two.x_b)
+    cache.encode_pairs(tiny_base, pairs, 96, tmp_path)
+    assert len(count_encodings) == 8
+
+
+def test_the_aspect_ratio_is_kept(tiny_base, face_pairs):
+    from PIL import Image
+
+    from pairedit_sdk.pairs import PairSet
+
+    image = Image.new("RGB", (320, 80))
+    pairs = PairSet.from_images([(image, Image.new("RGB", (320, 80), "white"))])
+    (latents,) = cache.encode_pairs(tiny_base, pairs, 64)
+    assert latents.x_a.shape == (1, 16, 4, 16)
+
+
+def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
+    first = FluxBase.load(str(tiny_folder), device="cpu")
+    made = cache.condition(first, "an old person")
+
+    def refuse(self, prompt):
+        raise AssertionError("the text encoders were loaded again")
+
+    monkeypatch.setattr(FluxBase, "_encode_prompt", refuse)
+    second = FluxBase.load(str(tiny_folder), device="cpu")
+    kept = cache.condition(second, "an old person")
+    assert torch.equal(kept.prompt_embeds, made.prompt_embeds)
+    assert torch.equal(kept.pooled, made.pooled)
+    with pytest.raises(AssertionError, match="loaded again"):
+        cache.condition(second, "a young person")
