@@ -69,14 +69,18 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from pairedit_sdk.bases.mini.building import parts
-    from pairedit_sdk.bases.mini.building.assemble import assemble
+    from pairedit_sdk.bases.mini.building.assemble import assemble, image_tower, text_tower
 
     torch.manual_seed(0)
     transformer = parts.transformer(width=64, double=1, single=1)
     vae = parts.autoencoder()
     vae.register_to_config(scaling_factor=0.7, shift_factor=0.1)
     folder = tmp_path_factory.mktemp("base") / "tiny"
-    return assemble(folder, vae, parts.clip(), parts.t5(), transformer, dtype=torch.float32)
+    clip = parts.clip()
+    return assemble(
+        folder, vae, text_tower(clip), image_tower(clip), parts.t5(), transformer,
+        dtype=torch.float32,
+    )  # fmt: skip
 
 
 @pytest.fixture

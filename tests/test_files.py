@@ -40,7 +40,10 @@ def test_tensors_and_metadata_come_back_and_the_bytes_are_the_same(tmp_path):
 def test_an_optimisers_state_survives_bit_for_bit():
     def made():
         torch.manual_seed(0)
-        parameters = {"w": torch.nn.Parameter(torch.randn(3)), "v": torch.nn.Parameter(torch.ones(2))}
+        parameters = {
+            "w": torch.nn.Parameter(torch.randn(3)),
+            "v": torch.nn.Parameter(torch.ones(2)),
+        }
         return parameters, torch.optim.AdamW(parameters.values(), lr=0.1)
 
     def step(parameters, optimizer, k):

@@ -16,6 +16,7 @@ PARTS = (
     "transformer", "vae", "scheduler", "tokenizer", "tokenizer_2", "text_encoder",
     "text_encoder_2",
 )  # fmt: skip
+FLUX_BLOCKS = 19
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 MINI_HINT = "or use the built-in base with --base mini, which needs no download"
 
@@ -23,6 +24,17 @@ MINI_HINT = "or use the built-in base with --base mini, which needs no download"
 def mini_folder() -> Path:
     """The built-in base's pipeline folder."""
     return Path(__file__).resolve().parent / "mini" / "weights"
+
+
+def is_small(name_or_path: str) -> bool:
+    """Whether this is the built-in base, or a local folder with fewer blocks than FLUX.1 has."""
+    config = Path(name_or_path).expanduser() / "transformer" / "config.json"
+    if name_or_path == "mini" or not config.is_file():
+        return name_or_path == "mini"
+    try:
+        return int(json.loads(config.read_text(encoding="utf-8"))["num_layers"]) < FLUX_BLOCKS
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def resolve(name_or_path: str) -> Path:

@@ -33,8 +33,8 @@ def train(
         str | None,
         typer.Option(
             "--recipe",
-            help="A recipe's name or a YAML file. Without it: mini for the base mini, "
-            "flux-dev for others.",
+            help="A recipe's name or a YAML file. Without it: mini for the base mini and other "
+            "small bases, flux-dev for others.",
         ),
     ] = None,
     settings: Annotated[
@@ -119,12 +119,13 @@ def settings_for(base: str | None, recipe: str | None, overrides: Sequence[str])
 
     The base is the one given (``--base``, else ``PAIREDIT_BASE``), else the recipe's, else mini.
     """
+    from pairedit_sdk.bases.folders import is_small
     from pairedit_sdk.config import load_recipe
 
     if any(text.partition("=")[0].strip() == "base" for text in overrides):
         raise UsageError("The base is no setting of a run", next_step="Give it with --base")
     fallback = options.DEFAULT_BASE
-    default_recipe = "mini" if (base or fallback) == "mini" else "flux-dev"
+    default_recipe = "mini" if is_small(base or fallback) else "flux-dev"
     config = load_recipe(recipe or default_recipe, overrides)
     return replace(config, base=base or config.base or fallback)
 

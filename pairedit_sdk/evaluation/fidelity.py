@@ -109,12 +109,16 @@ def measure(
         read = classifier.predict(out)
         rows.append(
             Fidelity(
-                edit.name, scale, float(accuracy.nanmean()), metrics.evenness(accuracy),
+                edit.name,
+                scale,
+                float(accuracy.nanmean()),
+                metrics.evenness(accuracy),
                 float(metrics.edit_accuracy(out, rb, rb_true, mask, blur=0).nanmean()),
                 float(metrics.success(read, attribute, wanted).float().mean()),
                 float(metrics.leakage(read, reading, attribute, seen).nanmean()),
-                float(metrics.preservation_db(out, rb, mask).nanmean()), seconds,
-            )  # fmt: skip
+                float(metrics.preservation_db(out, rb, mask).nanmean()),
+                seconds,
+            )
         )
     if picture is not None:
         columns = [rb[:shown], rb_true[:shown], *(out[:shown] for out in outs)]

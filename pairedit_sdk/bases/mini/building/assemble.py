@@ -45,7 +45,8 @@ def image_tower(clip: CLIPModel) -> CLIPVisionModelWithProjection:
 
 
 def assemble(
-    folder: Path, vae: AutoencoderKL, clip: CLIPModel, t5: T5EncoderModel,
+    folder: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel,
+    image_encoder: CLIPVisionModelWithProjection, t5: T5EncoderModel,
     transformer: FluxTransformer2DModel, *, dtype: torch.dtype = torch.float16,
 ) -> Path:  # fmt: skip
     """Write a whole pipeline to ``folder``; an older one there is replaced only when this is done.
@@ -53,7 +54,8 @@ def assemble(
     Args:
         folder: where the pipeline goes.
         vae: with its scaling and shift already in its configuration.
-        clip: both towers are taken from it.
+        text_encoder: CLIP's text tower.
+        image_encoder: CLIP's image tower.
         t5: the second text encoder.
         transformer: the flow model.
         dtype: of the saved weights.
@@ -61,12 +63,12 @@ def assemble(
     pipeline = FluxPipeline(
         scheduler=parts.scheduler(),
         vae=vae,
-        text_encoder=text_tower(clip),
+        text_encoder=text_encoder,
         tokenizer=parts.tokenizer(begin=True),
         text_encoder_2=t5,
         tokenizer_2=parts.tokenizer(begin=False),
         transformer=transformer,
-        image_encoder=image_tower(clip),
+        image_encoder=image_encoder,
         feature_extractor=CLIPImageProcessorPil(
             do_resize=True, size={"height": parts.IMAGE_SIZE, "width": parts.IMAGE_SIZE},
             do_center_crop=False, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pairedit_sdk.bases.mini.attributes import VALUES, AttributeClassifier
 from pairedit_sdk.bases.mini.building.autoencoder import to_pixels
 from pairedit_sdk.bases.mini.building.loop import Stage
+from pairedit_sdk.bases.mini.building.optim import hold_as_matrices, release_matrices
 from pairedit_sdk.bases.mini.faces import Face, visible
 from pairedit_sdk.evaluation.metrics import gaussian_blur
 
@@ -94,9 +95,10 @@ def train_classifier(
         raise ValueError(f"{len(pictures)} pictures, but {len(faces)} records")
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     labels = labels_of(faces).to(device)
+    hold_as_matrices(model)
     stage = Stage(
-        "attributes", model, folder, minutes=minutes, lr=3e-3, weight_decay=0.02, ema=0.995,
-        decay_from=0.3,
+        "attributes", model, folder, minutes=minutes, lr=3e-3, matrix_lr=6e-3, weight_decay=0.02,
+        ema=0.995, decay_from=0.2,
     )  # fmt: skip
 
     def loss(step: int) -> dict[str, torch.Tensor]:
@@ -108,6 +110,7 @@ def train_classifier(
 
     stage.run(loss)
     stage.use_average()
+    release_matrices(model)
 
 
 def attribute_accuracy(

@@ -82,7 +82,9 @@ def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
     assert ((one.sigma >= 0) & (one.sigma <= 1)).all()
     # x_σ − σ v = x_0, one of the latents that are there
     clean = one.x - one.sigma[:, None, None] * one.target
-    assert ((clean[:, None] - pack(latents)[None]).abs().amax(dim=(2, 3)).min(dim=1)[0] < 1e-4).all()
+    assert (
+        (clean[:, None] - pack(latents)[None]).abs().amax(dim=(2, 3)).min(dim=1)[0] < 1e-4
+    ).all()
     long = data.draw(39)
     assert long.ids.shape[1] > TEXT_LENGTH
     model = FlowModel(parts.transformer(64, 1, 1), parts.t5())

@@ -1,0 +1,33 @@
+"""The scripts a user would copy run as they are, with fewer steps."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pairedit_sdk.edit import Edit
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def _run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [name, "2"])
+    runpy.run_path(str(EXAMPLES / name))
+
+
+def test_train(tmp_path, monkeypatch, capsys):
+    _run("train.py", tmp_path, monkeypatch)
+    edit = Edit.load(tmp_path / "edits" / "glasses.safetensors")
+    assert (edit.name, edit.info.base, edit.info.steps) == ("glasses", "mini", 2)
+    assert capsys.readouterr().out.count(": good,") == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "picture", "least"), [("edit.py", "edited.png", 128), ("sweep.py", "sweep.png", 640)]
+)
+def test_pictures(tmp_path, monkeypatch, script, picture, least):
+    _run(script, tmp_path, monkeypatch)
+    with Image.open(tmp_path / picture) as image:
+        assert image.width >= least
