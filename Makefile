@@ -30,7 +30,7 @@ base: $(READY)
 	$(BIN)/python -m pairedit_sdk.bases.mini.build $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:
-	rm -rf $(VENV) build dist out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist out/demo out/fidelity out/base .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than both files only after an installation that went through.

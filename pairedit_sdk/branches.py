@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,7 @@ from pairedit_sdk.lora.adapters import (
     activate,
     add_trainable,
     lora_layers,
+    require_bare,
     set_scales,
     share_frozen,
 )
@@ -42,6 +44,7 @@ class Branches:
     """
 
     def __init__(self, base: FlowBase, config: TrainConfig, condition: Condition) -> None:
+        require_bare(base.transformer)
         self.base, self.config, self.condition = base, config, condition
         self.scaling = config.alpha / config.rank
         if config.objective == "difference" and not config.content_lora:
@@ -65,11 +68,12 @@ class Branches:
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
 
-    def losses(self, latents: list[PairLatents], draw: int) -> Losses:
+    def losses(self, latents: list[PairLatents], draw: int) -> Iterator[Losses]:
         """The losses of draw number ``draw``: ``batch`` times a pair, a σ and an ε.
 
-        Pairs of different sizes cannot share a forward pass; they are run size by size and
-        weighted by their number.
+        Pairs of different sizes cannot share a forward pass: each size gives one item, weighted by
+        its number of rows. Differentiate an item before taking the next one, because gradient
+        checkpointing computes it again with the scales as they then are.
         """
         generator = torch.Generator().manual_seed(_draw_seed(self.config.seed, draw))
         count = self.config.batch
@@ -82,16 +86,13 @@ class Branches:
         groups: dict[torch.Size, list[int]] = {}
         for row, i in enumerate(chosen):
             groups.setdefault(latents[i].x_a.shape, []).append(row)
-        content = semantic = torch.zeros((), device=self.base.device)
         for rows in groups.values():
             x_a = torch.cat([latents[chosen[r]].x_a for r in rows])
             x_b = torch.cat([latents[chosen[r]].x_b for r in rows])
             sigma = self._sigmas(x_a)[[picks[r] for r in rows]]
             noise = torch.cat([noises[r] for r in rows])
-            part = self._rows(x_a, x_b, sigma, noise)
-            content = content + part.content * (len(rows) / count)
-            semantic = semantic + part.semantic * (len(rows) / count)
-        return Losses(content, semantic)
+            part, share = self._rows(x_a, x_b, sigma, noise), len(rows) / count
+            yield Losses(part.content * share, part.semantic * share)
 
     def live_scales(self, scale: float) -> dict[str, float]:
         """Factors with which the semantic LoRA acts alone, as the saved edit will."""

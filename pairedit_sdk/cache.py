@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,14 +71,17 @@ def condition(base: FlowBase, prompt: str) -> Condition:
     """
     if base.name == "mini" or base.knows(prompt):
         return base.condition(prompt)
-    key = _hash("prompt", base.fingerprint, str(base.dtype), prompt)
+    key = _hash("prompt", base.text_fingerprint, str(base.dtype), prompt)
     path = cache_folder() / f"prompt-{key}.safetensors"
     if path.is_file():
         tensors, _ = read_tensors(path)
         base.remember(prompt, Condition(tensors["prompt_embeds"], tensors["pooled"]))
     else:
         made = base.condition(prompt)
-        write_tensors(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
+        # They are larger than some transformers: not to be kept beside one.
+        base.release_text_encoders()
+        with suppress(OSError):  # an unwritable home costs time, not the edit
+            write_tensors(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
     return base.condition(prompt)
 
 

@@ -99,7 +99,7 @@ class TrainConfig:
 
 
 def _whole(low: int) -> tuple[Callable[[Any], bool], str]:
-    return (lambda v: v >= low), f"a whole number of at least {low}"
+    return (lambda v: isinstance(v, int) and v >= low), f"a whole number of at least {low}"
 
 
 def _positive(high: float = math.inf) -> tuple[Callable[[Any], bool], str]:
@@ -214,7 +214,7 @@ def _fit_type(value: Any, hint: Any) -> tuple[Any, str]:
 
 def _recipe_path(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         if not path.is_file():
             raise UsageError(
                 f"Recipe file {path} is not there", next_step="Give a YAML file or a recipe's name"

@@ -272,12 +272,18 @@ def _bake_alpha(
         patterns = config.get("transformer.alpha_pattern") or {}
     except (ValueError, AttributeError) as error:
         raise EditError(f"{source}: its LoRA metadata is damaged") from error
-    if rank is None or (alpha == rank and not patterns):
+    if rank is None:
         return layers
-    return {
-        name: LoraLayer(layer.down, layer.up * (float(patterns.get(name, alpha)) / layer.rank))
-        for name, layer in layers.items()
-    }
+    baked = {}
+    for name, layer in layers.items():
+        try:
+            factor = float(patterns.get(name, alpha)) / layer.rank
+        except (TypeError, ValueError) as error:
+            raise EditError(
+                f"{source}: its LoRA metadata has an alpha that is no number"
+            ) from error
+        baked[name] = layer if factor == 1 else LoraLayer(layer.down, layer.up * factor)
+    return baked
 
 
 def _info(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:

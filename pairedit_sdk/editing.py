@@ -11,7 +11,7 @@ from pairedit_sdk import cache
 from pairedit_sdk.edit import Edit, EditMix, as_mix
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
-from pairedit_sdk.images import fit_size, to_image, to_tensor
+from pairedit_sdk.images import as_rgb, fit_size, to_image, to_tensor
 from pairedit_sdk.lora.adapters import attached, set_scales
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def generate(
     """Generate a picture, with edits active in the late steps only.
 
     Until ``start_step`` the base alone fixes the layout. The noise is the one that ``FluxPipeline``
-    draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same picture.
+    draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same picture (with
+    ``max_sequence_length=32`` on the built-in base, 256 on schnell).
 
     Args:
         base: the model.
@@ -114,8 +115,8 @@ def generate(
         edits: an edit or a sum of them, or ``None``.
         seed: of the noise.
         steps: Euler steps.
-        start_step: first step in which the edits act; ``None`` is half of the steps, the released
-            setting (14 of 28).
+        start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
+            that they act in steps 15 to 28 of 28.
         guidance: distilled guidance; ``None`` is the base's default.
         width: pixels, a multiple of the base's grid; ``None`` is the base's own size.
         height: as ``width``.
@@ -252,7 +253,7 @@ def _encode(
 ) -> tuple[torch.Tensor, tuple[int, int]]:
     from PIL import Image as PILImage
 
-    image = image.convert("RGB") if image.mode != "RGB" else image
+    image = image if image.mode == "RGB" else as_rgb(image)
     size = fit_size(*image.size, resolution or base.resolution, base.multiple)
     fitted = image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
     return base.encode(to_tensor(fitted)).float(), image.size

@@ -103,8 +103,13 @@ def load_optimizer_tensors(
     flat: Mapping[str, torch.Tensor],
 ) -> None:
     """Put a state taken by :func:`optimizer_tensors` back; the dtypes are kept as saved."""
+    import torch
+
     for key, value in flat.items():
         name, field = key.rsplit("//", 1)
         parameter = parameters[name]
+        if value.ndim == 0 and value.dtype == torch.int64:  # bitsandbytes counts steps in an int
+            optimizer.state[parameter][field] = int(value)
+            continue
         device = "cpu" if field == "step" else parameter.device
         optimizer.state[parameter][field] = value.to(device).clone()

@@ -18,6 +18,7 @@ from pairedit_sdk.lora.adapters import (
     add_trainable,
     attach,
     detach_all,
+    require_bare,
     set_scales,
 )
 
@@ -38,7 +39,7 @@ def inversion_lora_edit(
     """v = v_inv + w (v_sem − v_inv) from half of the schedule on, w = 0.75.
 
     v_inv is the base with a LoRA trained on ``x`` alone (standard schedule and target), v_sem the
-    same with the edit added.
+    base with the edit alone, as in the released code.
 
     Args:
         base: without any LoRA attached; it is left so.
@@ -52,6 +53,7 @@ def inversion_lora_edit(
         train_steps: steps of the inversion LoRA; published 1,500.
     """
     transformer = base.transformer
+    require_bare(transformer)
     generator = torch.Generator("cpu").manual_seed(seed)
     steps = len(sigmas) - 1
     total = train_steps + steps
@@ -64,6 +66,8 @@ def inversion_lora_edit(
         for parameter in parameters.values():
             parameter.requires_grad_(True)
         optimizer = torch.optim.AdamW(parameters.values(), lr=LEARNING_RATE)
+        # One picture at the full size of FLUX.1 would not fit a usual GPU otherwise.
+        base.set_gradient_checkpointing(base.device.type != "cpu")
         for step in range(train_steps):
             pick = int(torch.randint(steps, (1,), generator=generator))
             noise = torch.randn(x.shape, generator=generator).to(x.device)
@@ -78,15 +82,18 @@ def inversion_lora_edit(
         start = int(START * steps)
 
         def velocity(z: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
+            if step < start:
+                set_scales(transformer, {INVERSION: ALPHA / RANK, EDIT: 0.0})
+                return base.velocity(z, sigma, condition, guidance).float()
             rows = len(z)
-            on = torch.cat([torch.zeros(rows), torch.ones(rows)]).to(z.device)
-            set_scales(transformer, {INVERSION: ALPHA / RANK, EDIT: on})
+            inverts = torch.cat([torch.ones(rows), torch.zeros(rows)]).to(z.device)
+            set_scales(transformer, {INVERSION: inverts * (ALPHA / RANK), EDIT: 1 - inverts})
             v = base.velocity(torch.cat([z, z]), sigma, condition, guidance).float()
-            plain, edited = v[:rows], v[rows:]
-            return plain + WEIGHT * (edited - plain) if step >= start else plain
+            return v[:rows] + WEIGHT * (v[rows:] - v[:rows])
 
         z = torch.randn(x.shape, generator=generator).to(x.device)
         with torch.no_grad():
             return euler(z, sigmas, velocity, lambda done, _: on_step(train_steps + done, total))
     finally:
+        base.set_gradient_checkpointing(False)
         detach_all(transformer)

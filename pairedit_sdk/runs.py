@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 KEPT_CHECKPOINTS = 2
-#: Settings that may differ when a run is resumed: they do not change what a step does.
-FREE_ON_RESUME = {"steps", "checkpoint_every", "preview_every", "track", "base"}
+#: Settings that may differ when a run is resumed: they do not change what a step does. The steps
+#: are free too, unless the learning rate's schedule depends on them.
+FREE_ON_RESUME = {"checkpoint_every", "preview_every", "track", "base"}
 
 
 class Run:
@@ -46,7 +47,7 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.cache_folder = folder / "cache"
         self.metrics = folder / "metrics.jsonl"
-        self._latents = ""
+        self._data = ""
 
     def open(self, resume: bool) -> None:
         """Make the folder, or check that the run in it can be gone on with.
@@ -62,12 +63,13 @@ class Run:
                 next_step="Resume it (--resume), start over (--force), or choose another name",
             )
         if resume and there is not None and settings.is_file():
-            before = json.loads(settings.read_text(encoding="utf-8"))["settings"]
+            before = _read_settings(settings)
             now = self.config.as_dict()
+            free = FREE_ON_RESUME | ({"steps"} if self.config.lr_schedule == "constant" else set())
             changed = [
                 f"{key} was {before.get(key)!r}, now {now[key]!r}"
                 for key in now
-                if key not in FREE_ON_RESUME and before.get(key) != now[key]
+                if key not in free and before.get(key) != now[key]
             ]
             if changed:
                 raise UsageError(
@@ -80,28 +82,35 @@ class Run:
 
     def restore(
         self, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer,
-        latents: list[PairLatents],
+        latents: list[PairLatents], fingerprint: str,
     ) -> int:  # fmt: skip
         """Put the newest checkpoint's state back; returns the number of finished steps.
 
         Raises:
-            UsageError: the checkpoint is of other pairs or of another version.
+            UsageError: the checkpoint is of other pairs, another base or another version, or has
+                more steps than are wanted.
+            TrainingError: it is damaged.
         """
-        self._latents = _digest(latents)
+        self._data = f"{fingerprint}/{_digest(latents)}"
         path = self._newest()
         if path is None:
             return 0
-        tensors, header = read_tensors(path)
-        state = json.loads(header["state"])
+        tensors, state = _read_checkpoint(path)
         if state["schema"] != SCHEMA:
             raise UsageError(
                 f"{path.name} was written by another version of this SDK",
                 next_step="Start over with --force, or install the version that wrote it",
             )
-        if state["latents"] != self._latents:
+        if state["data"] != self._data:
             raise UsageError(
-                f"The run in {self.folder} was on other pictures",
-                next_step="Put the same pairs back, or start over under another name",
+                f"The run in {self.folder} was on other pictures or another base",
+                next_step="Put the same ones back, or start over under another name",
+            )
+        if state["step"] > self.config.steps:
+            raise UsageError(
+                f"The run in {self.folder} is at step {state['step']} already",
+                got=f"steps={self.config.steps}",
+                next_step="Ask for more steps, or start over with --force",
             )
         with torch.no_grad():
             for name, parameter in parameters.items():
@@ -147,7 +156,7 @@ class Run:
         tensors = {f"parameter/{n}": p.detach() for n, p in parameters.items()}
         flat = optimizer_tensors(optimizer, names)
         tensors |= {f"optimizer/{n}": t for n, t in flat.items()}
-        state = json.dumps({"schema": SCHEMA, "step": step, "latents": self._latents})
+        state = json.dumps({"schema": SCHEMA, "step": step, "data": self._data})
         try:
             write_tensors(
                 self.checkpoints / f"step-{step:06d}.safetensors", tensors, {"state": state}
@@ -181,6 +190,29 @@ class Run:
         lines = self.metrics.read_text(encoding="utf-8").splitlines()
         kept = "".join(f"{line}\n" for line in lines if _line_step(line) <= step)
         atomic_write(self.metrics, lambda part: _write(part, kept))
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        return dict(settings)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is damaged", next_step="Start over with --force, or under another name"
+        ) from error
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError
+
+    try:
+        tensors, header = read_tensors(path)
+        return tensors, dict(json.loads(header["state"]))
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise TrainingError(
+            f"Checkpoint {path} is damaged",
+            next_step="Delete it to go on from the one before, or start over with --force",
+        ) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ a frozen twin of θ_c that shares its memory, so that L_s can give θ_c no gradi
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from pairedit_sdk import __version__, cache
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo
-from pairedit_sdk.errors import TrainingError
-from pairedit_sdk.lora.adapters import detach_all
+from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.lora.adapters import detach_all, require_bare
 from pairedit_sdk.runs import Run
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def train(
 ) -> Edit:  # fmt: skip
     """Learn the change that the pairs show.
 
-    The noise of every step depends on the run's seed and the step's number alone, so a run is
-    reproducible bit for bit on the same machine, resumed or not.
+    The noise of every step depends on the run's seed and the step's number alone, so a run on a CPU
+    is reproducible bit for bit on the same machine, resumed or not; a GPU's own kernels may round
+    differently from run to run.
 
     Args:
         base: the frozen model; it is left exactly as it was.
@@ -79,12 +81,13 @@ def train(
         base, pairs, config.resolution, run.cache_folder if run is not None else None
     )
     accelerator = _accelerator(base, config, run)
-    branches = Branches(base, config, condition)
+    require_bare(base.transformer)
     try:
+        branches = Branches(base, config, condition)
         optimizer = _optimizer(config, branches.parameters)
         first = 0
         if run is not None:
-            first = run.restore(branches.parameters, optimizer, latents)
+            first = run.restore(branches.parameters, optimizer, latents, base.fingerprint)
         base.set_gradient_checkpointing(config.gradient_checkpointing)
         _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
         edit = Edit(branches.baked("semantic"), _info(base, pairs, config, name))
@@ -102,8 +105,6 @@ def _loop(
     optimizer: torch.optim.Optimizer, accelerator: Accelerator, run: Run | None, first: int,
     on_step: Callable[[StepInfo], None] | None,
 ) -> None:  # fmt: skip
-    parameters = list(branches.parameters.values())
-    process, processes = accelerator.process_index, accelerator.num_processes
     for step in range(first, config.steps):
         begun = time.monotonic()
         lr = _lr(config, step)
@@ -112,26 +113,21 @@ def _loop(
         optimizer.zero_grad(set_to_none=True)
         content = semantic = 0.0
         for part in range(config.accumulate):
-            draw = (step * config.accumulate + part) * processes + process
-            with accelerator.autocast():
-                losses = branches.losses(latents, draw)
-            accelerator.backward(losses.total / config.accumulate)
-            content += float(losses.content.detach()) / config.accumulate
-            semantic += float(losses.semantic.detach()) / config.accumulate
+            for losses in branches.losses(latents, step * config.accumulate + part):
+                accelerator.backward(losses.total / config.accumulate)
+                content += float(losses.content.detach()) / config.accumulate
+                semantic += float(losses.semantic.detach()) / config.accumulate
         if not math.isfinite(content + semantic):
             raise TrainingError(
                 f"The loss of step {step + 1} is not a finite number",
                 next_step=f"Try a smaller lr (it is {config.lr:g})"
                 + (f"; earlier checkpoints are in {run.checkpoints}" if run else ""),
             )
-        if processes > 1:
-            for parameter in parameters:
-                parameter.grad = accelerator.reduce(parameter.grad, "mean")
         optimizer.step()
         info = StepInfo(
             step + 1, config.steps, content, semantic, lr, time.monotonic() - begun
         )  # fmt: skip
-        if run is not None and accelerator.is_main_process:
+        if run is not None:
             run.after_step(info, branches, optimizer, latents)
         if config.track:
             values = {"content_loss": content, "semantic_loss": semantic, "lr": lr}
@@ -161,14 +157,19 @@ def _optimizer(
 
 def _accelerator(base: FlowBase, config: TrainConfig, run: Run | None) -> Accelerator:
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.state import AcceleratorState
 
-    # accelerate remembers its first settings for the whole process; a second run in it may be in
-    # another precision or on another device. Processes that were launched together stay so.
-    AcceleratorState._reset_state(PartialState._shared_state.get("num_processes", 1) == 1)
-    mixed = "bf16" if base.dtype == torch.bfloat16 else "no"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "Training one edit on several processes is not supported yet",
+            next_step="Start it without a launcher, or train one edit per process",
+        )
+    # accelerate remembers its first device for the whole process; a second run may be on another.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    # No autocast: the base computes in its own dtype and peft casts around the float32 LoRAs, so
+    # that training and editing see the same numbers.
     accelerator = Accelerator(
-        mixed_precision=mixed, cpu=base.device.type == "cpu", log_with=config.track,
+        mixed_precision="no", cpu=base.device.type == "cpu", log_with=config.track,
         project_dir=str(run.folder) if run is not None else None,
     )  # fmt: skip
     if config.track:

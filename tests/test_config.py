@@ -77,7 +77,7 @@ def test_a_bad_recipe_names_all_its_problems(tmp_path, text, sentence):
     [
         ("publishd", [], "There is no recipe 'publishd'. Did you mean published"),
         ("gone.yaml", [], "Recipe file gone.yaml is not there"),
-        ("../published", [], "There is no recipe"),
+        ("../published", [], "Recipe file ../published is not there"),
         (None, ["steps"], "Setting 'steps'. Expected KEY=VALUE"),
         (None, ["steps=["], "cannot be read as a value"),
     ],

@@ -30,6 +30,12 @@ def _latents(base, pairs):
     return cache.encode_pairs(base, pairs, 64)
 
 
+def _losses(branches, latents, draw):
+    """The losses of a draw of pairs that share one size."""
+    (losses,) = branches.losses(latents, draw)
+    return losses
+
+
 def _gradients(branches, loss):
     for parameter in branches.parameters.values():
         parameter.grad = None
@@ -59,10 +65,10 @@ def test_each_loss_gives_its_gradient_to_its_own_lora_alone(tiny_base, pairs, ob
     branches = _branches(tiny_base, replace(SHORT, objective=objective))
     try:
         _wake(branches)
-        got = _gradients(branches, branches.losses(latents, 0).content)
+        got = _gradients(branches, _losses(branches, latents, 0).content)
         assert got["content"] > 0
         assert got["semantic"] == 0
-        got = _gradients(branches, branches.losses(latents, 0).semantic)
+        got = _gradients(branches, _losses(branches, latents, 0).semantic)
         assert got["content"] == 0
         assert got["semantic"] > 0
     finally:
@@ -84,7 +90,7 @@ def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(tiny_ba
             return original(x_a, x_b, sigma, noise)
 
         branches._rows = spy
-        losses = branches.losses(latents, 5)
+        losses = _losses(branches, latents, 5)
         losses.total.backward()
         ours = {n: p.grad.clone() for n, p in branches.parameters.items()}
         for parameter in branches.parameters.values():
@@ -121,7 +127,7 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs)
     branches = _branches(tiny_base, replace(SHORT, content_lora=False))
     try:
         assert {n.split("/")[0] for n in branches.parameters} == {"semantic"}
-        losses = branches.losses(_latents(tiny_base, pairs), 0)
+        losses = _losses(branches, _latents(tiny_base, pairs), 0)
         assert float(losses.content.detach()) == 0
         assert float(losses.semantic.detach()) > 0
     finally:
@@ -137,14 +143,15 @@ def test_every_draw_has_its_own_noise_and_the_same_one_again(tiny_base, pairs):
     latents = _latents(tiny_base, pairs)
     branches = _branches(tiny_base, SHORT)
     try:
-        values = [float(branches.losses(latents, k).total.detach()) for k in (0, 1, 2, 0)]
+        values = [float(_losses(branches, latents, k).total.detach()) for k in (0, 1, 2, 0)]
         assert values[0] == values[3]
         assert len(set(values)) == 3
     finally:
         detach_all(tiny_base.transformer)
 
 
-def test_pairs_of_different_sizes_train_together(tiny_base, face_pairs):
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_pairs_of_different_sizes_train_together(tiny_base, face_pairs, checkpointing):
     from PIL import Image
 
     from pairedit_sdk.pairs import PairSet
@@ -154,7 +161,8 @@ def test_pairs_of_different_sizes_train_together(tiny_base, face_pairs):
         image.resize((128, 64), Image.Resampling.BICUBIC) for image in (square.before, square.after)
     )
     mixed = PairSet.from_images([(square.before, square.after), wide])
-    edit = train(tiny_base, mixed, replace(SHORT, batch=4, resolution=64), name="mixed")
+    config = replace(SHORT, batch=4, resolution=64, gradient_checkpointing=checkpointing)
+    edit = train(tiny_base, mixed, config, name="mixed")
     assert edit.info.pairs == list(mixed.names)
 
 
@@ -177,7 +185,10 @@ def test_training_leaves_the_base_as_it_was(tiny_base, pairs):
     assert not tiny_base.transformer.is_gradient_checkpointing
 
 
-@pytest.mark.parametrize("optimizer_setting", [{}, {"lr_schedule": "cosine", "accumulate": 2}])
+@pytest.mark.parametrize(
+    "optimizer_setting",
+    [{}, {"lr_schedule": "cosine", "accumulate": 2}, {"optimizer": "adamw8bit"}],
+)
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
     tiny_base, pairs, tmp_path, optimizer_setting
 ):
@@ -239,7 +250,7 @@ def test_resuming_with_other_settings_or_pictures_is_refused(
     with pytest.raises(UsageError, match=r"eta was 4\.0, now 3\.0"):
         train(tiny_base, pairs, replace(SHORT, eta=3.0), name="e", run_dir=tmp_path, resume=True)
     others = face_pairs({"hat": "cap"}, 2, size=64)
-    with pytest.raises(UsageError, match="was on other pictures"):
+    with pytest.raises(UsageError, match="was on other pictures or another base"):
         train(tiny_base, others, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
 
 
@@ -259,3 +270,40 @@ def test_an_nf4_base_can_be_trained(tiny_folder, pairs):
     edit = train(base, pairs, replace(SHORT, gradient_checkpointing=True), name="e")
     assert all(torch.isfinite(layer.up).all() for layer in edit.layers.values())
     assert any(layer.up.abs().max() > 0 for layer in edit.layers.values())
+
+
+def test_resuming_with_fewer_steps_or_another_schedule_length_is_refused(
+    tiny_base, pairs, tmp_path
+):
+    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path / "a")
+    with pytest.raises(UsageError, match=r"is at step 4 already\. Got steps=3"):
+        train(
+            tiny_base, pairs, replace(SHORT, steps=3), name="e", run_dir=tmp_path / "a",
+            resume=True,
+        )  # fmt: skip
+    cosine = replace(SHORT, lr_schedule="cosine")
+    train(tiny_base, pairs, cosine, name="e", run_dir=tmp_path / "b")
+    with pytest.raises(UsageError, match="steps was 4, now 8"):
+        train(
+            tiny_base, pairs, replace(cosine, steps=8), name="e", run_dir=tmp_path / "b",
+            resume=True,
+        )  # fmt: skip
+
+
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tiny_base, pairs, tmp_path):
+    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+    newest = tmp_path / "checkpoints" / "step-000004.safetensors"
+    newest.write_bytes(newest.read_bytes()[:100])
+    longer = replace(SHORT, steps=6)
+    with pytest.raises(TrainingError, match=r"step-000004\.safetensors is damaged.*Delete it"):
+        train(tiny_base, pairs, longer, name="e", run_dir=tmp_path, resume=True)
+    newest.unlink()
+    edit = train(tiny_base, pairs, longer, name="e", run_dir=tmp_path, resume=True)
+    whole = train(tiny_base, pairs, longer, name="e")
+    assert all(torch.equal(edit.layers[n].up, layer.up) for n, layer in whole.layers.items())
+
+
+def test_several_processes_are_refused(tiny_base, pairs, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="several processes is not supported yet"):
+        train(tiny_base, pairs, SHORT, name="e")

@@ -79,8 +79,12 @@ class FluxBase:
     @property
     def fingerprint(self) -> str:
         if self._fingerprint is None:
-            self._fingerprint = folders.fingerprint(self.folder / "transformer")
+            self._fingerprint = folders.fingerprint(self.folder, "transformer", "vae")
         return self._fingerprint
+
+    @property
+    def text_fingerprint(self) -> str:
+        return folders.fingerprint(self.folder, "text_encoder", "text_encoder_2")
 
     @torch.no_grad()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
@@ -145,9 +149,11 @@ class FluxBase:
         if self.takes_guidance:
             given = torch.full((rows,), guidance, device=self.device, dtype=torch.float32)
         embeds = condition.prompt_embeds.expand(rows, -1, -1)
+        # Rounded where the pipeline rounds it, so that both agree in bf16 too.
+        timestep = (sigma.to(self.device).float() * 1000).to(self.dtype) / 1000
         v = self._transformer(
             hidden_states=pack(x).to(self.dtype),
-            timestep=sigma.to(self.device, self.dtype).reshape(-1).expand(rows),
+            timestep=timestep.reshape(-1).expand(rows),
             guidance=given,
             pooled_projections=condition.pooled.expand(rows, -1),
             encoder_hidden_states=embeds,

@@ -87,25 +87,30 @@ def check(folder: Path, name: str) -> None:
         )
 
 
-def fingerprint(folder: Path) -> str:
-    """A short hash over the names, shapes and first values of all tensors in ``folder``.
+def fingerprint(folder: Path, *chosen: str) -> str:
+    """A short hash over the names, shapes and first values of all tensors of some parts.
 
     It reads the files, not the loaded model, so it does not depend on device or precision.
+
+    Args:
+        folder: a pipeline's.
+        chosen: the parts, e.g. "transformer", "vae".
     """
     from safetensors import safe_open
 
     digest = hashlib.sha256()
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise BaseModelError(f"There are no safetensors files in {folder}")
-    for file in files:
-        with explain_damage(folder), safe_open(file, framework="pt") as handle:
-            for name in sorted(handle.keys()):
-                part = handle.get_slice(name)
-                shape = part.get_shape()
-                digest.update(f"{name}{shape}".encode())
-                if shape:
-                    digest.update(str(part[:1].flatten()[:64].tolist()).encode())
+    for part in chosen:
+        files = sorted((folder / part).glob("*.safetensors"))
+        if not files:
+            raise BaseModelError(f"There are no safetensors files in {folder / part}")
+        for file in files:
+            with explain_damage(folder), safe_open(file, framework="pt") as handle:
+                for name in sorted(handle.keys()):
+                    piece = handle.get_slice(name)
+                    shape = piece.get_shape()
+                    digest.update(f"{part}/{name}{shape}".encode())
+                    if shape:
+                        digest.update(str(piece[:1].flatten()[:64].tolist()).encode())
     return digest.hexdigest()[:16]
 
 

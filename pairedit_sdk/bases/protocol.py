@@ -44,7 +44,11 @@ class FlowBase(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A short hash that tells this base's weights from any other's."""
+        """A short hash that tells this transformer and autoencoder from any other."""
+
+    @property
+    def text_fingerprint(self) -> str:
+        """The same for the text encoders."""
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Latents of images, the posterior's mode, in ``dtype``."""

@@ -33,12 +33,15 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")]
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Sampling steps.")]
-Seed = Annotated[int, typer.Option("--seed", help="The only source of randomness.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**31 - 1, help="The only source of randomness.")
+]
 Guidance = Annotated[
     float | None,
     typer.Option(
         "--guidance",
-        help="Distilled guidance, for a base that takes it; without it, the trained one.",
+        help="Distilled guidance, for a base that takes it. Without it: the edit's own, or in "
+        "generate the base's.",
     ),
 ]
 Method = Annotated[

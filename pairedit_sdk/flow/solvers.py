@@ -80,14 +80,14 @@ def flowedit(
 
 def rf_inversion(
     x: torch.Tensor, sigmas: torch.Tensor, velocity: Velocity, edited: Velocity,
-    noise: torch.Tensor, *, gamma: float = 0.5, eta: float = 0.9, stop: float = 0.25,
+    noise: torch.Tensor, *, gamma: float = 0.5, eta: float = 0.9, controlled: float = 0.25,
     on_step: StepHook = _no_hook,
 ) -> torch.Tensor:  # fmt: skip
     """RF-Inversion (arXiv 2410.10792): a controlled ODE to noise, and a controlled one back.
 
     Forward, from σ = 0 to 1: dy/dσ = v + γ (v_(y→ε) − v), v_(y→ε) = (ε − y) / (1 − σ).
     Back, from σ = 1 to 0: dz/dσ = v_edit + η (v_(z→x) − v_edit), v_(z→x) = (z − x) / σ, where η
-    applies until σ has fallen to ``stop`` and the edit then runs freely.
+    applies in the first ``controlled`` share of the steps and the edit then runs freely.
 
     Args:
         x: clean latents.
@@ -97,7 +97,7 @@ def rf_inversion(
         noise: ε, shaped like x.
         gamma: pull towards ε on the way out, 0 to 1.
         eta: pull towards x on the way back, 0 to 1.
-        stop: noise level below which η is 0.
+        controlled: share of the steps back in which η applies; published 7 of 28.
     """
     steps = len(sigmas) - 1
     y = x.clone()
@@ -111,7 +111,7 @@ def rf_inversion(
     for i in range(steps):
         sigma = sigmas[i]
         v = edited(z, sigma)
-        if sigma > stop:
+        if i < round(controlled * steps):
             v = v + eta * ((z - x) / sigma - v)
         z = z + (sigmas[i + 1] - sigma) * v
         on_step(steps + i + 1, 2 * steps)

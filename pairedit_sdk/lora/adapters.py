@@ -31,7 +31,8 @@ def add_trainable(
     transformer: nn.Module, name: str, targets: Sequence[str], rank: int, alpha: float,
     generator: torch.Generator,
 ) -> dict[str, nn.Parameter]:  # fmt: skip
-    """Attach a new LoRA, A kaiming-uniform from ``generator`` and B zero, in float32.
+    """Attach a new LoRA, A kaiming-uniform with gain 1 from ``generator``, as released,
+    and B zero, in float32.
 
     Returns:
         Its parameters by "LAYER.lora_A" and "LAYER.lora_B".
@@ -45,7 +46,7 @@ def add_trainable(
     parameters: dict[str, nn.Parameter] = {}
     for layer_name, layer in lora_layers(transformer, name):
         down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-        bound = math.sqrt(3.0) * math.sqrt(2.0 / (1 + 5)) / math.sqrt(down.shape[1])
+        bound = math.sqrt(3.0 / down.shape[1])
         with torch.no_grad():
             # Drawn on the CPU, so that a seed means the same run on every device.
             draw = torch.rand(down.shape, generator=generator) * 2 - 1
@@ -110,7 +111,7 @@ def attached(
     transformer: nn.Module, loras: Mapping[str, Mapping[str, LoraLayer]]
 ) -> Iterator[None]:
     """Within the block the LoRAs are attached at scale 1; afterwards the base is as it was."""
-    _require_bare(transformer)
+    require_bare(transformer)
     try:
         for name, layers in loras.items():
             attach(transformer, name, layers)
@@ -193,6 +194,8 @@ def _check_fit(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> None:
         )
     for name, layer in layers.items():
         module = modules[name]
+        if not isinstance(module, (nn.Linear, BaseTunerLayer)):
+            raise EditError(f"Layer {name} of the edit is a {type(module).__name__} in this base")
         fits = (module.out_features, module.in_features)
         got = (layer.up.shape[0], layer.down.shape[1])
         if fits != got:
@@ -213,7 +216,12 @@ def _require_layers(
         )
 
 
-def _require_bare(transformer: nn.Module) -> None:
+def require_bare(transformer: nn.Module) -> None:
+    """Refuse a transformer that carries a LoRA already.
+
+    Raises:
+        UsageError: with what to do.
+    """
     if any(True for _ in lora_layers(transformer)):
         raise UsageError(
             "The base already carries a LoRA",

@@ -59,7 +59,7 @@ def test_rf_inversion_with_full_control_returns_the_input():
     def velocity(z, sigma):
         return z.tanh()
 
-    result = rf_inversion(x, SIGMAS, velocity, velocity, noise, gamma=1.0, eta=1.0, stop=0.0)
+    result = rf_inversion(x, SIGMAS, velocity, velocity, noise, gamma=1.0, eta=1.0, controlled=1.0)
     assert torch.allclose(result, x, atol=1e-4)
 
 

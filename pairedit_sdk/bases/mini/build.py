@@ -42,6 +42,7 @@ from pairedit_sdk.bases.mini.building.flow import (
     distil_guidance,
     train_flow,
 )
+from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +101,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def build(options: Options) -> None:
-    """Train the chosen parts within their shares, then write the pipeline."""
+    """Train the chosen parts within their shares, then write the pipeline.
+
+    Raises:
+        UsageError: a part is neither chosen nor trained before nor in ``start``.
+    """
+    _refuse_untrained(options)
     folder, device = options.folder, options.device
     folder.mkdir(parents=True, exist_ok=True)
     pictures = picture_pool(
@@ -126,16 +132,24 @@ def build(options: Options) -> None:
     )  # fmt: skip
     print(f"wrote {options.output}", flush=True)
 
-    torch.manual_seed(3)
-    classifier = AttributeClassifier()
-    vae.to(device)
-    train_classifier(
-        classifier, pictures, faces, folder, minutes=options.budget("classifier"), device=device,
-        round_trip=lambda x: vae.decode(vae.encode(x).latent_dist.mode()).sample,
-    )  # fmt: skip
-    save_attribute_classifier(classifier, options.output / WEIGHTS.name)
-    right = attribute_accuracy(classifier, test, held_out)
-    print("classifier: " + ", ".join(f"{k} {v:.2f}" for k, v in right.items()))
+    if "classifier" in options.chosen:
+        _classifier(options, vae, pictures, faces, held_out)
+
+
+def _refuse_untrained(options: Options) -> None:
+    needed = ("autoencoder", "clip", "flow")
+    lacking = [
+        part
+        for part in needed
+        if part not in options.chosen
+        and options.start is None
+        and not (options.folder / f"{part}.safetensors").is_file()
+    ]
+    if lacking:
+        raise UsageError(
+            f"There is no checkpoint of {', '.join(lacking)} in {options.folder}",
+            next_step="Train these parts too, or give a finished pipeline with --start",
+        )
 
 
 def _autoencoder(
@@ -161,8 +175,10 @@ def _clip(
     if options.start is not None and "clip" not in options.chosen:
         # A pipeline holds the towers, not the whole CLIP: they can be kept, but not trained on.
         return (
-            CLIPTextModel.from_pretrained(options.start / "text_encoder"),
-            CLIPVisionModelWithProjection.from_pretrained(options.start / "image_encoder"),
+            CLIPTextModel.from_pretrained(options.start / "text_encoder", dtype=torch.float32),
+            CLIPVisionModelWithProjection.from_pretrained(
+                options.start / "image_encoder", dtype=torch.float32
+            ),
         )
     torch.manual_seed(1)
     clip = parts.clip()
@@ -171,6 +187,23 @@ def _clip(
         device=options.device,
     )  # fmt: skip
     return text_tower(clip.cpu()), image_tower(clip.cpu())
+
+
+def _classifier(
+    options: Options, vae: AutoencoderKL, pictures: NDArray[np.uint8], faces: list[Face],
+    held_out: list[Face],
+) -> None:  # fmt: skip
+    torch.manual_seed(3)
+    classifier = AttributeClassifier()
+    vae.to(options.device, torch.float32)
+    train_classifier(
+        classifier, pictures, faces, options.folder, minutes=options.budget("classifier"),
+        device=options.device,
+        round_trip=lambda x: vae.decode(vae.encode(x).latent_dist.mode()).sample,
+    )  # fmt: skip
+    save_attribute_classifier(classifier, options.output / WEIGHTS.name)
+    right = attribute_accuracy(classifier, pictures_of(held_out), held_out)
+    print("classifier: " + ", ".join(f"{k} {v:.2f}" for k, v in right.items()))
 
 
 def _flow_model(start: Path | None) -> FlowModel:

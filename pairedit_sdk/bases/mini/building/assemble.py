@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def assemble(
     image_encoder: CLIPVisionModelWithProjection, t5: T5EncoderModel,
     transformer: FluxTransformer2DModel, *, dtype: torch.dtype = torch.float16,
 ) -> Path:  # fmt: skip
-    """Write a whole pipeline to ``folder``; an older one there is replaced only when this is done.
+    """Write a whole pipeline to ``folder``, leaving the parts as they are; an older
+    one there is replaced only when this is done.
 
     Args:
         folder: where the pipeline goes.
@@ -62,13 +64,13 @@ def assemble(
     """
     pipeline = FluxPipeline(
         scheduler=parts.scheduler(),
-        vae=vae,
-        text_encoder=text_encoder,
+        vae=copy.deepcopy(vae),
+        text_encoder=copy.deepcopy(text_encoder),
         tokenizer=parts.tokenizer(begin=True),
-        text_encoder_2=t5,
+        text_encoder_2=copy.deepcopy(t5),
         tokenizer_2=parts.tokenizer(begin=False),
-        transformer=transformer,
-        image_encoder=image_encoder,
+        transformer=copy.deepcopy(transformer),
+        image_encoder=copy.deepcopy(image_encoder),
         feature_extractor=CLIPImageProcessorPil(
             do_resize=True, size={"height": parts.IMAGE_SIZE, "width": parts.IMAGE_SIZE},
             do_center_crop=False, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD),
