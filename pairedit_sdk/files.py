@@ -19,6 +19,10 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(part)
+        # Some writers make files that only their owner may read.
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())
         part.replace(path)

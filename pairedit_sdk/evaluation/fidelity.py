@@ -56,7 +56,8 @@ class Fidelity:
 
 def held_out(name: str, count: int) -> list[tuple[Face, Face]]:
     """The first faces of split "test" on which the edit can be told, before and after."""
-    example, found, index = EXAMPLES[name], [], 0
+    example, index = EXAMPLES[name], 0
+    found: list[tuple[Face, Face]] = []
     while len(found) < count:
         face = face_at(index, "test")
         index += 1
