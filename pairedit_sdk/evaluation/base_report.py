@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL
@@ -24,6 +25,11 @@ from pairedit_sdk.editing import generate
 from pairedit_sdk.image_files import write_image
 from pairedit_sdk.images import to_tensor
 from pairedit_sdk.plots import collage
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.bases.protocol import FlowBase
 
 CAPTIONS = 64
 SHEET = 24
@@ -42,18 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"autoencoder: {reconstruction_psnr(vae, pictures_of(faces)):.2f} dB on new faces")
 
     base = load_base(str(options.base))
-    classifier = load_attribute_classifier()
-    rng = random.Random("report")
-    right: dict[str, list[bool]] = {}
-    sheet = []
-    for index in range(options.captions):
-        face = face_at(index, "report")
-        caption, named = caption_parts(face, rng, parts.CAPTION_PHRASES)
-        image = generate(base, caption, seed=index, guidance=options.guidance)
-        read = classifier.predict(to_tensor(image))
-        for name in named:
-            right.setdefault(name, []).append(read[name][0] == getattr(face, name))
-        sheet.append(image)
+    right, sheet = caption_hits(base, options.captions, options.guidance)
     every = [value for values in right.values() for value in values]
     print(f"captions: {sum(every) / len(every):.3f} of {len(every)} named attributes are right")
     for name, values in sorted(right.items(), key=lambda item: sum(item[1]) / len(item[1])):
@@ -65,6 +60,29 @@ def main(arguments: list[str] | None = None) -> None:
         path = options.output / f"{label}.png"
         write_image(collage(rows, [""] * width, [""] * len(rows), title=label), path)
         print(f"wrote {path}")
+
+
+def caption_hits(
+    base: FlowBase, count: int, guidance: float = 3.5
+) -> tuple[dict[str, list[bool]], list[Image.Image]]:
+    """Whether each named attribute is right, in samples from ``count`` random captions.
+
+    Returns:
+        For every attribute a list of hits and misses, and the pictures.
+    """
+    classifier = load_attribute_classifier()
+    rng = random.Random("report")
+    right: dict[str, list[bool]] = {}
+    pictures = []
+    for index in range(count):
+        face = face_at(index, "report")
+        caption, named = caption_parts(face, rng, parts.CAPTION_PHRASES)
+        image = generate(base, caption, seed=index, guidance=guidance)
+        read = classifier.predict(to_tensor(image))
+        for name in named:
+            right.setdefault(name, []).append(read[name][0] == getattr(face, name))
+        pictures.append(image)
+    return right, pictures
 
 
 if __name__ == "__main__":

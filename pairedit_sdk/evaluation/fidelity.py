@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.edit import Edit
 
-SCALES = (0.25, 0.5, 0.75, 1.0)
+SCALES = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)

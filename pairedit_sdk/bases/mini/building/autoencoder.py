@@ -19,7 +19,9 @@ SCALED_SHARE = 0.1  # share of the steps whose latents are halved in size before
 
 def to_pixels(pictures: NDArray[np.uint8], device: str = "cpu") -> torch.Tensor:
     """uint8 [B, H, W, 3] to float [B, 3, H, W] in −1 … 1."""
-    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    # An array of a PIL picture may be read-only, which torch will not share memory with.
+    own = pictures if pictures.flags.writeable else pictures.copy()
+    return torch.from_numpy(own).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def train_autoencoder(
