@@ -19,6 +19,7 @@ from diffusers import FluxTransformer2DModel
 from torch import nn
 from transformers import CLIPTextModel, T5EncoderModel
 
+from pairedit_sdk.bases.flux import pack, position_ids
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.loop import Stage, half_precision
 from pairedit_sdk.bases.mini.faces import Face
@@ -47,21 +48,6 @@ class FlowModel(nn.Module):
             img_ids=image_ids, return_dict=False,
         )[0]  # fmt: skip
         return result
-
-
-def pack(latents: torch.Tensor) -> torch.Tensor:
-    """[B, C, H, W] to FLUX's 2×2 patches [B, HW/4, 4C]."""
-    b, c, h, w = latents.shape
-    patches = latents.view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
-    return patches.reshape(b, h * w // 4, c * 4)
-
-
-def position_ids(height: int, width: int) -> torch.Tensor:
-    """Position ids [HW, 3] of a grid of patches: (0, row, column)."""
-    ids = torch.zeros(height, width, 3)
-    ids[..., 1] = torch.arange(height)[:, None]
-    ids[..., 2] = torch.arange(width)[None, :]
-    return ids.view(-1, 3)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ import random
 import torch
 from diffusers import FluxPipeline
 
+from pairedit_sdk.bases.flux import pack, position_ids
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.assemble import image_tower, text_tower
 from pairedit_sdk.bases.mini.building.data import face_at
-from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel, pack, position_ids
+from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel
 from pairedit_sdk.bases.mini.building.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
 
 
