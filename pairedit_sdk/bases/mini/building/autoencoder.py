@@ -30,8 +30,7 @@ def train_autoencoder(
 ) -> None:  # fmt: skip
     """Train ``model`` in place; its averaged weights stay in it.
 
-    Whole pictures, not crops: the faces lie on each other, and a convolution that may rely on
-    this learns them several times faster. In some of the steps the latents are halved in size
+    Whole pictures, not crops: the faces lie on each other, and a convolution may rely on it. In some of the steps the latents are halved in size
     before decoding and must give the halved picture: latents that scale like pictures are easier
     for the flow model to learn.
 
