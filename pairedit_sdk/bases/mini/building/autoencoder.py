@@ -30,9 +30,9 @@ def train_autoencoder(
 ) -> None:  # fmt: skip
     """Train ``model`` in place; its averaged weights stay in it.
 
-    Whole pictures, not crops: the faces lie on each other, and a convolution may rely on it. In some of the steps the latents are halved in size
-    before decoding and must give the halved picture: latents that scale like pictures are easier
-    for the flow model to learn.
+    Whole pictures, not crops: the faces lie on each other, and a convolution may rely on it. In
+    some of the steps the latents are halved in size before decoding and must give the halved
+    picture: latents that scale like pictures are easier for the flow model to learn.
 
     Args:
         model: the autoencoder.
