@@ -70,6 +70,7 @@ class Options:
     start: Path | None
     face_count: int
     device: str
+    compiled: bool
 
     def budget(self, part: str) -> float:
         """Minutes of a part; none if it is to be taken as its checkpoint has it."""
@@ -86,6 +87,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="a finished pipeline to train on from")
     parser.add_argument("--faces", type=int, default=FACES, help="drawn training faces")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--compile", action="store_true",
+        help="compile the flow model's steps (faster after a minute; needs a C++ compiler)",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     build(
         Options(
@@ -96,6 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
             given.start,
             given.faces,
             given.device,
+            given.compile,
         )
     )
 
@@ -124,8 +130,9 @@ def build(options: Options) -> None:
 
     model = _flow_model(options.start)
     data = FlowData((latents - shift) * scale, faces, text_encoder, batch=64, device=device)
-    train_flow(model, data, folder, minutes=options.budget("flow"))
-    distil_guidance(model, data, folder, minutes=options.budget("guidance"))
+    compiled = options.compiled
+    train_flow(model, data, folder, minutes=options.budget("flow"), compiled=compiled)
+    distil_guidance(model, data, folder, minutes=options.budget("guidance"), compiled=compiled)
     assemble(
         options.output, vae.cpu(), text_encoder.cpu(), image_encoder, model.t5.cpu(),
         model.transformer.cpu(),

@@ -1,126 +1,35 @@
-"""The picture of a :class:`~pairedit_sdk.bases.mini.faces.Face`: flat shapes and soft shading.
-
-Coordinates are in half image widths around the centre of the head, y down. Everything on the
-head passes through one pose transform; everything is drawn three times too large and averaged.
-"""
+"""The picture of a :class:`~pairedit_sdk.bases.mini.faces.Face`: flat shapes and soft shading."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+
+from pairedit_sdk.bases.mini.canvas import (
+    BACKGROUND,
+    CLOTH,
+    EYES,
+    GOLD,
+    HAIR,
+    INK,
+    LIPS,
+    OVERSAMPLE,
+    SHAPES,
+    SKIN,
+    Canvas,
+    Colour,
+    Points,
+    ellipse,
+    mix,
+    soft_disc,
+)
+from pairedit_sdk.bases.mini.wearing import draw_earrings, draw_glasses, draw_hat
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.mini.faces import Face
-
-Colour = tuple[int, int, int]
-Points = NDArray[np.float64]
-
-OVERSAMPLE = 3
-
-SKIN: dict[str, Colour] = {
-    "pale": (250, 224, 206), "light": (240, 198, 166), "tan": (217, 165, 120),
-    "olive": (190, 148, 98), "brown": (146, 96, 62), "dark": (94, 60, 42),
-}  # fmt: skip
-HAIR: dict[str, Colour] = {
-    "black": (38, 34, 40), "brown": (104, 64, 38), "blond": (232, 194, 100),
-    "red": (190, 74, 32), "gray": (168, 168, 174), "blue": (66, 104, 200),
-}  # fmt: skip
-EYES: dict[str, Colour] = {"brown": (96, 58, 30), "blue": (64, 130, 214), "green": (64, 150, 84)}
-LIPS: dict[str, Colour] = {"red": (206, 24, 44), "pink": (246, 96, 156), "purple": (128, 44, 150)}
-CLOTH: dict[str, Colour] = {
-    "red": (202, 52, 52), "blue": (54, 98, 190), "green": (60, 146, 90), "yellow": (240, 196, 62),
-    "purple": (132, 82, 176), "black": (52, 52, 60), "white": (242, 242, 238),
-}  # fmt: skip
-BACKGROUND: dict[str, Colour] = {
-    "white": (244, 243, 240), "gray": (172, 176, 184), "blue": (150, 192, 236),
-    "green": (160, 212, 166), "yellow": (250, 226, 142), "pink": (248, 186, 202),
-    "purple": (194, 172, 230), "orange": (250, 188, 130),
-}  # fmt: skip
-SHAPES = {  # half width, half height, taper of the jaw, squareness
-    "oval": (0.400, 0.530, 0.26, 1.0),
-    "round": (0.440, 0.490, 0.12, 1.0),
-    "square": (0.415, 0.505, 0.10, 0.78),
-}
-GOLD: Colour = (236, 186, 54)
-INK: Colour = (44, 32, 36)
-
-
-def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """``share`` of ``b`` in ``a``."""
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
-
-
-def ellipse(
-    cx: float, cy: float, rx: float, ry: float, start: float = 0, end: float = 360
-) -> Points:
-    """Points on an ellipse's arc, angles in degrees, clockwise from the right."""
-    t = np.radians(np.linspace(start, end, 49))
-    return np.stack([cx + rx * np.cos(t), cy + ry * np.sin(t)], axis=1)
-
-
-@lru_cache(maxsize=1)
-def _soft_disc() -> Image.Image:
-    y, x = np.mgrid[-1:1:64j, -1:1:64j]
-    falloff = np.clip(1 - np.sqrt(x * x + y * y), 0, 1) ** 1.3
-    return Image.fromarray((falloff * 255).astype(np.uint8))
-
-
-class Canvas:
-    """An oversampled picture that is drawn on in head coordinates."""
-
-    def __init__(self, size: int, background: Colour, face: Face) -> None:
-        self.side = size * OVERSAMPLE
-        self.unit = self.side / 2
-        self.image = Image.new("RGB", (self.side, self.side), background)
-        self.pen = ImageDraw.Draw(self.image)
-        self.cos = math.cos(face.tilt) * face.zoom
-        self.sin = math.sin(face.tilt) * face.zoom
-        self.origin = (face.shift_x, face.shift_y - 0.04)
-
-    def place(self, points: Points) -> list[tuple[float, float]]:
-        """Head coordinates to pixels."""
-        x = self.cos * points[:, 0] - self.sin * points[:, 1] + self.origin[0]
-        y = self.sin * points[:, 0] + self.cos * points[:, 1] + self.origin[1]
-        pixels = np.stack([(x + 1) * self.unit, (y + 1) * self.unit], axis=1)
-        return [(float(px), float(py)) for px, py in pixels]
-
-    def fill(self, points: Points, colour: Colour) -> None:
-        self.pen.polygon(self.place(points), fill=colour)
-
-    def line(self, points: Points, colour: Colour, width: float) -> None:
-        """A rounded stroke; ``width`` in half image widths."""
-        placed = self.place(points)
-        pixels = max(1, round(width * self.unit))
-        self.pen.line(placed, fill=colour, width=pixels, joint="curve")
-        radius = pixels / 2
-        if radius > 1:
-            for x, y in (placed[0], placed[-1]):
-                self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-
-    def mask(self, points: Points) -> Image.Image:
-        """The region inside a polygon, 0 or 255."""
-        mask = Image.new("L", self.image.size, 0)
-        ImageDraw.Draw(mask).polygon(self.place(points), fill=255)
-        return mask
-
-    def shade(
-        self, cx: float, cy: float, rx: float, ry: float, colour: Colour, strength: float,
-        inside: Image.Image | None = None,
-    ) -> None:  # fmt: skip
-        """A soft round patch of colour, optionally only inside a mask."""
-        ((x, y),) = self.place(np.array([[cx, cy]]))
-        w, h = max(2, round(2 * rx * self.unit)), max(2, round(2 * ry * self.unit))
-        left, top = round(x - w / 2), round(y - h / 2)
-        disc = _soft_disc().resize((w, h), Image.Resampling.BILINEAR)
-        disc = disc.point([round(v * strength) for v in range(256)])
-        if inside is not None:
-            disc = ImageChops.multiply(disc, inside.crop((left, top, left + w, top + h)))
-        self.image.paste(colour, (left, top, left + w, top + h), disc)
 
 
 def draw_face(face: Face, size: int = 128) -> Image.Image:
@@ -140,9 +49,9 @@ def draw_face(face: Face, size: int = 128) -> Image.Image:
     _nose(canvas, face)
     _eyes(canvas, face, hair)
     _front_hair(canvas, face, outline, hair)
-    _hat(canvas, face)
-    _glasses(canvas, face)
-    _earrings(canvas, face)
+    draw_hat(canvas, face)
+    draw_glasses(canvas, face)
+    draw_earrings(canvas, face)
     return _style(canvas.image, face.style).reduce(OVERSAMPLE)
 
 
@@ -401,86 +310,6 @@ def _front_hair(canvas: Canvas, face: Face, outline: Points, hair: Colour) -> No
             canvas.fill(ellipse(x, y, 0.115, 0.115), hair if k % 2 else mix(hair, light, 0.35))
 
 
-def _hat(canvas: Canvas, face: Face) -> None:
-    if face.hat == "none":
-        return
-    colour = CLOTH[face.hat_color]
-    dark, light = mix(colour, (0, 0, 0), 0.35), mix(colour, (255, 255, 255), 0.35)
-    if face.hat == "beanie":
-        dome = ellipse(0, -0.3, 0.49, 0.46, 180, 360)
-        canvas.fill(dome, colour)
-        canvas.shade(-0.16, -0.55, 0.26, 0.2, light, 0.8, canvas.mask(dome))
-        band = np.concatenate([ellipse(0, -0.27, 0.5, 0.12, 180, 360),
-                               ellipse(0, -0.15, 0.5, 0.12, 360, 180)])  # fmt: skip
-        canvas.fill(band, dark)
-        for x in np.linspace(-0.44, 0.44, 10):
-            y = -0.27 - 0.12 * math.sqrt(max(0.0, 1 - (x / 0.5) ** 2))
-            canvas.line(np.array([[x, y + 0.02], [x, y + 0.1]]), colour, 0.014)
-        canvas.fill(ellipse(0, -0.77, 0.1, 0.1), light)
-    elif face.hat == "cap":
-        dome = ellipse(0, -0.28, 0.48, 0.45, 180, 360)
-        canvas.fill(dome, colour)
-        canvas.shade(-0.16, -0.52, 0.24, 0.2, light, 0.8, canvas.mask(dome))
-        canvas.line(ellipse(0, -0.28, 0.2, 0.44, 190, 350), dark, 0.012)
-        canvas.fill(np.concatenate([ellipse(0.02, -0.27, 0.52, 0.1, 180, 360),
-                                    ellipse(0.02, -0.24, 0.56, 0.055, 0, 180)]), dark)  # fmt: skip
-        canvas.fill(ellipse(0, -0.73, 0.035, 0.025), dark)
-    else:
-        crown = np.array([[-0.33, -0.34], [-0.37, -0.93], [0.37, -0.93], [0.33, -0.34]])
-        canvas.fill(crown, colour)
-        canvas.shade(-0.2, -0.66, 0.16, 0.34, light, 0.7, canvas.mask(crown))
-        canvas.fill(
-            np.array([[-0.335, -0.42], [-0.345, -0.55], [0.345, -0.55], [0.335, -0.42]]), dark
-        )
-        canvas.fill(ellipse(0, -0.33, 0.6, 0.085), colour)
-        canvas.line(ellipse(0, -0.33, 0.58, 0.075, 10, 170), dark, 0.02)
-
-
-def _glasses(canvas: Canvas, face: Face) -> None:
-    if face.glasses == "none":
-        return
-    frame: Colour = (34, 32, 40)
-    lenses = []
-    for side in (-1, 1):
-        cx, cy = side * 0.178, -0.02
-        if face.glasses == "round":
-            lens = ellipse(cx, cy, 0.135, 0.135)
-        elif face.glasses == "square":
-            lens = np.array([[-0.14, -0.1], [0.14, -0.1], [0.14, 0.1], [-0.14, 0.1], [-0.14, -0.1],
-                             [0.0, -0.1]]) + np.array([cx, cy])  # fmt: skip
-        else:
-            t = np.radians(np.linspace(0, 360, 49))
-            x = 0.15 * np.sign(np.cos(t)) * np.abs(np.cos(t)) ** 0.6
-            y = (
-                np.where(np.sin(t) > 0, 0.125, 0.085)
-                * np.sign(np.sin(t))
-                * np.abs(np.sin(t)) ** 0.7
-            )
-            lens = np.stack([cx + x, cy + y], axis=1)
-        lenses.append(lens)
-    for side, lens in zip((-1, 1), lenses, strict=True):
-        if face.glasses == "sunglasses":
-            canvas.fill(lens, (30, 28, 38))
-            canvas.shade(
-                side * 0.178 - 0.04, -0.07, 0.1, 0.05, (150, 160, 196), 0.9, canvas.mask(lens)
-            )
-        else:
-            canvas.line(lens, frame, 0.032)
-        canvas.line(np.array([[side * 0.31, -0.05], [side * 0.43, -0.07]]), frame, 0.028)
-    canvas.line(ellipse(0, -0.03, 0.045, 0.03, 190, 350), frame, 0.028)
-
-
-def _earrings(canvas: Canvas, face: Face) -> None:
-    for side in (-1, 1):
-        x = side * (SHAPES[face.face_shape][0] + 0.045)
-        if face.earrings == "gold":
-            canvas.line(ellipse(x, 0.215, 0.062, 0.075), GOLD, 0.028)
-        elif face.earrings == "pearl":
-            canvas.fill(ellipse(x, 0.185, 0.056, 0.056), (246, 240, 236))
-            canvas.shade(x + 0.015, 0.2, 0.045, 0.045, (150, 150, 170), 0.7)
-            canvas.fill(ellipse(x - 0.018, 0.168, 0.014, 0.014), (255, 255, 255))
-
-
 def _style(image: Image.Image, style: str) -> Image.Image:
     if style == "sepia":
         return ImageOps.colorize(
@@ -489,7 +318,7 @@ def _style(image: Image.Image, style: str) -> Image.Image:
     if style == "night":
         side = image.size[0]
         dimmed = ImageChops.multiply(image, Image.new("RGB", image.size, (84, 96, 160)))
-        glow = _soft_disc().resize((round(side * 1.5), round(side * 1.5)))
+        glow = soft_disc().resize((round(side * 1.5), round(side * 1.5)))
         left = round(side * -0.62)
         lamp = Image.new("L", image.size, 0)
         lamp.paste(glow.point(lambda v: round(v * 0.8)), (left, left + round(side * 0.12)))

@@ -113,15 +113,20 @@ class FlowData:
 
 
 def train_flow(
-    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 1e-3
-) -> None:
-    """Rectified flow; the guidance embedding sees random values that mean nothing yet."""
-    _train(model, data, folder, "flow", minutes, lr, lambda batch: batch.target)
+    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 1e-3,
+    compiled: bool = False,
+) -> None:  # fmt: skip
+    """Rectified flow; the guidance embedding sees random values that mean nothing yet.
+
+    ``compiled`` runs the usual steps through ``torch.compile``, which needs a C++ compiler.
+    """
+    _train(model, data, folder, "flow", minutes, lr, lambda batch: batch.target, compiled)
 
 
 def distil_guidance(
-    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 4e-4
-) -> None:
+    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 4e-4,
+    compiled: bool = False,
+) -> None:  # fmt: skip
     """Teach ``model``, as :func:`train_flow` left it, what its guidance input means."""
     teacher = copy.deepcopy(model).to(data.device).eval().requires_grad_(False)
 
@@ -139,14 +144,15 @@ def distil_guidance(
         with_text, without = v.chunk(2)
         return batch.target + (batch.guidance[:, None, None] - 1) * (with_text - without)
 
-    _train(model, data, folder, "guidance", minutes, lr, target)
+    _train(model, data, folder, "guidance", minutes, lr, target, compiled)
 
 
 def _train(
     model: FlowModel, data: FlowData, folder: Path, name: str, minutes: float, lr: float,
-    target: Callable[[Batch], torch.Tensor],
+    target: Callable[[Batch], torch.Tensor], compiled: bool,
 ) -> None:  # fmt: skip
     model.to(data.device)
+    usual: Callable[..., torch.Tensor] = torch.compile(model, dynamic=False) if compiled else model
     stage = Stage(
         name, model, folder, minutes=minutes, lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.2
     )
@@ -155,7 +161,11 @@ def _train(
         batch = data.draw(step)
         with half_precision(data.device):
             aim = target(batch)
-            v = model(batch.x, batch.sigma, batch.ids, batch.pooled, batch.guidance, data.image_ids)
+            # The few steps with long texts have other shapes, not worth a compilation each.
+            forward = usual if len(batch.x) == data.batch else model
+            v = forward(
+                batch.x, batch.sigma, batch.ids, batch.pooled, batch.guidance, data.image_ids
+            )
         return {"loss": (v.float() - aim).square().mean()}
 
     stage.run(loss)
