@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Time budget of `make base` in minutes; empty means the builder's own.
 MINUTES ?=
 
-.PHONY: demo test slow lint format base clean
+.PHONY: demo test slow lint format base adopt-base clean
 
 demo: $(READY)
 	$(BIN)/pairedit demo
@@ -29,8 +29,16 @@ format: $(READY)
 base: $(READY)
 	$(BIN)/python -m pairedit_sdk.bases.mini.build $(if $(MINUTES),--minutes $(MINUTES))
 
+# An edit works on the very base it was learned on, so the shipped one is learned again.
+adopt-base: $(READY)
+	test -f out/base/model_index.json
+	rm -rf pairedit_sdk/bases/mini/weights
+	cp -R out/base pairedit_sdk/bases/mini/weights
+	$(BIN)/pairedit train examples/pairs/smile --name smile --library out/adopt --force
+	cp out/adopt/smile.safetensors examples/edits/smile.safetensors
+
 clean:
-	rm -rf $(VENV) build dist out/demo out/fidelity out/base .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist out/demo out/fidelity out/base out/build out/adopt .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than both files only after an installation that went through.

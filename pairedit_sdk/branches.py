@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.objectives import (
     Losses,
     content_loss,
@@ -47,11 +46,6 @@ class Branches:
         require_bare(base.transformer)
         self.base, self.config, self.condition = base, config, condition
         self.scaling = config.alpha / config.rank
-        if config.objective == "difference" and not config.content_lora:
-            raise UsageError(
-                "The difference objective needs the content LoRA",
-                next_step="Set content_lora=true or objective=pairedit",
-            )
         targets = base.lora_targets(config.targets)
         generator = torch.Generator().manual_seed(config.seed)
         self.parameters: dict[str, torch.nn.Parameter] = {}
@@ -142,7 +136,7 @@ class Branches:
         if config.objective == "slider":
             return Losses(content, slider_loss(parts[0], parts[1], noised_b, noised))
         if config.objective == "difference":
-            assert v_content is not None  # checked on construction
+            assert v_content is not None  # the settings are checked for it
             target = difference_target(v_content, x_a, x_b, config.eta)
         else:
             target = guidance_target(noised, x_a, x_b, config.eta)

@@ -88,6 +88,8 @@ class TrainConfig:
             for name, (holds, wanted) in _RULES.items()
             if not holds(getattr(self, name))
         ]
+        if self.objective == "difference" and not self.content_lora:
+            problems.append("objective is 'difference', which needs content_lora")
         if problems:
             raise UsageError(
                 "Settings out of range: " + "; ".join(problems), next_step="Put these right"
@@ -162,7 +164,9 @@ def load_recipe(
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
             raise UsageError(
-                f"Setting {override!r}", expected="KEY=VALUE", next_step="For example steps=200"
+                f"The setting {override!r} has no value",
+                expected="KEY=VALUE",
+                next_step="For example steps=200",
             )
         values[key.strip()] = _yaml_value(text, override)
     return make_config(values, source)

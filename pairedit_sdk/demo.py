@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edit_library import edit_path, run_folder
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.files import write_json
 from pairedit_sdk.image_files import write_image
 from pairedit_sdk.progress import Meter
 from pairedit_sdk.resources import examples_dir
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 EDIT = "glasses"  #: learnt here, from examples/pairs/glasses
 SAVED = "smile"  #: shipped, examples/edits/smile.safetensors
 RECIPE = "mini"
-STEPS: int | None = None  #: None leaves them to the recipe
+RECORD = "demo.json"  #: what was written; also how a folder is known to be a demo's
 FACES = 3
 SIZE = 128
 SCALES = (0.25, 0.5, 0.75, 1.0)
@@ -53,14 +56,15 @@ def run_demo(
         out: the folder for the edits, the faces used, and the collages.
         words: where to tell the story; None tells none.
         bars: where to show progress; None shows none.
-        steps: training steps in place of :data:`STEPS`.
+        steps: training steps; None leaves them to the recipe.
         device: "cpu" or "cuda"; None takes what there is.
 
     Returns:
         The files written, how long training took, and how long all of it.
 
     Raises:
-        UsageError: ``out`` is a file.
+        UsageError: ``out`` is a file, or a folder that holds something else.
+        EditError: the shipped edit does not fit the base.
     """
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.edit import Edit
@@ -68,17 +72,25 @@ def run_demo(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"The output {out} is a file", expected="a folder to write")
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+        raise UsageError(
+            f"The folder {out} holds something else than an earlier demo",
+            expected="a new or empty folder, so that nothing of yours is replaced",
+            next_step="Choose another one with -o",
+        )
     tell = _teller(words)
     started = time.perf_counter()
     base = load_base("mini", device=device)
+    saved = Edit.load(examples_dir() / "edits" / f"{SAVED}.safetensors")
+    saved.require_base(base)
+    write_json(out / RECORD, {})
 
     tell(f"1. Learning {EDIT!r} from the pairs in examples/pairs/{EDIT} ...")
-    learnt, train_seconds = _train(base, out, bars, steps or STEPS)
+    learnt, train_seconds = _train(base, out, bars, steps)
     edit_file = edit_path(EDIT, out)
     learnt.save(edit_file)
     tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
 
-    saved = Edit.load(examples_dir() / "edits" / f"{SAVED}.safetensors")
     saved.save(edit_path(SAVED, out))
     people = demo_faces(FACES)
     faces = [
@@ -97,13 +109,15 @@ def run_demo(
     for picture in pictures:
         tell(f"   {picture}")
     tell(_next_steps(out, faces[0]))
-    return {
+    record = {
         "edit": edit_file,
         "pictures": pictures,
         "faces": faces,
         "train_seconds": train_seconds,
         "seconds": seconds,
     }
+    write_json(out / RECORD, record)
+    return record
 
 
 def demo_faces(count: int) -> list[Face]:
@@ -116,7 +130,7 @@ def demo_faces(count: int) -> list[Face]:
         face = face_at(index, "demo")
         index += 1
         bare = face.glasses == "none" and face.hat == "none" and face.style == "photo"
-        lips = face.mouth == "neutral" and face.beard in {"none", "stubble"}
+        lips = face.mouth == "neutral" and face.beard == "none"
         if bare and lips and all(face.skin != other.skin for other in found):
             found.append(face)
     return found
@@ -214,10 +228,13 @@ def _teller(words: Console | None) -> Callable[[str], None]:
 
 
 def _next_steps(out: Path, face: Path) -> str:
+    def quoted(path: Path) -> str:
+        return shlex.quote(str(path))
+
     return f"""
 What to try next
   The edits just made, on one of the faces:
-    pairedit edit {face} --edit {EDIT}=0.8 --edit {SAVED}=0.5 --library {out} -o out.png
+    pairedit edit {quoted(face)} --edit {EDIT} --edit {SAVED} --library {quoted(out)} -o out.png
   Your own edit. Put pictures into pairs/source and pairs/target under equal names, one to three
   of them, the same picture before and after one change, then:
     pairedit check pairs
@@ -225,4 +242,6 @@ What to try next
   The built-in base only knows drawn faces. For photographs take FLUX (a GPU, and access to its
   weights on the Hugging Face hub):
     pairedit train pairs --name mine --base black-forest-labs/FLUX.1-dev
-    pairedit edit photo.jpg --edit mine=0.8 --base black-forest-labs/FLUX.1-dev -o out.png"""
+    pairedit edit photo.jpg --edit mine -o out.png
+  If the shell does not find pairedit: it is installed beside the Python that ran this,
+    {quoted(Path(sys.executable).parent)}"""

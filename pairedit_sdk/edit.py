@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -43,7 +44,7 @@ class EditInfo:
         steps: optimiser steps.
         pairs: names of the training pairs.
         settings: the whole training configuration.
-        parts: for a merged edit, the names and scales it is made of.
+        parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
         sdk_version: version of this package.
     """
@@ -59,7 +60,7 @@ class EditInfo:
     steps: int = 0
     pairs: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
-    parts: dict[str, float] = field(default_factory=dict)
+    parts: list[tuple[str, float]] = field(default_factory=list)
     created: str = ""
     sdk_version: str = ""
 
@@ -177,6 +178,23 @@ class EditMix:
         """Whether every scale is 0, so that nothing can change."""
         return all(scale == 0 for _, scale in self.parts)
 
+    @property
+    def guidance(self) -> float:
+        """The distilled guidance that the parts were trained with.
+
+        Raises:
+            UsageError: it differs between parts that have an effect.
+        """
+        heard = [edit.info for edit, scale in self.parts if scale != 0]
+        known = {info.guidance for info in heard or [self.parts[0][0].info]}
+        if len(known) > 1:
+            raise UsageError(
+                "The edits were trained with different guidance",
+                got=", ".join(f"{info.name} {info.guidance:g}" for info in heard),
+                next_step="Say which to use (guidance=…, or --guidance)",
+            )
+        return known.pop()
+
     def layers(self) -> dict[str, LoraLayer]:
         """The sum as one LoRA, exactly: ranks are concatenated, scales go into B.
 
@@ -198,21 +216,22 @@ class EditMix:
         Raises:
             EditError: the edits were learned on different bases.
         """
-        prints = {edit.info.base_fingerprint for edit, _ in self.parts}
-        if len(prints) > 1:
+        # A LoRA from elsewhere says nothing of its base.
+        own = [edit.info for edit, _ in self.parts if edit.info.base_fingerprint]
+        if len({info.base_fingerprint for info in own}) > 1:
             raise EditError(
                 f"{self!r} mixes edits of different bases",
                 got=", ".join(f"{e.name} on {e.info.base}" for e, _ in self.parts),
                 next_step="Train them on one base",
             )
-        first = self.parts[0][0].info
+        first = (own or [self.parts[0][0].info])[0]
         layers = self.layers()
         info = EditInfo(
             name=name, base=first.base, architecture=first.architecture,
             base_fingerprint=first.base_fingerprint, precision=first.precision,
-            guidance=first.guidance, resolution=first.resolution,
+            guidance=self.guidance, resolution=first.resolution,
             rank=max(layer.rank for layer in layers.values()),
-            parts={edit.name: scale for edit, scale in self.parts}, created=EditInfo.now(),
+            parts=[(edit.name, scale) for edit, scale in self.parts], created=EditInfo.now(),
             sdk_version=first.sdk_version,
         )  # fmt: skip
         return Edit(layers, info)
@@ -269,7 +288,8 @@ def _bake_alpha(
         config = json.loads(header.get("lora_adapter_metadata", "{}"))
         rank = config.get("transformer.r")
         alpha = config.get("transformer.lora_alpha", rank)
-        patterns = config.get("transformer.alpha_pattern") or {}
+        patterns = dict(config.get("transformer.alpha_pattern") or {})
+        root = bool(config.get("transformer.use_rslora"))  # alpha / √rank in place of alpha / rank
     except (ValueError, AttributeError) as error:
         raise EditError(f"{source}: its LoRA metadata is damaged") from error
     if rank is None:
@@ -277,8 +297,10 @@ def _bake_alpha(
     baked = {}
     for name, layer in layers.items():
         try:
-            factor = float(patterns.get(name, alpha)) / layer.rank
-        except (TypeError, ValueError) as error:
+            # peft's patterns match a layer's name or the end of it, the first one that does.
+            given = (v for p, v in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", name))
+            factor = float(next(given, alpha)) / (layer.rank**0.5 if root else layer.rank)
+        except (TypeError, ValueError, re.error) as error:
             raise EditError(
                 f"{source}: its LoRA metadata has an alpha that is no number"
             ) from error

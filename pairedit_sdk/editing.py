@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,12 +36,13 @@ def edit_image(
 ) -> Image.Image:  # fmt: skip
     """Apply edits to a picture.
 
-    The picture is fitted to the base's size, keeping its aspect ratio, and comes back at its own.
-    At scale 0 the result is the autoencoder's round trip, bit for bit.
+    The base sees the picture at the size that :func:`seen_size` says, keeping its aspect ratio; the
+    result comes back at the picture's own size. At scale 0 it is the autoencoder's round trip, bit
+    for bit.
 
     Args:
         base: the model the edits were learned on.
-        image: any PIL picture.
+        image: any PIL picture; its EXIF rotation is applied.
         edits: an edit, or a sum such as ``a @ 1 + b @ 0.5``.
         method: "flowedit", "rf-inversion", or "inversion-lora" (as published; slow: it trains a
             LoRA on this one picture first).
@@ -48,25 +50,42 @@ def edit_image(
         n_max: FlowEdit only: how many of the last steps run; fewer keep more of the picture.
             ``None`` is FlowEdit's published share, 24 of 28.
         n_avg: FlowEdit only: noises averaged in each step.
-        guidance: distilled guidance; ``None`` is the edit's own.
+        guidance: distilled guidance; ``None`` is the edits' own.
         seed: of the noise.
         resolution: side of a square with the area at which the base sees the picture; ``None`` is
-            the base's own.
+            the one that the edit was trained at.
         on_step: called with (done, total).
 
     Raises:
         UsageError: an unknown method or numbers out of range.
         EditError: an edit of another base.
     """
-    mix = as_mix(edits)
-    n_max = _checked_n_max(method, steps, n_max, n_avg)
-    x, size = _encode(base, image, resolution)
-    if not mix.silent:
-        x = edit_latents(
-            base, x, mix, method=method, steps=steps, n_max=n_max, n_avg=n_avg, guidance=guidance,
-            seed=seed, on_step=on_step,
-        )  # fmt: skip
-    return _decode(base, x, size)
+    (result,) = sweep(
+        base, image, edits, [1.0], method=method, steps=steps, n_max=n_max, n_avg=n_avg,
+        guidance=guidance, seed=seed, resolution=resolution, on_step=on_step,
+    )  # fmt: skip
+    return result
+
+
+def sweep(
+    base: FlowBase, image: Image.Image, edits: Edit | EditMix, scales: Sequence[float], *,
+    method: str = "flowedit", steps: int = 28, n_max: int | None = None, n_avg: int = 1,
+    guidance: float | None = None, seed: int = 0, resolution: int | None = None,
+    on_step: StepHook | None = None,
+) -> list[Image.Image]:  # fmt: skip
+    """The picture at several strengths: :func:`edit_image` with ``edits @ scale`` for each scale.
+
+    What does not depend on the scale, such as the inversion LoRA, is done once.
+    """
+    mixes = [as_mix(edits) @ scale for scale in scales]
+    way = _Way(method, steps, n_max, n_avg, guidance, seed)
+    image = as_rgb(image)
+    size = seen_size(base, image.size, as_mix(edits), resolution)
+    x = base.encode(to_tensor(_resized(image, size))).float()
+    heard = [mix for mix in mixes if not mix.silent]
+    edited = iter(_edit(base, x, heard, way, on_step) if heard else [])
+    latents = [x if mix.silent else next(edited) for mix in mixes]
+    return [_resized(to_image(base.decode(z)), image.size) for z in latents]
 
 
 def edit_latents(
@@ -76,26 +95,23 @@ def edit_latents(
 ) -> torch.Tensor:  # fmt: skip
     """:func:`edit_image` on latents [B, C, h, w]; the rows are edited together, each with its own
     noise drawn in order from the seed."""
-    mix = as_mix(edits)
-    n_max = _checked_n_max(method, steps, n_max, n_avg)
-    for edit, _ in mix.parts:
-        edit.require_base(base)
-    if guidance is None:
-        guidance = mix.parts[0][0].info.guidance
-    condition = cache.condition(base, "")
-    sigmas = _sigmas(base, x, steps)
-    hook = on_step or (lambda done, total: None)
-    if method == "inversion-lora":
-        from pairedit_sdk.inversion import inversion_lora_edit
+    way = _Way(method, steps, n_max, n_avg, guidance, seed)
+    return _edit(base, x, [as_mix(edits)], way, on_step)[0]
 
-        return inversion_lora_edit(base, x, mix, condition, guidance, sigmas, seed, hook)
-    with torch.no_grad(), attached(base.transformer, {EDIT: mix.layers()}):
-        rows = PairOfRows(base, {EDIT: 1.0}, condition, guidance)
-        if method == "flowedit":
-            noise = _noise_source(x, seed)
-            return solvers.flowedit(x, sigmas, rows, noise, n_max=n_max, n_avg=n_avg, on_step=hook)
-        noise_image = _noise_source(x, seed)(0, 0)
-        return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise_image, on_step=hook)
+
+def seen_size(
+    base: FlowBase, size: tuple[int, int], edits: Edit | EditMix, resolution: int | None = None
+) -> tuple[int, int]:
+    """The width and height in pixels at which the base sees a picture of ``size``.
+
+    Args:
+        base: the model.
+        size: the picture's width and height.
+        edits: what is to be applied.
+        resolution: see :func:`edit_image`.
+    """
+    trained = max(edit.info.resolution for edit, _ in as_mix(edits).parts)
+    return fit_size(*size, resolution or trained or base.resolution, base.multiple)
 
 
 def generate(
@@ -121,6 +137,10 @@ def generate(
         width: pixels, a multiple of the base's grid; ``None`` is the base's own size.
         height: as ``width``.
         on_step: called with (done, total).
+
+    Raises:
+        UsageError: a size or steps that do not fit.
+        EditError: an edit of another base.
     """
     width, height = width or base.resolution, height or base.resolution
     if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
@@ -152,25 +172,8 @@ def generate(
     return to_image(base.decode(x))
 
 
-def sweep(
-    base: FlowBase, image: Image.Image, edit: Edit | EditMix, scales: Sequence[float],
-    *, on_step: StepHook | None = None, **settings: object,
-) -> list[Image.Image]:  # fmt: skip
-    """The picture at several strengths; ``settings`` go to :func:`edit_image`."""
-    results = []
-    for index, scale in enumerate(scales):
-
-        def hook(done: int, total: int, index: int = index) -> None:
-            if on_step is not None:
-                on_step(index * total + done, len(scales) * total)
-
-        mix = as_mix(edit) @ scale
-        results.append(edit_image(base, image, mix, on_step=hook, **settings))  # type: ignore[arg-type]
-    return results
-
-
 def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image:
-    """The training pairs as they stand: before, edited at 0.5 and 1, after; a row a pair."""
+    """The training pairs as they stand: before, edited at 0.5 and 1, after; one row per pair."""
     from pairedit_sdk.plots import collage
 
     base = branches.base
@@ -236,33 +239,95 @@ class PairOfRows:
         return self.base.velocity(x, sigma, self.condition, self.guidance).float()
 
 
-def _checked_n_max(method: str, steps: int, n_max: int | None, n_avg: int) -> int:
-    if method not in METHODS:
-        raise UsageError(f"There is no method {method!r}", expected="one of " + ", ".join(METHODS))
-    n_max = max(1, round(steps * N_MAX_SHARE)) if n_max is None else n_max
-    if steps < 1 or not 1 <= n_max <= steps or n_avg < 1:
-        raise UsageError(
-            f"steps {steps}, n_max {n_max}, n_avg {n_avg}",
-            expected="steps and n_avg of at least 1, and n_max from 1 to steps",
+@dataclass(frozen=True)
+class _Way:
+    """How pictures are edited; see :func:`edit_image`."""
+
+    method: str
+    steps: int
+    n_max: int | None
+    n_avg: int
+    guidance: float | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(
+                f"There is no method {self.method!r}", expected="one of " + ", ".join(METHODS)
+            )
+        if self.method != "flowedit" and (self.n_max is not None or self.n_avg != 1):
+            raise UsageError(
+                f"n_max and n_avg are FlowEdit's, and the method is {self.method}",
+                next_step="Leave them out",
+            )
+        if self.steps < 1 or not 1 <= self.last_steps <= self.steps or self.n_avg < 1:
+            raise UsageError(
+                f"steps {self.steps}, n_max {self.last_steps}, n_avg {self.n_avg}",
+                expected="steps and n_avg of at least 1, and n_max from 1 to steps",
+            )
+
+    @property
+    def last_steps(self) -> int:
+        """How many of the steps FlowEdit runs."""
+        return max(1, round(self.steps * N_MAX_SHARE)) if self.n_max is None else self.n_max
+
+
+def _edit(
+    base: FlowBase, x: torch.Tensor, mixes: Sequence[EditMix], way: _Way, on_step: StepHook | None
+) -> list[torch.Tensor]:
+    """Latents x [B, C, h, w] under each of the mixes by itself."""
+    for edit, _ in (part for mix in mixes for part in mix.parts):
+        edit.require_base(base)
+    guidance = mixes[0].guidance if way.guidance is None else way.guidance
+    condition = cache.condition(base, "")
+    sigmas = _sigmas(base, x, way.steps)
+    hook = on_step or (lambda done, total: None)
+    if way.method == "inversion-lora":
+        from pairedit_sdk.inversion import inversion_lora_edits
+
+        rows = [
+            inversion_lora_edits(
+                base,
+                row[None],
+                mixes,
+                condition,
+                guidance,
+                sigmas,
+                way.seed,
+                _part_of(hook, index, len(x)),
+            )
+            for index, row in enumerate(x)
+        ]
+        return [torch.cat(outs) for outs in zip(*rows, strict=True)]
+    results = []
+    for index, mix in enumerate(mixes):
+        part = _part_of(hook, index, len(mixes))
+        with torch.no_grad(), attached(base.transformer, {EDIT: mix.layers()}):
+            results.append(
+                _sample(x, sigmas, PairOfRows(base, {EDIT: 1.0}, condition, guidance), way, part)
+            )
+    return results
+
+
+def _sample(
+    x: torch.Tensor, sigmas: torch.Tensor, rows: PairOfRows, way: _Way, on_step: StepHook
+) -> torch.Tensor:
+    noise = _noise_source(x, way.seed)
+    if way.method == "flowedit":
+        return solvers.flowedit(
+            x, sigmas, rows, noise, n_max=way.last_steps, n_avg=way.n_avg, on_step=on_step
         )
-    return n_max
+    return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise(0, 0), on_step=on_step)
 
 
-def _encode(
-    base: FlowBase, image: Image.Image, resolution: int | None
-) -> tuple[torch.Tensor, tuple[int, int]]:
+def _part_of(hook: StepHook, index: int, count: int) -> StepHook:
+    """The hook of part number ``index`` of ``count`` equal parts of one long step."""
+    return lambda done, total: hook(index * total + done, count * total)
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     from PIL import Image as PILImage
 
-    image = image if image.mode == "RGB" else as_rgb(image)
-    size = fit_size(*image.size, resolution or base.resolution, base.multiple)
-    fitted = image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
-    return base.encode(to_tensor(fitted)).float(), image.size
-
-
-def _decode(base: FlowBase, x: torch.Tensor, size: tuple[int, int]) -> Image.Image:
-    from PIL import Image as PILImage
-
-    image = to_image(base.decode(x))
     return image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
 
 

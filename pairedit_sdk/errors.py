@@ -71,4 +71,4 @@ def nearest(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=2, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(close)}?"
-    return f"There is: {', '.join(sorted(known))}" if known else "There is none yet"
+    return f"Known: {', '.join(sorted(known))}" if known else "There is none yet"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +34,8 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write ``value`` as indented JSON."""
-    text = json.dumps(value, indent=2, sort_keys=False) + "\n"
+    """Write ``value`` as indented JSON; paths become text."""
+    text = json.dumps(value, indent=2, sort_keys=False, default=str) + "\n"
     return atomic_write(path, lambda part: _write_text(part, text))
 
 
@@ -47,17 +49,30 @@ def write_tensors(
     """Write a safetensors file; the same content gives the same bytes.
 
     The tensors are moved to the CPU and made contiguous.
+
+    Raises:
+        OSError: the file could not be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     header = {"format": "pt", **(metadata or {})}
 
     def write(part: Path) -> None:
-        save_file(ready, part, metadata=header)
+        try:
+            save_file(ready, part, metadata=header)
+        except SafetensorError as error:  # its own kind, even where the disk is full
+            raise _as_os_error(error, path) from error
         _sort_header(part)
 
     return atomic_write(path, write)
+
+
+def _as_os_error(error: Exception, path: Path) -> OSError:
+    found = re.search(r"os error (\d+)", str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number) if found else str(error), str(path))
 
 
 def _sort_header(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import warnings
@@ -26,8 +27,9 @@ _CONVERT = "Save it again as PNG or JPEG in an image program, or take it out"
 def read_image(path: str | Path) -> Image.Image:
     """Read a picture as upright 8-bit RGB.
 
-    The camera's EXIF rotation is applied, transparency is laid on white, palettes, CMYK,
-    grayscale and 16-bit pictures become RGB. The size is checked before anything is decoded.
+    The camera's EXIF rotation is applied, colours are converted to sRGB from the profile in the
+    file, transparency is laid on white, palettes, CMYK, grayscale and 16-bit pictures become RGB.
+    The size is checked before anything is decoded.
 
     Raises:
         InputError: if there is no such file, or it is not one still picture of at most
@@ -83,7 +85,7 @@ def as_rgb(image: Image.Image, name: str = "Picture") -> Image.Image:
                 next_step="Save the frame that you mean as a PNG or JPEG file",
             )
         image.load()
-        return _flatten(_upright(image), name)
+        return _flatten(_in_srgb(_upright(image)), name)
     except InputError:
         raise
     except Exception as error:
@@ -93,8 +95,8 @@ def as_rgb(image: Image.Image, name: str = "Picture") -> Image.Image:
 def fit_size(width: int, height: int, budget_side: int, multiple: int) -> tuple[int, int]:
     """The size at which a model should see a picture: same aspect ratio, given area.
 
-    Of the multiples around the ideal size, the pair is taken whose aspect ratio, and then whose
-    area, is nearest; the area is about ``budget_side`` squared, for small and large pictures
+    Of the multiples around the ideal size, the pair is taken that is nearest in aspect ratio and,
+    counting half, in area; the area is about ``budget_side`` squared, for small and large pictures
     alike.
 
     Args:
@@ -105,6 +107,9 @@ def fit_size(width: int, height: int, budget_side: int, multiple: int) -> tuple[
 
     Returns:
         Width and height in pixels.
+
+    Raises:
+        UsageError: a number below 1.
     """
     if min(width, height, budget_side, multiple) < 1:
         raise UsageError(
@@ -216,7 +221,7 @@ def _too_large(name: str, megapixels: str) -> InputError:
         f"{name} is too large",
         expected=f"at most {MAX_MEGAPIXELS} megapixels",
         got=f"{megapixels} megapixels",
-        next_step="Make it smaller first; a model sees about one megapixel of it at most",
+        next_step="Make it smaller first; a model sees far less of it anyway",
     )
 
 
@@ -225,6 +230,26 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # Damaged metadata says nothing about the picture, which is decoded by now.
         return image
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The picture in sRGB, where it carries another colour profile, as phones' pictures do."""
+    data = image.info.get("icc_profile")
+    if not data or image.mode not in {"RGB", "RGBA", "CMYK"}:
+        return image
+    from PIL import ImageCms
+
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        if "srgb" in ImageCms.getProfileDescription(own).lower():
+            return image
+        target = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(
+            image, own, ImageCms.createProfile("sRGB"), outputMode=target
+        )
+        return image if converted is None else converted
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # A damaged profile says nothing about the picture either.
 
 
 def _flatten(image: Image.Image, name: str) -> Image.Image:

@@ -40,6 +40,5 @@ def _shipped(name: str) -> Path:
     raise PairEditError(
         f"The {name} that belong to pairedit-sdk are missing",
         expected=f"a folder {installed}",
-        got="no such folder",
         next_step="Install the package again",
     )

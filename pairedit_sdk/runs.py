@@ -22,6 +22,7 @@ from pairedit_sdk.files import (
 from pairedit_sdk.lora.formats import to_diffusers
 
 if TYPE_CHECKING:
+    from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.branches import Branches
     from pairedit_sdk.cache import PairLatents
     from pairedit_sdk.edit import Edit
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 KEPT_CHECKPOINTS = 2
-#: Settings that may differ when a run is resumed: they do not change what a step does. The steps
-#: are free too, unless the learning rate's schedule depends on them.
-FREE_ON_RESUME = {"checkpoint_every", "preview_every", "track", "base"}
+#: Settings that may differ when a run is resumed: they do not change what a step does, or only its
+#: rounding. The steps are free too, unless the learning rate's schedule depends on them.
+FREE_ON_RESUME = {"checkpoint_every", "preview_every", "track", "base", "gradient_checkpointing"}
 
 
 class Run:
     """The folder of one run.
 
-    ``config.json``, ``metrics.jsonl`` (a line a step), ``checkpoints/step-000100.safetensors``,
+    ``config.json``, ``metrics.jsonl`` (one line per step), ``checkpoints/step-000100.safetensors``,
     ``previews/step-000100.png``, ``cache/`` (latents), ``content.safetensors``.
     """
 
@@ -50,7 +51,7 @@ class Run:
         self._data = ""
 
     def open(self, resume: bool) -> None:
-        """Make the folder, or check that the run in it can be gone on with.
+        """Check that a run can begin here, or go on. Nothing is written yet.
 
         Raises:
             UsageError: a run is there and ``resume`` is not set, or its settings differ.
@@ -76,25 +77,34 @@ class Run:
                     f"The run in {self.folder} had other settings: " + "; ".join(changed),
                     next_step="Resume with the same settings, or start over under another name",
                 )
-        if there is None:
-            self.metrics.unlink(missing_ok=True)
-        write_json(settings, {"name": self.name, "settings": self.config.as_dict()})
 
     def restore(
         self, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer,
-        latents: list[PairLatents], fingerprint: str,
+        latents: list[PairLatents], base: FlowBase,
     ) -> int:  # fmt: skip
-        """Put the newest checkpoint's state back; returns the number of finished steps.
+        """Put the newest checkpoint's state back, and write the settings down.
+
+        Returns:
+            The number of finished steps.
 
         Raises:
             UsageError: the checkpoint is of other pairs, another base or another version, or has
                 more steps than are wanted.
             TrainingError: it is damaged.
         """
-        self._data = f"{fingerprint}/{_digest(latents)}"
+        self._data = f"{base.fingerprint}/{base.precision}/{_digest(latents)}"
         path = self._newest()
-        if path is None:
-            return 0
+        done = 0 if path is None else self._restore(path, parameters, optimizer)
+        write_json(
+            self.folder / "config.json", {"name": self.name, "settings": self.config.as_dict()}
+        )
+        self._cut_metrics(done)
+        return done
+
+    def _restore(
+        self, path: Path, parameters: dict[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+    ) -> int:  # fmt: skip
         tensors, state = _read_checkpoint(path)
         if state["schema"] != SCHEMA:
             raise UsageError(
@@ -103,7 +113,8 @@ class Run:
             )
         if state["data"] != self._data:
             raise UsageError(
-                f"The run in {self.folder} was on other pictures or another base",
+                f"The run in {self.folder} was on other pictures, another base or in another "
+                "precision",
                 next_step="Put the same ones back, or start over under another name",
             )
         if state["step"] > self.config.steps:
@@ -121,7 +132,6 @@ class Run:
             if k.startswith("optimizer/")
         }
         load_optimizer_tensors(optimizer, parameters, flat)
-        self._cut_metrics(state["step"])
         return int(state["step"])
 
     def after_step(
@@ -137,21 +147,19 @@ class Run:
             handle.write(json.dumps(line) + "\n")
         every = self.config.checkpoint_every
         if info.step == info.steps or (every and info.step % every == 0):
-            self._checkpoint(info.step, branches.parameters, optimizer)
+            self.checkpoint(info.step, branches.parameters, optimizer)
         if self.config.preview_every and info.step % self.config.preview_every == 0:
             self._preview(info.step, branches, latents)
 
-    def finish(self, content: dict[str, LoraLayer] | None, edit: Edit) -> None:
-        """Keep the content LoRA and the edit with the run."""
-        if content:
-            tensors, header = to_diffusers(content)
-            write_tensors(self.folder / "content.safetensors", tensors, header)
-        edit.save(self.folder / "edit.safetensors")
-
-    def _checkpoint(
+    def checkpoint(
         self, step: int, parameters: dict[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
     ) -> None:  # fmt: skip
+        """Write everything that a resumed run needs; only the last few are kept.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
         names = {id(p): n for n, p in parameters.items()}
         tensors = {f"parameter/{n}": p.detach() for n, p in parameters.items()}
         flat = optimizer_tensors(optimizer, names)
@@ -168,6 +176,13 @@ class Run:
             ) from error
         for old in self._all()[:-KEPT_CHECKPOINTS]:
             old.unlink()
+
+    def finish(self, content: dict[str, LoraLayer] | None, edit: Edit) -> None:
+        """Keep the content LoRA and the edit with the run."""
+        if content:
+            tensors, header = to_diffusers(content)
+            write_tensors(self.folder / "content.safetensors", tensors, header)
+        edit.save(self.folder / "edit.safetensors")
 
     def _preview(self, step: int, branches: Branches, latents: list[PairLatents]) -> None:
         from pairedit_sdk.editing import preview_strip

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,7 +24,7 @@ from pairedit_sdk.branches import Branches
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import TrainingError, UsageError
-from pairedit_sdk.lora.adapters import detach_all, require_bare
+from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.runs import Run
 
 if TYPE_CHECKING:
@@ -70,8 +73,10 @@ def train(
     Raises:
         UsageError: settings that do not fit the base, or a run folder that is in use.
         TrainingError: the losses are no longer finite.
+        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
     """
     config = config or TrainConfig()
+    _check_fit(base, config)
     run = Run(Path(run_dir), config, name) if run_dir is not None else None
     if run is not None:
         run.open(resume)
@@ -80,16 +85,15 @@ def train(
     latents = cache.encode_pairs(
         base, pairs, config.resolution, run.cache_folder if run is not None else None
     )
-    accelerator = _accelerator(base, config, run)
-    require_bare(base.transformer)
     try:
         branches = Branches(base, config, condition)
         optimizer = _optimizer(config, branches.parameters)
         first = 0
         if run is not None:
-            first = run.restore(branches.parameters, optimizer, latents, base.fingerprint)
+            first = run.restore(branches.parameters, optimizer, latents, base)
         base.set_gradient_checkpointing(config.gradient_checkpointing)
-        _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
+        with _accelerating(base, config, run) as accelerator:
+            _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
         edit = Edit(branches.baked("semantic"), _info(base, pairs, config, name))
         if run is not None:
             content = branches.baked("content") if config.content_lora else None
@@ -100,42 +104,90 @@ def train(
         detach_all(base.transformer)
 
 
+def _check_fit(base: FlowBase, config: TrainConfig) -> None:
+    """Refuse what cannot work before anything slow is done or any file is written."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "Training one edit on several processes is not supported yet",
+            next_step="Start it without a launcher, or train one edit per process",
+        )
+    require_bare(base.transformer)
+    check_rank(base.transformer, base.lora_targets(config.targets), config.rank)
+    if config.precision not in ("auto", base.precision):
+        raise UsageError(
+            f"The settings say precision {config.precision}, the base is held in {base.precision}",
+            next_step=f"Load it with precision={config.precision!r}, or set precision=auto",
+        )
+
+
 def _loop(
     branches: Branches, latents: list[PairLatents], config: TrainConfig,
     optimizer: torch.optim.Optimizer, accelerator: Accelerator, run: Run | None, first: int,
     on_step: Callable[[StepInfo], None] | None,
 ) -> None:  # fmt: skip
-    for step in range(first, config.steps):
-        begun = time.monotonic()
-        lr = _lr(config, step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        optimizer.zero_grad(set_to_none=True)
-        content = semantic = 0.0
+    with _stopped_between_steps() as stopped:
+        for step in range(first, config.steps):
+            info = _step(branches, latents, config, optimizer, accelerator, run, step)
+            if run is not None:
+                run.after_step(info, branches, optimizer, latents)
+            if on_step is not None:
+                on_step(info)
+            if stopped.is_set():
+                if run is not None:
+                    run.checkpoint(info.step, branches.parameters, optimizer)
+                raise KeyboardInterrupt
+
+
+def _step(
+    branches: Branches, latents: list[PairLatents], config: TrainConfig,
+    optimizer: torch.optim.Optimizer, accelerator: Accelerator, run: Run | None, step: int,
+) -> StepInfo:  # fmt: skip
+    begun = time.monotonic()
+    lr = _lr(config, step)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad(set_to_none=True)
+    content = semantic = 0.0
+    with torch.enable_grad():
         for part in range(config.accumulate):
             for losses in branches.losses(latents, step * config.accumulate + part):
                 accelerator.backward(losses.total / config.accumulate)
                 content += float(losses.content.detach()) / config.accumulate
                 semantic += float(losses.semantic.detach()) / config.accumulate
-        if not math.isfinite(content + semantic):
-            raise TrainingError(
-                f"The loss of step {step + 1} is not a finite number",
-                next_step=f"Try a smaller lr (it is {config.lr:g})"
-                + (f"; earlier checkpoints are in {run.checkpoints}" if run else ""),
-            )
-        optimizer.step()
-        info = StepInfo(
-            step + 1, config.steps, content, semantic, lr, time.monotonic() - begun
-        )  # fmt: skip
-        if run is not None:
-            run.after_step(info, branches, optimizer, latents)
-        if config.track:
-            values = {"content_loss": content, "semantic_loss": semantic, "lr": lr}
-            accelerator.log(values, step=step + 1)
-        if on_step is not None:
-            on_step(info)
+    if not math.isfinite(content + semantic):
+        raise TrainingError(
+            f"The loss of step {step + 1} is not a finite number",
+            next_step=f"Try a smaller lr (it is {config.lr:g})"
+            + (f"; earlier checkpoints are in {run.checkpoints}" if run else ""),
+        )
+    optimizer.step()
     if config.track:
-        accelerator.end_training()
+        values = {"content_loss": content, "semantic_loss": semantic, "lr": lr}
+        accelerator.log(values, step=step + 1)
+    return StepInfo(step + 1, config.steps, content, semantic, lr, time.monotonic() - begun)
+
+
+@contextmanager
+def _stopped_between_steps() -> Iterator[threading.Event]:
+    """Within the block a first Ctrl-C only sets the event; a second one stops at once.
+
+    In the middle of an optimiser's step the weights are no state that a checkpoint could hold.
+    """
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _lr(config: TrainConfig, step: int) -> float:
@@ -155,28 +207,33 @@ def _optimizer(
     return kind(parameters.values(), lr=config.lr, weight_decay=config.weight_decay)  # type: ignore[call-arg]
 
 
-def _accelerator(base: FlowBase, config: TrainConfig, run: Run | None) -> Accelerator:
+@contextmanager
+def _accelerating(
+    base: FlowBase, config: TrainConfig, run: Run | None
+) -> Iterator[Accelerator]:  # fmt: skip
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(
-            "Training one edit on several processes is not supported yet",
-            next_step="Start it without a launcher, or train one edit per process",
-        )
-    # accelerate remembers its first device for the whole process; a second run may be on another.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    # No autocast: the base computes in its own dtype and peft casts around the float32 LoRAs, so
-    # that training and editing see the same numbers.
+    # accelerate remembers its first device and precision for the whole process. A program that
+    # has its own Accelerator keeps it as it is; otherwise nothing of this run is left behind, so
+    # that the next one may be on another device.
+    hosted = bool(AcceleratorState._shared_state)
+    # No autocast: the base computes in its own dtype and peft casts around the float32 LoRAs.
+    own: dict[str, Any] = {"mixed_precision": "no", "cpu": base.device.type == "cpu"}
     accelerator = Accelerator(
-        mixed_precision="no", cpu=base.device.type == "cpu", log_with=config.track,
-        project_dir=str(run.folder) if run is not None else None,
+        log_with=config.track, project_dir=str(run.folder) if run is not None else None,
+        **({} if hosted else own),
     )  # fmt: skip
-    if config.track:
-        accelerator.init_trackers(
-            "pairedit", config={k: str(v) for k, v in config.as_dict().items()}
-        )
-    return accelerator
+    try:
+        if config.track:
+            settings = {k: str(v) for k, v in config.as_dict().items()}
+            accelerator.init_trackers("pairedit", config=settings)
+        yield accelerator
+    finally:
+        if config.track:
+            accelerator.end_training()
+        if not hosted:
+            AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _info(base: FlowBase, pairs: PairSet, config: TrainConfig, name: str) -> EditInfo:

@@ -59,3 +59,11 @@ def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
     assert torch.equal(kept.pooled, made.pooled)
     with pytest.raises(AssertionError, match="loaded again"):
         cache.condition(second, "a young person")
+
+
+def test_bases_with_the_same_text_encoders_but_other_lengths_share_no_prompts(tiny_folder):
+    dev, schnell = (FluxBase.load(str(tiny_folder), device="cpu") for _ in range(2))
+    schnell._text_length = 16
+    short = cache.condition(schnell, "an old person").prompt_embeds
+    long = cache.condition(dev, "an old person").prompt_embeds
+    assert (short.shape[1], long.shape[1]) == (16, 32)

@@ -78,7 +78,7 @@ def test_a_bad_recipe_names_all_its_problems(tmp_path, text, sentence):
         ("publishd", [], "There is no recipe 'publishd'. Did you mean published"),
         ("gone.yaml", [], "Recipe file gone.yaml is not there"),
         ("../published", [], "Recipe file ../published is not there"),
-        (None, ["steps"], "Setting 'steps'. Expected KEY=VALUE"),
+        (None, ["steps"], "The setting 'steps' has no value. Expected KEY=VALUE"),
         (None, ["steps=["], "cannot be read as a value"),
     ],
 )

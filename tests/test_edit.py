@@ -68,7 +68,7 @@ def test_a_sum_is_the_sum_of_the_updates_on_every_weight(tiny_base):
     one, two = _edit(tiny_base, "one", rank=4, seed=1), _edit(tiny_base, "two", rank=3, seed=2)
     merged = (one @ 0.8 + two @ -0.5).merged("both")
     assert merged.info.rank == 7
-    assert merged.info.parts == {"one": 0.8, "two": -0.5}
+    assert merged.info.parts == [("one", 0.8), ("two", -0.5)]
     for name, layer in merged.layers.items():
         expected = sum(
             s * e.layers[name].up.double() @ e.layers[name].down.double()
@@ -118,6 +118,32 @@ def test_a_foreign_lora_with_alpha_in_its_metadata_is_baked(tiny_base, tmp_path)
     assert foreign.name == "foreign"
     for name, layer in foreign.layers.items():
         assert torch.allclose(layer.up, edit.layers[name].up / 2)
+
+
+def test_alpha_patterns_and_rslora_act_as_in_peft(tiny_base, tmp_path):
+    from safetensors.torch import load_file
+
+    edit = _edit(tiny_base)
+    path = edit.save(tmp_path / "one.safetensors")
+    adapter = {
+        "transformer.r": 4, "transformer.lora_alpha": 2, "transformer.use_rslora": True,
+        "transformer.alpha_pattern": {"to_q": 6},
+    }  # fmt: skip
+    save_file(
+        load_file(path), tmp_path / "foreign.safetensors",
+        metadata={"lora_adapter_metadata": json.dumps(adapter)},
+    )  # fmt: skip
+    for name, layer in Edit.load(tmp_path / "foreign.safetensors").layers.items():
+        factor = (6 if name.endswith(".to_q") else 2) / 4**0.5
+        assert torch.allclose(layer.up, edit.layers[name].up * factor)
+
+
+def test_an_edit_and_a_lora_from_elsewhere_can_be_merged(tiny_base):
+    own, foreign = _edit(tiny_base, "own"), _edit(tiny_base, "foreign", seed=2)
+    foreign = Edit(foreign.layers, EditInfo("foreign"))
+    merged = (foreign @ 0.5 + own @ 1 + own @ 0.25).merged("all")
+    assert merged.info.base_fingerprint == own.info.base_fingerprint
+    assert merged.info.parts == [("foreign", 0.5), ("own", 1.0), ("own", 0.25)]
 
 
 def test_the_metadata_has_only_the_adapter_keys_that_every_version_reads(tiny_base, tmp_path):

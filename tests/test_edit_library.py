@@ -79,9 +79,9 @@ def test_a_name_in_the_library_goes_before_a_file_beside_it(
     ("said", "start", "hint"),
     [
         ("glases", "There is no edit 'glases' in the library ", "Did you mean glasses?"),
-        ("tattoo", "There is no edit 'tattoo' in the library ", "There is: Hat_2, glasses, smile."),
+        ("tattoo", "There is no edit 'tattoo' in the library ", "Known: Hat_2, glasses, smile."),
         ("x/smil.safetensors", "There is no edit file x/smil.safetensors.", "Did you mean smile?"),
-        ("a.b", "There is no edit 'a.b' in the library ", "There is: Hat_2, glasses, smile."),
+        ("a.b", "There is no edit 'a.b' in the library ", "Known: Hat_2, glasses, smile."),
     ],
 )
 def test_unknown_edits_name_the_nearest(filled: Path, said: str, start: str, hint: str) -> None:

@@ -1,5 +1,7 @@
 """Editing pictures: exact at scale 0, any size, every method, nothing left behind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from PIL import Image
 
 from pairedit_sdk import editing, inversion
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.editing import edit_image, edit_latents, generate, sweep
+from pairedit_sdk.edit import Edit
+from pairedit_sdk.editing import edit_image, edit_latents, generate, seen_size, sweep
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images import to_image, to_tensor
 from pairedit_sdk.lora.adapters import lora_layers
@@ -36,13 +39,12 @@ def _array(image):
 def test_scale_0_is_the_round_trip_bit_for_bit(trained, picture, method):
     base, edit = trained
     round_trip = to_image(base.decode(base.encode(to_tensor(picture))))
-    result = edit_image(base, picture, edit @ 0, method=method, steps=4, n_max=3)
+    result = edit_image(base, picture, edit @ 0, method=method, steps=4)
     assert np.array_equal(_array(result), _array(round_trip))
 
 
 def test_the_loop_itself_is_exact_without_an_effect(trained, picture):
     """Not only the shortcut: a LoRA of zeros through the whole of FlowEdit changes nothing."""
-    from pairedit_sdk.edit import Edit
     from pairedit_sdk.lora.layers import LoraLayer
 
     base, edit = trained
@@ -98,16 +100,74 @@ def test_rf_inversion_and_the_inversion_lora_run_and_tell_their_progress(
     trained, picture, monkeypatch
 ):
     base, edit = trained
-    monkeypatch.setattr(inversion.inversion_lora_edit, "__defaults__", (3,))
+    monkeypatch.setattr(inversion.inversion_lora_edits, "__defaults__", (3,))
     for method, total in (("rf-inversion", 12), ("inversion-lora", 3 + 6)):
         seen = []
         result = edit_image(
-            base, picture, edit, method=method, steps=6, n_max=5,
+            base, picture, edit, method=method, steps=6,
             on_step=lambda done, all_, seen=seen: seen.append((done, all_)),
         )  # fmt: skip
         assert result.size == picture.size
         assert seen == [(k + 1, total) for k in range(total)]
         assert list(lora_layers(base.transformer)) == []
+
+
+def test_the_inversion_lora_is_trained_once_for_all_scales(trained, picture, monkeypatch):
+    base, edit = trained
+    monkeypatch.setattr(inversion.inversion_lora_edits, "__defaults__", (3,))
+    seen = []
+    with torch.no_grad():  # gradients are switched on where they are needed
+        both = sweep(
+            base, picture, edit, [0.5, 0, 1], method="inversion-lora", steps=4,
+            on_step=lambda done, total: seen.append((done, total)),
+        )  # fmt: skip
+    assert seen == [(k + 1, 3 + 2 * 4) for k in range(3 + 2 * 4)]
+    for scale, result in zip((0.5, 0, 1), both, strict=True):
+        alone = edit_image(base, picture, edit @ scale, method="inversion-lora", steps=4)
+        assert np.array_equal(_array(result), _array(alone))
+
+
+@pytest.mark.parametrize("given", [{"n_max": 3}, {"n_avg": 2}])
+def test_flowedit_s_own_settings_are_refused_by_other_methods(trained, picture, given):
+    base, edit = trained
+    with pytest.raises(
+        UsageError, match="n_max and n_avg are FlowEdit's, and the method is rf-inv"
+    ):
+        edit_image(base, picture, edit, method="rf-inversion", steps=4, **given)
+
+
+def test_a_picture_that_lies_on_its_side_is_set_upright_first(trained, picture, tmp_path):
+    base, edit = trained
+    upright = picture.resize((96, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn me by 90 degrees clockwise", as phones write it
+    upright.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
+    with Image.open(tmp_path / "phone.png") as lying:
+        assert lying.size == (64, 96)
+        result = edit_image(base, lying, edit, steps=4, n_max=3)
+    assert result.size == (96, 64)
+    assert np.array_equal(_array(result), _array(edit_image(base, upright, edit, steps=4, n_max=3)))
+
+
+def test_the_base_sees_a_picture_at_the_edit_s_training_size(trained):
+    base, edit = trained
+    info = replace(edit.info, resolution=2 * base.resolution)
+    larger = Edit(edit.layers, info)
+    side = base.resolution
+    assert seen_size(base, (4000, 4000), edit) == (side, side)
+    assert seen_size(base, (4000, 4000), larger) == (2 * side, 2 * side)
+    assert seen_size(base, (4000, 2000), larger, resolution=side) != (side, side)
+
+
+def test_edits_of_different_guidance_need_it_said(trained, picture):
+    base, edit = trained
+    other = Edit(edit.layers, replace(edit.info, name="other", guidance=1.0))
+    with pytest.raises(UsageError, match=r"different guidance.*hat 3\.5, other 1\..*--guidance"):
+        edit_image(base, picture, edit + other, steps=2)
+    one = edit_image(base, picture, edit + other, steps=4, guidance=2.0)
+    two = edit_image(base, picture, other + edit, steps=4, guidance=2.0)
+    assert np.abs(_array(one) - _array(two)).max() <= 1
+    assert (edit @ 1 + other @ 0).guidance == 3.5
 
 
 def test_sweep_starts_at_the_round_trip(trained, picture):

@@ -1,5 +1,9 @@
 """Files are whole or not there, and the same content gives the same bytes."""
 
+import errno
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -25,6 +29,23 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
         atomic_write(path, fail)
     assert path.read_text(encoding="utf-8") == '{\n  "k": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path):
+    """A real failure: safetensors has its own kind of error for it."""
+    script = (
+        "import resource, sys, torch; from pathlib import Path\n"
+        "from pairedit_sdk.files import write_tensors\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_tensors(Path(sys.argv[1]), {'a': torch.zeros(10_000)})\n"
+        "except OSError as error: print(error.errno)"
+    )
+    path = tmp_path / "a.safetensors"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == str(errno.EFBIG), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensors_and_metadata_come_back_and_the_bytes_are_the_same(tmp_path):

@@ -61,6 +61,60 @@ def test_exif_rotation_is_applied(tmp_path: Path, orientation: int) -> None:
     assert read_image(tmp_path / "a.png").tobytes() == noise().tobytes()
 
 
+def _profile(primaries: dict[str, tuple[float, float, float]]) -> bytes:
+    """A small RGB colour profile (ICC version 2, D50) with these primaries and no gamma."""
+
+    def xyz(values: tuple[float, float, float]) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"Test\0" + bytes(8 + 3 + 67)
+    tags = {b"desc": text, b"cprt": b"text\0\0\0\0none\0", b"wtpt": xyz((0.9642, 1.0, 0.8249))}
+    for name in "rgb":
+        tags[name.encode() + b"XYZ"] = xyz(primaries[name])
+        tags[name.encode() + b"TRC"] = b"curv" + bytes(8)
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for key, data in tags.items():
+        table += key + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = start + len(body)
+    head = struct.pack(">I", size) + b"lcms\x02\x10\0\0mntrRGB XYZ " + bytes(12) + b"acsp"
+    head += bytes(28) + b"".join(struct.pack(">i", round(v * 65536)) for v in (0.9642, 1, 0.8249))
+    return head.ljust(128, b"\0") + table + body
+
+
+#: sRGB's primaries, adapted to D50.
+_SRGB = {
+    "r": (0.4361, 0.2225, 0.0139),
+    "g": (0.3851, 0.7169, 0.0971),
+    "b": (0.1431, 0.0606, 0.7141),
+}
+
+
+def test_colours_are_converted_from_the_profile_in_the_file(tmp_path: Path) -> None:
+    swapped = {"r": _SRGB["g"], "g": _SRGB["r"], "b": _SRGB["b"]}
+    for mode, alpha in (("RGB", ()), ("RGBA", (255,))):
+        image = Image.new(mode, (4, 4), (255, 0, 0, *alpha))
+        image.save(tmp_path / "a.png", icc_profile=_profile(swapped))
+        red, green, blue = np.asarray(read_image(tmp_path / "a.png"))[0, 0]
+        assert green > 250
+        assert max(red, blue) < 8
+    Image.new("RGB", (4, 4), (128, 128, 128)).save(
+        tmp_path / "linear.png", icc_profile=_profile(_SRGB)
+    )
+    # A linear half is 188 of 255 in sRGB.
+    assert np.abs(np.asarray(read_image(tmp_path / "linear.png"), int) - 188).max() <= 1
+
+
+def test_an_srgb_or_damaged_profile_changes_nothing(tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (srgb, b"no profile at all"):
+        noise().save(tmp_path / "a.png", icc_profile=profile)
+        assert read_image(tmp_path / "a.png").tobytes() == noise().tobytes()
+
+
 def test_damaged_exif_does_not_spoil_the_picture(tmp_path: Path) -> None:
     noise().save(tmp_path / "a.jpg", exif=b"Exif\x00\x00no tiff in here")
     assert read_image(tmp_path / "a.jpg").size == (20, 12)

@@ -1,6 +1,7 @@
 """Joint training: gradients go where they may, and a run is reproducible bit for bit."""
 
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -135,7 +136,7 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs)
 
 
 def test_the_difference_objective_needs_the_content_lora(tiny_base):
-    with pytest.raises(UsageError, match="needs the content LoRA"):
+    with pytest.raises(UsageError, match="needs content_lora"):
         _branches(tiny_base, replace(SHORT, content_lora=False, objective="difference"))
 
 
@@ -250,8 +251,63 @@ def test_resuming_with_other_settings_or_pictures_is_refused(
     with pytest.raises(UsageError, match=r"eta was 4\.0, now 3\.0"):
         train(tiny_base, pairs, replace(SHORT, eta=3.0), name="e", run_dir=tmp_path, resume=True)
     others = face_pairs({"hat": "cap"}, 2, size=64)
-    with pytest.raises(UsageError, match="was on other pictures or another base"):
+    record = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(UsageError, match="was on other pictures, another base or in another prec"):
         train(tiny_base, others, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
+    assert (tmp_path / "config.json").read_bytes() == record
+
+
+def test_another_precision_is_another_run(tiny_folder, pairs, tmp_path):
+    from pairedit_sdk.bases import load_base
+
+    whole, four_bits = (
+        load_base(str(tiny_folder), device="cpu", precision=p) for p in ("fp32", "nf4")
+    )
+    with pytest.raises(
+        UsageError, match="The settings say precision nf4, the base is held in fp32"
+    ):
+        train(whole, pairs, replace(SHORT, precision="nf4"), name="e", run_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    train(whole, pairs, SHORT, name="e", run_dir=tmp_path)
+    with pytest.raises(UsageError, match="in another precision"):
+        train(four_bits, pairs, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
+
+
+def test_ctrl_c_ends_the_step_and_leaves_a_checkpoint_to_go_on_from(tiny_base, pairs, tmp_path):
+    def interrupt(info):
+        if info.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    long = replace(SHORT, steps=5, checkpoint_every=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_base, pairs, long, name="e", run_dir=tmp_path, on_step=interrupt)
+    assert [p.stem for p in (tmp_path / "checkpoints").iterdir()] == ["step-000003"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = train(tiny_base, pairs, long, name="e", run_dir=tmp_path, resume=True)
+    whole = train(tiny_base, pairs, long, name="e")
+    for name, layer in whole.layers.items():
+        assert torch.equal(layer.up, resumed.layers[name].up)
+
+
+def test_a_program_s_own_accelerator_is_left_as_it_is(tiny_base, pairs):
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    train(tiny_base, pairs, replace(SHORT, steps=1), name="e")
+    assert not AcceleratorState._shared_state
+    try:
+        own = Accelerator(cpu=True, mixed_precision="bf16")
+        train(tiny_base, pairs, replace(SHORT, steps=1), name="e")
+        assert own.mixed_precision == "bf16"
+        assert Accelerator().mixed_precision == "bf16"
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_training_needs_no_gradients_switched_on(tiny_base, pairs):
+    with torch.no_grad():
+        edit = train(tiny_base, pairs, SHORT, name="e")
+    assert any(layer.up.abs().max() > 0 for layer in edit.layers.values())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_lr(tiny_base, pairs, tmp_path):

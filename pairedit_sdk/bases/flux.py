@@ -52,6 +52,9 @@ class FluxBase:
         self.resolution = 128 if vae.config.sample_size <= 128 else 512
         self.takes_guidance = bool(transformer.config.guidance_embeds)
         self.default_guidance = 3.5 if self.takes_guidance else 0.0
+        self._text_length = (
+            512 if self.takes_guidance else 256
+        )  # FLUX.1-schnell was taught with 256
         small = transformer.config.num_layers < folders.FLUX_BLOCKS
         kind = "dev" if self.takes_guidance else "schnell"
         self.architecture = "flux-1-mini" if small else f"flux-1-{kind}"
@@ -84,7 +87,9 @@ class FluxBase:
 
     @property
     def text_fingerprint(self) -> str:
-        return folders.fingerprint(self.folder, "text_encoder", "text_encoder_2")
+        weights = folders.fingerprint(self.folder, "text_encoder", "text_encoder_2")
+        tokenizers = folders.digest_of_files(self.folder, "tokenizer", "tokenizer_2")
+        return f"{weights}-{tokenizers}-{self._text_length}"
 
     @torch.no_grad()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
@@ -194,20 +199,32 @@ class FluxBase:
                 t5 = T5EncoderModel.from_pretrained(
                     folder, subfolder="text_encoder_2", dtype=self.dtype
                 )
-                self._text = (clip.to(self.device).eval(), t5.to(self.device).eval())
+                where = self._text_device()
+                self._text = (clip.to(where).eval(), t5.to(where).eval())
         clip, t5 = self._text
-        ids = self._ids(clip_tokenizer, prompt, clip_tokenizer.model_max_length)
+        where = next(clip.parameters()).device
+        ids = self._ids(clip_tokenizer, prompt, clip_tokenizer.model_max_length).to(where)
         pooled = clip(ids, output_hidden_states=False).pooler_output
-        limit = min(512 if self.takes_guidance else 256, t5_tokenizer.model_max_length)
-        embeds = t5(self._ids(t5_tokenizer, prompt, limit), output_hidden_states=False)[0]
-        return Condition(embeds.to(self.dtype), pooled.to(self.dtype))
+        limit = min(self._text_length, t5_tokenizer.model_max_length)
+        ids = self._ids(t5_tokenizer, prompt, limit).to(where)
+        embeds = t5(ids, output_hidden_states=False)[0]
+        return Condition(embeds.to(self.device, self.dtype), pooled.to(self.device, self.dtype))
+
+    def _text_device(self) -> torch.device:
+        """The base's device, or the CPU where both text encoders no longer fit on the GPU."""
+        if self.device.type != "cuda":
+            return self.device
+        parts = [self.folder / "text_encoder", self.folder / "text_encoder_2"]
+        stored = sum(f.stat().st_size for part in parts for f in part.glob("*.safetensors"))
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return self.device if free > 1.2 * stored else torch.device("cpu")
 
     def _ids(self, tokenizer: object, prompt: str, length: int) -> torch.Tensor:
         encoded = tokenizer(  # type: ignore[operator]
             [prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         )
         ids: torch.Tensor = encoded.input_ids
-        return ids.to(self.device)
+        return ids
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

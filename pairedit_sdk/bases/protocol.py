@@ -48,7 +48,7 @@ class FlowBase(Protocol):
 
     @property
     def text_fingerprint(self) -> str:
-        """The same for the text encoders."""
+        """The same for the text encoders, and how prompts are given to them."""
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Latents of images, the posterior's mode, in ``dtype``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -59,14 +60,17 @@ def as_rows(reports: Sequence[PairReport]) -> list[dict[str, Any]]:
 
 
 def verdict(reports: Sequence[PairReport], worth: bool, pairs: Path) -> str:
-    """One sentence on all pairs together."""
+    """What all pairs together are worth, and what to do next."""
     count = len(reports)
     bad = sum(report.verdict == "bad" for report in reports)
     noun = "pair" if count == 1 else "pairs"
     if not worth:
         return f"Not worth training: {bad} of {count} {noun} cannot be used as they are."
-    also = f", {bad} of them bad: better leave those out" if bad else ""
-    return f"Worth training: {count} {noun}{also}. Next: pairedit train {pairs} --name NAME"
+    unknown = " Nobody checked which side is before: that takes three pairs." if count < 3 else ""
+    return (
+        f"Worth training: {count} {noun}.{unknown}\n"
+        f"Next: pairedit train {shlex.quote(str(pairs))} --name NAME"
+    )
 
 
 def _table(reports: Sequence[PairReport]) -> Table:

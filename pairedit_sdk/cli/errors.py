@@ -14,6 +14,15 @@ from pairedit_sdk.errors import PairEditError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
+#: What takes less memory, by command.
+OUT_OF_MEMORY = {
+    "train": "Use --recipe lowmem, which holds the base in 4 bits, or smaller pictures "
+    "(--set resolution=384) and a smaller batch (--set batch=1).",
+    "edit": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
+    "sweep": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
+    "generate": "Hold the base in 4 bits (--precision nf4), or use a smaller --size.",
+}
+
 
 class StoppedError(PairEditError):
     """Ctrl-C. A command that can be taken up again raises it with how to do so."""
@@ -42,7 +51,7 @@ class Root(TyperGroup):
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            text, status = describe(error)
+            text, status = describe(error, next((w for w in words if w in OUT_OF_MEMORY), ""))
             if text:
                 typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {text}", err=True)
         status = status if isinstance(status, int) else 0
@@ -65,7 +74,7 @@ def _take_debug(words: list[str]) -> tuple[list[str], bool]:
     return rest, len(rest) < len(words)
 
 
-def describe(error: Exception) -> tuple[str, int]:
+def describe(error: Exception, command: str = "") -> tuple[str, int]:
     """What to tell the user about ``error``, as one paragraph, and the exit status."""
     if isinstance(error, PairEditError):
         return str(error), error.exit_code
@@ -84,11 +93,8 @@ def describe(error: Exception) -> tuple[str, int]:
         where = f" ({error.filename})" if error.filename else ""
         return f"The system refused: {error.strerror}{where}.", FAILED
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return (
-            "Out of memory. Use smaller pictures (--set resolution=…), a smaller batch "
-            "(--set batch=1), or --precision nf4 on a GPU.",
-            FAILED,
-        )
+        advice = OUT_OF_MEMORY.get(command, "Close other programs that use the memory.")
+        return f"Out of memory. {advice}", FAILED
     said = " ".join(str(error).split()) or "no message"
     return (
         f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}. "

@@ -13,15 +13,21 @@ Base = Annotated[
         "--base",
         envvar="PAIREDIT_BASE",
         help="The base model: mini (inside the package), a folder, or a hub id like "
-        "black-forest-labs/FLUX.1-dev. Without it: mini.",
+        "black-forest-labs/FLUX.1-dev. Without it: the one that the edit was learned "
+        "on, else mini.",
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu or cuda; without it, cuda where there is one.")
+    str | None,
+    typer.Option("--device", help="cpu, cuda or mps; without it, cuda where there is one."),
 ]
 Precision = Annotated[
     Literal["auto", "bf16", "fp32", "nf4"] | None,
-    typer.Option("--precision", help="The precision in which the base model is held."),
+    typer.Option(
+        "--precision",
+        help="How the base model is held. auto: as in training if that was nf4, else bf16 on a GPU "
+        "and fp32 on a CPU.",
+    ),
 ]
 Library = Annotated[
     Path,
@@ -55,7 +61,8 @@ Resolution = Annotated[
         min=16,
         max=4096,
         help="Side in pixels of a square with the area at which the base sees the picture. "
-        "Without it: the base's own.",
+        "Without it: the one the edit was trained at (FLUX: 512). A larger picture comes back "
+        "softer.",
     ),
 ]
 NMax = Annotated[
@@ -63,9 +70,13 @@ NMax = Annotated[
     typer.Option(
         "--n-max",
         min=1,
-        help="How many of the steps, counted from the end, may change the picture. "
+        help="flowedit only: how many of the steps, counted from the end, may change the picture. "
         "Without it: 24 of 28, in proportion.",
     ),
+]
+NAvg = Annotated[
+    int,
+    typer.Option("--n-avg", min=1, help="flowedit only: how many noises each step averages over."),
 ]
 
 DEFAULT_LIBRARY = Path("edits")

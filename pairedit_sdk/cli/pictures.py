@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,16 @@ from pairedit_sdk.edit_library import find_edit_path
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.image_files import picture_path, write_image
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.edit import EditMix
+
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
 EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
+#: A picture this many times larger than what the base saw comes back visibly softer.
+SOFTER = 1.5
 
 
 def edit(
@@ -24,6 +32,7 @@ def edit(
     method: options.Method = "flowedit",
     steps: options.Steps = 28,
     n_max: options.NMax = None,
+    n_avg: options.NAvg = 1,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -36,9 +45,9 @@ def edit(
 ) -> None:
     """Apply one edit, or the sum of several, to a picture."""
     output = Output(as_json, quiet)
-    target = picture_path(out)
+    target = _another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
-    values.check_steps(n_max, steps, "--n-max")
+    values.check_flowedit(method, steps, n_max, n_avg)
     device = values.device(device)
 
     from pairedit_sdk.editing import edit_image
@@ -46,14 +55,15 @@ def edit(
 
     picture = read_image(image)
     mix = values.load_mix(chosen)
-    model = _load(base, device, precision)
+    model = _load(base, device, precision, mix)
     with output.meter("editing") as meter:
         result = edit_image(
-            model, picture, mix, method=method, steps=steps, n_max=n_max, guidance=guidance,
-            seed=seed, resolution=resolution, on_step=meter.update,
+            model, picture, mix, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
+            guidance=guidance, seed=seed, resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
+    _say_size(output, model, picture, mix, resolution)
     output.result({"path": target, "edits": _named(chosen), "seed": seed, "method": method})
 
 
@@ -96,7 +106,7 @@ def generate(
     from pairedit_sdk.editing import generate as run_generate
 
     mix = values.load_mix(chosen) if chosen else None
-    model = _load(base, device, precision)
+    model = _load(base, device, precision, mix)
     with output.meter("generating") as meter:
         result = run_generate(
             model, prompt, mix, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
@@ -117,6 +127,7 @@ def sweep(
     method: options.Method = "flowedit",
     steps: options.Steps = 28,
     n_max: options.NMax = None,
+    n_avg: options.NAvg = 1,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -129,7 +140,7 @@ def sweep(
 ) -> None:
     """Show one edit at several strengths, as a labelled strip."""
     output = Output(as_json, quiet)
-    target = picture_path(out)
+    target = _another_picture(picture_path(out), image)
     strengths = values.scales(scales)
     if "=" in edit and not Path(edit).is_file():
         raise UsageError(
@@ -138,7 +149,7 @@ def sweep(
             next_step="Give the strengths with --scales",
         )
     path = find_edit_path(edit, library)
-    values.check_steps(n_max, steps, "--n-max")
+    values.check_flowedit(method, steps, n_max, n_avg)
     device = values.device(device)
 
     from pairedit_sdk.edit import Edit
@@ -148,22 +159,55 @@ def sweep(
 
     picture = read_image(image)
     loaded = Edit.load(path)
-    model = _load(base, device, precision)
+    mix = loaded @ 1.0
+    model = _load(base, device, precision, mix)
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
-            model, picture, loaded, strengths, method=method, steps=steps, n_max=n_max,
+            model, picture, mix, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
             guidance=guidance, seed=seed, resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture, *results], labels, title=loaded.name), target)
     output.say(f"Wrote {target}.")
+    _say_size(output, model, picture, mix, resolution)
     output.result({"path": target, "edit": path, "scales": strengths, "seed": seed})
 
 
-def _load(base: str | None, device: str | None, precision: str | None) -> Any:
+def _load(
+    base: str | None, device: str | None, precision: str | None, mix: EditMix | None
+) -> FlowBase:
+    """The base that was asked for, or else the one that the edits were learned on."""
     from pairedit_sdk.bases import load_base
 
-    return load_base(base or options.DEFAULT_BASE, device=device, precision=precision or "auto")
+    infos = [edit.info for edit, _ in mix.parts] if mix is not None else []
+    known = next((info.base for info in infos if info.base), None)
+    # Whoever trained in 4 bits has no memory for more; any other precision is the device's matter.
+    held = "nf4" if any(info.precision == "nf4" for info in infos) else "auto"
+    return load_base(
+        base or known or options.DEFAULT_BASE, device=device, precision=precision or held
+    )
+
+
+def _another_picture(target: Path, image: Path) -> Path:
+    if target.exists() and image.exists() and target.samefile(image):
+        raise UsageError(
+            f"The output {target} is the input picture",
+            expected="another file, so that the original is kept",
+        )
+    return target
+
+
+def _say_size(
+    output: Output, model: FlowBase, picture: PILImage, mix: EditMix, resolution: int | None
+) -> None:
+    from pairedit_sdk.editing import seen_size
+
+    width, height = seen_size(model, picture.size, mix, resolution)
+    if picture.width > SOFTER * width or picture.height > SOFTER * height:
+        output.say(
+            f"{model.name} saw it at {width} x {height} pixels, and it is softer than the original "
+            f"({picture.width} x {picture.height}); --resolution shows it larger."
+        )
 
 
 def _named(chosen: list[tuple[Path, float]]) -> list[dict[str, Any]]:

@@ -59,7 +59,8 @@ def train(
     """Learn an edit from before/after pairs.
 
     The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, the run's own files
-    (settings, metrics, checkpoints, previews) in LIBRARY/runs/NAME.
+    (settings, metrics, checkpoints, and previews with --set preview_every=100) in
+    LIBRARY/runs/NAME.
     """
     output = Output(as_json, quiet)
     target, run_dir = edit_path(name, library), run_folder(name, library)
@@ -89,8 +90,8 @@ def train(
             given["--library"] = str(library)
         again = _command(pairs, name, given, settings or [], skip_check=skip_check)
         raise StoppedError(
-            f"Training {name} was stopped; its checkpoints are in {run_dir}",
-            next_step=f"Go on from the last of them with: {again} --resume",
+            f"Training {name} was stopped {_progress(run_dir)}",
+            next_step=f"Go on with `{again} --resume`",
         ) from error
     seconds = time.perf_counter() - started
     edit.save(target)
@@ -123,7 +124,7 @@ def settings_for(base: str | None, recipe: str | None, overrides: Sequence[str])
     from pairedit_sdk.config import load_recipe
 
     if any(text.partition("=")[0].strip() == "base" for text in overrides):
-        raise UsageError("The base is no setting of a run", next_step="Give it with --base")
+        raise UsageError("--set cannot change the base", next_step="Give it with --base")
     fallback = options.DEFAULT_BASE
     default_recipe = "mini" if is_small(base or fallback) else "flux-dev"
     config = load_recipe(recipe or default_recipe, overrides)
@@ -162,10 +163,17 @@ def _checked_pairs(folder: Path, *, skip_check: bool) -> PairSet:
             bad = [f"{r.name}: {r.reason}" for r in reports if r.verdict == "bad"]
             raise InputError(
                 f"Training on {folder} would be a waste ({'; '.join(bad)})",
-                next_step=f"See what to do with `pairedit check {folder}`, or train all the same "
-                "with --skip-check",
+                next_step=f"See what to do with `pairedit check {shlex.quote(str(folder))}`, or "
+                "train all the same with --skip-check",
             )
     return pair_set
+
+
+def _progress(run_dir: Path) -> str:
+    there = sorted(run_dir.glob("checkpoints/step-*.safetensors"))
+    if not there:
+        return "before its first checkpoint"
+    return f"and can go on from step {int(there[-1].stem.removeprefix('step-'))}"
 
 
 def _command(

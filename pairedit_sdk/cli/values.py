@@ -26,7 +26,7 @@ def finite(text: str, what: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(what, expected="a finite number", got=repr(text))
+        raise UsageError(f"{what} cannot be used", expected="finite numbers", got=repr(text))
     return value
 
 
@@ -88,7 +88,7 @@ def size(text: str | None) -> tuple[int | None, int | None]:
     width, height = (int(part) for part in match.groups()) if match else (0, 0)
     if not 16 <= width <= 4096 or not 16 <= height <= 4096:
         raise UsageError(
-            f"The size {text!r}",
+            f"{text!r} is no size",
             expected="WIDTHxHEIGHT, each 16 to 4096 pixels",
             next_step="For example --size 512x512",
         )
@@ -98,8 +98,22 @@ def size(text: str | None) -> tuple[int | None, int | None]:
 def device(text: str | None) -> str | None:
     """The device as torch names it."""
     if text is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", text):
-        raise UsageError(f"The device {text!r}", expected="cpu, cuda or cuda:NUMBER")
+        raise UsageError(f"{text!r} is no device", expected="cpu, cuda, cuda:NUMBER or mps")
     return text
+
+
+def check_flowedit(method: str, steps: int, n_max: int | None, n_avg: int) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if method != "flowedit" and (n_max is not None or n_avg != 1):
+        raise UsageError(
+            f"--n-max and --n-avg are for flowedit, and the method is {method}",
+            next_step="Leave them out",
+        )
+    check_steps(n_max, steps, "--n-max")
 
 
 def check_steps(given: int | None, steps: int, option: str) -> None:

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     faces = [face_at(i, "test") for i in range(64)]
     print(f"autoencoder: {reconstruction_psnr(vae, pictures_of(faces)):.2f} dB on new faces")
 
-    base = load_base(str(options.base))
+    base = load_base("mini" if options.base == mini_folder() else str(options.base))
     right, sheet = caption_hits(base, options.captions, options.guidance)
     every = [value for values in right.values() for value in values]
     print(f"captions: {sum(every) / len(every):.3f} of {len(every)} named attributes are right")

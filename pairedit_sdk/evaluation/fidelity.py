@@ -2,7 +2,7 @@
 
 ``python -m pairedit_sdk.evaluation.fidelity --recipe published`` learns the example edits from
 their three shipped faces, applies them to held-out ones, and prints the metrics of
-:mod:`pairedit_sdk.evaluation.metrics` at every scale, with a collage an edit.
+:mod:`pairedit_sdk.evaluation.metrics` at every scale, with one collage per edit.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def measure(
     classifier: AttributeClassifier, seconds: float = float("nan"), picture: Path | None = None,
     shown: int = 6,
 ) -> list[Fidelity]:  # fmt: skip
-    """Score an edit on faces whose true result is known; a row a scale.
+    """Score an edit on faces whose true result is known; one row per scale.
 
     Args:
         base: the built-in base.

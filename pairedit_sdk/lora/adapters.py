@@ -6,11 +6,14 @@ removes the wrappers, so afterwards every weight is bit for bit (and the very sa
 peft multiplies a LoRA's output by ``scaling[name]``. Here that may be a column [B, 1, 1], so that
 the rows of one batch can carry different LoRAs: the edited and the plain branch of an editor, or
 the content and the semantic branch of training, run as one forward pass.
+
+A LoRA in training is float32. A finished one takes the base's dtype, as in stock diffusers.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +28,9 @@ from pairedit_sdk.quiet import quiet
 with quiet():  # peft imports bitsandbytes
     from peft import LoraConfig, inject_adapter_in_model
     from peft.tuners.tuners_utils import BaseTunerLayer
+
+#: Layers that compute one vector for a picture, [B, D], where all others compute one for a token.
+_ONE_VECTOR = re.compile(r"(.*\.)?(norm\w*\.linear|time_text_embed\..+)")
 
 
 def add_trainable(
@@ -41,7 +47,7 @@ def add_trainable(
         UsageError: the rank is above a layer's width.
         EditError: no layer matches.
     """
-    _check_rank(transformer, targets, rank)
+    check_rank(transformer, targets, rank)
     _inject(transformer, name, list(targets), {"": rank}, alpha)
     parameters: dict[str, nn.Parameter] = {}
     for layer_name, layer in lora_layers(transformer, name):
@@ -135,8 +141,11 @@ def set_scales(transformer: nn.Module, scales: Mapping[str, float | torch.Tensor
         scales: a number for all rows, or one number per row [B].
     """
     for name, scale in scales.items():
-        value = scale.view(-1, 1, 1) if isinstance(scale, torch.Tensor) else scale
-        for _, layer in lora_layers(transformer, name):
+        for layer_name, layer in lora_layers(transformer, name):
+            value = scale
+            if isinstance(scale, torch.Tensor):
+                one = _ONE_VECTOR.fullmatch(layer_name)
+                value = scale.view(-1, 1) if one else scale.view(-1, 1, 1)
             layer.scaling[name] = value
 
 
@@ -171,7 +180,12 @@ def _inject(
         parameter.requires_grad_(False)
 
 
-def _check_rank(transformer: nn.Module, targets: Sequence[str], rank: int) -> None:
+def check_rank(transformer: nn.Module, targets: Sequence[str], rank: int) -> None:
+    """Refuse a rank above a layer's width.
+
+    Raises:
+        UsageError: naming the layer.
+    """
     for target in targets:
         layer = transformer.get_submodule(target)
         narrow = min(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ Pairedit = Callable[..., Result]
 class FakeInfo:
     name: str
     base: str = "mini"
+    precision: str = "fp32"
     rank: int = 16
     steps: int = 4
     pairs: list[str] = field(default_factory=lambda: ["1", "2"])
@@ -33,11 +34,14 @@ class FakeInfo:
 
 
 class FakeMix:
-    def __init__(self, parts: list[tuple[str, float]]) -> None:
+    def __init__(self, parts: list[tuple[FakeEdit, float]]) -> None:
         self.parts = parts
 
     def __add__(self, other: FakeMix) -> FakeMix:
         return FakeMix(self.parts + other.parts)
+
+    def __matmul__(self, scale: float) -> FakeMix:
+        return FakeMix([(edit, own * scale) for edit, own in self.parts])
 
 
 class FakeEdit:
@@ -47,20 +51,34 @@ class FakeEdit:
 
     @classmethod
     def load(cls, path: Path) -> FakeEdit:
-        if path.read_text() == "damaged":
+        """The file's text is "damaged", or the name, and after it a base and its precision."""
+        said = path.read_text()
+        if said == "damaged":
             raise EditError(f"The edit file {path.name} is damaged")
-        return cls(path.stem)
+        edit = cls(path.stem)
+        if len(said.split()) == 3:
+            _, edit.info.base, edit.info.precision = said.split()
+        return edit
 
     @classmethod
     def read_info(cls, path: Path) -> FakeInfo:
         return cls.load(path).info
+
+    def require_base(self, base: Any) -> None:
+        pass
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.name)
 
     def __matmul__(self, scale: float) -> FakeMix:
-        return FakeMix([(self.name, scale)])
+        return FakeMix([(self, scale)])
+
+    def __eq__(self, other: object) -> bool:
+        return self.name == getattr(other, "name", other)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 class Rooms:
@@ -79,9 +97,9 @@ class Rooms:
 
     def load_base(
         self, name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto"
-    ) -> str:
+    ) -> SimpleNamespace:
         self.calls.append(("load_base", {k: v for k, v in locals().items() if k != "self"}))
-        return f"base {name_or_path}"
+        return SimpleNamespace(name=name_or_path, resolution=128)
 
     def train(
         self, base: Any, pairs: Any, config: Any = None, *, name: str, run_dir: Path | None = None,
@@ -116,13 +134,23 @@ class Rooms:
         return Image.new("RGB", (width or 128, height or 128), "orange")
 
     def sweep(
-        self, base: Any, image: Image.Image, edit: Any, scales: Any, *, on_step: Any = None,
-        **settings: Any,
+        self, base: Any, image: Image.Image, edits: Any, scales: Any, *, method: str = "flowedit",
+        steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
+        seed: int = 0, resolution: int | None = None, on_step: Any = None,
     ) -> list[Image.Image]:  # fmt: skip
         return [
-            self.edit_image(base, image, edit @ scale, on_step=on_step, **settings)
+            self.edit_image(
+                base, image, edits @ scale, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
+                guidance=guidance, seed=seed, resolution=resolution, on_step=on_step,
+            )
             for scale in scales
-        ]
+        ]  # fmt: skip
+
+    def seen_size(
+        self, base: Any, size: tuple[int, int], edits: Any, resolution: int | None = None
+    ) -> tuple[int, int]:
+        side = resolution or base.resolution
+        return side, side
 
 
 @pytest.fixture
@@ -136,6 +164,7 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
             "edit_image": rooms.edit_image,
             "generate": rooms.generate,
             "sweep": rooms.sweep,
+            "seen_size": rooms.seen_size,
         },
     }
     monkeypatch.setattr("pairedit_sdk.bases.load_base", rooms.load_base)

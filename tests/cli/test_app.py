@@ -75,8 +75,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (OSError(28, "No space left on device", "edits/x"), 1,
          "Error: The system refused: No space left on device (edits/x).\n"),
         (MemoryError(), 1,
-         "Error: Out of memory. Use smaller pictures (--set resolution=…), a smaller batch "
-         "(--set batch=1), or --precision nf4 on a GPU.\n"),
+         "Error: Out of memory. Close other programs that use the memory.\n"),
         (ZeroDivisionError("division\n by zero"), 1,
          "Error: This is a bug in pairedit, not in what you did: ZeroDivisionError: division by "
          "zero. Run the same command with --debug to see where, and report it with that output.\n"),

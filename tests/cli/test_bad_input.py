@@ -53,11 +53,11 @@ BAD_INPUTS = [
     ("train pairs --name new --set stepz=3", "…unknown key 'stepz' (Did you mean steps…"),
     ("train pairs --name new --set steps=0", "…steps is 0, expected a whole number of at least 1…"),
     ("train pairs --name new --set steps",
-     "Setting 'steps'. Expected KEY=VALUE. For example steps=200."),
+     "The setting 'steps' has no value. Expected KEY=VALUE. For example steps=200."),
     ("train pairs --name new --set base=x",
-     "The base is no setting of a run. Give it with --base."),
+     "--set cannot change the base. Give it with --base."),
     ("train pairs --name new --device gpu",
-     "The device 'gpu'. Expected cpu, cuda or cuda:NUMBER."),
+     "'gpu' is no device. Expected cpu, cuda, cuda:NUMBER or mps."),
     ("train pairs --name new --precision fp8",
      "Invalid value for '--precision': 'fp8' is not one of …See pairedit train --help."),
     # Pairs and pictures
@@ -79,11 +79,11 @@ BAD_INPUTS = [
     ("edit me.png --edit glases=0.5 -o x.png",
      "There is no edit 'glases' in the library edits. Did you mean glasses?…"),
     ("edit me.png --edit glasses=nan -o x.png",
-     "The scale in --edit glasses=nan. Expected a finite number. Got 'nan'."),
+     "The scale in --edit glasses=nan cannot be used. Expected finite numbers. Got 'nan'."),
     ("edit me.png --edit glasses=-inf -o x.png",
-     "The scale in --edit glasses=-inf. Expected a finite number. Got '-inf'."),
+     "The scale in --edit glasses=-inf cannot be used. Expected finite numbers. Got '-inf'."),
     ("edit me.png --edit glasses=much -o x.png",
-     "The scale in --edit glasses=much. Expected a finite number. Got 'much'."),
+     "The scale in --edit glasses=much cannot be used. Expected finite numbers. Got 'much'."),
     ("edit me.png --edit =0.5 -o x.png",
      "--edit =0.5 names no edit. Expected NAME or NAME=SCALE. For example --edit glasses=0.8."),
     ("edit me.png --edit glasses --edit glasses=0.3 -o x.png",
@@ -93,13 +93,21 @@ BAD_INPUTS = [
      "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the strengths with "
      "--scales."),
     ("sweep me.png --edit glasses --scales 0,half -o x.png",
-     "The scales '0,half'. Expected a finite number. Got 'half'."),
+     "The scales '0,half' cannot be used. Expected finite numbers. Got 'half'."),
     # Numbers and outputs
     ("edit me.png --edit glasses -o x.gif",
      f"The output x.gif has an extension that is no picture format. {FORMATS} Got .gif."),
     ("edit me.png --edit glasses -o empty",
      "The output empty is a folder. Expected the name of a picture file. Say for example "
      "empty/out.png."),
+    ("edit me.png --edit glasses -o me.png",
+     "The output me.png is the input picture. Expected another file, so that the original is "
+     "kept."),
+    ("sweep me.png --edit glasses -o ./me.png",
+     "The output me.png is the input picture. Expected another file, so that the original is "
+     "kept."),
+    ("edit me.png --edit glasses --method rf-inversion --n-max 3 -o x.png",
+     "--n-max and --n-avg are for flowedit, and the method is rf-inversion. Leave them out."),
     ("edit me.png --edit glasses --steps 10 --n-max 11 -o x.png",
      "--n-max is more than --steps 10 allow. Expected at most 10. Got 11."),
     ("edit me.png --edit glasses --steps 0 -o x.png",
@@ -109,10 +117,14 @@ BAD_INPUTS = [
     ("generate --prompt a --start-step 40 -o x.png",
      "--start-step is more than --steps 28 allow. Expected at most 28. Got 40."),
     ("generate --prompt a --size 512 -o x.png",
-     "The size '512'. Expected WIDTHxHEIGHT, each 16 to 4096 pixels. For example --size 512x512."),
-    ("generate --prompt a --size 8x512 -o x.png",
-     "The size '8x512'. Expected WIDTHxHEIGHT, each 16 to 4096 pixels. For example "
+     "'512' is no size. Expected WIDTHxHEIGHT, each 16 to 4096 pixels. For example "
      "--size 512x512."),
+    ("generate --prompt a --size 8x512 -o x.png",
+     "'8x512' is no size. Expected WIDTHxHEIGHT, each 16 to 4096 pixels. For example "
+     "--size 512x512."),
+    ("demo -o edits",
+     "The folder edits holds something else than an earlier demo. Expected a new or empty folder, "
+     "so that nothing of yours is replaced. Choose another one with -o."),
     ("demo -o me.png", "The output me.png is a file. Expected a folder to write."),
     # The command line itself
     ("trian pairs", "No such command 'trian'.…See pairedit --help."),

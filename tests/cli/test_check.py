@@ -24,7 +24,10 @@ def swapped(pairs: Path) -> Path:
 def test_good_pairs(pairedit: Pairedit, pairs: Path) -> None:
     result = pairedit("check", pairs)
     assert result.exit_code == 0
-    assert f"Worth training: 2 pairs. Next: pairedit train {pairs} --name NAME" in result.stdout
+    assert (
+        "Worth training: 2 pairs. Nobody checked which side is before: that takes three pairs.\n"
+        f"Next: pairedit train {pairs} --name NAME\n"
+    ) in result.stdout
 
 
 def test_swapped_pairs_exit_with_2(pairedit: Pairedit, swapped: Path) -> None:

@@ -64,7 +64,7 @@ def test_uses_the_learnt_edit_at_every_strength_and_then_both(
     (training,) = rooms.of("train")
     assert (len(training["pairs"]), training["config"].steps) == (3, 2)
     used = [call["edits"].parts for call in rooms.of("edit_image")]
-    row = [[("glasses", scale)] for scale in demo.SCALES]
+    row: list[object] = [[("glasses", scale)] for scale in demo.SCALES]
     first, second = zip(("glasses", "smile"), demo.SUM_SCALES, strict=True)
     assert used == row * demo.FACES + [[first], [second], [first, second]] * demo.FACES
     generated = [call["edits"] for call in rooms.of("generate")]

@@ -54,7 +54,8 @@ def test_show_by_name_and_by_path(pairedit: Pairedit, rooms: Rooms, saved: Path)
     path = saved / "smile.safetensors"
     result = pairedit("edits", "show", "smile")
     assert result.stdout.splitlines() == [
-        f"path: {path}", "name: smile", "base: mini", "rank: 16", "steps: 4", "pairs: 1, 2",
+        f"path: {path}", "name: smile", "base: mini", "precision: fp32", "rank: 16",
+        "steps: 4", "pairs: 1, 2",
         "settings:", "  eta: 4.0",
     ]  # fmt: skip
     assert pairedit("edits", "show", path).stdout == result.stdout

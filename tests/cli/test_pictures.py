@@ -125,3 +125,27 @@ def test_sweep_writes_a_strip_of_the_input_and_every_scale(
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
         assert image.width > 4 * 96
     assert {(200, 120, 40), (55, 135, 215), (255, 255, 255)} <= colours
+
+
+@pytest.mark.parametrize("command", ["edit", "sweep", "generate"])
+def test_base_and_precision_are_those_of_the_edit_unless_given(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, command: str
+) -> None:
+    (saved / "far.safetensors").write_text("far far/away nf4")
+    subject = ("--prompt", "a") if command == "generate" else (picture,)
+    words = (command, *subject, "--edit", "far", "-o", "x.png")
+    assert pairedit(*words).exit_code == 0
+    assert pairedit(*words, "--base", "near", "--precision", "bf16").exit_code == 0
+    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_base")]
+    assert loaded == [("far/away", "nf4"), ("near", "bf16")]
+
+
+def test_a_result_softer_than_the_picture_is_said(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path
+) -> None:
+    Image.new("RGB", (400, 300)).save(picture)
+    said = pairedit("edit", picture, "--edit", "glasses", "-o", "x.png").stdout
+    assert "mini saw it at 128 x 128 pixels" in said
+    assert "(400 x 300); --resolution shows it larger." in said
+    said = pairedit("edit", picture, "--edit", "glasses", "--resolution", "512", "-o", "x.png")
+    assert said.stdout == "Wrote x.png.\n"

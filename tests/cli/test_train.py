@@ -33,7 +33,7 @@ def test_trains_and_saves(pairedit: Pairedit, rooms: Rooms, pairs: Path, library
     assert (library / "glasses.safetensors").read_text() == "glasses"
     assert "pairedit sweep PICTURE --edit glasses" in result.stdout
     (call,) = rooms.of("train")
-    assert call["base"] == "base mini"
+    assert call["base"].name == "mini"
     assert (call["config"].steps, call["config"].eta, call["config"].base) == (20, 3, "mini")
     assert call["run_dir"] == library / "runs" / "glasses"
     assert (len(call["pairs"]), call["resume"]) == (2, False)
@@ -148,9 +148,8 @@ def test_ctrl_c_says_how_to_go_on_and_saves_nothing(
     assert result.exit_code == 130
     run_dir = library / "runs" / "glasses"
     assert result.stderr.splitlines()[-1] == (
-        f"Error: Training glasses was stopped; its checkpoints are in {run_dir}. Go on from the "
-        f"last of them with: pairedit train {pairs} --name glasses --library {library} "
-        "--set steps=2 --resume."
+        "Error: Training glasses was stopped before its first checkpoint. Go on with "
+        f"`pairedit train {pairs} --name glasses --library {library} --set steps=2 --resume`."
     )
     assert not (library / "glasses.safetensors").exists()
 

@@ -30,7 +30,7 @@ def test_a_file_may_hold_an_equals_sign(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["nan", "-inf", "1e999", "", "half", "0,5"])
 def test_only_finite_numbers(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^The scale\. Expected a finite number\. Got "):
+    with pytest.raises(UsageError, match=r"^The scale cannot be used\. Expected finite numbers\. "):
         values.finite(text, "The scale")
 
 

@@ -159,3 +159,24 @@ def test_targets_are_the_attention_linears_of_both_kinds_of_block(tiny_base):
     assert double | single == set(names)
     assert set(names) < set(tiny_base.lora_targets("all"))
     assert all(isinstance(tiny_base.transformer.get_submodule(n), nn.Linear) for n in names)
+
+
+def test_rows_of_one_batch_differ_on_layers_that_see_one_vector_per_picture(tiny_base):
+    """Modulation layers, which LoRAs from elsewhere may adapt, have no token axis."""
+    generator = torch.Generator().manual_seed(0)
+    layers = {}
+    for name, module in tiny_base.transformer.named_modules():
+        if isinstance(module, nn.Linear) and ("norm" in name or "time_text_embed" in name):
+            layers[name] = LoraLayer(
+                torch.randn(2, module.in_features, generator=generator) * 0.1,
+                torch.randn(module.out_features, 2, generator=generator) * 0.1,
+            )
+    assert any("norm1_context" in name for name in layers)
+    plain = _velocity(tiny_base, 1)
+    with attached(tiny_base.transformer, {"e": layers}):
+        edited = _velocity(tiny_base, 1)
+        set_scales(tiny_base.transformer, {"e": torch.tensor([1.0, 0.0, 1.0])})
+        rows = _velocity(tiny_base, 3)
+    assert not torch.allclose(edited, plain, atol=1e-3)
+    for row, alone in zip(rows, (edited, plain, edited), strict=True):
+        assert torch.allclose(row, alone[0], atol=1e-4)

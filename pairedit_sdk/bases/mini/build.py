@@ -5,6 +5,10 @@ the distilled guidance, and the attribute classifier. Each part has a share of t
 its own checkpoint in ``--folder``; started again, the command goes on where it was, and with more
 ``--minutes`` it trains on. ``--parts`` limits it to some of the parts, and ``--start PIPELINE``
 begins with the weights of a finished one in the place of random ones.
+
+The result goes to ``--output`` and not into the package: every edit carries the fingerprint of its
+base, so the shipped edit is learned again when the shipped base changes. ``make adopt-base`` does
+both.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import CLIPTextModel, CLIPVisionModelWithProjection, T5EncoderModel
 
-from pairedit_sdk.bases.folders import mini_folder
+from pairedit_sdk.bases.folders import fingerprint
 from pairedit_sdk.bases.mini.attributes import (
     WEIGHTS,
     AttributeClassifier,
@@ -56,6 +60,7 @@ SHARES = {
     "classifier": 0.06,
 }  # fmt: skip
 FACES = 36_000
+FLOW_BATCH = 64
 HELD_OUT = 96
 
 
@@ -82,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Rebuild the built-in base.")
     parser.add_argument("--minutes", type=float, default=240, help="time budget of all parts")
     parser.add_argument("--folder", type=Path, default=Path("out/build"), help="checkpoints")
-    parser.add_argument("--output", type=Path, default=mini_folder(), help="the pipeline")
+    parser.add_argument("--output", type=Path, default=Path("out/base"), help="the pipeline")
     parser.add_argument("--parts", nargs="*", choices=list(SHARES), default=list(SHARES))
     parser.add_argument("--start", type=Path, help="a finished pipeline to train on from")
     parser.add_argument("--faces", type=int, default=FACES, help="drawn training faces")
@@ -110,9 +115,11 @@ def build(options: Options) -> None:
     """Train the chosen parts within their shares, then write the pipeline.
 
     Raises:
-        UsageError: a part is neither chosen nor trained before nor in ``start``.
+        UsageError: a part is neither chosen nor trained before nor in ``start``, or a part is
+            chosen without the flow model that builds on it.
     """
     _refuse_untrained(options)
+    _refuse_stale_flow(options)
     folder, device = options.folder, options.device
     folder.mkdir(parents=True, exist_ok=True)
     pictures = picture_pool(
@@ -122,17 +129,23 @@ def build(options: Options) -> None:
     held_out = [face_at(i, "test") for i in range(HELD_OUT)]
     test = pictures_of(held_out)
 
-    vae = _autoencoder(options, pictures, test)
+    start = _origin(options.start)
+    vae = _autoencoder(options, pictures, test, start)
     text_encoder, image_encoder = _clip(options, pictures, faces)
     latents = latents_of(vae, pictures, device)
     shift, scale = float(latents.mean()), 1 / float(latents.std())
     vae.register_to_config(shift_factor=shift, scaling_factor=scale)
 
     model = _flow_model(options.start)
-    data = FlowData((latents - shift) * scale, faces, text_encoder, batch=64, device=device)
-    compiled = options.compiled
-    train_flow(model, data, folder, minutes=options.budget("flow"), compiled=compiled)
-    distil_guidance(model, data, folder, minutes=options.budget("guidance"), compiled=compiled)
+    data = FlowData((latents - shift) * scale, faces, text_encoder, FLOW_BATCH, device)
+    steps = train_flow(
+        model, data, folder, minutes=options.budget("flow"), compiled=options.compiled,
+        parent=start,
+    )  # fmt: skip
+    distil_guidance(
+        model, data, folder, minutes=options.budget("guidance"), compiled=options.compiled,
+        parent=f"{start} flow {steps}",
+    )  # fmt: skip
     assemble(
         options.output, vae.cpu(), text_encoder.cpu(), image_encoder, model.t5.cpu(),
         model.transformer.cpu(),
@@ -159,18 +172,35 @@ def _refuse_untrained(options: Options) -> None:
         )
 
 
+def _refuse_stale_flow(options: Options) -> None:
+    moved = {"autoencoder", "clip"} & set(options.chosen)
+    known = options.start is not None or (options.folder / "flow.safetensors").is_file()
+    if moved and known and "flow" not in options.chosen:
+        raise UsageError(
+            f"With another {' and '.join(sorted(moved))} the flow model no longer fits",
+            next_step="Add flow to --parts, so that it follows",
+        )
+
+
+def _origin(start: Path | None) -> str:
+    """What the parts start from, for :class:`Stage`; nothing stands for random weights."""
+    return "" if start is None else fingerprint(start, "transformer", "vae")
+
+
 def _autoencoder(
-    options: Options, pictures: NDArray[np.uint8], test: NDArray[np.uint8]
+    options: Options, pictures: NDArray[np.uint8], test: NDArray[np.uint8], start: str
 ) -> AutoencoderKL:
     torch.manual_seed(0)
     vae = parts.autoencoder()
     if options.start is not None:
         vae = AutoencoderKL.from_pretrained(options.start / "vae", dtype=torch.float32)
+    parent = start
     for part in ("autoencoder", "decoder"):
-        train_autoencoder(
+        steps = train_autoencoder(
             vae, pictures, options.folder, minutes=options.budget(part), device=options.device,
-            decoder_only=part == "decoder",
+            decoder_only=part == "decoder", parent=parent,
         )  # fmt: skip
+        parent = f"{start} autoencoder {steps}"
         psnr = reconstruction_psnr(vae, test, options.device)
         print(f"{part}: {psnr:.2f} dB on new faces", flush=True)
     return vae

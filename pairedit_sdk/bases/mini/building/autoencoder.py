@@ -27,11 +27,11 @@ def to_pixels(pictures: NDArray[np.uint8], device: str = "cpu") -> torch.Tensor:
 
 def train_autoencoder(
     model: AutoencoderKL, pictures: NDArray[np.uint8], folder: Path, *, minutes: float,
-    batch: int = 4, device: str = "cpu", decoder_only: bool = False,
-) -> None:  # fmt: skip
+    batch: int = 4, device: str = "cpu", decoder_only: bool = False, parent: str = "",
+) -> int:  # fmt: skip
     """Train ``model`` in place; its averaged weights stay in it.
 
-    Whole pictures, not crops: the faces lie on each other, and a convolution may rely on it. In
+    Whole pictures, not crops: the faces are aligned, and a convolution may rely on it. In
     some of the steps the latents are halved in size before decoding and must give the halved
     picture: latents that scale like pictures are easier for the flow model to learn.
 
@@ -44,6 +44,10 @@ def train_autoencoder(
         device: "cpu" or "cuda".
         decoder_only: keep the encoder, so that every latent stays what it was: the pictures get
             sharper and a flow model that is already trained stays valid.
+        parent: see :class:`Stage`.
+
+    Returns:
+        The steps trained, earlier runs included.
     """
     model.to(device, memory_format=torch.channels_last)
     model.encoder.requires_grad_(not decoder_only)
@@ -51,6 +55,7 @@ def train_autoencoder(
     stage = Stage(
         "decoder" if decoder_only else "autoencoder", model, folder, minutes=minutes, lr=1e-3,
         matrix_lr=2e-3 if decoder_only else 4e-3, ema=0.998, decay_from=0.1,
+        parent=parent,
     )  # fmt: skip
 
     def loss(step: int) -> dict[str, torch.Tensor]:
@@ -71,6 +76,7 @@ def train_autoencoder(
     stage.run(loss)
     stage.use_average()
     release_matrices(model)
+    return stage.step
 
 
 @torch.no_grad()

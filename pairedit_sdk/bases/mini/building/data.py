@@ -26,10 +26,9 @@ def pictures_of(faces: Sequence[Face], size: int = 128) -> NDArray[np.uint8]:
     return np.stack([np.asarray(face.draw(size)) for face in faces])
 
 
-def _draw_chunk(job: tuple[int, int, str]) -> None:
-    start, size, folder = job
-    target = Path(folder) / f"{start:07d}-{size}.npy"
-    pictures = pictures_of([face_at(start + k) for k in range(CHUNK)], size)
+def _draw_chunk(job: tuple[int, int, Path]) -> None:
+    start, size, target = job
+    pictures = pictures_of([face_at(i) for i in range(start, start + CHUNK)], size)
     part = target.with_suffix(f".part{os.getpid()}.npy")
     np.save(part, pictures)
     part.rename(target)
@@ -44,7 +43,7 @@ def picture_pool(folder: Path, count: int, size: int = 128, workers: int = 2) ->
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, count, CHUNK)
     paths = [folder / f"{start:07d}-{size}.npy" for start in starts]
-    jobs = [(s, size, str(folder)) for s, p in zip(starts, paths, strict=True) if not p.exists()]
+    jobs = [(s, size, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
     if jobs:
         with get_context("spawn").Pool(min(workers, len(jobs))) as pool:
             for _ in pool.imap_unordered(_draw_chunk, jobs):

@@ -114,20 +114,37 @@ class FlowData:
 
 def train_flow(
     model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 1e-3,
-    compiled: bool = False,
-) -> None:  # fmt: skip
+    compiled: bool = False, parent: str = "",
+) -> int:  # fmt: skip
     """Rectified flow; the guidance embedding sees random values that mean nothing yet.
 
-    ``compiled`` runs the usual steps through ``torch.compile``, which needs a C++ compiler.
+    Args:
+        model: trained in place; its averaged weights stay in it.
+        data: where the batches come from.
+        folder: of the checkpoint.
+        minutes: time budget.
+        lr: AdamW's; Muon's is twice that.
+        compiled: run the usual steps through ``torch.compile``, which needs a C++ compiler.
+        parent: see :class:`Stage`.
+
+    Returns:
+        The steps trained, earlier runs included.
     """
-    _train(model, data, folder, "flow", minutes, lr, lambda batch: batch.target, compiled)
+
+    def target(batch: Batch) -> torch.Tensor:
+        return batch.target
+
+    return _train(model, data, folder, "flow", minutes, lr, target, compiled, parent)
 
 
 def distil_guidance(
     model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 4e-4,
-    compiled: bool = False,
-) -> None:  # fmt: skip
-    """Teach ``model``, as :func:`train_flow` left it, what its guidance input means."""
+    compiled: bool = False, parent: str = "",
+) -> int:  # fmt: skip
+    """Teach ``model``, as :func:`train_flow` left it, what its guidance input means.
+
+    The arguments are those of :func:`train_flow`.
+    """
     teacher = copy.deepcopy(model).to(data.device).eval().requires_grad_(False)
 
     def target(batch: Batch) -> torch.Tensor:
@@ -144,18 +161,19 @@ def distil_guidance(
         with_text, without = v.chunk(2)
         return batch.target + (batch.guidance[:, None, None] - 1) * (with_text - without)
 
-    _train(model, data, folder, "guidance", minutes, lr, target, compiled)
+    return _train(model, data, folder, "guidance", minutes, lr, target, compiled, parent)
 
 
 def _train(
     model: FlowModel, data: FlowData, folder: Path, name: str, minutes: float, lr: float,
-    target: Callable[[Batch], torch.Tensor], compiled: bool,
-) -> None:  # fmt: skip
+    target: Callable[[Batch], torch.Tensor], compiled: bool, parent: str,
+) -> int:  # fmt: skip
     model.to(data.device)
     usual: Callable[..., torch.Tensor] = torch.compile(model, dynamic=False) if compiled else model
     stage = Stage(
-        name, model, folder, minutes=minutes, lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.2
-    )
+        name, model, folder, minutes=minutes, lr=lr, matrix_lr=2 * lr, ema=0.999,
+        decay_from=0.2, parent=parent,
+    )  # fmt: skip
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         batch = data.draw(step)
@@ -170,3 +188,4 @@ def _train(
 
     stage.run(loss)
     stage.use_average()
+    return stage.step

@@ -40,14 +40,19 @@ class Stage:
         lr: AdamW's peak learning rate; warmed up over 100 steps, constant until ``decay_from`` of
             the budget, then cosine to nearly zero.
         matrix_lr: Muon's for the matrices; 0 leaves everything to AdamW.
+        weight_decay: of both.
+        ema: decay of the moving average of the weights, in each step.
+        decay_from: share of the budget after which the learning rate falls.
+        parent: what the stage starts from, in a word. A checkpoint with another parent is not
+            resumed: its weights would undo what the parent has learned since.
     """
 
     def __init__(
         self, name: str, module: nn.Module, folder: Path, *, minutes: float, lr: float,
         matrix_lr: float = 0.0, weight_decay: float = 0.01, ema: float = 0.999,
-        decay_from: float = 0.4,
+        decay_from: float = 0.4, parent: str = "",
     ) -> None:  # fmt: skip
-        self.name, self.module, self.folder = name, module, folder
+        self.name, self.module, self.folder, self.parent = name, module, folder, parent
         self.seconds, self.decay_from = minutes * 60, decay_from
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self.optimizers = optimizers(self.parameters, lr, matrix_lr, weight_decay)
@@ -63,6 +68,8 @@ class Stage:
 
     def run(self, loss: Callable[[int], dict[str, torch.Tensor]]) -> None:
         """Train until the budget is spent. ``loss(step)`` returns terms; "loss" is minimised."""
+        if self.elapsed >= self.seconds:
+            return
         last = saved = logged = time.monotonic()
         self.module.train()
         while self.elapsed < self.seconds:
@@ -108,7 +115,7 @@ class Stage:
         for optimizer, _ in self.optimizers:
             state = optimizer_tensors(optimizer, names)
             tensors |= {f"optimizer/{n}": t for n, t in state.items()}
-        progress = {"step": self.step, "elapsed": self.elapsed}
+        progress = {"step": self.step, "elapsed": self.elapsed, "parent": self.parent}
         write_tensors(self._path, tensors, {"state": json.dumps(progress)})
         write_json(self._path.with_suffix(".json"), progress)
 
@@ -121,6 +128,9 @@ class Stage:
             return
         tensors, metadata = read_tensors(self._path)
         state = json.loads(metadata["state"])
+        if state.get("parent", "") != self.parent:
+            print(f"{self.name}: begun anew, as what it starts from has changed", flush=True)
+            return
         self.step, self.elapsed = state["step"], state["elapsed"]
         groups: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "average": {}, "optimizer": {}}
         for key, value in tensors.items():

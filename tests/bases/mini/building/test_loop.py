@@ -21,10 +21,12 @@ def clock(monkeypatch):
     monkeypatch.setattr(loop.time, "monotonic", tick)
 
 
-def _stage(folder, minutes, matrix_lr=0.0):
+def _stage(folder, minutes, matrix_lr=0.0, parent=""):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
-    stage = Stage("part", module, folder, minutes=minutes, lr=1e-2, matrix_lr=matrix_lr)
+    stage = Stage(
+        "part", module, folder, minutes=minutes, lr=1e-2, matrix_lr=matrix_lr, parent=parent
+    )
 
     def loss(step):
         x = torch.randn(16, 4)
@@ -48,6 +50,24 @@ def test_a_stage_ends_with_its_budget_and_goes_on_with_a_larger_one(clock, tmp_p
     longer, loss = _stage(tmp_path, 1.0, matrix_lr)
     longer.run(loss)
     assert longer.elapsed == 60
+
+
+def test_a_stage_is_begun_anew_when_its_parent_has_learned_on(clock, tmp_path):
+    first, loss = _stage(tmp_path, 0.5, parent="flow 10")
+    first.run(loss)
+    same, _ = _stage(tmp_path, 0.5, parent="flow 10")
+    assert same.step == first.step
+    other, loss = _stage(tmp_path, 0.5, parent="flow 20")
+    fresh, _ = _stage(tmp_path / "elsewhere", 0.5)
+    assert (other.step, other.elapsed) == (0, 0)
+    for name, parameter in fresh.parameters.items():
+        assert torch.equal(other.parameters[name], parameter)
+
+
+def test_a_stage_without_a_budget_leaves_no_checkpoint(clock, tmp_path):
+    stage, loss = _stage(tmp_path, 0.0)
+    stage.run(loss)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pause_does_not_count_as_training(monkeypatch, tmp_path):
