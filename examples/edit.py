@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pairedit_sdk as pe
-from pairedit_sdk.images import read_image
 
 HERE = Path(__file__).parent
 PICTURE = HERE / "pairs" / "hat" / "source" / "1.png"
@@ -18,6 +17,6 @@ STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
 base = pe.load_base("mini")
 smile = pe.Edit.load(EDIT)
 # Several edits are added: smile @ 0.8 + glasses @ 0.5
-picture = pe.edit_image(base, read_image(PICTURE), smile @ SCALE, steps=STEPS)
+picture = pe.edit_image(base, pe.read_image(PICTURE), smile @ SCALE, steps=STEPS)
 picture.save("edited.png")
 print("saved edited.png")

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pairedit_sdk as pe
-from pairedit_sdk.images import read_image
 from pairedit_sdk.plots import strip
 
 HERE = Path(__file__).parent
@@ -18,6 +17,6 @@ STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
 
 base = pe.load_base("mini")
 edit = pe.Edit.load(EDIT)
-pictures = pe.sweep(base, read_image(PICTURE), edit, SCALES, steps=STEPS)
+pictures = pe.sweep(base, pe.read_image(PICTURE), edit, SCALES, steps=STEPS)
 strip(pictures, [f"{scale:g}" for scale in SCALES], title=edit.name).save("sweep.png")
 print("saved sweep.png")

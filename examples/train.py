@@ -18,6 +18,5 @@ for report in pe.check_pairs(pairs):
     print(f"pair {report.name}: {report.verdict}, {report.changed_area:.0%} of the picture changes")
 
 edit = pe.train(base, pairs, pe.load_recipe("mini", SETTINGS), name="glasses")
-EDIT.parent.mkdir(parents=True, exist_ok=True)
 edit.save(EDIT)
 print(f"saved {EDIT}")

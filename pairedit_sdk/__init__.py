@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.edit import Edit, EditMix
     from pairedit_sdk.editing import edit_image, generate, sweep
     from pairedit_sdk.errors import PairEditError
+    from pairedit_sdk.images import read_image
     from pairedit_sdk.pairs import PairSet, check_pairs
     from pairedit_sdk.training import train
 
@@ -32,6 +33,7 @@ __all__ = [
     "generate",
     "load_base",
     "load_recipe",
+    "read_image",
     "sweep",
     "train",
 ]
@@ -47,6 +49,7 @@ _HOME = {
     "generate": "editing",
     "load_base": "bases",
     "load_recipe": "config",
+    "read_image": "images",
     "sweep": "editing",
     "train": "training",
 }

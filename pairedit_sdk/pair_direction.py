@@ -43,13 +43,14 @@ _LIKELY = _Thresholds(0.12, 0.70, 0.03, 0.15, 0.25, 0.30)
 
 @dataclass(frozen=True)
 class Change:
-    """What a pair's edit does, as unit vectors.
+    """What a pair's edit does, as flat unit vectors, without a unit.
 
     Args:
-        content: which colours, with how strong outlines, come and go (a kernel mean embedding).
-        detail: how the strength of outlines changes at three scales.
-        colour_map: where in the changed region the colours change.
-        detail_map: where in it the outlines change.
+        content: [256], which colours, with how strong outlines, come and go (a kernel mean
+            embedding).
+        detail: [3], how the strength of outlines changes at three scales.
+        colour_map: [16 · 16 · 3], where in the changed region the colours change.
+        detail_map: [16 · 16 · 3], where in it the outlines change.
     """
 
     content: Array

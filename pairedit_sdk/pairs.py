@@ -85,9 +85,8 @@ class PairSet:
         if problems:
             many = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
             raise InputError(
-                f"Pairs folder '{folder}' has {many}",
+                f"Pairs folder '{folder}' has {many}: {'; '.join(problems)}",
                 expected=LAYOUTS,
-                got="; ".join(problems),
                 next_step="Put the files right or take them out; nothing was read in part",
             )
         return cls(pairs)
@@ -127,7 +126,7 @@ class PairSet:
             if pair is not None:
                 pairs.append(pair)
         if problems:
-            raise InputError("Some pairs cannot be used", got="; ".join(problems))
+            raise InputError(f"Some pairs cannot be used: {'; '.join(problems)}")
         return cls(pairs)
 
     def __len__(self) -> int:

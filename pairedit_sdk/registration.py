@@ -33,7 +33,13 @@ _WARP_AGREEMENT = 0.6
 
 @dataclass(frozen=True)
 class Outlines:
-    """The outlines of a picture at the working size."""
+    """The outlines of a picture at the working size.
+
+    Args:
+        picture: the grey picture, its long side :data:`WORK_SIDE` pixels.
+        spectrum: Fourier transform [H, W / 2 + 1] of its outlines, padded.
+        energy: sum of the squared votes of all pixels.
+    """
 
     picture: Image.Image
     spectrum: NDArray[np.complex64]

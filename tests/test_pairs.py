@@ -89,12 +89,13 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
     save(tmp_path / "target" / "4.png", size=(8, 8))
     (tmp_path / "target" / "5.png").write_text("no picture")
     assert said(tmp_path) == (
-        f"Pairs folder 'DIR' has 5 problems. Expected {LAYOUTS}. "
-        "Got 'source/1.bmp' and 'source/1.png' have the same name, so it is unclear which one is "
+        "Pairs folder 'DIR' has 5 problems: "
+        "'source/1.bmp' and 'source/1.png' have the same name, so it is unclear which one is "
         "meant; 'source/2.png' has no after picture; 'target/6.png' has no before picture; pair "
         "'4' has pictures of different shape: before 8 x 6, after 8 x 8; "
         "Picture 'DIR/target/5.png' is not a picture that can be read (a file of 10 bytes in no "
         "such format, whatever its name says). "
+        f"Expected {LAYOUTS}. "
         "Put the files right or take them out; nothing was read in part."
     )
 
@@ -111,13 +112,13 @@ def test_an_unmarked_picture_among_marked_ones(tmp_path: Path) -> None:
     save(tmp_path / "1_before.png")
     save(tmp_path / "1_after.png")
     save(tmp_path / "2_aftr.png")
-    assert "Got '2_aftr.png' ends neither in _before nor in _after." in said(tmp_path)
+    assert "'2_aftr.png' ends neither in _before nor in _after." in said(tmp_path)
 
 
 def test_two_afters_of_one_name(tmp_path: Path) -> None:
     for name in ("1_before.png", "1_after.png", "1_after.bmp"):
         save(tmp_path / name)
-    assert "Got '1_after.bmp' and '1_after.png' have the same name" in said(tmp_path)
+    assert "'1_after.bmp' and '1_after.png' have the same name" in said(tmp_path)
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -125,7 +126,7 @@ def test_one_of_the_two_folders_is_missing(tmp_path: Path, side: str) -> None:
     save(tmp_path / side / "1.png")
     other = "target" if side == "source" else "source"
     assert said(tmp_path) == (
-        f"Pairs folder 'DIR' has a problem. Expected {LAYOUTS}. Got there is no folder '{other}'. "
+        f"Pairs folder 'DIR' has a problem: there is no folder '{other}'. Expected {LAYOUTS}. "
         "Put the files right or take them out; nothing was read in part."
     )
 

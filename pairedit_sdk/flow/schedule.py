@@ -16,19 +16,17 @@ class Noised:
 
     Attributes:
         x: the noisy latents at σ.
-        noise: the velocity's noise part: ε, or βε under content-preserving noising.
         velocity: the velocity that a perfect model of this one image would predict there.
     """
 
     x: torch.Tensor
-    noise: torch.Tensor
     velocity: torch.Tensor
 
 
 def standard_noising(x_0: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> Noised:
     """The base's own interpolation x_σ = (1 − σ) x_0 + σ ε, with velocity ε − x_0."""
     s = _column(sigma, x_0)
-    return Noised((1 - s) * x_0 + s * noise, noise, noise - x_0)
+    return Noised((1 - s) * x_0 + s * noise, noise - x_0)
 
 
 def content_preserving_noising(
@@ -36,7 +34,7 @@ def content_preserving_noising(
 ) -> Noised:
     """PairEdit's x_t = x_0 + σ β ε, which does not shrink the image; velocity β ε (Eq. 3)."""
     scaled = beta * noise
-    return Noised(x_0 + _column(sigma, x_0) * scaled, scaled, scaled)
+    return Noised(x_0 + _column(sigma, x_0) * scaled, scaled)
 
 
 def _column(sigma: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

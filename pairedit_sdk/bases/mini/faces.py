@@ -8,7 +8,7 @@ made in :mod:`pairedit_sdk.bases.mini.drawing`.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -160,11 +160,6 @@ def visible(face: Face, attribute: str) -> bool:
     if attribute in colours and face.style != "photo":
         return False
     return seen
-
-
-def attribute_names() -> list[str]:
-    """The names of the categorical attributes, in the record's order."""
-    return [f.name for f in fields(Face) if f.name in ATTRIBUTES]
 
 
 def _with_article(words: str) -> str:

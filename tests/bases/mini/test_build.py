@@ -1,0 +1,61 @@
+"""The whole build, with budgets of a moment: every part is trained once, assembled, trained on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.mini import build as module
+from pairedit_sdk.bases.mini.build import Options, build
+from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
+from pairedit_sdk.errors import UsageError
+
+FACES = 96  # CLIP's batch
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Small models, few faces, drawn here and not in other processes."""
+    transformer = parts.transformer
+    monkeypatch.setattr(parts, "transformer", lambda: transformer(width=64, double=1, single=1))
+    monkeypatch.setattr(module, "HELD_OUT", 2)
+    monkeypatch.setattr(module, "FLOW_BATCH", 4)
+    drawn = np.tile(pictures_of([face_at(i) for i in range(8)]), (FACES // 8, 1, 1, 1))
+    monkeypatch.setattr(module, "picture_pool", lambda *_: drawn)
+
+
+def _options(tmp_path, minutes, chosen=tuple(module.SHARES), start=None):
+    return Options(
+        tmp_path / "folder", tmp_path / "base", minutes, chosen, start, FACES, "cpu", False
+    )
+
+
+def _steps(tmp_path, part):
+    return json.loads((tmp_path / "folder" / f"{part}.json").read_text())["step"]
+
+
+def test_a_base_is_built_and_trained_on(small, tmp_path):
+    moment = 1e-4 / 60  # a step each, as no part looks at the clock within one
+    build(_options(tmp_path, moment))
+    assert {part: _steps(tmp_path, part) for part in ("autoencoder", "flow", "guidance")} == {
+        "autoencoder": 1, "flow": 1, "guidance": 1,
+    }  # fmt: skip
+    first = load_base(str(tmp_path / "base"), device="cpu").fingerprint
+
+    # Guidance is distilled from what the flow model then is, not taken from the checkpoint.
+    spent = json.loads((tmp_path / "folder" / "flow.json").read_text())["elapsed"]
+    longer = (spent + 0.01) / 60 / module.SHARES["flow"]
+    build(_options(tmp_path, longer, chosen=("flow", "guidance")))
+    assert _steps(tmp_path, "flow") == 2
+    parent = json.loads((tmp_path / "folder" / "guidance.json").read_text())["parent"]
+    assert parent == f" flow {_steps(tmp_path, 'flow')}"
+    assert load_base(str(tmp_path / "base"), device="cpu").fingerprint != first
+
+
+def test_parts_that_would_not_fit_each_other_are_refused(small, tmp_path):
+    with pytest.raises(UsageError, match="There is no checkpoint of autoencoder, clip in"):
+        build(_options(tmp_path, 1, chosen=("flow",)))
+    with pytest.raises(UsageError, match="With another clip the flow model no longer fits"):
+        build(_options(tmp_path, 1, chosen=("clip",), start=tmp_path))

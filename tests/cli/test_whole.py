@@ -1,0 +1,71 @@
+"""The commands on a real base, without stand-ins: check, train, use, list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from pairedit_sdk.edit import Edit
+
+Pairedit = Callable[..., Result]
+
+
+def test_from_pairs_to_pictures(
+    pairedit: Pairedit, tiny_folder: Path, face_pairs: Callable[..., object], tmp_path: Path,
+    library: Path,
+) -> None:  # fmt: skip
+    for side in ("source", "target"):
+        (tmp_path / "my pairs" / side).mkdir(parents=True)
+    for pair in face_pairs({"hat": "beanie"}, 2):  # type: ignore[attr-defined]
+        pair.before.save(tmp_path / "my pairs" / "source" / f"{pair.name}.png")
+        pair.after.save(tmp_path / "my pairs" / "target" / f"{pair.name}.png")
+    face = face_pairs({"hat": "beanie"}, 1, seed=7)[0].before.resize((80, 60))  # type: ignore[index]
+    face.save(tmp_path / "face.png")
+
+    def run(*words: object) -> Result:
+        result = pairedit(*words)
+        assert result.exit_code == 0, result.output
+        return result
+
+    checked = run("check", tmp_path / "my pairs")
+    assert "pairedit train '" in checked.stdout  # can be pasted, in spite of the space
+    settings = ("--set", "steps=3", "--set", "lr=0.02", "--set", "preview_every=3")
+    run("train", tmp_path / "my pairs", "--name", "hat", "--base", tiny_folder, *settings)
+    run_dir = library / "runs" / "hat"
+    assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == 3
+    assert (run_dir / "previews" / "step-000003.png").is_file()
+
+    # The base is not named again: the edit knows it.
+    run("edit", tmp_path / "face.png", "--edit", "hat=2", "--steps", "2", "-o", "edited.png")
+    run("sweep", tmp_path / "face.png", "--edit", "hat", "--steps", "2", "-o", "strip.png")
+    run("generate", "--prompt", "a person", "--edit", "hat", "--steps", "2", "-o", "new.png")
+    sizes = {}
+    for name in ("edited", "strip", "new"):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            sizes[name] = image.size
+    assert sizes["edited"] == (80, 60)
+    assert sizes["strip"][0] > 6 * 80
+    assert sizes["new"] == (128, 128)
+
+    said = json.loads(run("edits", "show", "hat", "--json").stdout)
+    assert (said["base"], said["steps"]) == (str(tiny_folder), 3)
+    assert Edit.load(library / "hat.safetensors").info.pairs == said["pairs"]
+
+
+def test_an_edit_of_another_base_is_refused_in_words(
+    pairedit: Pairedit, tiny_folder: Path, library: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from pairedit_sdk.resources import examples_dir
+
+    Image.new("RGB", (64, 64), "orange").save(tmp_path / "a.png")
+    smile = examples_dir() / "edits" / "smile.safetensors"
+    result = pairedit("edit", "a.png", "--edit", smile, "--base", tiny_folder, "-o", "b.png")
+    assert result.exit_code == 2
+    assert "Edit 'smile' was learned on another base. Expected mini (" in result.stderr
+    assert not (tmp_path / "b.png").exists()
