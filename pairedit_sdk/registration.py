@@ -37,7 +37,7 @@ class Outlines:
 
     Args:
         picture: the grey picture, its long side :data:`WORK_SIDE` pixels.
-        spectrum: Fourier transform [H, W / 2 + 1] of its outlines, padded.
+        spectrum: Fourier transform [S, S] of its outlines, padded to a square.
         energy: sum of the squared votes of all pixels.
     """
 
