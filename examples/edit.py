@@ -11,7 +11,7 @@ import pairedit_sdk as pe
 HERE = Path(__file__).parent
 PICTURE = HERE / "pairs" / "hat" / "source" / "1.png"
 EDIT = HERE / "edits" / "smile.safetensors"
-SCALE = 0.8  # 0 changes nothing, negative scales go the other way
+SCALE = 1.0  # 0 changes nothing, negative scales go the other way
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
 
 base = pe.load_base("mini")

@@ -46,6 +46,8 @@ class TrainConfig:
             content branch's own prediction; "slider" is ablation A, Concept Sliders' loss.
         content_lora: ``False`` is ablation B, no content LoRA.
         noising: "content-preserving" is x_A + σβε; "standard" is ablation C, (1 − σ)x_A + σε.
+        calibrate: after training, put that factor into the edit with which it carries the training
+            pairs' before pictures nearest to their after pictures.
         targets: name of the layers adapted, see ``FlowBase.lora_targets``.
         optimizer: "adamw", or "adamw8bit" (bitsandbytes).
         weight_decay: AdamW's.
@@ -73,6 +75,7 @@ class TrainConfig:
     objective: str = "pairedit"
     content_lora: bool = True
     noising: str = "content-preserving"
+    calibrate: bool = False
     targets: str = "attention"
     optimizer: str = "adamw"
     weight_decay: float = 0.01

@@ -31,14 +31,14 @@ RECIPE = "mini"
 RECORD = "demo.json"  #: what was written; also how a folder is known to be a demo's
 FACES = 3
 SIZE = 128
-SCALES = (0.25, 0.5, 0.75, 1.0)
-SUM_SCALES = (0.8, 0.8)  #: of EDIT and of SAVED, where both are applied
+SCALES = (0.5, 0.75, 1.0, 1.5)
+SUM_SCALES = (1.0, 1.0)  #: of EDIT and of SAVED, where both are applied
 PROMPTS = (
-    "a young person with long red hair and a blue shirt",
-    "an old person with dark skin, short gray hair and a yellow background",
-    "a young person with curly black hair, light skin and a green shirt",
+    "a young person with long hair, a blue shirt and no glasses",
+    "an old person with dark skin, a yellow background and no glasses",
+    "a young person with curly hair, light skin, a green shirt and no glasses",
 )
-GENERATED_SCALE = 1.0
+GENERATED_SCALE = 2.0  # in the late steps alone, an edit needs more than on a whole path
 SEED = 0
 
 

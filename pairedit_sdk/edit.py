@@ -44,6 +44,7 @@ class EditInfo:
         steps: optimiser steps.
         pairs: names of the training pairs.
         settings: the whole training configuration.
+        unit_scale: the factor that calibration has put into the LoRA; 1 without calibration.
         parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
         sdk_version: version of this package.
@@ -60,6 +61,7 @@ class EditInfo:
     steps: int = 0
     pairs: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    unit_scale: float = 1.0
     parts: list[tuple[str, float]] = field(default_factory=list)
     created: str = ""
     sdk_version: str = ""

@@ -21,10 +21,12 @@ import torch
 
 from pairedit_sdk import __version__, cache
 from pairedit_sdk.branches import Branches
+from pairedit_sdk.calibration import unit_scale
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
+from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.runs import Run
 
 if TYPE_CHECKING:
@@ -94,9 +96,15 @@ def train(
         base.set_gradient_checkpointing(config.gradient_checkpointing)
         with _accelerating(base, config, run) as accelerator:
             _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
-        edit = Edit(branches.baked("semantic"), _info(base, pairs, config, name))
+        semantic = branches.baked("semantic")
+        content = branches.baked("content") if config.content_lora else None
+        factor = 1.0
+        if config.calibrate:
+            detach_all(base.transformer)
+            factor = unit_scale(base, semantic, latents, condition, config.guidance)
+            semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
+        edit = Edit(semantic, _info(base, pairs, config, name, factor))
         if run is not None:
-            content = branches.baked("content") if config.content_lora else None
             run.finish(content, edit)
         return edit
     finally:
@@ -236,11 +244,14 @@ def _accelerating(
             AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def _info(base: FlowBase, pairs: PairSet, config: TrainConfig, name: str) -> EditInfo:
+def _info(
+    base: FlowBase, pairs: PairSet, config: TrainConfig, name: str, factor: float
+) -> EditInfo:
     # No time of day in here: the same run gives the same file.
     return EditInfo(
         name=name, base=base.name, architecture=base.architecture,
         base_fingerprint=base.fingerprint, precision=base.precision, guidance=config.guidance,
         resolution=config.resolution or base.resolution, rank=config.rank, steps=config.steps,
-        pairs=list(pairs.names), settings=config.as_dict(), sdk_version=__version__,
+        pairs=list(pairs.names), settings=config.as_dict(), unit_scale=factor,
+        sdk_version=__version__,
     )  # fmt: skip

@@ -25,7 +25,7 @@ LEVELS: dict[str, int] = {
             "errors quiet files images image_files resources config plots evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
-            "training branches runs inversion editing evaluation progress",
+            "training branches calibration runs inversion editing evaluation progress",
             "demo",
             "cli __main__",
         )

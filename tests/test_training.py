@@ -363,3 +363,14 @@ def test_several_processes_are_refused(tiny_base, pairs, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="several processes is not supported yet"):
         train(tiny_base, pairs, SHORT, name="e")
+
+
+def test_a_calibrated_edit_at_scale_1_is_the_plain_one_at_its_factor(tiny_base, pairs):
+    plain = train(tiny_base, pairs, replace(SHORT, lr=2e-2), name="e")
+    calibrated = train(tiny_base, pairs, replace(SHORT, lr=2e-2, calibrate=True), name="e")
+    factor = calibrated.info.unit_scale
+    assert (plain.info.unit_scale, plain.info.settings["calibrate"]) == (1.0, False)
+    assert 0.06 <= factor <= 1.6
+    for name, layer in plain.layers.items():
+        assert torch.allclose(calibrated.layers[name].up, layer.up * factor)
+        assert torch.equal(calibrated.layers[name].down, layer.down)

@@ -99,7 +99,7 @@ def train(
     output.say(
         f"Saved {target} ({len(pair_set)} pairs, {config.steps} steps, {seconds:.0f} s).\n"
         f"Look at it:  pairedit sweep PICTURE --edit {name}{shown} -o sweep.png\n"
-        f"Use it:      pairedit edit PICTURE --edit {name}=0.8{shown} -o out.png"
+        f"Use it:      pairedit edit PICTURE --edit {name}{shown} -o out.png"
     )
     output.result(
         {

@@ -67,7 +67,7 @@ def test_the_shipped_edit_in_stock_diffusers(base, pipeline):
 
 def test_new_faces_survive_the_autoencoder(pipeline):
     faces = [face_at(i, "test") for i in range(32)]
-    assert reconstruction_psnr(pipeline.vae, pictures_of(faces)) >= 30
+    assert reconstruction_psnr(pipeline.vae, pictures_of(faces)) >= 32
 
 
 def test_an_edit_changes_a_face_and_scale_0_does_not(base):
@@ -97,7 +97,7 @@ def test_prompts_are_followed(base):
     ):
         image = generate(base, prompt, seed=seed, steps=14)
         right += classifier.predict(to_tensor(image))[attribute][0] == value
-    assert right >= 4
+    assert right >= 6
 
 
 @pytest.mark.slow

@@ -4,6 +4,11 @@ The velocity is the base's own, v = ε − x_0 at x_σ = (1 − σ) x_0 + σ ε.
 classifier-free guidance into the guidance embedding, as FLUX.1-dev has it: the target becomes
 ε − x_0 + (g − 1)(v_caption − v_∅), the difference taken from the first stage's averaged model. With
 an empty prompt this is the plain target for every g.
+
+In the first stage two linear probes read the attributes, which are known of a drawn face: one from
+the image tokens in the middle of the transformer, one from the text. Much of what a caption names
+is small (a mouth, lipstick) and hardly weighs in the velocity's error; the probes make the model
+attend to it early. They fade out before the end and are not part of the base.
 """
 
 from __future__ import annotations
@@ -20,28 +25,42 @@ from torch import nn
 from transformers import CLIPTextModel, T5EncoderModel
 
 from pairedit_sdk.bases.flux import pack, position_ids
+from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.classifier import HIDDEN, attribute_loss, labels_of
 from pairedit_sdk.bases.mini.building.loop import Stage, half_precision
-from pairedit_sdk.bases.mini.faces import Face
+from pairedit_sdk.bases.mini.faces import Face, caption_parts
 
 EMPTY_CAPTIONS = 0.15
 LONG_TEXT_EVERY = 40  # one step in so many pads its text up to FluxPipeline's default of 512
 GUIDANCE = (1.0, 5.0)
+PROBE_WEIGHT = 0.1
+PROBES_END = 0.8  # share of the budget at which the probes have faded out
 
 
 class FlowModel(nn.Module):
-    """Transformer and T5 as one module; the CLIP text tower is frozen."""
+    """Transformer and T5 as one module, with the probes; the CLIP text tower is frozen."""
 
     def __init__(self, transformer: FluxTransformer2DModel, t5: T5EncoderModel) -> None:
         super().__init__()
         self.transformer, self.t5 = transformer, t5
+        answers = sum(map(len, VALUES.values()))
+        self.image_probe = nn.Linear(transformer.inner_dim, answers)
+        self.text_probe = nn.Linear(t5.config.d_model, answers)
+        self._middle = self._text = torch.empty(0)
+        transformer.transformer_blocks[-1].register_forward_hook(self._keep_middle)
+
+    def _keep_middle(
+        self, block: nn.Module, given: object, result: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
+        self._middle = result[1]  # a joint block returns the text's tokens, then the image's
 
     def forward(
         self, x: torch.Tensor, sigma: torch.Tensor, ids: torch.Tensor, pooled: torch.Tensor,
         guidance: torch.Tensor, image_ids: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
         """Velocity of packed latents x [B, 64, 64] at sigma [B], token ids [B, T]."""
-        text = self.t5(input_ids=ids).last_hidden_state
+        text = self._text = self.t5(input_ids=ids).last_hidden_state
         result: torch.Tensor = self.transformer(
             hidden_states=x, timestep=sigma, guidance=guidance, encoder_hidden_states=text,
             pooled_projections=pooled, txt_ids=torch.zeros(ids.shape[1], 3, device=x.device),
@@ -49,10 +68,22 @@ class FlowModel(nn.Module):
         )[0]  # fmt: skip
         return result
 
+    def probed(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """:meth:`forward`, and the probes' logits from image and text, each [B, all values]."""
+        v = self(*given)
+        middle, text = self._middle, self._text
+        # Kept no longer: a module that holds part of a graph cannot be copied.
+        self._middle = self._text = torch.empty(0)
+        return v, self.image_probe(middle.mean(dim=1)), self.text_probe(text.mean(dim=1))
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's rows: noisy latents x [B, 64, 64], σ [B], the velocity aimed at, the text."""
+    """One step's rows: noisy latents x [B, 64, 64], σ [B], the velocity aimed at, the text.
+
+    ``labels`` [B, attributes] are the indices of the values that can be seen, ``named`` those that
+    the caption names; others are :data:`HIDDEN`.
+    """
 
     x: torch.Tensor
     sigma: torch.Tensor
@@ -60,6 +91,8 @@ class Batch:
     ids: torch.Tensor
     pooled: torch.Tensor
     guidance: torch.Tensor
+    labels: torch.Tensor
+    named: torch.Tensor
 
 
 class FlowData:
@@ -75,6 +108,7 @@ class FlowData:
         batch: int, device: str,
     ) -> None:  # fmt: skip
         self.packed, self.faces, self.batch, self.device = pack(latents), faces, batch, device
+        self.labels = labels_of(faces)
         self.text_encoder = text_encoder.to(device).eval()
         self.clip_tokenizer = parts.tokenizer(begin=True)
         self.t5_tokenizer = parts.tokenizer(begin=False)
@@ -94,12 +128,17 @@ class FlowData:
         count = max(1, self.batch // 8) if long_text else self.batch
         length = rng.choice([64, 128, 256, 512]) if long_text else parts.TEXT_LENGTH
         chosen = [rng.randrange(len(self.faces)) for _ in range(count)]
-        captions = [
-            ""
+        nothing: tuple[str, frozenset[str]] = ("", frozenset())
+        said = [
+            nothing
             if rng.random() < EMPTY_CAPTIONS
-            else self.faces[i].caption(rng, parts.CAPTION_PHRASES)
+            else caption_parts(self.faces[i], rng, parts.CAPTION_PHRASES)
             for i in chosen
         ]
+        captions = [caption for caption, _ in said]
+        labels = self.labels[chosen].to(self.device)
+        told = torch.tensor([[name in names for name in VALUES] for _, names in said])
+        named = labels.where(told.to(self.device), HIDDEN)
         ids, pooled = self.text(captions, length)
         x_0 = self.packed[chosen].to(self.device)
         noise = torch.randn(x_0.shape, device=self.device)
@@ -109,7 +148,7 @@ class FlowData:
         sigma = (u + 0.15 * torch.sin(2 * torch.pi * u) / torch.pi).to(self.device)
         x = (1 - sigma[:, None, None]) * x_0 + sigma[:, None, None] * noise
         guidance = torch.empty(count, device=self.device).uniform_(*GUIDANCE)
-        return Batch(x, sigma, noise - x_0, ids, pooled, guidance)
+        return Batch(x, sigma, noise - x_0, ids, pooled, guidance, labels, named)
 
 
 def train_flow(
@@ -164,12 +203,19 @@ def distil_guidance(
     return _train(model, data, folder, "guidance", minutes, lr, target, compiled, parent)
 
 
+def probe_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of logits [B, all values] against labels [B, attributes], mean over both."""
+    parts = logits.split([len(values) for values in VALUES.values()], dim=1)
+    return attribute_loss(dict(zip(VALUES, parts, strict=True)), labels) / len(VALUES)
+
+
 def _train(
     model: FlowModel, data: FlowData, folder: Path, name: str, minutes: float, lr: float,
     target: Callable[[Batch], torch.Tensor], compiled: bool, parent: str,
 ) -> int:  # fmt: skip
     model.to(data.device)
-    usual: Callable[..., torch.Tensor] = torch.compile(model, dynamic=False) if compiled else model
+    usual = torch.compile(model.probed, dynamic=False) if compiled else model.probed
+    probes = PROBE_WEIGHT if name == "flow" else 0.0
     stage = Stage(
         name, model, folder, minutes=minutes, lr=lr, matrix_lr=2 * lr, ema=0.999,
         decay_from=0.2, parent=parent,
@@ -180,11 +226,19 @@ def _train(
         with half_precision(data.device):
             aim = target(batch)
             # The few steps with long texts have other shapes, not worth a compilation each.
-            forward = usual if len(batch.x) == data.batch else model
-            v = forward(
+            forward = usual if len(batch.x) == data.batch else model.probed
+            v, *read = forward(
                 batch.x, batch.sigma, batch.ids, batch.pooled, batch.guidance, data.image_ids
             )
-        return {"loss": (v.float() - aim).square().mean()}
+        error = (v.float() - aim).square().mean()
+        image, text = (
+            probe_loss(logits.float(), labels)
+            for logits, labels in zip(read, (batch.labels, batch.named), strict=True)
+        )
+        weight = probes * max(0.0, 1 - stage.progress / PROBES_END)
+        return {
+            "loss": error + weight * (image + text), "error": error, "image": image, "text": text,
+        }  # fmt: skip
 
     stage.run(loss)
     stage.use_average()

@@ -40,9 +40,11 @@ def release_matrices(module: nn.Module) -> None:
 def optimizers(
     parameters: dict[str, nn.Parameter], lr: float, matrix_lr: float, weight_decay: float
 ) -> list[tuple[torch.optim.Optimizer, float]]:
-    """Optimisers with their peak learning rates. Embeddings count as no matrices."""
+    """Optimisers with their peak learning rates. Embeddings and probes count as no matrices."""
     matrices = [
-        p for n, p in parameters.items() if p.ndim == 2 and "embed" not in n and "shared" not in n
+        p
+        for n, p in parameters.items()
+        if p.ndim == 2 and not any(kind in n for kind in ("embed", "shared", "probe"))
     ]
     chosen = {id(p) for p in matrices}
     others = [p for p in parameters.values() if id(p) not in chosen]

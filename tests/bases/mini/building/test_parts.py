@@ -6,10 +6,12 @@ import torch
 from diffusers import FluxPipeline
 
 from pairedit_sdk.bases.flux import pack, position_ids
+from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.assemble import image_tower, text_tower
+from pairedit_sdk.bases.mini.building.classifier import HIDDEN
 from pairedit_sdk.bases.mini.building.data import face_at
-from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel
+from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel, probe_loss
 from pairedit_sdk.bases.mini.building.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
 
 
@@ -91,3 +93,16 @@ def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
     model = FlowModel(parts.transformer(64, 1, 1), parts.t5())
     v = model(one.x, one.sigma, one.ids, one.pooled, one.guidance, position_ids(8, 8))
     assert v.shape == one.x.shape
+    # The labels are those of the faces; the text is asked only for what the caption names.
+    assert one.labels.shape == one.named.shape == (8, len(VALUES))
+    told = one.named != HIDDEN
+    assert torch.equal(one.named[told], one.labels[told])
+    assert 0 < told.sum() < (one.labels != HIDDEN).sum()
+    same, image, text = model.probed(
+        one.x, one.sigma, one.ids, one.pooled, one.guidance, position_ids(8, 8)
+    )
+    assert torch.equal(same, v)
+    for logits, labels in ((image, one.labels), (text, one.named)):
+        probe_loss(logits, labels).backward(retain_graph=True)
+    assert model.text_probe.weight.grad is not None
+    assert model.transformer.transformer_blocks[0].attn.to_q.weight.grad is not None
