@@ -124,7 +124,7 @@ def measure(
     if picture is not None:
         columns = [rb[:shown], rb_true[:shown], *(out[:shown] for out in outs)]
         grid = [[to_image(image) for image in column] for column in columns]
-        labels = ["b", "true b′", *(f"{scale:g}" for scale in scales)]
+        labels = ["b", "truth", *(f"{scale:g}" for scale in scales)]
         write_image(collage(grid, [""] * shown, labels, title=edit.name), picture)
     return rows
 
