@@ -52,9 +52,8 @@ class FluxBase:
         self.resolution = 128 if vae.config.sample_size <= 128 else 512
         self.takes_guidance = bool(transformer.config.guidance_embeds)
         self.default_guidance = 3.5 if self.takes_guidance else 0.0
-        self._text_length = (
-            512 if self.takes_guidance else 256
-        )  # FLUX.1-schnell was taught with 256
+        # FLUX.1-schnell was taught with shorter texts.
+        self._text_length = 512 if self.takes_guidance else 256
         small = transformer.config.num_layers < folders.FLUX_BLOCKS
         kind = "dev" if self.takes_guidance else "schnell"
         self.architecture = "flux-1-mini" if small else f"flux-1-{kind}"
