@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.config import TrainConfig, load_recipe
-    from pairedit_sdk.edit import Edit, EditMix
-    from pairedit_sdk.editing import edit_image, generate, sweep
+    from pairedit_sdk.edit import Edit, EditStack
+    from pairedit_sdk.editing import edit_image, sweep
     from pairedit_sdk.errors import PairEditError
+    from pairedit_sdk.generation import generate
     from pairedit_sdk.images import read_image
     from pairedit_sdk.pairs import PairSet, check_pairs
     from pairedit_sdk.training import train
@@ -23,7 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Edit",
-    "EditMix",
+    "EditStack",
     "PairEditError",
     "PairSet",
     "TrainConfig",
@@ -40,13 +41,13 @@ __all__ = [
 
 _HOME = {
     "Edit": "edit",
-    "EditMix": "edit",
+    "EditStack": "edit",
     "PairEditError": "errors",
     "PairSet": "pairs",
     "TrainConfig": "config",
     "check_pairs": "pairs",
     "edit_image": "editing",
-    "generate": "editing",
+    "generate": "generation",
     "load_base": "bases",
     "load_recipe": "config",
     "read_image": "images",

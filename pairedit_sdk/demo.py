@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.bases.mini.faces import Face
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.edit import Edit, EditMix
+    from pairedit_sdk.edit import Edit, EditStack
 
 EDIT = "glasses"  #: learnt here, from examples/pairs/glasses
 SAVED = "smile"  #: shipped, examples/edits/smile.safetensors
@@ -161,8 +161,8 @@ def _strengths(
 ) -> Image.Image:
     from pairedit_sdk.plots import collage
 
-    mixes = [learnt @ scale for scale in SCALES]
-    rows = _edited(base, people, mixes, Meter(bars, "editing", len(people) * len(mixes)))
+    stacks = [learnt @ scale for scale in SCALES]
+    rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(face, EDIT).draw(SIZE))
     labels = ["before", *(f"{EDIT} {scale:g}" for scale in SCALES), "drawn truth"]
@@ -175,42 +175,42 @@ def _sums(
     from pairedit_sdk.plots import collage
 
     first, second = learnt @ SUM_SCALES[0], saved @ SUM_SCALES[1]
-    mixes = [first, second, first + second]
-    rows = _edited(base, people, mixes, Meter(bars, "editing", len(people) * len(mixes)))
+    stacks = [first, second, first + second]
+    rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(_truth(face, EDIT), SAVED).draw(SIZE))
-    labels = ["before", *(repr(mix) for mix in mixes), "drawn truth"]
+    labels = ["before", *(repr(stack) for stack in stacks), "drawn truth"]
     return collage(rows, labels, title="Two edits, learnt apart, added")
 
 
 def _edited(
-    base: FlowBase, people: list[Face], mixes: list[EditMix], meter: Meter
+    base: FlowBase, people: list[Face], stacks: list[EditStack], meter: Meter
 ) -> list[list[Image.Image]]:
-    """Every face, then what each mix makes of it."""
+    """Every face, then what each stack makes of it."""
     from pairedit_sdk.editing import edit_image
 
     rows = []
     with meter:
         for face in people:
             row = [face.draw(SIZE)]
-            for mix in mixes:
-                row.append(edit_image(base, row[0], mix, seed=SEED))
+            for stack in stacks:
+                row.append(edit_image(base, row[0], stack, seed=SEED))
                 meter.advance()
             rows.append(row)
     return rows
 
 
 def _generated(base: FlowBase, learnt: Edit, bars: Console | None) -> Image.Image:
-    from pairedit_sdk.editing import generate
+    from pairedit_sdk.generation import generate
     from pairedit_sdk.plots import collage
 
-    mixes = [None, learnt @ GENERATED_SCALE]
+    stacks = [None, learnt @ GENERATED_SCALE]
     rows = []
-    with Meter(bars, "generating", len(mixes) * len(PROMPTS)) as meter:
-        for mix in mixes:
+    with Meter(bars, "generating", len(stacks) * len(PROMPTS)) as meter:
+        for stack in stacks:
             row = []
             for prompt in PROMPTS:
-                row.append(generate(base, prompt, mix, seed=GENERATED_SEED))
+                row.append(generate(base, prompt, stack, seed=GENERATED_SEED))
                 meter.advance()
             rows.append(row)
     return collage(rows, PROMPTS, ["as it is", f"with {EDIT}"], title="Generated from words")

@@ -1,28 +1,24 @@
 """A learned edit: a semantic LoRA with what is known about it, in one safetensors file.
 
-``edit @ 0.8`` gives it a strength, ``a @ 1 + b @ 0.5`` adds edits; both are an :class:`EditMix`.
+``edit @ 0.8`` gives it a strength, ``a @ 1 + b @ 0.5`` adds edits; both are an :class:`EditStack`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import EditError, UsageError
-from pairedit_sdk.files import read_tensors, write_tensors
-from pairedit_sdk.lora.formats import from_diffusers, to_diffusers
+from pairedit_sdk.files import write_tensors
+from pairedit_sdk.lora.formats import read_lora, read_lora_header, to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
-    import torch
-
     from pairedit_sdk.bases.protocol import FlowBase
 
 SCHEMA = 1
@@ -90,10 +86,10 @@ class Edit:
     def name(self) -> str:
         return self.info.name
 
-    def __matmul__(self, scale: float) -> EditMix:
-        return EditMix([(self, scale)])
+    def __matmul__(self, scale: float) -> EditStack:
+        return EditStack([(self, scale)])
 
-    def __add__(self, other: Edit | EditMix) -> EditMix:
+    def __add__(self, other: Edit | EditStack) -> EditStack:
         return (self @ 1.0) + other
 
     def __repr__(self) -> str:
@@ -114,9 +110,7 @@ class Edit:
             EditError: no such file, not safetensors, damaged, or another form of LoRA.
         """
         path = Path(path)
-        tensors, header = _read(path)
-        layers = from_diffusers(tensors, path.name)
-        layers = _bake_alpha(layers, header, path.name)
+        layers, header = read_lora(path)
         return cls(layers, _info(header, max(layer.rank for layer in layers.values()), path))
 
     @staticmethod
@@ -127,7 +121,7 @@ class Edit:
             EditError: as :meth:`load`.
         """
         path = Path(path)
-        header, ranks = _read_header(path)
+        header, ranks = read_lora_header(path)
         return _info(header, max(ranks, default=0), path)
 
     def require_base(self, base: FlowBase) -> None:
@@ -157,20 +151,20 @@ class Edit:
         }
 
 
-class EditMix:
-    """A weighted sum of edits. ``mix @ s`` scales all of it, ``+`` adds more."""
+class EditStack:
+    """A weighted sum of edits. ``stack @ s`` scales all of it, ``+`` adds more."""
 
     def __init__(self, parts: Iterable[tuple[Edit, float]]) -> None:
         self.parts = [(edit, _checked(scale, edit)) for edit, scale in parts]
         if not self.parts:
             raise UsageError("A sum of no edits")
 
-    def __matmul__(self, scale: float) -> EditMix:
-        return EditMix([(edit, own * scale) for edit, own in self.parts])
+    def __matmul__(self, scale: float) -> EditStack:
+        return EditStack([(edit, own * scale) for edit, own in self.parts])
 
-    def __add__(self, other: Edit | EditMix) -> EditMix:
+    def __add__(self, other: Edit | EditStack) -> EditStack:
         more = [(other, 1.0)] if isinstance(other, Edit) else other.parts
-        return EditMix([*self.parts, *more])
+        return EditStack([*self.parts, *more])
 
     def __repr__(self) -> str:
         return " + ".join(f"{edit.name} @ {scale:g}" for edit, scale in self.parts)
@@ -239,7 +233,7 @@ class EditMix:
         return Edit(layers, info)
 
 
-def as_mix(edits: Edit | EditMix) -> EditMix:
+def as_stack(edits: Edit | EditStack) -> EditStack:
     """An edit alone is a sum of one at scale 1."""
     return edits @ 1.0 if isinstance(edits, Edit) else edits
 
@@ -251,71 +245,13 @@ def _checked(scale: float, edit: Edit) -> float:
     return value
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    with _explained(path):
-        return read_tensors(path)
-
-
-def _read_header(path: Path) -> tuple[dict[str, str], list[int]]:
-    """The header's metadata and the ranks of the layers, without any tensor."""
-    from safetensors import safe_open
-
-    with _explained(path), safe_open(path, framework="numpy") as handle:
-        downs = [name for name in handle.keys() if name.endswith(".lora_A.weight")]  # noqa: SIM118
-        ranks = [handle.get_slice(name).get_shape()[0] for name in downs]
-        return dict(handle.metadata() or {}), ranks
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    if not path.is_file():
-        raise EditError(f"There is no edit file {path}", next_step="Check the path")
-    try:
-        yield
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise EditError(
-            f"{path.name} is not a readable safetensors file ({reason})",
-            next_step="Copy it again or train the edit again; pickles are never opened",
-        ) from error
-
-
-def _bake_alpha(
-    layers: dict[str, LoraLayer], header: Mapping[str, str], source: str
-) -> dict[str, LoraLayer]:
-    """Put an alpha that a foreign file states in its metadata into B."""
-    try:
-        config = json.loads(header.get("lora_adapter_metadata", "{}"))
-        rank = config.get("transformer.r")
-        alpha = config.get("transformer.lora_alpha", rank)
-        patterns = dict(config.get("transformer.alpha_pattern") or {})
-        root = bool(config.get("transformer.use_rslora"))  # alpha / √rank in place of alpha / rank
-    except (ValueError, AttributeError) as error:
-        raise EditError(f"{source}: its LoRA metadata is damaged") from error
-    if rank is None:
-        return layers
-    baked = {}
-    for name, layer in layers.items():
-        try:
-            # peft's patterns match a layer's name or the end of it, the first one that does.
-            given = (v for p, v in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", name))
-            factor = float(next(given, alpha)) / (layer.rank**0.5 if root else layer.rank)
-        except (TypeError, ValueError, re.error) as error:
-            raise EditError(
-                f"{source}: its LoRA metadata has an alpha that is no number"
-            ) from error
-        baked[name] = layer if factor == 1 else LoraLayer(layer.down, layer.up * factor)
-    return baked
-
-
 def _info(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:
     if "pairedit" not in header:
         return EditInfo(name=path.stem, rank=rank)
     try:
         values = json.loads(header["pairedit"])
         schema = values.pop("schema")
+        values["parts"] = [(str(name), float(scale)) for name, scale in values.get("parts", [])]
         known = {f.name for f in fields(EditInfo)}
         info = EditInfo(**{k: v for k, v in values.items() if k in known})
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Using edits: on a real picture, on a generated one, and as a strip over several strengths."""
+"""Using edits on a real picture, once or as a strip over several strengths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.edit import Edit, EditMix, as_mix
+from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images import as_rgb, fit_size, to_image, to_tensor
@@ -30,7 +30,7 @@ StepHook = Callable[[int, int], None]
 
 
 def edit_image(
-    base: FlowBase, image: Image.Image, edits: Edit | EditMix, *, method: str = "flowedit",
+    base: FlowBase, image: Image.Image, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
     seed: int = 0, resolution: int | None = None, on_step: StepHook | None = None,
 ) -> Image.Image:  # fmt: skip
@@ -68,7 +68,7 @@ def edit_image(
 
 
 def sweep(
-    base: FlowBase, image: Image.Image, edits: Edit | EditMix, scales: Sequence[float], *,
+    base: FlowBase, image: Image.Image, edits: Edit | EditStack, scales: Sequence[float], *,
     method: str = "flowedit", steps: int = 28, n_max: int | None = None, n_avg: int = 1,
     guidance: float | None = None, seed: int = 0, resolution: int | None = None,
     on_step: StepHook | None = None,
@@ -77,30 +77,30 @@ def sweep(
 
     What does not depend on the scale, such as the inversion LoRA, is done once.
     """
-    mixes = [as_mix(edits) @ scale for scale in scales]
+    stacks = [as_stack(edits) @ scale for scale in scales]
     way = _Way(method, steps, n_max, n_avg, guidance, seed)
     image = as_rgb(image)
-    size = seen_size(base, image.size, as_mix(edits), resolution)
+    size = seen_size(base, image.size, as_stack(edits), resolution)
     x = base.encode(to_tensor(_resized(image, size))).float()
-    heard = [mix for mix in mixes if not mix.silent]
+    heard = [stack for stack in stacks if not stack.silent]
     edited = iter(_edit(base, x, heard, way, on_step) if heard else [])
-    latents = [x if mix.silent else next(edited) for mix in mixes]
+    latents = [x if stack.silent else next(edited) for stack in stacks]
     return [_resized(to_image(base.decode(z)), image.size) for z in latents]
 
 
 def edit_latents(
-    base: FlowBase, x: torch.Tensor, edits: Edit | EditMix, *, method: str = "flowedit",
+    base: FlowBase, x: torch.Tensor, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
     seed: int = 0, on_step: StepHook | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """:func:`edit_image` on latents [B, C, h, w]; the rows are edited together, each with its own
     noise drawn in order from the seed."""
     way = _Way(method, steps, n_max, n_avg, guidance, seed)
-    return _edit(base, x, [as_mix(edits)], way, on_step)[0]
+    return _edit(base, x, [as_stack(edits)], way, on_step)[0]
 
 
 def seen_size(
-    base: FlowBase, size: tuple[int, int], edits: Edit | EditMix, resolution: int | None = None
+    base: FlowBase, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
 ) -> tuple[int, int]:
     """The width and height in pixels at which the base sees a picture of ``size``.
 
@@ -110,66 +110,8 @@ def seen_size(
         edits: what is to be applied.
         resolution: see :func:`edit_image`.
     """
-    trained = max(edit.info.resolution for edit, _ in as_mix(edits).parts)
+    trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
     return fit_size(*size, resolution or trained or base.resolution, base.multiple)
-
-
-def generate(
-    base: FlowBase, prompt: str = "", edits: Edit | EditMix | None = None, *, seed: int = 0,
-    steps: int = 28, start_step: int | None = None, guidance: float | None = None,
-    width: int | None = None, height: int | None = None, on_step: StepHook | None = None,
-) -> Image.Image:  # fmt: skip
-    """Generate a picture, with edits active in the late steps only.
-
-    Until ``start_step`` the base alone fixes the layout. The noise is the one that ``FluxPipeline``
-    draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same picture (with
-    ``max_sequence_length=32`` on the built-in base, 256 on schnell).
-
-    Args:
-        base: the model.
-        prompt: what to generate; the empty prompt draws freely.
-        edits: an edit or a sum of them, or ``None``.
-        seed: of the noise.
-        steps: Euler steps.
-        start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
-            that they act in steps 15 to 28 of 28.
-        guidance: distilled guidance; ``None`` is the base's default.
-        width: pixels, a multiple of the base's grid; ``None`` is the base's own size.
-        height: as ``width``.
-        on_step: called with (done, total).
-
-    Raises:
-        UsageError: a size or steps that do not fit.
-        EditError: an edit of another base.
-    """
-    width, height = width or base.resolution, height or base.resolution
-    if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
-        raise UsageError(
-            f"{width} x {height} pixels do not fit {base.name}",
-            expected=f"multiples of {base.multiple}",
-        )
-    start_step = steps // 2 if start_step is None else start_step
-    if steps < 1 or not 0 <= start_step <= steps:
-        raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
-    guidance = base.default_guidance if guidance is None else guidance
-    condition = cache.condition(base, prompt)
-    shape = (1, *base.latent_shape(height, width))
-    generator = torch.Generator("cpu").manual_seed(seed)
-    x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)
-    sigmas = base.sigmas(steps, height, width)
-    mix = None if edits is None else as_mix(edits)
-    for edit, _ in mix.parts if mix is not None else []:
-        edit.require_base(base)
-
-    def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
-        if mix is not None:
-            set_scales(base.transformer, {EDIT: 1.0 if step >= start_step else 0.0})
-        return base.velocity(x, sigma, condition, guidance)
-
-    layers = {EDIT: mix.layers()} if mix is not None else {}
-    with torch.no_grad(), attached(base.transformer, layers):
-        x = solvers.euler(x, sigmas, velocity, on_step or (lambda done, total: None))
-    return to_image(base.decode(x))
 
 
 def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image:
@@ -273,12 +215,16 @@ class _Way:
 
 
 def _edit(
-    base: FlowBase, x: torch.Tensor, mixes: Sequence[EditMix], way: _Way, on_step: StepHook | None
+    base: FlowBase,
+    x: torch.Tensor,
+    stacks: Sequence[EditStack],
+    way: _Way,
+    on_step: StepHook | None,
 ) -> list[torch.Tensor]:
-    """Latents x [B, C, h, w] under each of the mixes by itself."""
-    for edit, _ in (part for mix in mixes for part in mix.parts):
+    """Latents x [B, C, h, w] under each of the stacks by itself."""
+    for edit, _ in (part for stack in stacks for part in stack.parts):
         edit.require_base(base)
-    guidance = mixes[0].guidance if way.guidance is None else way.guidance
+    guidance = stacks[0].guidance if way.guidance is None else way.guidance
     condition = cache.condition(base, "")
     sigmas = _sigmas(base, x, way.steps)
     hook = on_step or (lambda done, total: None)
@@ -289,7 +235,7 @@ def _edit(
             inversion_lora_edits(
                 base,
                 row[None],
-                mixes,
+                stacks,
                 condition,
                 guidance,
                 sigmas,
@@ -300,9 +246,9 @@ def _edit(
         ]
         return [torch.cat(outs) for outs in zip(*rows, strict=True)]
     results = []
-    for index, mix in enumerate(mixes):
-        part = _part_of(hook, index, len(mixes))
-        with torch.no_grad(), attached(base.transformer, {EDIT: mix.layers()}):
+    for index, stack in enumerate(stacks):
+        part = _part_of(hook, index, len(stacks))
+        with torch.no_grad(), attached(base.transformer, {EDIT: stack.layers()}):
             results.append(
                 _sample(x, sigmas, PairOfRows(base, {EDIT: 1.0}, condition, guidance), way, part)
             )

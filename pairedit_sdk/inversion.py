@@ -24,7 +24,7 @@ from pairedit_sdk.lora.adapters import (
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import Condition, FlowBase
-    from pairedit_sdk.edit import EditMix
+    from pairedit_sdk.edit import EditStack
 
 INVERSION, EDIT = "inversion", "edit"
 STEPS, RANK, ALPHA, LEARNING_RATE = 1500, 16, 1.0, 2e-3
@@ -32,19 +32,19 @@ WEIGHT, START = 0.75, 0.5  # w, and the share of the schedule after which the ed
 
 
 def inversion_lora_edits(
-    base: FlowBase, x: torch.Tensor, mixes: Sequence[EditMix], condition: Condition,
+    base: FlowBase, x: torch.Tensor, stacks: Sequence[EditStack], condition: Condition,
     guidance: float, sigmas: torch.Tensor, seed: int, on_step: Callable[[int, int], None],
     train_steps: int = STEPS,
 ) -> list[torch.Tensor]:  # fmt: skip
     """v = v_inv + w (v_sem − v_inv) from half of the schedule on, w = 0.75.
 
     v_inv is the base with a LoRA trained on ``x`` alone (standard schedule and target), v_sem the
-    base with the edit alone, as in the released code. The LoRA is trained once, for all mixes.
+    base with the edit alone, as in the released code. The LoRA is trained once, for all stacks.
 
     Args:
         base: without any LoRA attached; it is left so.
         x: clean latents [1, C, h, w] of one picture.
-        mixes: the edits, each to be applied by itself.
+        stacks: the edits, each to be applied by itself.
         condition: of the empty prompt.
         guidance: distilled guidance.
         sigmas: the sampling schedule [steps + 1].
@@ -53,13 +53,13 @@ def inversion_lora_edits(
         train_steps: steps of the inversion LoRA; published 1,500.
 
     Returns:
-        Edited latents [1, C, h, w], one for each mix.
+        Edited latents [1, C, h, w], one for each stack.
     """
     transformer = base.transformer
     require_bare(transformer)
     generator = torch.Generator("cpu").manual_seed(seed)
     steps = len(sigmas) - 1
-    total = train_steps + steps * len(mixes)
+    total = train_steps + steps * len(stacks)
     try:
         _fit(
             base, x, condition, guidance, sigmas, generator, train_steps,
@@ -67,9 +67,9 @@ def inversion_lora_edits(
         )  # fmt: skip
         start = torch.randn(x.shape, generator=generator).to(x.device)
         results = []
-        for index, mix in enumerate(mixes):
+        for index, stack in enumerate(stacks):
             name = f"{EDIT}{index}"
-            attach(transformer, name, mix.layers())
+            attach(transformer, name, stack.layers())
             before = train_steps + index * steps
 
             def hook(done: int, _: int, before: int = before) -> None:

@@ -9,8 +9,8 @@ from diffusers import FluxPipeline
 from safetensors.torch import save_file
 
 from pairedit_sdk.edit import Edit, EditInfo
-from pairedit_sdk.editing import generate
 from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.generation import generate
 from pairedit_sdk.lora.layers import LoraLayer
 
 
@@ -56,8 +56,8 @@ def test_stock_diffusers_loads_the_file_with_exactly_our_effect(tiny_base, tiny_
         max_sequence_length=32, generator=torch.Generator("cpu").manual_seed(1),
         callback_on_step_end=switch,
     ).images[0]  # fmt: skip
-    mix = Edit.load(path) @ 0.7
-    ours = generate(tiny_base, "an old person", mix, seed=1, steps=6, start_step=3)
+    stack = Edit.load(path) @ 0.7
+    ours = generate(tiny_base, "an old person", stack, seed=1, steps=6, start_step=3)
     plain = generate(tiny_base, "an old person", seed=1, steps=6)
     difference = np.abs(np.asarray(stock, np.int16) - np.asarray(ours, np.int16)).max()
     assert difference <= 2
@@ -80,8 +80,8 @@ def test_a_sum_is_the_sum_of_the_updates_on_every_weight(tiny_base):
 
 def test_arithmetic_of_scales(tiny_base):
     one, two = _edit(tiny_base, "one"), _edit(tiny_base, "two")
-    mix = (one @ 1 + two @ 0.5 + one) @ 0.5
-    assert [(e.name, s) for e, s in mix.parts] == [("one", 0.5), ("two", 0.25), ("one", 0.5)]
+    stack = (one @ 1 + two @ 0.5 + one) @ 0.5
+    assert [(e.name, s) for e, s in stack.parts] == [("one", 0.5), ("two", 0.25), ("one", 0.5)]
     assert repr(one @ 1 + two @ 0.5) == "one @ 1 + two @ 0.5"
 
 

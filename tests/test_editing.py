@@ -10,7 +10,7 @@ from PIL import Image
 from pairedit_sdk import editing, inversion
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit
-from pairedit_sdk.editing import edit_image, edit_latents, generate, seen_size, sweep
+from pairedit_sdk.editing import edit_image, edit_latents, seen_size, sweep
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images import to_image, to_tensor
 from pairedit_sdk.lora.adapters import lora_layers
@@ -178,28 +178,12 @@ def test_sweep_starts_at_the_round_trip(trained, picture):
     assert not np.array_equal(_array(results[1]), _array(results[2]))
 
 
-def test_generate_keeps_the_layout_steps_untouched(trained):
-    base, edit = trained
-    plain = generate(base, "a person", seed=2, steps=6)
-    late = generate(base, "a person", edit, seed=2, steps=6, start_step=6)
-    early = generate(base, "a person", edit, seed=2, steps=6, start_step=2)
-    assert np.array_equal(_array(plain), _array(late))
-    assert not np.array_equal(_array(plain), _array(early))
-
-
-def test_generate_takes_other_sizes_of_the_grid(trained):
-    base, _ = trained
-    assert generate(base, "", steps=1, width=96, height=64, start_step=0).size == (96, 64)
-
-
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
         (lambda b, i, e: edit_image(b, i, e, method="magic"), "There is no method 'magic'"),
         (lambda b, i, e: edit_image(b, i, e, steps=4, n_max=5), "n_max from 1 to steps"),
         (lambda b, i, e: edit_image(b, i, e, n_avg=0), "n_avg 0"),
-        (lambda b, i, e: generate(b, "", width=100), "100 x 128 pixels do not fit"),
-        (lambda b, i, e: generate(b, "", steps=4, start_step=5), "start_step 5 of 4"),
     ],
 )
 def test_numbers_out_of_range_are_refused(trained, picture, call, sentence):

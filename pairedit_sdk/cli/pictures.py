@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.edit import EditMix
+    from pairedit_sdk.edit import EditStack
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
 EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
@@ -54,16 +54,16 @@ def edit(
     from pairedit_sdk.images import read_image
 
     picture = read_image(image)
-    mix = values.load_mix(chosen)
-    model = _load(base, device, precision, mix)
+    stack = values.load_stack(chosen)
+    model = _load(base, device, precision, stack)
     with output.meter("editing") as meter:
         result = edit_image(
-            model, picture, mix, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
+            model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
             guidance=guidance, seed=seed, resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
-    _say_size(output, model, picture, mix, resolution)
+    _say_size(output, model, picture, stack, resolution)
     output.result({"path": target, "edits": _named(chosen), "seed": seed, "method": method})
 
 
@@ -103,13 +103,13 @@ def generate(
     values.check_steps(start_step, steps, "--start-step")
     device = values.device(device)
 
-    from pairedit_sdk.editing import generate as run_generate
+    from pairedit_sdk.generation import generate as run_generate
 
-    mix = values.load_mix(chosen) if chosen else None
-    model = _load(base, device, precision, mix)
+    stack = values.load_stack(chosen) if chosen else None
+    model = _load(base, device, precision, stack)
     with output.meter("generating") as meter:
         result = run_generate(
-            model, prompt, mix, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
+            model, prompt, stack, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
             width=width, height=height, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
@@ -159,27 +159,27 @@ def sweep(
 
     picture = read_image(image)
     loaded = Edit.load(path)
-    mix = loaded @ 1.0
-    model = _load(base, device, precision, mix)
+    stack = loaded @ 1.0
+    model = _load(base, device, precision, stack)
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
-            model, picture, mix, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
+            model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
             guidance=guidance, seed=seed, resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture, *results], labels, title=loaded.name), target)
     output.say(f"Wrote {target}.")
-    _say_size(output, model, picture, mix, resolution)
+    _say_size(output, model, picture, stack, resolution)
     output.result({"path": target, "edit": path, "scales": strengths, "seed": seed})
 
 
 def _load(
-    base: str | None, device: str | None, precision: str | None, mix: EditMix | None
+    base: str | None, device: str | None, precision: str | None, stack: EditStack | None
 ) -> FlowBase:
     """The base that was asked for, or else the one that the edits were learned on."""
     from pairedit_sdk.bases import load_base
 
-    infos = [edit.info for edit, _ in mix.parts] if mix is not None else []
+    infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)
     # Whoever trained in 4 bits has no memory for more; any other precision is the device's matter.
     held = "nf4" if any(info.precision == "nf4" for info in infos) else "auto"
@@ -198,11 +198,11 @@ def _another_picture(target: Path, image: Path) -> Path:
 
 
 def _say_size(
-    output: Output, model: FlowBase, picture: PILImage, mix: EditMix, resolution: int | None
+    output: Output, model: FlowBase, picture: PILImage, stack: EditStack, resolution: int | None
 ) -> None:
     from pairedit_sdk.editing import seen_size
 
-    width, height = seen_size(model, picture.size, mix, resolution)
+    width, height = seen_size(model, picture.size, stack, resolution)
     if picture.width > SOFTER * width or picture.height > SOFTER * height:
         output.say(
             f"{model.name} saw it at {width} x {height} pixels, and it is softer than the original "

@@ -12,7 +12,7 @@ from pairedit_sdk.edit_library import find_edit_path
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
-    from pairedit_sdk.edit import Edit, EditMix
+    from pairedit_sdk.edit import Edit, EditStack
 
 
 def finite(text: str, what: str) -> float:
@@ -63,7 +63,7 @@ def edits_and_scales(texts: Sequence[str], library: Path) -> list[tuple[Path, fl
     return list(found.items())
 
 
-def load_mix(chosen: Sequence[tuple[Path, float]]) -> EditMix:
+def load_stack(chosen: Sequence[tuple[Path, float]]) -> EditStack:
     """The sum of the edits in ``chosen`` at their scales."""
     from pairedit_sdk.edit import Edit
 

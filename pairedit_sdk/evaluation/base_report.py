@@ -21,7 +21,7 @@ from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.autoencoder import reconstruction_psnr
 from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
 from pairedit_sdk.bases.mini.faces import caption_parts
-from pairedit_sdk.editing import generate
+from pairedit_sdk.generation import generate
 from pairedit_sdk.image_files import write_image
 from pairedit_sdk.images import to_tensor
 from pairedit_sdk.plots import collage

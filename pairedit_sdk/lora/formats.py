@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import EditError
+from pairedit_sdk.files import read_tensors
 from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
@@ -79,3 +83,72 @@ def from_diffusers(tensors: Mapping[str, torch.Tensor], source: str) -> dict[str
             )
         layers[name] = LoraLayer(down, up)
     return layers
+
+
+def read_lora(path: Path) -> tuple[dict[str, LoraLayer], dict[str, str]]:
+    """The layers of a file in diffusers' form, every alpha baked in, and the header's metadata.
+
+    Raises:
+        EditError: no such file, not safetensors, damaged, or another form of LoRA.
+    """
+    with _explained(path):
+        tensors, header = read_tensors(path)
+    return _bake_alpha(from_diffusers(tensors, path.name), header, path.name), header
+
+
+def read_lora_header(path: Path) -> tuple[dict[str, str], list[int]]:
+    """The header's metadata and the ranks of the layers, without any tensor.
+
+    Raises:
+        EditError: as :func:`read_lora`, but for what only the tensors would show.
+    """
+    from safetensors import safe_open
+
+    with _explained(path), safe_open(path, framework="numpy") as handle:
+        downs = [name for name in handle.keys() if name.endswith(".lora_A.weight")]  # noqa: SIM118
+        ranks = [handle.get_slice(name).get_shape()[0] for name in downs]
+        return dict(handle.metadata() or {}), ranks
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    if not path.is_file():
+        raise EditError(f"There is no edit file {path}", next_step="Check the path")
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise EditError(
+            f"{path.name} is not a readable safetensors file ({reason})",
+            next_step="Copy it again or train the edit again; pickles are never opened",
+        ) from error
+
+
+def _bake_alpha(
+    layers: dict[str, LoraLayer], header: Mapping[str, str], source: str
+) -> dict[str, LoraLayer]:
+    """Put an alpha that a foreign file states in its metadata into B."""
+    try:
+        config = json.loads(header.get("lora_adapter_metadata", "{}"))
+        rank = config.get("transformer.r")
+        alpha = config.get("transformer.lora_alpha", rank)
+        patterns = dict(config.get("transformer.alpha_pattern") or {})
+        root = bool(config.get("transformer.use_rslora"))  # alpha / √rank in place of alpha / rank
+    except (ValueError, AttributeError) as error:
+        raise EditError(f"{source}: its LoRA metadata is damaged") from error
+    if rank is None:
+        return layers
+    baked = {}
+    for name, layer in layers.items():
+        try:
+            # peft's patterns match a layer's name or the end of it, the first one that does.
+            given = (v for p, v in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", name))
+            factor = float(next(given, alpha)) / (layer.rank**0.5 if root else layer.rank)
+        except (TypeError, ValueError, re.error) as error:
+            raise EditError(
+                f"{source}: its LoRA metadata has an alpha that is no number"
+            ) from error
+        baked[name] = layer if factor == 1 else LoraLayer(layer.down, layer.up * factor)
+    return baked

@@ -33,15 +33,15 @@ class FakeInfo:
     settings: dict[str, Any] = field(default_factory=lambda: {"eta": 4.0})
 
 
-class FakeMix:
+class FakeStack:
     def __init__(self, parts: list[tuple[FakeEdit, float]]) -> None:
         self.parts = parts
 
-    def __add__(self, other: FakeMix) -> FakeMix:
-        return FakeMix(self.parts + other.parts)
+    def __add__(self, other: FakeStack) -> FakeStack:
+        return FakeStack(self.parts + other.parts)
 
-    def __matmul__(self, scale: float) -> FakeMix:
-        return FakeMix([(edit, own * scale) for edit, own in self.parts])
+    def __matmul__(self, scale: float) -> FakeStack:
+        return FakeStack([(edit, own * scale) for edit, own in self.parts])
 
 
 class FakeEdit:
@@ -71,8 +71,8 @@ class FakeEdit:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.name)
 
-    def __matmul__(self, scale: float) -> FakeMix:
-        return FakeMix([(self, scale)])
+    def __matmul__(self, scale: float) -> FakeStack:
+        return FakeStack([(self, scale)])
 
     def __eq__(self, other: object) -> bool:
         return self.name == getattr(other, "name", other)
@@ -158,14 +158,14 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
     """The stand-ins, in the place of the real rooms for one test."""
     rooms = Rooms()
     modules: dict[str, dict[str, Any]] = {
-        "edit": {"Edit": FakeEdit, "EditMix": FakeMix},
+        "edit": {"Edit": FakeEdit, "EditStack": FakeStack},
         "training": {"train": rooms.train},
         "editing": {
             "edit_image": rooms.edit_image,
-            "generate": rooms.generate,
             "sweep": rooms.sweep,
             "seen_size": rooms.seen_size,
         },
+        "generation": {"generate": rooms.generate},
     }
     monkeypatch.setattr("pairedit_sdk.bases.load_base", rooms.load_base)
     for name, content in modules.items():

@@ -55,7 +55,7 @@ def _fake_parameters(function: object) -> list[tuple[str, str]]:
         ("bases/__init__.py", "load_base"),
         ("training.py", "train"),
         ("editing.py", "edit_image"),
-        ("editing.py", "generate"),
+        ("generation.py", "generate"),
         ("editing.py", "sweep"),
     ],
 )

@@ -68,7 +68,7 @@ def test_uses_the_learnt_edit_at_every_strength_and_then_both(
     first, second = zip(("glasses", "smile"), demo.SUM_SCALES, strict=True)
     assert used == row * demo.FACES + [[first], [second], [first, second]] * demo.FACES
     generated = [call["edits"] for call in rooms.of("generate")]
-    assert [mix is None for mix in generated] == [True] * len(demo.PROMPTS) + [False] * len(
+    assert [stack is None for stack in generated] == [True] * len(demo.PROMPTS) + [False] * len(
         demo.PROMPTS
     )
 

@@ -1,10 +1,10 @@
 """Rebuild the built-in base: ``python -m pairedit_sdk.bases.mini.build --minutes 240``.
 
-Everything is drawn and trained from nothing: the autoencoder, CLIP, the flow model with its T5,
-the distilled guidance, and the attribute classifier. Each part has a share of the time budget and
-its own checkpoint in ``--folder``; started again, the command goes on where it was, and with more
-``--minutes`` it trains on. ``--parts`` limits it to some of the parts, and ``--start PIPELINE``
-begins with the weights of a finished one in the place of random ones.
+Everything is drawn and trained from nothing: the autoencoder, both text encoders, CLIP's image
+tower, the flow model, the distilled guidance, and the attribute classifier. Each part has a share
+of the time budget and its own checkpoint in ``--folder``; started again, the command goes on where
+it was, and with more ``--minutes`` it trains on. ``--parts`` limits it to some of the parts, and
+``--start PIPELINE`` begins with the weights of a finished one in the place of random ones.
 
 The result goes to ``--output`` and not into the package: every edit carries the fingerprint of its
 base, so the shipped edit is learned again when the shipped base changes. ``make adopt-base`` does
@@ -37,7 +37,10 @@ from pairedit_sdk.bases.mini.building.autoencoder import (
     reconstruction_psnr,
     train_autoencoder,
 )
-from pairedit_sdk.bases.mini.building.classifier import attribute_accuracy, train_classifier
+from pairedit_sdk.bases.mini.building.classifier import (
+    attribute_accuracy,
+    train_classifier,
+)
 from pairedit_sdk.bases.mini.building.clip import train_clip
 from pairedit_sdk.bases.mini.building.data import face_at, picture_pool, pictures_of
 from pairedit_sdk.bases.mini.building.flow import (
@@ -46,6 +49,7 @@ from pairedit_sdk.bases.mini.building.flow import (
     distil_guidance,
     train_flow,
 )
+from pairedit_sdk.bases.mini.building.text import train_text
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +60,8 @@ if TYPE_CHECKING:
 
 #: Shares of the time budget.
 SHARES = {
-    "autoencoder": 0.24, "decoder": 0.06, "clip": 0.04, "flow": 0.50, "guidance": 0.10,
-    "classifier": 0.06,
+    "autoencoder": 0.23, "decoder": 0.05, "text": 0.03, "clip": 0.04, "flow": 0.50,
+    "guidance": 0.09, "classifier": 0.06,
 }  # fmt: skip
 FACES = 36_000
 FLOW_BATCH = 64
@@ -131,20 +135,21 @@ def build(options: Options) -> None:
 
     start = _origin(options.start)
     vae = _autoencoder(options, pictures, test, start)
-    text_encoder, image_encoder = _clip(options, pictures, faces)
+    text_encoder, t5, text = _text_encoders(options, faces, start)
+    image_encoder = _image_encoder(options, pictures, faces, text_encoder, text)
     latents = latents_of(vae, pictures, device)
     shift, scale = float(latents.mean()), 1 / float(latents.std())
     vae.register_to_config(shift_factor=shift, scaling_factor=scale)
 
-    model = _flow_model(options.start)
+    model = FlowModel(_transformer(options.start), t5)
     data = FlowData((latents - shift) * scale, faces, text_encoder, FLOW_BATCH, device)
     steps = train_flow(
         model, data, folder, minutes=options.budget("flow"), compiled=options.compiled,
-        parent=start,
+        parent=text,
     )  # fmt: skip
     distil_guidance(
         model, data, folder, minutes=options.budget("guidance"), compiled=options.compiled,
-        parent=f"{start} flow {steps}",
+        parent=f"{text} flow {steps}",
     )  # fmt: skip
     assemble(
         options.output, vae.cpu(), text_encoder.cpu(), image_encoder, model.t5.cpu(),
@@ -157,7 +162,7 @@ def build(options: Options) -> None:
 
 
 def _refuse_untrained(options: Options) -> None:
-    needed = ("autoencoder", "clip", "flow")
+    needed = ("autoencoder", "text", "clip", "flow")
     lacking = [
         part
         for part in needed
@@ -173,7 +178,7 @@ def _refuse_untrained(options: Options) -> None:
 
 
 def _refuse_stale_flow(options: Options) -> None:
-    moved = {"autoencoder", "clip"} & set(options.chosen)
+    moved = {"autoencoder", "text"} & set(options.chosen)
     known = options.start is not None or (options.folder / "flow.safetensors").is_file()
     if moved and known and "flow" not in options.chosen:
         raise UsageError(
@@ -206,24 +211,41 @@ def _autoencoder(
     return vae
 
 
-def _clip(
-    options: Options, pictures: NDArray[np.uint8], faces: list[Face]
-) -> tuple[CLIPTextModel, CLIPVisionModelWithProjection]:
+def _text_encoders(
+    options: Options, faces: list[Face], start: str
+) -> tuple[CLIPTextModel, T5EncoderModel, str]:
+    """Both text encoders, and what they are in a word for what builds on them."""
+    torch.manual_seed(1)
+    if options.start is None:
+        text_encoder, t5 = text_tower(parts.clip()), parts.t5()
+    else:
+        text_encoder, t5 = (
+            kind.from_pretrained(options.start / name, dtype=torch.float32)
+            for kind, name in ((CLIPTextModel, "text_encoder"), (T5EncoderModel, "text_encoder_2"))
+        )
+    steps = train_text(
+        text_encoder, t5, faces, options.folder, minutes=options.budget("text"),
+        device=options.device, parent=start,
+    )  # fmt: skip
+    return text_encoder, t5, f"{start} text {steps}"
+
+
+def _image_encoder(
+    options: Options, pictures: NDArray[np.uint8], faces: list[Face], text_encoder: CLIPTextModel,
+    text: str,
+) -> CLIPVisionModelWithProjection:  # fmt: skip
     if options.start is not None and "clip" not in options.chosen:
-        # A pipeline holds the towers, not the whole CLIP: they can be kept, but not trained on.
-        return (
-            CLIPTextModel.from_pretrained(options.start / "text_encoder", dtype=torch.float32),
-            CLIPVisionModelWithProjection.from_pretrained(
-                options.start / "image_encoder", dtype=torch.float32
-            ),
+        return CLIPVisionModelWithProjection.from_pretrained(
+            options.start / "image_encoder", dtype=torch.float32
         )
     torch.manual_seed(1)
     clip = parts.clip()
+    clip.text_model.load_state_dict(text_encoder.state_dict())
     train_clip(
         clip, pictures, faces, options.folder, minutes=options.budget("clip"),
-        device=options.device,
+        device=options.device, parent=text,
     )  # fmt: skip
-    return text_tower(clip.cpu()), image_tower(clip.cpu())
+    return image_tower(clip.cpu())
 
 
 def _classifier(
@@ -243,14 +265,11 @@ def _classifier(
     print("classifier: " + ", ".join(f"{k} {v:.2f}" for k, v in right.items()))
 
 
-def _flow_model(start: Path | None) -> FlowModel:
+def _transformer(start: Path | None) -> FluxTransformer2DModel:
     torch.manual_seed(2)
     if start is None:
-        return FlowModel(parts.transformer(), parts.t5())
-    return FlowModel(
-        FluxTransformer2DModel.from_pretrained(start / "transformer", dtype=torch.float32),
-        T5EncoderModel.from_pretrained(start / "text_encoder_2", dtype=torch.float32),
-    )
+        return parts.transformer()
+    return FluxTransformer2DModel.from_pretrained(start / "transformer", dtype=torch.float32)
 
 
 if __name__ == "__main__":

@@ -167,21 +167,32 @@ def _with_article(words: str) -> str:
 
 
 def _phrases(face: Face) -> list[tuple[tuple[str, ...], str]]:
-    """Everything that can be said after "with": (attributes named, words)."""
+    """Everything that can be said after "with": (attributes named, words).
+
+    Only what can be seen is said: an old person's grey hair has no other colour, and a pencil
+    sketch none at all. Otherwise "red hair" would be learned as sometimes red.
+    """
+
+    def adjective(name: str) -> str:
+        return f"{getattr(face, name)} " if visible(face, name) else ""
+
     said: list[tuple[tuple[str, ...], str]] = [
         (("skin",), f"{face.skin} skin"),
         (("face_shape",), _with_article(f"{face.face_shape} face")),
     ]
+    color = adjective("hair_color")
     if face.hair_style == "bald":
         said.append((("hair_style",), "a bald head"))
-    elif face.hair_style == "bun":
-        said.append((("hair_style", "hair_color"), f"{face.hair_color} hair in a bun"))
+    elif face.hair_style == "bun" and visible(face, "hair_style"):
+        said.append((("hair_style", "hair_color"), f"{color}hair in a bun"))
     else:
-        said.append((("hair_style", "hair_color"), f"{face.hair_style} {face.hair_color} hair"))
+        said.append((("hair_style", "hair_color"), f"{adjective('hair_style')}{color}hair"))
     said.append((("eyebrows",), f"{face.eyebrows} eyebrows"))
-    size = "" if face.eye_size == "medium" else f"{face.eye_size} "
-    named = ("eye_color",) if face.eye_size == "medium" else ("eye_size", "eye_color")
-    said.append((named, f"{size}{face.eye_color} eyes"))
+    size, color = adjective("eye_size"), adjective("eye_color")
+    if face.eye_size == "medium":
+        said.append((("eye_color",), f"{color}eyes"))
+    else:
+        said.append((("eye_size", "eye_color"), f"{size}{color}eyes"))
     said.append((("nose",), f"a {face.nose} nose"))
     mouths = {
         "neutral": "a neutral mouth", "smiling": "a smile", "laughing": "a laugh",
@@ -200,7 +211,7 @@ def _phrases(face: Face) -> list[tuple[tuple[str, ...], str]]:
     if face.beard != "none":
         said.append((("beard",), beards[face.beard]))
     if face.hat != "none":
-        said.append((("hat", "hat_color"), f"a {face.hat_color} {hats[face.hat]}"))
+        said.append((("hat", "hat_color"), f"a {adjective('hat_color')}{hats[face.hat]}"))
     if face.earrings != "none":
         said.append((("earrings",), f"{face.earrings} earrings"))
     if face.freckles == "yes":
@@ -209,39 +220,50 @@ def _phrases(face: Face) -> list[tuple[tuple[str, ...], str]]:
         said.append((("blush",), "rosy cheeks"))
     if face.necklace == "yes":
         said.append((("necklace",), "a necklace"))
-    collar = "" if face.collar == "round" else f"{face.collar} "
-    named = ("shirt_color",) if face.collar == "round" else ("shirt_color", "collar")
-    said.append((named, f"a {face.shirt_color} {collar}shirt"))
+    color = adjective("shirt_color")
+    if face.collar == "round":
+        said.append((("shirt_color",), f"a {color}shirt"))
+    else:
+        said.append((("shirt_color", "collar"), f"a {color}{face.collar} shirt"))
     said.append((("background",), _with_article(f"{face.background} background")))
-    return said
+    seen = [(tuple(name for name in names if visible(face, name)), words) for names, words in said]
+    return [(names, words) for names, words in seen if names]
 
 
-def _absences(face: Face) -> list[str]:
+def _absences(face: Face) -> list[tuple[tuple[str, ...], str]]:
     nouns = {
         "lipstick": "lipstick", "glasses": "glasses", "beard": "beard", "hat": "hat",
         "earrings": "earrings", "freckles": "freckles", "necklace": "necklace",
     }  # fmt: skip
-    return [f"no {noun}" for name, noun in nouns.items() if getattr(face, name) in _ABSENT]
+    return [
+        ((name,), f"no {noun}")
+        for name, noun in nouns.items()
+        if getattr(face, name) in _ABSENT and visible(face, name)
+    ]
 
 
 def caption_parts(
-    face: Face, rng: random.Random | None = None, limit: int | None = None
+    face: Face, rng: random.Random | None = None, limit: int | None = None, least: int = 1
 ) -> tuple[str, frozenset[str]]:
-    """The caption together with the attributes that it names."""
-    phrases = [p for p in _phrases(face) if any(visible(face, name) for name in p[0])]
+    """The caption together with the attributes that it names; see :meth:`Face.caption`.
+
+    With ``rng`` at least ``least`` phrases are said, if there are so many.
+    """
+    phrases = _phrases(face)
     adjectives = [(("age",), face.age)]
-    if face.chubby == "yes":
+    if face.chubby == "yes" and visible(face, "chubby"):
         adjectives.append((("chubby",), "chubby"))
     if rng is not None:
         adjectives = [a for a in adjectives if rng.random() < 0.5]
         absent = _absences(face)
         if absent and rng.random() < 0.25:
-            phrases.append(((), rng.choice(absent)))
-        phrases = rng.sample(phrases, min(len(phrases), rng.randint(1, limit or len(phrases))))
+            phrases.append(rng.choice(absent))
+        most = len(phrases) if limit is None else limit
+        phrases = rng.sample(phrases, min(len(phrases), rng.randint(min(least, most), most)))
         phrases = [_shorten(p, rng) for p in phrases]
     elif limit is not None:
         phrases = phrases[:limit]
-    named = {name for names, _ in (*adjectives, *phrases) for name in names if visible(face, name)}
+    named = {name for names, _ in (*adjectives, *phrases) for name in names}
     words = " ".join(w for _, w in adjectives)
     text = _with_article(f"{words} person" if words else "person")
     if phrases:

@@ -50,12 +50,13 @@ def test_a_base_is_built_and_trained_on(small, tmp_path):
     build(_options(tmp_path, longer, chosen=("flow", "guidance")))
     assert _steps(tmp_path, "flow") == 2
     parent = json.loads((tmp_path / "folder" / "guidance.json").read_text())["parent"]
-    assert parent == f" flow {_steps(tmp_path, 'flow')}"
+    text = _steps(tmp_path, "text")
+    assert parent == f" text {text} flow {_steps(tmp_path, 'flow')}"
     assert load_base(str(tmp_path / "base"), device="cpu").fingerprint != first
 
 
 def test_parts_that_would_not_fit_each_other_are_refused(small, tmp_path):
-    with pytest.raises(UsageError, match="There is no checkpoint of autoencoder, clip in"):
+    with pytest.raises(UsageError, match="There is no checkpoint of autoencoder, text, clip in"):
         build(_options(tmp_path, 1, chosen=("flow",)))
-    with pytest.raises(UsageError, match="With another clip the flow model no longer fits"):
-        build(_options(tmp_path, 1, chosen=("clip",), start=tmp_path))
+    with pytest.raises(UsageError, match="With another text the flow model no longer fits"):
+        build(_options(tmp_path, 1, chosen=("text",), start=tmp_path))

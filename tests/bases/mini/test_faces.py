@@ -157,7 +157,7 @@ def test_the_full_caption_names_what_can_be_seen() -> None:
     )  # fmt: skip
     text, named = caption_parts(face)
     assert text.startswith("a sepia photo of an old person with ")
-    for words in ("round glasses", "a green top hat", "a smile", "v-neck shirt"):
+    for words in ("round glasses", "a top hat", "a smile", "v-neck shirt"):
         assert words in text
     assert {"age", "glasses", "hat", "mouth", "style", "collar"} <= named
     assert "hat_color" not in named  # in sepia no colour can be told
@@ -170,6 +170,39 @@ def test_captions_claim_only_what_can_be_seen() -> None:
             assert text
             assert all(visible(face, name) for name in named), (face, text)
         assert len(caption_parts(face, limit=2)[0].split(" with ")[-1].split(" and ")) <= 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"age": "old", "hair_style": "long", "hair_color": "red"}, "long hair", "red hair"),
+        ({"style": "sketch", "hair_style": "bob", "hair_color": "red"}, "bob hair", "red hair"),
+        ({"hat": "cap", "hair_style": "short", "hair_color": "red"}, "red hair", "short"),
+        ({"hat": "cap", "hair_style": "bun", "hair_color": "red"}, "red hair", "bun"),
+        ({"style": "night", "eye_size": "big", "eye_color": "green"}, "big eyes", "green"),
+        ({"style": "night", "hat": "cap", "hat_color": "green"}, "a cap", "green"),
+    ],
+)
+def test_words_for_what_cannot_be_seen_are_left_out(changes, said, unsaid) -> None:
+    text = Face(shirt_color="blue", background="gray", **changes).caption()
+    assert said in text
+    assert unsaid not in text
+
+
+def test_what_is_said_to_be_absent_counts_as_named() -> None:
+    found = 0
+    for seed in range(200):
+        text, named = caption_parts(Face(), random.Random(seed))
+        found += "no glasses" in text
+        assert ("glasses" in named) == ("no glasses" in text)
+    assert found
+
+
+def test_at_least_so_many_phrases() -> None:
+    face = Face(glasses="round", freckles="yes")
+    for seed in range(50):
+        text = caption_parts(face, random.Random(seed), 6, least=4)[0]
+        assert 4 <= 1 + text.count(", ") + text.count(" and ") <= 6
 
 
 def test_every_word_of_a_caption_is_in_the_vocabulary() -> None:

@@ -44,6 +44,12 @@ def attribute_loss(logits: dict[str, torch.Tensor], labels: torch.Tensor) -> tor
     return torch.stack(terms).sum()
 
 
+def probe_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of logits [B, all values] against labels [B, attributes], mean over both."""
+    parts = logits.split([len(values) for values in VALUES.values()], dim=1)
+    return attribute_loss(dict(zip(VALUES, parts, strict=True)), labels) / len(VALUES)
+
+
 def shifted(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Each picture moved by up to :data:`SHIFT` pixels, its border repeated."""
     size = pictures.shape[1]

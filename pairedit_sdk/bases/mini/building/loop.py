@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pairedit_sdk.bases.mini.building.optim import optimizers
@@ -28,6 +31,30 @@ def half_precision(device: str) -> torch.autocast:
     """bfloat16 where it is faster; on a CPU, parts this small lose more by converting."""
     kind = torch.device(device).type
     return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu")
+
+
+def _multiply_half(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    product = F.linear(x.bfloat16(), layer.weight.bfloat16()).float()
+    return product if layer.bias is None else product + layer.bias
+
+
+@contextmanager
+def half_products(module: nn.Module, device: str) -> Iterator[None]:
+    """Inside, the linear layers of ``module`` multiply in bfloat16 and give float32.
+
+    On a CPU that has instructions for it this is faster where autocast is not, since everything
+    between two products stays as it is; elsewhere nothing is changed.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if torch.device(device).type != "cpu" or not torch.cpu.get_capabilities().get("avx512_bf16"):
+        layers = []
+    for layer in layers:
+        layer.forward = partial(_multiply_half, layer)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 class Stage:

@@ -9,9 +9,9 @@ from pairedit_sdk.bases.flux import pack, position_ids
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.assemble import image_tower, text_tower
-from pairedit_sdk.bases.mini.building.classifier import HIDDEN
+from pairedit_sdk.bases.mini.building.classifier import HIDDEN, probe_loss
 from pairedit_sdk.bases.mini.building.data import face_at
-from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel, probe_loss
+from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel, even_weights
 from pairedit_sdk.bases.mini.building.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
 
 
@@ -98,6 +98,7 @@ def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
     told = one.named != HIDDEN
     assert torch.equal(one.named[told], one.labels[told])
     assert 0 < told.sum() < (one.labels != HIDDEN).sum()
+    assert data.weights.shape == (64, 64)
     same, image, text = model.probed(
         one.x, one.sigma, one.ids, one.pooled, one.guidance, position_ids(8, 8)
     )
@@ -106,3 +107,18 @@ def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
         probe_loss(logits, labels).backward(retain_graph=True)
     assert model.text_probe.weight.grad is not None
     assert model.transformer.transformer_blocks[0].attn.to_q.weight.grad is not None
+
+
+def test_every_attribute_has_its_part_of_the_error():
+    torch.manual_seed(0)
+    labels = torch.stack([torch.arange(64) % 2, torch.arange(64) // 32], dim=1)
+    packed = torch.zeros(64, 4, 2)
+    packed[:, 0, 0] = labels[:, 0] * 0.1  # the first attribute is seen in one element, faintly,
+    packed[:, 1:] = labels[:, 1, None, None] * 3.0  # the second in six of eight, strongly
+    weights = even_weights(packed, labels, share=0.5)
+    assert torch.isclose(weights.mean(), torch.tensor(1.0))
+    assert torch.isclose(weights[0, 0], torch.tensor(0.5 + 0.5 * 8 / 2))
+    assert torch.allclose(weights[1:], torch.tensor(0.5 + 0.5 * (8 / 6) / 2))
+    assert weights[0, 1] == 0.5  # nothing is seen there
+    hidden = torch.full((64, 1), HIDDEN)
+    assert torch.equal(even_weights(packed, hidden), torch.ones(4, 2))

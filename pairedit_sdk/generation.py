@@ -1,0 +1,81 @@
+"""Generating pictures, with edits active in the late steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk import cache
+from pairedit_sdk.edit import Edit, EditStack, as_stack
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.flow import solvers
+from pairedit_sdk.images import to_image
+from pairedit_sdk.lora.adapters import attached, set_scales
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.bases.protocol import FlowBase
+
+EDIT = "edit"
+
+
+def generate(
+    base: FlowBase, prompt: str = "", edits: Edit | EditStack | None = None, *, seed: int = 0,
+    steps: int = 28, start_step: int | None = None, guidance: float | None = None,
+    width: int | None = None, height: int | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Image.Image:  # fmt: skip
+    """Generate a picture, with edits active in the late steps only.
+
+    Until ``start_step`` the base alone fixes the layout. The noise is the one that ``FluxPipeline``
+    draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same picture (with
+    ``max_sequence_length=32`` on the built-in base, 256 on schnell).
+
+    Args:
+        base: the model.
+        prompt: what to generate; the empty prompt draws freely.
+        edits: an edit or a sum of them, or ``None``.
+        seed: of the noise.
+        steps: Euler steps.
+        start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
+            that they act in steps 15 to 28 of 28.
+        guidance: distilled guidance; ``None`` is the base's default.
+        width: pixels, a multiple of the base's grid; ``None`` is the base's own size.
+        height: as ``width``.
+        on_step: called with (done, total).
+
+    Raises:
+        UsageError: a size or steps that do not fit.
+        EditError: an edit of another base.
+    """
+    width, height = width or base.resolution, height or base.resolution
+    if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
+        raise UsageError(
+            f"{width} x {height} pixels do not fit {base.name}",
+            expected=f"multiples of {base.multiple}",
+        )
+    start_step = steps // 2 if start_step is None else start_step
+    if steps < 1 or not 0 <= start_step <= steps:
+        raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
+    guidance = base.default_guidance if guidance is None else guidance
+    condition = cache.condition(base, prompt)
+    shape = (1, *base.latent_shape(height, width))
+    generator = torch.Generator("cpu").manual_seed(seed)
+    x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)
+    sigmas = base.sigmas(steps, height, width)
+    stack = None if edits is None else as_stack(edits)
+    for edit, _ in stack.parts if stack is not None else []:
+        edit.require_base(base)
+
+    def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
+        if stack is not None:
+            set_scales(base.transformer, {EDIT: 1.0 if step >= start_step else 0.0})
+        return base.velocity(x, sigma, condition, guidance)
+
+    layers = {EDIT: stack.layers()} if stack is not None else {}
+    with torch.no_grad(), attached(base.transformer, layers):
+        x = solvers.euler(x, sigmas, velocity, on_step or (lambda done, total: None))
+    return to_image(base.decode(x))
