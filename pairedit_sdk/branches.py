@@ -13,11 +13,14 @@ from pairedit_sdk.flow.objectives import (
     Losses,
     content_loss,
     difference_target,
+    flowedit_state,
+    flowedit_target,
     guidance_target,
     semantic_loss,
     slider_loss,
 )
 from pairedit_sdk.flow.schedule import Noised, content_preserving_noising, standard_noising
+from pairedit_sdk.flow.solvers import last_steps
 from pairedit_sdk.lora.adapters import (
     activate,
     add_trainable,
@@ -72,7 +75,7 @@ class Branches:
         generator = torch.Generator().manual_seed(_draw_seed(self.config.seed, draw))
         count = self.config.batch
         chosen = torch.randint(len(latents), (count,), generator=generator).tolist()
-        picks = torch.randint(self.config.sigma_count, (count,), generator=generator).tolist()
+        picks = self._picks(count, generator)
         noises = [
             torch.randn(latents[i].x_a.shape, generator=generator).to(self.base.device)
             for i in chosen
@@ -83,7 +86,7 @@ class Branches:
         for rows in groups.values():
             x_a = torch.cat([latents[chosen[r]].x_a for r in rows])
             x_b = torch.cat([latents[chosen[r]].x_b for r in rows])
-            sigma = self._sigmas(x_a)[[picks[r] for r in rows]]
+            sigma = self._levels(x_a)[[picks[r] for r in rows]]
             noise = torch.cat([noises[r] for r in rows])
             part, share = self._rows(x_a, x_b, sigma, noise), len(rows) / count
             yield Losses(part.content * share, part.semantic * share)
@@ -107,49 +110,90 @@ class Branches:
         self, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor
     ) -> Losses:
         config = self.config
+        nothing = torch.zeros((), device=x_a.device)
+        if config.objective == "reconstruction":
+            noised = self._noise(x_b, noise, sigma)
+            (v,) = self._velocities([noised.x], sigma, [1.0])
+            return Losses(nothing, semantic_loss(v, noised.velocity))
         noised = self._noise(x_a, noise, sigma)
-        states, sigmas = [noised.x], [sigma]
-        signs = [1.0]
+        if config.objective == "flowedit":
+            first = float(self._levels(x_a)[0])
+            target = flowedit_target(self._plain(noised.x, sigma), x_a, x_b, first)
+            (v,) = self._velocities([flowedit_state(noised, x_a, x_b, sigma, first)], sigma, [1.0])
+            return Losses(nothing, semantic_loss(v, target))
+        # Content rows first, if there are any.
+        signs = [0.0] if config.content_lora else []
+        states = [noised.x] if config.content_lora else []
         if config.objective == "slider":
             noised_b = self._noise(x_b, noise, sigma)
-            states, sigmas = [noised_b.x, noised.x], [sigma, sigma]
-            signs = [1.0, -1.0]
-        rows = len(x_a)
-        if config.content_lora:
-            states, sigmas, signs = [noised.x, *states], [sigma, *sigmas], [0.0, *signs]
-        semantic_scale = torch.tensor(signs).repeat_interleave(rows).to(self.base.device)
-        scales = {SEMANTIC: semantic_scale * self.scaling}
-        if config.content_lora:
-            is_content = (semantic_scale == 0).to(semantic_scale.dtype)
+            *own, plus, minus = self._velocities(
+                [*states, noised_b.x, noised.x], sigma, [*signs, 1.0, -1.0]
+            )
+            content = content_loss(own[0], noised) if own else nothing
+            return Losses(content, slider_loss(plus, minus, noised_b, noised))
+        plain = None
+        if config.objective == "difference" and not config.content_lora:
+            plain = self._plain(noised.x, sigma)
+        *own, v = self._velocities([*states, noised.x], sigma, [*signs, 1.0])
+        content = content_loss(own[0], noised) if own else nothing
+        if config.objective == "difference":
+            reference = own[0] if plain is None else plain
+            return Losses(
+                content, semantic_loss(v, difference_target(reference, x_a, x_b, config.eta))
+            )
+        return Losses(content, semantic_loss(v, guidance_target(noised, x_a, x_b, config.eta)))
+
+    def _velocities(
+        self, states: list[torch.Tensor], sigma: torch.Tensor, signs: list[float]
+    ) -> list[torch.Tensor]:
+        """The velocity at each state, as rows of one pass.
+
+        ``signs`` are the semantic LoRA's factors, 0 for a content row. Rows that carry the semantic
+        LoRA carry the twin of the content LoRA, too.
+        """
+        rows = len(sigma)
+        semantic = torch.tensor(signs).repeat_interleave(rows).to(self.base.device)
+        scales = {SEMANTIC: semantic * self.scaling}
+        if self.config.content_lora:
+            is_content = (semantic == 0).to(semantic.dtype)
             scales[CONTENT] = is_content * self.scaling
             scales[TWIN] = (1 - is_content) * self.scaling
         set_scales(self.base.transformer, scales)
         v = self.base.velocity(
-            torch.cat(states), torch.cat(sigmas), self.condition, config.guidance
-        ).float()
-        parts = list(v.split(rows))
-        content = torch.zeros((), device=v.device)
-        v_content = None
-        if config.content_lora:
-            v_content = parts.pop(0)
-            content = content_loss(v_content, noised)
-        if config.objective == "slider":
-            return Losses(content, slider_loss(parts[0], parts[1], noised_b, noised))
-        if config.objective == "difference":
-            assert v_content is not None  # the settings are checked for it
-            target = difference_target(v_content, x_a, x_b, config.eta)
-        else:
-            target = guidance_target(noised, x_a, x_b, config.eta)
-        return Losses(content, semantic_loss(parts[0], target))
+            torch.cat(states), sigma.repeat(len(states)), self.condition, self.config.guidance
+        )
+        return list(v.float().split(rows))
+
+    def _plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """The plain base's velocity. To be asked for before :meth:`_velocities`: what gradient
+        checkpointing computes again must find the scales of its own pass."""
+        set_scales(self.base.transformer, {SEMANTIC: 0.0})
+        with torch.no_grad():
+            return self.base.velocity(x, sigma, self.condition, self.config.guidance).float()
 
     def _noise(self, x: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> Noised:
         if self.config.noising == "standard":
             return standard_noising(x, noise, sigma)
         return content_preserving_noising(x, noise, sigma, self.config.beta)
 
-    def _sigmas(self, x: torch.Tensor) -> torch.Tensor:
+    def _picks(self, count: int, generator: torch.Generator) -> list[int]:
+        """Which of the noise levels each draw of a batch gets."""
+        levels = self._level_count
+        if self.config.sigma_sampling == "uniform":
+            return torch.randint(levels, (count,), generator=generator).tolist()
+        parts = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+        picks = (parts * levels).long().clamp(max=levels - 1)
+        return picks[torch.randperm(count, generator=generator)].tolist()
+
+    @property
+    def _level_count(self) -> int:
+        steps = self.config.sigma_count
+        return last_steps(steps) if self.config.objective == "flowedit" else steps
+
+    def _levels(self, x: torch.Tensor) -> torch.Tensor:
         """The noise levels to draw from, for latents of this size, without the final 0."""
-        return self.base.sigmas(self.config.sigma_count, *self.base.image_size(x))[:-1]
+        levels = self.base.sigmas(self.config.sigma_count, *self.base.image_size(x))[:-1]
+        return levels[-self._level_count :]
 
 
 def _draw_seed(seed: int, draw: int) -> int:

@@ -15,11 +15,12 @@ from typing import Any, get_type_hints
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.resources import recipes_dir
 
-OBJECTIVES = ("pairedit", "difference", "slider")
+OBJECTIVES = ("pairedit", "difference", "slider", "reconstruction", "flowedit")
 NOISINGS = ("content-preserving", "standard")
 PRECISIONS = ("auto", "fp32", "bf16", "nf4")
 OPTIMIZERS = ("adamw", "adamw8bit")
 SCHEDULES = ("constant", "cosine")
+SIGMA_SAMPLINGS = ("uniform", "stratified")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,13 @@ class TrainConfig:
             base's own. The aspect ratio is kept.
         precision: precision of the frozen base, see :func:`pairedit_sdk.load_base`.
         sigma_count: σ is drawn from the noise levels of a sampling schedule this long.
+        sigma_sampling: "uniform" draws every σ by itself; "stratified" gives each draw of a batch
+            its own part of the schedule.
         objective: "pairedit" is Eq. 10; "difference" replaces the noise in its target by the
-            content branch's own prediction; "slider" is ablation A, Concept Sliders' loss.
+            prediction of the content branch, or of the plain base if there is none; "slider" is
+            ablation A, Concept Sliders' loss; "reconstruction" is a plain LoRA of the after
+            pictures; "flowedit" aims at the velocity with which FlowEdit goes straight from x_A
+            to x_B, at the states it then visits.
         content_lora: ``False`` is ablation B, no content LoRA.
         noising: "content-preserving" is x_A + σβε; "standard" is ablation C, (1 − σ)x_A + σε.
         calibrate: after training, put that factor into the edit with which it carries the training
@@ -72,6 +78,7 @@ class TrainConfig:
     resolution: int | None = None
     precision: str = "auto"
     sigma_count: int = 28
+    sigma_sampling: str = "uniform"
     objective: str = "pairedit"
     content_lora: bool = True
     noising: str = "content-preserving"
@@ -91,8 +98,12 @@ class TrainConfig:
             for name, (holds, wanted) in _RULES.items()
             if not holds(getattr(self, name))
         ]
-        if self.objective == "difference" and not self.content_lora:
-            problems.append("objective is 'difference', which needs content_lora")
+        if self.objective in ("reconstruction", "flowedit"):
+            problems += [
+                f"{name} is {getattr(self, name)!r}, expected {wanted!r} with this objective"
+                for name, wanted in (("content_lora", False), ("noising", "standard"))
+                if getattr(self, name) != wanted
+            ]
         if problems:
             raise UsageError(
                 "Settings out of range: " + "; ".join(problems), next_step="Put these right"
@@ -130,6 +141,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "resolution": (lambda v: v is None or 16 <= v <= 4096, "16 to 4096 pixels, or nothing"),
     "precision": _one_of(PRECISIONS),
     "sigma_count": (lambda v: 2 <= v <= 1000, "2 to 1000"),
+    "sigma_sampling": _one_of(SIGMA_SAMPLINGS),
     "objective": _one_of(OBJECTIVES),
     "noising": _one_of(NOISINGS),
     "optimizer": _one_of(OPTIMIZERS),

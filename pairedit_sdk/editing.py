@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
 EDIT = "edit"
-N_MAX_SHARE = 24 / 28
 
 StepHook = Callable[[int, int], None]
 
@@ -132,7 +131,7 @@ def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image
                         pair.x_a,
                         _sigmas(base, pair.x_a, 28),
                         live,
-                        _noise_source(pair.x_a, 0),
+                        noise_source(pair.x_a, 0),
                         n_max=24,
                     )
                 )
@@ -211,7 +210,7 @@ class _Way:
     @property
     def last_steps(self) -> int:
         """How many of the steps FlowEdit runs."""
-        return max(1, round(self.steps * N_MAX_SHARE)) if self.n_max is None else self.n_max
+        return solvers.last_steps(self.steps) if self.n_max is None else self.n_max
 
 
 def _edit(
@@ -258,7 +257,7 @@ def _edit(
 def _sample(
     x: torch.Tensor, sigmas: torch.Tensor, rows: PairOfRows, way: _Way, on_step: StepHook
 ) -> torch.Tensor:
-    noise = _noise_source(x, way.seed)
+    noise = noise_source(x, way.seed)
     if way.method == "flowedit":
         return solvers.flowedit(
             x, sigmas, rows, noise, n_max=way.last_steps, n_avg=way.n_avg, on_step=on_step
@@ -282,7 +281,7 @@ def _sigmas(base: FlowBase, x: torch.Tensor, steps: int) -> torch.Tensor:
     return base.sigmas(steps, *base.image_size(x))
 
 
-def _noise_source(x: torch.Tensor, seed: int) -> Callable[[int, int], torch.Tensor]:
+def noise_source(x: torch.Tensor, seed: int) -> Callable[[int, int], torch.Tensor]:
     """ε for (step, repeat), drawn on the CPU, so that a seed means the same on every device."""
 
     def noise(step: int, repeat: int) -> torch.Tensor:

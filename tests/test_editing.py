@@ -194,8 +194,8 @@ def test_numbers_out_of_range_are_refused(trained, picture, call, sentence):
 
 def test_noise_depends_on_the_seed_and_the_step_alone():
     x = torch.zeros(1, 16, 4, 4)
-    source = editing._noise_source(x, 3)
-    assert torch.equal(source(2, 0), editing._noise_source(x, 3)(2, 0))
+    source = editing.noise_source(x, 3)
+    assert torch.equal(source(2, 0), editing.noise_source(x, 3)(2, 0))
     assert not torch.equal(source(2, 0), source(3, 0))
     assert not torch.equal(source(2, 0), source(2, 1))
 

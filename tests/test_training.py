@@ -135,9 +135,76 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs)
         detach_all(tiny_base.transformer)
 
 
-def test_the_difference_objective_needs_the_content_lora(tiny_base):
-    with pytest.raises(UsageError, match="needs content_lora"):
-        _branches(tiny_base, replace(SHORT, content_lora=False, objective="difference"))
+def test_without_a_content_lora_the_difference_is_to_the_plain_base(tiny_base, pairs):
+    latents = _latents(tiny_base, pairs)
+    config = replace(SHORT, content_lora=False, objective="difference", batch=2)
+    branches = _branches(tiny_base, config)
+    try:
+        # B is zero at the start, so the semantic row is the plain base: what is left is η Δ.
+        losses = _losses(branches, latents, 0)
+        deltas = [config.eta**2 * (p.x_a - p.x_b).square().mean() for p in latents]
+        assert float(losses.content.detach()) == 0
+        low, high = float(min(deltas)), float(max(deltas))
+        assert low * 0.999 <= float(losses.semantic.detach()) <= high * 1.001
+    finally:
+        detach_all(tiny_base.transformer)
+
+
+def test_flowedit_s_target_at_every_state_leads_from_a_to_b(tiny_base, pairs):
+    """With exactly the target's velocities the editor ends in x_B."""
+    from pairedit_sdk.flow import solvers
+    from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target
+    from pairedit_sdk.flow.schedule import standard_noising
+
+    latents = _latents(tiny_base, pairs)[0]
+    x_a, x_b = latents.x_a, latents.x_b
+    sigmas = tiny_base.sigmas(28, 64, 64)
+    first = float(sigmas[-1 - solvers.last_steps(28)])
+    generator = torch.Generator().manual_seed(0)
+    noises = [torch.randn(x_a.shape, generator=generator) for _ in range(28)]
+    seen = []
+
+    def velocities(edited, plain, sigma):
+        noise = noises[len(seen) + 4]
+        noised = standard_noising(x_a, noise, sigma)
+        state = flowedit_state(noised, x_a, x_b, sigma.view(1), first)
+        seen.append(float((edited - state).abs().max()))
+        v = torch.randn(x_a.shape, generator=generator)
+        return flowedit_target(v, x_a, x_b, first), v
+
+    result = solvers.flowedit(x_a, sigmas, velocities, lambda step, _: noises[step], n_max=24)
+    assert torch.allclose(result, x_b, atol=1e-4)
+    assert max(seen) < 1e-4
+    assert len(seen) == 24
+
+
+@pytest.mark.parametrize("objective", ["reconstruction", "flowedit"])
+def test_objectives_of_the_semantic_lora_alone(tiny_base, pairs, objective):
+    config = replace(SHORT, objective=objective, content_lora=False, noising="standard")
+    branches = _branches(tiny_base, config)
+    try:
+        _wake(branches)
+        losses = _losses(branches, _latents(tiny_base, pairs), 0)
+        assert float(losses.content.detach()) == 0
+        assert _gradients(branches, losses.semantic)["semantic"] > 0
+    finally:
+        detach_all(tiny_base.transformer)
+    with pytest.raises(UsageError, match="content_lora is True, expected False with"):
+        replace(SHORT, objective=objective)
+
+
+def test_stratified_levels_share_the_schedule_out(tiny_base):
+    config = replace(SHORT, batch=8, sigma_sampling="stratified", sigma_count=8)
+    branches = _branches(tiny_base, config)
+    try:
+        for seed in range(5):
+            picks = branches._picks(8, torch.Generator().manual_seed(seed))
+            assert sorted(picks) == list(range(8))
+        assert branches._picks(8, torch.Generator().manual_seed(0)) != sorted(
+            branches._picks(8, torch.Generator().manual_seed(0))
+        )
+    finally:
+        detach_all(tiny_base.transformer)
 
 
 def test_every_draw_has_its_own_noise_and_the_same_one_again(tiny_base, pairs):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pairedit_sdk import __version__
-from pairedit_sdk.cli import check, demo, edits, pictures, train
+from pairedit_sdk.cli import bench, check, demo, edits, pictures, train
 from pairedit_sdk.cli.errors import Root
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("edit")(pictures.edit)
 app.command("generate")(pictures.generate)
 app.command("sweep")(pictures.sweep)
 app.add_typer(edits.app, name="edits")
+app.add_typer(bench.app, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

@@ -44,6 +44,31 @@ def difference_target(
     return content_velocity.detach() + eta * (x_a - x_b)
 
 
+def flowedit_target(
+    plain_velocity: torch.Tensor, x_a: torch.Tensor, x_b: torch.Tensor, first_sigma: float
+) -> torch.Tensor:
+    """sg[v(z_src)] + (x_A − x_B) / σ_max, with which FlowEdit goes from x_A straight to x_B.
+
+    FlowEdit's state moves by dz/dσ = v_edit(z_tar) − v(z_src) from σ_max down to 0. A straight way
+    from x_A to x_B has dz/dσ = (x_A − x_B) / σ_max all along.
+
+    Args:
+        plain_velocity: the plain model's at z_src = (1 − σ) x_A + σ ε.
+        x_a: before.
+        x_b: after.
+        first_sigma: σ_max, where the editor begins.
+    """
+    return plain_velocity.detach() + (x_a - x_b) / first_sigma
+
+
+def flowedit_state(
+    noised: Noised, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor, first_sigma: float
+) -> torch.Tensor:
+    """z_tar = z_src + (z − x_A) where z has come (1 − σ / σ_max) of the way from x_A to x_B."""
+    way = 1 - sigma.view(-1, *([1] * (x_a.ndim - 1))) / first_sigma
+    return noised.x + way * (x_b - x_a)
+
+
 def semantic_loss(velocity: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """L_s = ‖v_θc+θs(x_t, σ) − target‖² (Eq. 10)."""
     return (velocity - target).square().mean()

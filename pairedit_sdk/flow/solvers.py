@@ -20,6 +20,14 @@ PairVelocity = Callable[
 ]
 StepHook = Callable[[int, int], None]
 
+#: FlowEdit's published n_max as a share of its steps.
+EDITED_SHARE = 24 / 28
+
+
+def last_steps(steps: int) -> int:
+    """FlowEdit's n_max for a schedule of ``steps``, unless it is given."""
+    return max(1, round(steps * EDITED_SHARE))
+
 
 def _no_hook(step: int, steps: int) -> None:
     pass

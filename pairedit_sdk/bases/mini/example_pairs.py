@@ -34,16 +34,32 @@ class Example:
         before: attributes set before the change.
         after: attributes that the change sets.
         only: of the other attributes, the values that a face may have to be chosen.
+        copied: attributes that the change sets to the value of another one of the same face.
     """
 
     before: Mapping[str, str]
     after: Mapping[str, str]
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    copied: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The attributes that the change sets."""
+        return (*self.after, *self.copied)
 
     def pair(self, face: Face) -> tuple[Face, Face]:
         """``face`` before and after the change."""
         before = face.with_(**self.before)
-        return before, before.with_(**self.after)
+        copies = {name: getattr(before, source) for name, source in self.copied.items()}
+        return before, before.with_(**self.after, **copies)
+
+    def shows(self, face: Face) -> bool:
+        """Whether the change can be told: its attributes from the picture after it, and those
+        that replace another value from the one before, too."""
+        before, after = self.pair(face)
+        return all(visible(after, name) for name in self.changed) and all(
+            visible(before, name) for name in self.after
+        )
 
     def suits(self, face: Face) -> bool:
         """Whether the change can be shown on ``face``, and plainly: nothing hides the head."""
@@ -78,23 +94,29 @@ EXAMPLES: dict[str, Example] = {
 
 
 def example_faces(name: str, count: int = PAIRS) -> list[tuple[Face, Face]]:
-    """The faces of edit ``name``, before and after: as different from each other as can be.
+    """The faces of edit ``name``, before and after."""
+    # Every edit shows people of its own, so that no face is in two of the sets.
+    return varied_faces(EXAMPLES[name], list(EXAMPLES).index(name) * 10_000, count)
+
+
+def varied_faces(example: Example, start: int, count: int = PAIRS) -> list[tuple[Face, Face]]:
+    """Faces before and after a change, as different from each other as can be.
 
     Of the first candidates that suit, the first is taken, then again and again the one whose
     nearest neighbour among those taken is the farthest.
+
+    Args:
+        example: the change.
+        start: where in the split of examples the search begins.
+        count: how many.
     """
-    example = EXAMPLES[name]
     candidates: list[tuple[Face, Face]] = []
-    # Every edit shows people of its own, so that no face is in two of the sets.
-    index = list(EXAMPLES).index(name) * 10_000
+    index = start
     while len(candidates) < CANDIDATES:
         face = face_at(index, SPLIT)
         index += 1
-        if not example.suits(face):
-            continue
-        before, after = example.pair(face)
-        if all(visible(f, a) for f in (before, after) for a in example.after):
-            candidates.append((before, after))
+        if example.suits(face) and example.shows(face):
+            candidates.append(example.pair(face))
     chosen = [candidates.pop(0)]
     while len(chosen) < count:
         best = max(candidates, key=lambda c: min(_distance(c[0], other) for other, _ in chosen))

@@ -1,0 +1,118 @@
+"""``pairedit bench``: how good and how fast, measured on the built-in base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pairedit_sdk.cli import options, values
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pairedit_sdk.evaluation.bench_edits import Job
+    from pairedit_sdk.evaluation.fidelity import Fidelity
+
+app = typer.Typer(
+    help="Measure edits on the built-in base, where the true result is known.",
+    no_args_is_help=True,
+)
+
+_SHOWN = {
+    "accuracy": "Accuracy", "accuracy_std": "± faces", "success": "Success", "leakage": "Leakage",
+    "preservation_db": "Preserved dB", "monotone": "Monotone", "scale": "Scale",
+    "train_seconds": "Learning s",
+}  # fmt: skip
+
+
+@app.command("edits")
+def edits(
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            help="default, published, A, B, C, plain, text, or another recipe; again for more. "
+            "Without it: all of these.",
+        ),
+    ] = None,
+    edit: Annotated[
+        list[str] | None, typer.Option("--edit", help="Only this edit; again for more.")
+    ] = None,
+    pairs: Annotated[
+        list[int] | None,
+        typer.Option("--pairs", min=1, max=8, help="Training pairs; again for more. [1, 2, 3]"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
+    faces: Annotated[
+        int | None, typer.Option("--faces", min=1, help="Held-out faces. [24]")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A change to the recipe default."),
+    ] = None,
+    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A folder for one collage per edit.")
+    ] = None,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score recipes on held-out faces.
+
+    Every recipe learns the same edits from the same drawn pairs. The recipe default is scored at
+    scale 1, the others each at their own best scale.
+    """
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.evaluation.bench_edits import SMALL, Plan, run
+    from pairedit_sdk.evaluation.edit_types import EDIT_TYPES
+
+    output = Output(as_json, quiet)
+    unknown = [name for name in edit or [] if name not in EDIT_TYPES]
+    if unknown:
+        raise UsageError(
+            f"The benchmark has no edit {unknown[0]!r}",
+            next_step=nearest(unknown[0], list(EDIT_TYPES)),
+        )
+    given: dict[str, Any] = {
+        "recipes": recipe, "edits": edit, "pairs": pairs, "seeds": seeds, "faces": faces,
+        "settings": settings, "output": out,
+    }  # fmt: skip
+    plan: Plan = replace(
+        SMALL if small else Plan(), **{k: v for k, v in given.items() if v is not None}
+    )
+    base = load_base("mini", device=values.device(device))
+    with output.meter("benchmark", len(plan.jobs())) as meter:
+        result = run(base, plan, lambda job, row: meter.advance(_note(job, row)))
+    output.table(_table(result["summary"]))
+    if out is not None:
+        output.say(f"Collages: {out}")
+    output.result(result)
+
+
+def _note(job: Job, row: Fidelity) -> str:
+    return f"{job.edit}, {job.recipe}: {row.accuracy:.2f}, {row.success:.0%} at {row.scale:g}"
+
+
+def _table(summary: Mapping[str, Mapping[str, float]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("Recipe")
+    for heading in _SHOWN.values():
+        table.add_column(heading, justify="right")
+    for recipe, figures in summary.items():
+        table.add_row(recipe, *(_figure(name, figures[name]) for name in _SHOWN))
+    return table
+
+
+def _figure(name: str, value: float) -> str:
+    if name in ("success", "leakage", "monotone"):
+        return f"{value:.1%}"
+    return f"{value:.1f}" if name in ("preservation_db", "train_seconds") else f"{value:.2f}"

@@ -1,0 +1,94 @@
+"""The edits that the benchmark learns: each a change of a drawn face whose true result is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pairedit_sdk.bases.mini.building.data import face_at
+from pairedit_sdk.bases.mini.example_pairs import EXAMPLES, PAIRS, Example, varied_faces
+from pairedit_sdk.bases.mini.faces import ATTRIBUTES, Face
+
+#: Faces that one seed's search for training pairs may use up, so that no two seeds share any.
+_SEED_STRIDE = 1_000_000
+_EDIT_STRIDE = 10_000
+
+
+@dataclass(frozen=True)
+class EditType:
+    """One of the benchmark's edits.
+
+    Args:
+        kind: "local", "shape", "global" or "relational".
+        example: the change and the faces it suits.
+        caption: what a person would ask for in words.
+    """
+
+    kind: str
+    example: Example
+    caption: str
+
+
+_COLOURED_SHIRT = frozenset(ATTRIBUTES["shirt_color"]) - {"white"}
+_ANY_HAIR = {
+    "hair_style": frozenset(ATTRIBUTES["hair_style"]) - {"bald"},
+    "age": frozenset({"young"}),
+}
+
+EDIT_TYPES: dict[str, EditType] = {
+    "glasses": EditType("local", EXAMPLES["glasses"], "a person with round glasses"),
+    "lipstick": EditType("local", EXAMPLES["lipstick"], "a person with red lipstick"),
+    "earrings": EditType("local", EXAMPLES["earrings"], "a person with gold earrings"),
+    "freckles": EditType(
+        "local", Example({"freckles": "no"}, {"freckles": "yes"}), "a person with freckles"
+    ),
+    "hat": EditType("local", EXAMPLES["hat"], "a person with a red beanie"),
+    "smile": EditType("shape", EXAMPLES["smile"], "a person with a smile"),
+    "chubby": EditType("shape", EXAMPLES["chubby"], "a chubby person"),
+    "eye-size": EditType(
+        "shape", Example({"eye_size": "small"}, {"eye_size": "big"}), "a person with big eyes"
+    ),
+    "nose": EditType(
+        "shape", Example({"nose": "small"}, {"nose": "big"}), "a person with a big nose"
+    ),
+    "age": EditType("global", EXAMPLES["age"], "an old person"),
+    "hair-color": EditType("global", EXAMPLES["hair-color"], "a person with red hair"),
+    "background": EditType(
+        "global",
+        Example(
+            {}, {"background": "blue"},
+            {"background": frozenset(ATTRIBUTES["background"]) - {"blue"}},
+        ),
+        "a person with a blue background",
+    ),
+    "sketch": EditType("global", Example({}, {"style": "sketch"}), "a pencil sketch of a person"),
+    "night": EditType("global", Example({}, {"style": "night"}), "a night photo of a person"),
+    "own-beard": EditType(
+        "relational", Example({"beard": "none"}, {"beard": "full"}, _ANY_HAIR),
+        "a person with a beard",
+    ),
+    "matching-hat": EditType(
+        "relational",
+        Example(
+            {}, {"hat": "beanie"}, {"shirt_color": _COLOURED_SHIRT}, {"hat_color": "shirt_color"}
+        ),
+        "a person with a beanie",
+    ),
+}  # fmt: skip
+
+
+def training_faces(name: str, count: int = PAIRS, seed: int = 0) -> list[tuple[Face, Face]]:
+    """Faces before and after the edit, to learn it from; every seed has faces of its own."""
+    start = seed * _SEED_STRIDE + list(EDIT_TYPES).index(name) * _EDIT_STRIDE
+    return varied_faces(EDIT_TYPES[name].example, start, count)
+
+
+def held_out_faces(name: str, count: int) -> list[tuple[Face, Face]]:
+    """Faces before and truly after the edit, of a split that no training face comes from."""
+    example, index = EDIT_TYPES[name].example, 0
+    found: list[tuple[Face, Face]] = []
+    while len(found) < count:
+        face = face_at(index, "test")
+        index += 1
+        if example.suits(face) and example.shows(face):
+            found.append(example.pair(face))
+    return found
