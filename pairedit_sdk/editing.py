@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from pairedit_sdk import cache
+from pairedit_sdk.compose import MODES, MergedRows, Rows, attached_stack, unknown_mode
 from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images import as_rgb, fit_size, to_image, to_tensor
-from pairedit_sdk.lora.adapters import attached, set_scales
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.bases.protocol import Condition, FlowBase
+    from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.branches import Branches
     from pairedit_sdk.cache import PairLatents
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
-EDIT = "edit"
 
 StepHook = Callable[[int, int], None]
 
@@ -31,7 +30,8 @@ StepHook = Callable[[int, int], None]
 def edit_image(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-    seed: int = 0, resolution: int | None = None, on_step: StepHook | None = None,
+    seed: int = 0, resolution: int | None = None, mode: str = "merged",
+    on_step: StepHook | None = None,
 ) -> Image.Image:  # fmt: skip
     """Apply edits to a picture.
 
@@ -53,15 +53,16 @@ def edit_image(
         seed: of the noise.
         resolution: side of a square with the area at which the base sees the picture; ``None`` is
             the one that the edit was trained at.
+        mode: how several edits act together, one of :data:`pairedit_sdk.compose.MODES`.
         on_step: called with (done, total).
 
     Raises:
-        UsageError: an unknown method or numbers out of range.
+        UsageError: an unknown method or mode, or numbers out of range.
         EditError: an edit of another base.
     """
     (result,) = sweep(
         base, image, edits, [1.0], method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-        guidance=guidance, seed=seed, resolution=resolution, on_step=on_step,
+        guidance=guidance, seed=seed, resolution=resolution, mode=mode, on_step=on_step,
     )  # fmt: skip
     return result
 
@@ -70,14 +71,14 @@ def sweep(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, scales: Sequence[float], *,
     method: str = "flowedit", steps: int = 28, n_max: int | None = None, n_avg: int = 1,
     guidance: float | None = None, seed: int = 0, resolution: int | None = None,
-    on_step: StepHook | None = None,
+    mode: str = "merged", on_step: StepHook | None = None,
 ) -> list[Image.Image]:  # fmt: skip
     """The picture at several strengths: :func:`edit_image` with ``edits @ scale`` for each scale.
 
     What does not depend on the scale, such as the inversion LoRA, is done once.
     """
     stacks = [as_stack(edits) @ scale for scale in scales]
-    way = _Way(method, steps, n_max, n_avg, guidance, seed)
+    way = _Way(method, steps, n_max, n_avg, guidance, seed, mode)
     image = as_rgb(image)
     size = seen_size(base, image.size, as_stack(edits), resolution)
     x = base.encode(to_tensor(_resized(image, size))).float()
@@ -90,11 +91,11 @@ def sweep(
 def edit_latents(
     base: FlowBase, x: torch.Tensor, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-    seed: int = 0, on_step: StepHook | None = None,
+    seed: int = 0, mode: str = "merged", on_step: StepHook | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """:func:`edit_image` on latents [B, C, h, w]; the rows are edited together, each with its own
     noise drawn in order from the seed."""
-    way = _Way(method, steps, n_max, n_avg, guidance, seed)
+    way = _Way(method, steps, n_max, n_avg, guidance, seed, mode)
     return _edit(base, x, [as_stack(edits)], way, on_step)[0]
 
 
@@ -122,7 +123,7 @@ def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image
     for pair in latents:
         row = [pair.x_a]
         for scale in (0.5, 1.0):
-            live = PairOfRows(
+            live = MergedRows(
                 base, branches.live_scales(scale), branches.condition, branches.config.guidance
             )
             with torch.no_grad():
@@ -140,46 +141,6 @@ def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image
     return collage(rows, ["before", "0.5", "1.0", "after"], names)
 
 
-class PairOfRows:
-    """The edited and the plain model as two halves of one batch.
-
-    Args:
-        base: a base with LoRAs attached.
-        scales: factor of each attached LoRA in the edited half; in the plain half it is 0.
-        condition: shared by both halves.
-        guidance: shared by both halves.
-    """
-
-    def __init__(
-        self, base: FlowBase, scales: dict[str, float], condition: Condition, guidance: float
-    ) -> None:
-        self.base, self.scales = base, scales
-        self.condition, self.guidance = condition, guidance
-
-    def __call__(
-        self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = len(x_edited)
-        on = torch.cat([torch.ones(rows), torch.zeros(rows)]).to(x_edited.device)
-        set_scales(self.base.transformer, {n: s * on for n, s in self.scales.items()})
-        v = self.base.velocity(
-            torch.cat([x_edited, x_plain]), sigma, self.condition, self.guidance
-        ).float()
-        return v[:rows], v[rows:]
-
-    def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The edited model alone."""
-        return self._one(x, sigma, 1.0)
-
-    def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The plain model alone."""
-        return self._one(x, sigma, 0.0)
-
-    def _one(self, x: torch.Tensor, sigma: torch.Tensor, factor: float) -> torch.Tensor:
-        set_scales(self.base.transformer, {n: s * factor for n, s in self.scales.items()})
-        return self.base.velocity(x, sigma, self.condition, self.guidance).float()
-
-
 @dataclass(frozen=True)
 class _Way:
     """How pictures are edited; see :func:`edit_image`."""
@@ -190,8 +151,15 @@ class _Way:
     n_avg: int
     guidance: float | None
     seed: int
+    mode: str
 
     def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise unknown_mode(self.mode)
+        if self.method == "inversion-lora" and self.mode == "guided":
+            raise UsageError(
+                "The method inversion-lora has no mode guided", expected="merged or sequential"
+            )
         if self.method not in METHODS:
             raise UsageError(
                 f"There is no method {self.method!r}", expected="one of " + ", ".join(METHODS)
@@ -214,19 +182,21 @@ class _Way:
 
 
 def _edit(
-    base: FlowBase,
-    x: torch.Tensor,
-    stacks: Sequence[EditStack],
-    way: _Way,
+    base: FlowBase, x: torch.Tensor, stacks: Sequence[EditStack], way: _Way,
     on_step: StepHook | None,
-) -> list[torch.Tensor]:
+) -> list[torch.Tensor]:  # fmt: skip
     """Latents x [B, C, h, w] under each of the stacks by itself."""
     for edit, _ in (part for stack in stacks for part in stack.parts):
         edit.require_base(base)
+    hook = on_step or (lambda done, total: None)
+    if way.mode == "sequential":
+        return [
+            _one_after_the_other(base, x, stack, way, _part_of(hook, index, len(stacks)))
+            for index, stack in enumerate(stacks)
+        ]
     guidance = stacks[0].guidance if way.guidance is None else way.guidance
     condition = cache.condition(base, "")
     sigmas = _sigmas(base, x, way.steps)
-    hook = on_step or (lambda done, total: None)
     if way.method == "inversion-lora":
         from pairedit_sdk.inversion import inversion_lora_edits
 
@@ -247,15 +217,23 @@ def _edit(
     results = []
     for index, stack in enumerate(stacks):
         part = _part_of(hook, index, len(stacks))
-        with torch.no_grad(), attached(base.transformer, {EDIT: stack.layers()}):
-            results.append(
-                _sample(x, sigmas, PairOfRows(base, {EDIT: 1.0}, condition, guidance), way, part)
-            )
+        with torch.no_grad(), attached_stack(base, stack, way.mode, condition, guidance) as rows:
+            results.append(_sample(x, sigmas, rows, way, part))
     return results
 
 
+def _one_after_the_other(
+    base: FlowBase, x: torch.Tensor, stack: EditStack, way: _Way, on_step: StepHook
+) -> torch.Tensor:
+    heard = [(edit, scale) for edit, scale in stack.parts if scale != 0]
+    alone = replace(way, mode="merged")
+    for index, (edit, scale) in enumerate(heard):
+        (x,) = _edit(base, x, [edit @ scale], alone, _part_of(on_step, index, len(heard)))
+    return x
+
+
 def _sample(
-    x: torch.Tensor, sigmas: torch.Tensor, rows: PairOfRows, way: _Way, on_step: StepHook
+    x: torch.Tensor, sigmas: torch.Tensor, rows: Rows, way: _Way, on_step: StepHook
 ) -> torch.Tensor:
     noise = noise_source(x, way.seed)
     if way.method == "flowedit":

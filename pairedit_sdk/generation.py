@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
+from pairedit_sdk.compose import attached_stack
 from pairedit_sdk.edit import Edit, EditStack, as_stack
+from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images import to_image
-from pairedit_sdk.lora.adapters import attached, set_scales
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.bases.protocol import FlowBase
 
-EDIT = "edit"
-
 
 def generate(
     base: FlowBase, prompt: str = "", edits: Edit | EditStack | None = None, *, seed: int = 0,
     steps: int = 28, start_step: int | None = None, guidance: float | None = None,
-    width: int | None = None, height: int | None = None,
+    width: int | None = None, height: int | None = None, mode: str = "merged",
     on_step: Callable[[int, int], None] | None = None,
 ) -> Image.Image:  # fmt: skip
     """Generate a picture, with edits active in the late steps only.
@@ -45,10 +44,12 @@ def generate(
         guidance: distilled guidance; ``None`` is the base's default.
         width: pixels, a multiple of the base's grid; ``None`` is the base's own size.
         height: as ``width``.
+        mode: how several edits act together, one of :data:`pairedit_sdk.compose.MODES`;
+            "sequential" generates with the first one and edits the picture with the others.
         on_step: called with (done, total).
 
     Raises:
-        UsageError: a size or steps that do not fit.
+        UsageError: a size or steps that do not fit, or an unknown mode.
         EditError: an edit of another base.
     """
     width, height = width or base.resolution, height or base.resolution
@@ -66,16 +67,26 @@ def generate(
     generator = torch.Generator("cpu").manual_seed(seed)
     x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)
     sigmas = base.sigmas(steps, height, width)
+    hook = on_step or (lambda done, total: None)
     stack = None if edits is None else as_stack(edits)
-    for edit, _ in stack.parts if stack is not None else []:
-        edit.require_base(base)
+    if stack is None:
+        with torch.no_grad():
+            x = solvers.euler(
+                x, sigmas, lambda x, sigma, _: base.velocity(x, sigma, condition, guidance), hook
+            )
+        return to_image(base.decode(x))
+    later: list[tuple[Edit, float]] = []
+    if mode == "sequential":
+        stack, later = EditStack(stack.parts[:1]), stack.parts[1:]
+        mode = "merged"
+    with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows:
 
-    def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
-        if stack is not None:
-            set_scales(base.transformer, {EDIT: 1.0 if step >= start_step else 0.0})
-        return base.velocity(x, sigma, condition, guidance)
+        def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
+            return rows.edited(x, sigma) if step >= start_step else rows.plain(x, sigma)
 
-    layers = {EDIT: stack.layers()} if stack is not None else {}
-    with torch.no_grad(), attached(base.transformer, layers):
-        x = solvers.euler(x, sigmas, velocity, on_step or (lambda done, total: None))
+        x = solvers.euler(x, sigmas, velocity, hook)
+    if later:
+        x = edit_latents(
+            base, x.float(), EditStack(later), mode="sequential", steps=steps, seed=seed
+        )
     return to_image(base.decode(x))

@@ -96,6 +96,38 @@ def edits(
     output.result(result)
 
 
+@app.command("speed")
+def speed(
+    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Time learning and editing against a naive way of doing the same.
+
+    Both ways take turns, each time in a process of its own; what counts is the ratio of medians.
+    """
+    from pairedit_sdk.evaluation.bench_speed import run
+
+    output = Output(as_json, quiet)
+    with output.meter("benchmark", 7 if small else 19) as meter:
+        result = run(small=small, on_part=meter.advance)
+    output.table(_speed_table(result["summary"]))
+    output.result(result)
+
+
+def _speed_table(summary: Mapping[str, Mapping[str, float]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for heading in ("Naive", "Ours", "Ratio"):
+        table.add_column(heading, justify="right")
+    for quantity, figures in summary.items():
+        shown = (f"{figures[way]:.3g}" for way in ("naive", "ours", "ratio"))
+        table.add_row(quantity.replace("_", " "), *shown)
+    return table
+
+
 def _note(job: Job, row: Fidelity) -> str:
     return f"{job.edit}, {job.recipe}: {row.accuracy:.2f}, {row.success:.0%} at {row.scale:g}"
 

@@ -74,9 +74,16 @@ def show(
             for name, item in value.items():
                 output.say(f"  {name}: {item}")
         else:
-            shown = ", ".join(value) if isinstance(value, list) else value
-            output.say(f"{key}: {shown}")
+            output.say(f"{key}: {_shown(value)}")
     output.result({"path": path, **info})
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    # Names of pairs, or the (name, scale) that a composed edit is made of.
+    words = [f"{v[0]} @ {v[1]:g}" if isinstance(v, tuple | list) else str(v) for v in value]
+    return ", ".join(words)
 
 
 def _row(path: Path) -> dict[str, Any]:

@@ -54,6 +54,14 @@ Method = Annotated[
     Literal["flowedit", "rf-inversion", "inversion-lora"],
     typer.Option("--method", help="How a real picture is edited."),
 ]
+Mode = Annotated[
+    Literal["merged", "guided", "sequential"],
+    typer.Option(
+        "--mode",
+        help="How several edits act together: as one LoRA, as guidance (a row more for each), or "
+        "one after the other.",
+    ),
+]
 Resolution = Annotated[
     int | None,
     typer.Option(

@@ -29,6 +29,7 @@ def edit(
     image: Image,
     edits: Annotated[list[str], typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)],
     out: options.Out,
+    mode: options.Mode = "merged",
     method: options.Method = "flowedit",
     steps: options.Steps = 28,
     n_max: options.NMax = None,
@@ -43,7 +44,7 @@ def edit(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Apply one edit, or the sum of several, to a picture."""
+    """Apply one edit, or several together, to a picture."""
     output = Output(as_json, quiet)
     target = _another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
@@ -59,12 +60,13 @@ def edit(
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            guidance=guidance, seed=seed, resolution=resolution, on_step=meter.update,
+            guidance=guidance, seed=seed, resolution=resolution, mode=mode, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
     _say_size(output, model, picture, stack, resolution)
-    output.result({"path": target, "edits": _named(chosen), "seed": seed, "method": method})
+    done = {"seed": seed, "method": method, "mode": mode}
+    output.result({"path": target, "edits": _named(chosen), **done})
 
 
 def generate(
@@ -73,6 +75,7 @@ def generate(
     edits: Annotated[
         list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)
     ] = None,
+    mode: options.Mode = "merged",
     seed: options.Seed = 0,
     steps: options.Steps = 28,
     start_step: Annotated[
@@ -110,7 +113,7 @@ def generate(
     with output.meter("generating") as meter:
         result = run_generate(
             model, prompt, stack, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
-            width=width, height=height, on_step=meter.update,
+            width=width, height=height, mode=mode, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")

@@ -46,21 +46,13 @@ def edit_and_scale(text: str) -> tuple[str, float]:
 
 
 def edits_and_scales(texts: Sequence[str], library: Path) -> list[tuple[Path, float]]:
-    """The files and scales of all ``--edit`` options.
+    """The files and scales of all ``--edit`` options, in their order; one may come twice.
 
     Raises:
-        UsageError: an edit is unknown or given twice, or a scale is not a finite number.
+        UsageError: an edit is unknown, or a scale is not a finite number.
     """
-    found: dict[Path, float] = {}
-    for text in texts:
-        name, scale = edit_and_scale(text)
-        path = find_edit_path(name, library)
-        if path.resolve() in {known.resolve() for known in found}:
-            raise UsageError(
-                f"The edit {name} is given twice", next_step="Give it once with the scale wanted"
-            )
-        found[path] = scale
-    return list(found.items())
+    chosen = [edit_and_scale(text) for text in texts]
+    return [(find_edit_path(name, library), scale) for name, scale in chosen]
 
 
 def load_stack(chosen: Sequence[tuple[Path, float]]) -> EditStack:

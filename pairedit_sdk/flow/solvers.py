@@ -80,7 +80,7 @@ def flowedit(
             z_src = (1 - sigma) * x + sigma * noise(i, k)
             # Written as z_src plus the change so far, so that both rows are equal while z = x.
             edited, plain = velocities(z_src + (z - x), z_src, sigma)
-            change += (edited - plain) / n_avg
+            change += (edited.float() - plain.float()) / n_avg
         z = z + (sigmas[i + 1] - sigma) * change
         on_step(i - first + 1, steps - first)
     return z
@@ -111,14 +111,14 @@ def rf_inversion(
     y = x.clone()
     for i in range(steps, 0, -1):
         sigma, higher = sigmas[i], sigmas[i - 1]
-        v = velocity(y, sigma)
+        v = velocity(y, sigma).float()
         to_noise = (noise - y) / (1 - sigma).clamp(min=1e-3)
         y = y + (higher - sigma) * (v + gamma * (to_noise - v))
         on_step(steps - i + 1, 2 * steps)
     z = y
     for i in range(steps):
         sigma = sigmas[i]
-        v = edited(z, sigma)
+        v = edited(z, sigma).float()
         if i < round(controlled * steps):
             v = v + eta * ((z - x) / sigma - v)
         z = z + (sigmas[i + 1] - sigma) * v

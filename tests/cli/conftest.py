@@ -118,7 +118,8 @@ class Rooms:
     def edit_image(
         self, base: Any, image: Image.Image, edits: Any, *, method: str = "flowedit",
         steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-        seed: int = 0, resolution: int | None = None, on_step: Any = None,
+        seed: int = 0, resolution: int | None = None, mode: str = "merged",
+        on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("edit_image", {k: v for k, v in locals().items() if k != "self"}))
         for step in range(steps if on_step else 0):
@@ -128,7 +129,7 @@ class Rooms:
     def generate(
         self, base: Any, prompt: str = "", edits: Any = None, *, seed: int = 0, steps: int = 28,
         start_step: int | None = None, guidance: float | None = None, width: int | None = None,
-        height: int | None = None, on_step: Any = None,
+        height: int | None = None, mode: str = "merged", on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("generate", {k: v for k, v in locals().items() if k != "self"}))
         return Image.new("RGB", (width or 128, height or 128), "orange")
@@ -136,12 +137,13 @@ class Rooms:
     def sweep(
         self, base: Any, image: Image.Image, edits: Any, scales: Any, *, method: str = "flowedit",
         steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-        seed: int = 0, resolution: int | None = None, on_step: Any = None,
+        seed: int = 0, resolution: int | None = None, mode: str = "merged",
+        on_step: Any = None,
     ) -> list[Image.Image]:  # fmt: skip
         return [
             self.edit_image(
                 base, image, edits @ scale, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-                guidance=guidance, seed=seed, resolution=resolution, on_step=on_step,
+                guidance=guidance, seed=seed, resolution=resolution, mode=mode, on_step=on_step,
             )
             for scale in scales
         ]  # fmt: skip

@@ -86,8 +86,6 @@ BAD_INPUTS = [
      "The scale in --edit glasses=much cannot be used. Expected finite numbers. Got 'much'."),
     ("edit me.png --edit =0.5 -o x.png",
      "--edit =0.5 names no edit. Expected NAME or NAME=SCALE. For example --edit glasses=0.8."),
-    ("edit me.png --edit glasses --edit glasses=0.3 -o x.png",
-     "The edit glasses is given twice. Give it once with the scale wanted."),
     ("edit me.png --edit damaged -o x.png", "The edit file damaged.safetensors is damaged."),
     ("sweep me.png --edit glasses=0.5 -o x.png",
      "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the strengths with "

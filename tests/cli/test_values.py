@@ -34,11 +34,12 @@ def test_only_finite_numbers(text: str) -> None:
         values.finite(text, "The scale")
 
 
-def test_the_same_edit_by_name_and_by_path_is_found_out(tmp_path: Path) -> None:
-    path = tmp_path / "glasses.safetensors"
-    path.touch()
-    with pytest.raises(UsageError, match="given twice"):
-        values.edits_and_scales(["glasses=0.5", f"{path}=0.5"], tmp_path)
+def test_the_same_edit_may_come_twice_and_the_order_is_kept(tmp_path: Path) -> None:
+    for name in ("glasses", "hat"):
+        (tmp_path / f"{name}.safetensors").touch()
+    glasses, hat = tmp_path / "glasses.safetensors", tmp_path / "hat.safetensors"
+    given = ["hat=0.5", f"{glasses}=2", "hat=-1"]
+    assert values.edits_and_scales(given, tmp_path) == [(hat, 0.5), (glasses, 2.0), (hat, -1.0)]
 
 
 def test_scales() -> None:
