@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pairedit_sdk import __version__
-from pairedit_sdk.cli import bench, check, demo, edits, pictures, train
+from pairedit_sdk.cli import bench, check, compose, demo, edits, pictures, train
 from pairedit_sdk.cli.errors import Root
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("edit")(pictures.edit)
 app.command("generate")(pictures.generate)
 app.command("sweep")(pictures.sweep)
+app.command("compose")(compose.compose)
 app.add_typer(edits.app, name="edits")
 app.add_typer(bench.app, name="bench")
 

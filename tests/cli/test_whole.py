@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 from typer.testing import Result
 
 from pairedit_sdk.edit import Edit
@@ -51,6 +51,19 @@ def test_from_pairs_to_pictures(
     assert sizes["edited"] == (80, 60)
     assert sizes["strip"][0] > 6 * 80
     assert sizes["new"] == (128, 128)
+
+    # Twice the same edit at half its strength is the edit itself, at any rank that holds it.
+    half = ("--edit", "hat=0.5")
+    run("compose", *half, *half, "--name", "hat2")
+    run("compose", *half, *half, "--name", "hat3", "--rank", "16")
+    for name in ("hat2", "hat3"):
+        run("edit", tmp_path / "face.png", "--edit", f"{name}=2", "--steps", "2", "-o", "same.png")
+        with Image.open(tmp_path / "edited.png") as one, Image.open(tmp_path / "same.png") as two:
+            assert ImageChops.difference(one, two).getextrema() <= ((0, 1),) * 3
+    assert "parts: hat @ 0.5, hat @ 0.5" in run("edits", "show", "hat2").stdout
+    again = pairedit("compose", *half, "--name", "hat2")
+    assert again.exit_code == 2
+    assert "There is an edit hat2 already" in again.output
 
     said = json.loads(run("edits", "show", "hat", "--json").stdout)
     assert (said["base"], said["steps"]) == (str(tiny_folder), 3)

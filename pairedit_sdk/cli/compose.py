@@ -1,0 +1,65 @@
+"""``pairedit compose``: several saved edits as one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from pairedit_sdk.cli import options, values
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.edit_library import edit_path
+from pairedit_sdk.errors import UsageError
+
+
+def compose(
+    edits: Annotated[
+        list[str],
+        typer.Option(
+            "--edit", metavar="NAME=SCALE", help="NAME=SCALE, NAME, or a path; may be repeated."
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", help="The new edit's name.")],
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            "--rank", min=1, help="At most this rank, as near as can be. Without it: exact."
+        ),
+    ] = None,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    force: Annotated[bool, typer.Option("--force", help="Replace an edit of that name.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make one edit of the weighted sum of several.
+
+    The sum is exact: its rank is the sum of their ranks. With --rank it becomes smaller, and what
+    is lost is said.
+    """
+    output = Output(as_json, quiet)
+    target = edit_path(name, library)
+    if target.exists() and not force:
+        raise UsageError(
+            f"There is an edit {name} already ({target})",
+            next_step="Choose another --name, or replace it with --force",
+        )
+    chosen = values.edits_and_scales(edits, library)
+
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.lora.compression import compressed
+
+    edit = values.load_stack(chosen).merged(name)
+    error = 0.0
+    if rank is not None:
+        layers, error = compressed(edit.layers, rank)
+        held = max(layer.rank for layer in layers.values())
+        edit = Edit(layers, replace(edit.info, rank=held))
+    edit.save(target)
+    output.say(f"Saved {target}, rank {edit.info.rank}.")
+    if rank is not None:
+        output.say(f"Relative error of the update: {error:.2%}")
+    parts = [{"name": part, "scale": scale} for part, scale in edit.info.parts]
+    output.result(
+        {"name": name, "path": target, "parts": parts, "rank": edit.info.rank, "error": error}
+    )
