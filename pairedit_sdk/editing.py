@@ -200,7 +200,7 @@ def _edit(
     if way.method == "inversion-lora":
         from pairedit_sdk.inversion import inversion_lora_edits
 
-        rows = [
+        pictures = [
             inversion_lora_edits(
                 base,
                 row[None],
@@ -213,7 +213,7 @@ def _edit(
             )
             for index, row in enumerate(x)
         ]
-        return [torch.cat(outs) for outs in zip(*rows, strict=True)]
+        return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
     results = []
     for index, stack in enumerate(stacks):
         part = _part_of(hook, index, len(stacks))

@@ -39,8 +39,8 @@ RECIPES: dict[str, str | None] = {
     "plain": "plain",
     "text": None,
 }
-SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0)
-TEXT_SCALES = (0.5, 0.75, 1.0, 1.5)
+SCALES: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0)
+TEXT_SCALES: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5)
 #: The figures of the summary, means over edits and seeds of the row that counts.
 FIGURES = (
     "accuracy", "accuracy_unblurred", "accuracy_std", "success", "leakage", "preservation_db",
@@ -144,13 +144,12 @@ def _score(
     faces = held_out_faces(job.edit, plan.faces)
     kind = EDIT_TYPES[job.edit]
     seconds = 0.0
+    scales = TEXT_SCALES if job.recipe == "text" else SCALES
     if job.recipe == "text":
-        scales = TEXT_SCALES
 
         def editor(x: torch.Tensor, scale: float) -> torch.Tensor:
             return text_edit(base, x, kind.caption, scale, seed=job.seed)
     else:
-        scales = SCALES
         pairs = PairSet.from_images(
             [(a.draw(), b.draw()) for a, b in training_faces(job.edit, job.pairs, job.seed)]
         )

@@ -54,13 +54,13 @@ def naive_train(base: FlowBase, pairs: PairSet, config: TrainConfig) -> dict[str
                 parameter.requires_grad_(True)
             set_scales(base.transformer, {"content": scaling, "semantic": 0.0})
             v = base.velocity(noised.x, sigma, condition, config.guidance).float()
-            (v - noised.velocity).square().mean().backward()  # type: ignore[no-untyped-call]
+            (v - noised.velocity).square().mean().backward()
             for parameter in content.values():
                 parameter.requires_grad_(False)
             set_scales(base.transformer, {"content": scaling, "semantic": scaling})
             v = base.velocity(noised.x, sigma, condition, config.guidance).float()
             target = noised.velocity + config.eta * (x_a - x_b)
-            (v - target).square().mean().backward()  # type: ignore[no-untyped-call]
+            (v - target).square().mean().backward()
             optimizer.step()
         return {
             name: LoraLayer(
