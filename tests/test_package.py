@@ -25,8 +25,8 @@ LEVELS: dict[str, int] = {
             "errors quiet files images image_files resources config plots evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
-            "training branches calibration runs inversion compose editing generation evaluation "
-            "progress",
+            "training branches calibration runs inversion compose editing generation basis "
+            "evaluation progress",
             "demo",
             "cli __main__",
         )

@@ -1,0 +1,357 @@
+"""A folder of edits that an analogy a : a′ :: b can be asked of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.basis.augment import augmented
+from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for, load_encoder
+from pairedit_sdk.basis.index import (
+    FOLDER,
+    Index,
+    index_path,
+    locked,
+    read_index,
+    write_index,
+)
+from pairedit_sdk.basis.router import Fitted, fit, key_of, top
+from pairedit_sdk.edit import Edit, EditStack
+from pairedit_sdk.edit_library import check_name, edit_path
+from pairedit_sdk.errors import EditError, UsageError, nearest
+from pairedit_sdk.files import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.pairs import PairSet
+
+#: Of the analogies that edits of the basis make themselves, this share may be refused.
+REFUSED = 0.05
+TOP = 3
+#: A part of the mix that is smaller than this changes nothing that could be seen.
+LEAST = 0.02
+
+
+class Route(EditStack):
+    """What an analogy was found to mean: a stack of edits, and why.
+
+    Attributes:
+        similarities: of every edit that was considered, the highest first.
+        known: whether the analogy is like anything in the basis.
+        threshold: the similarity below which it is not.
+    """
+
+    def __init__(
+        self, parts: Sequence[tuple[Edit, float]], similarities: dict[str, float], threshold: float
+    ) -> None:
+        super().__init__(parts)
+        self.similarities, self.threshold = similarities, threshold
+        self.known = max(similarities.values()) >= threshold
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The scale of every edit in the mix."""
+        return {edit.name: scale for edit, scale in self.parts}
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        nearest_ones = ", ".join(f"{n} {s:.2f}" for n, s in list(self.similarities.items())[:3])
+        if not self.known:
+            return (
+                f"This analogy is like none of the edits (nearest: {nearest_ones}; "
+                f"edits of this basis reach {self.threshold:.2f})."
+            )
+        mixed = " + ".join(f"{name} {scale:.2f}" for name, scale in self.coefficients.items())
+        return f"{mixed} (similarities: {nearest_ones})."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An edit in a basis."""
+
+    name: str
+    path: Path
+    pairs: int
+
+
+class Basis:
+    """A folder of edits with keys to find them by.
+
+    Every method that changes something may run in several processes at once, and may be killed
+    at any moment: an edit is in the basis or it is not.
+
+    Args:
+        folder: the library of edits.
+        encoder: the image encoder's name; ``None`` is what the basis was begun with, or else the
+            one that goes with the first edit's base.
+    """
+
+    def __init__(self, folder: str | Path, encoder: str | None = None) -> None:
+        self.folder = Path(folder)
+        self._encoder_name = encoder
+        self._encoder: ImageEncoder | None = None
+        self._read: tuple[tuple[int, int], Index] | None = None
+
+    @classmethod
+    def open(cls, folder: str | Path, encoder: str | None = None) -> Basis:
+        """The basis in ``folder``; an empty one if nothing was placed there yet."""
+        return cls(folder, encoder)
+
+    @property
+    def index(self) -> Index:
+        """The index as it now is on disk.
+
+        Raises:
+            EditError: it is damaged.
+        """
+        try:
+            status = index_path(self.folder).stat()
+        except FileNotFoundError:
+            return Index()
+        seen = (status.st_mtime_ns, status.st_ino)
+        if self._read is None or self._read[0] != seen:
+            self._read = (seen, read_index(self.folder))
+        return self._read[1]
+
+    def place(self, edit: Edit, pairs: PairSet, *, replacing: bool = False) -> None:
+        """Put an edit into the basis, with the pairs it was learned from.
+
+        Args:
+            edit: is saved as FOLDER/NAME.safetensors, unless that is the file it came from.
+            pairs: before and after; their embeddings are computed now, once.
+            replacing: take the place of an edit of that name.
+
+        Raises:
+            UsageError: an edit of that name is there already.
+            EditError: the edit was learned on another base than the others.
+        """
+        name = check_name(edit.name)
+        encoder = self._loaded(edit.info.base)
+        embeddings = torch.stack([_embedded(encoder, p.before, p.after) for p in pairs])
+        with locked(self.folder):
+            index = read_index(self.folder)
+            if name in index.names and not replacing:
+                raise UsageError(
+                    f"There is an edit {name} in the basis already",
+                    next_step="Choose another name, or replace it with --force",
+                )
+            _check_base(index, edit)
+            if index.names and index.encoder != encoder.name:
+                raise UsageError(
+                    f"The basis looks at pictures with {index.encoder}, not with {encoder.name}"
+                )
+            write_tensors(_embeddings_path(self.folder, name), {"pairs": embeddings})
+            edit.save(edit_path(name, self.folder))
+            index = replace(
+                index, encoder=encoder.name, base=edit.info.base or index.base,
+                fingerprint=edit.info.base_fingerprint or index.fingerprint,
+            )  # fmt: skip
+            write_index(self.folder, _with(index, name, embeddings))
+
+    def remove(self, name: str) -> None:
+        """Take an edit out of the basis. Its file stays in the library.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        with locked(self.folder):
+            index = read_index(self.folder)
+            self._require(index, name)
+            write_index(self.folder, index.without(name))
+            _embeddings_path(self.folder, name).unlink(missing_ok=True)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an edit another name.
+
+        Raises:
+            UsageError: there is none of the old name, or one of the new name already.
+        """
+        target = edit_path(new, self.folder)
+        with locked(self.folder):
+            index = read_index(self.folder)
+            self._require(index, old)
+            if new in index.names or target.exists():
+                raise UsageError(f"There is an edit {new} already ({target})")
+            edit = Edit.load(edit_path(old, self.folder))
+            Edit(edit.layers, replace(edit.info, name=new)).save(target)
+            pairs = read_tensors(_embeddings_path(self.folder, old))[0]
+            write_tensors(_embeddings_path(self.folder, new), pairs)
+            write_index(self.folder, index.renamed(old, new))
+            edit_path(old, self.folder).unlink(missing_ok=True)
+            _embeddings_path(self.folder, old).unlink(missing_ok=True)
+
+    def reindex(self) -> int:
+        """Build the index again from the embeddings and edits on disk; how many there are."""
+        with locked(self.folder):
+            try:
+                old = read_index(self.folder)
+            except EditError:
+                old = Index()
+            index = Index(encoder=old.encoder)
+            for path in sorted((self.folder / FOLDER / "pairs").glob("*.safetensors")):
+                edit_file = edit_path(path.stem, self.folder)
+                if not edit_file.is_file():
+                    continue
+                info = Edit.read_info(edit_file)
+                index = replace(
+                    index, encoder=index.encoder or encoder_for(info.base),
+                    base=info.base or index.base,
+                    fingerprint=info.base_fingerprint or index.fingerprint,
+                )  # fmt: skip
+                index = _with(index, path.stem, read_tensors(path)[0]["pairs"])
+            write_index(self.folder, index)
+            return len(index.names)
+
+    def fit(self, seed: int = 0) -> Fitted:
+        """Fit the router to the placed pairs, and keep what came of it if that is better.
+
+        Raises:
+            UsageError: there are fewer than two edits.
+        """
+        index = self.index
+        if len(index.names) < 2:
+            raise UsageError(
+                f"A router chooses between edits, and the basis has {len(index.names)}",
+                expected="two or more",
+                next_step="Place more edits first",
+            )
+        pairs = [
+            read_tensors(_embeddings_path(self.folder, name))[0]["pairs"] for name in index.names
+        ]
+        result = fit(pairs, seed)
+        with locked(self.folder):
+            now = read_index(self.folder)
+            if now.names != index.names:
+                raise UsageError("The basis was changed meanwhile", next_step="Fit it again")
+            write_index(self.folder, replace(now, fitted=result.router if result.kept else None))
+        return result
+
+    def route(
+        self, a: Image.Image, a_prime: Image.Image, b: Image.Image | None = None, *,
+        count: int = TOP,
+    ) -> Route:  # fmt: skip
+        """The mix of edits that an analogy a : a′ :: b asks for.
+
+        Args:
+            a: before.
+            a_prime: after.
+            b: the picture to be edited; ``None`` asks with a in its place.
+            count: at most so many edits are mixed.
+
+        Raises:
+            UsageError: the basis is empty.
+        """
+        index = self.index
+        if not index.names:
+            raise UsageError(
+                f"The basis in {self.folder} is empty",
+                next_step="Place an edit with `pairedit basis place NAME PAIRS`",
+            )
+        encoder = self._loaded(index.base)
+        given = encoder.embed([a, a_prime, a if b is None else b]).flatten()
+        return self._route(index, given, count)
+
+    def _route(self, index: Index, given: torch.Tensor, count: int) -> Route:
+        router = index.router
+        similarities = router.similarities(given)
+        coefficients = top(router.coefficients(given), count)
+        best = similarities.topk(min(max(count, 3), len(index.names))).indices.tolist()
+        parts = [
+            (Edit.load(edit_path(index.names[i], self.folder)), float(coefficients[i]))
+            for i in best
+            if coefficients[i] >= LEAST
+        ]
+        # The threshold is one of plain similarity, whatever router makes the choice.
+        plain = replace(index, fitted=None).router.similarities(given)
+        shown = {index.names[i]: float(plain[i]) for i in best}
+        shown = dict(sorted(shown.items(), key=lambda item: -item[1]))
+        return Route(parts, shown, threshold(index))
+
+    def _loaded(self, base: str) -> ImageEncoder:
+        if self._encoder is None:
+            wanted = self._encoder_name or self.index.encoder or encoder_for(base)
+            self._encoder = load_encoder(wanted)
+        return self._encoder
+
+    def show(self, name: str) -> Entry:
+        """One edit of the basis.
+
+        Raises:
+            UsageError: there is none of that name; the nearest ones are named.
+        """
+        index = self.index
+        self._require(index, name)
+        return Entry(name, edit_path(name, self.folder), index.pairs[index.names.index(name)])
+
+    def list(self) -> Sequence[Entry]:
+        """What is in the basis, in the order of placing."""
+        index = self.index
+        return [
+            Entry(name, edit_path(name, self.folder), pairs)
+            for name, pairs in zip(index.names, index.pairs, strict=True)
+        ]
+
+    @staticmethod
+    def _require(index: Index, name: str) -> None:
+        if name not in index.names:
+            raise UsageError(
+                f"There is no edit {name!r} in the basis",
+                next_step=nearest(name, list(index.names)) if index.names else "It is empty",
+            )
+
+
+def threshold(index: Index) -> float:
+    """The similarity that all but :data:`REFUSED` of the basis's own left-out pairs reach."""
+    known = index.own[~index.own.isnan()]
+    return float(known.quantile(REFUSED, interpolation="lower")) if len(known) else -1.0
+
+
+def _with(index: Index, name: str, embeddings: torch.Tensor) -> Index:
+    """The index with an edit, whose embeddings are [P, A, 2, D]."""
+    return index.with_edit(
+        name, len(embeddings), key_of(embeddings[:, 0]), own_similarities(embeddings)
+    )
+
+
+def own_similarities(embeddings: torch.Tensor) -> torch.Tensor:
+    """Similarity of every version of a pair to the key of the other pairs, [P · A].
+
+    A single pair is compared with its own versions, which is easier than a new pair will be.
+
+    Args:
+        embeddings: [P, A, 2, D], each pair's first version the pair itself.
+    """
+    found = []
+    for k in range(len(embeddings)):
+        others = torch.cat([embeddings[:k], embeddings[k + 1 :]])
+        key = key_of((others if len(others) else embeddings)[:, 0])
+        own = embeddings[k] if len(others) else embeddings[k, 1:]
+        directions = torch.nn.functional.normalize(own[:, 1] - own[:, 0], dim=-1)
+        found.append(directions @ key)
+    return torch.cat(found)
+
+
+def _embedded(encoder: ImageEncoder, before: Image.Image, after: Image.Image) -> torch.Tensor:
+    """The embeddings of a pair and of its other versions, [A, 2, D]."""
+    flat = [image for pair in augmented(before, after) for image in pair]
+    return encoder.embed(flat).unflatten(0, (-1, 2))
+
+
+def _embeddings_path(folder: Path, name: str) -> Path:
+    return folder / FOLDER / "pairs" / f"{name}.safetensors"
+
+
+def _check_base(index: Index, edit: Edit) -> None:
+    own = edit.info.base_fingerprint
+    if index.fingerprint and own and own != index.fingerprint:
+        raise EditError(
+            f"Edit {edit.name!r} was learned on another base than the edits of this basis",
+            expected=f"{index.base} ({index.fingerprint})", got=f"{edit.info.base} ({own})",
+            next_step="Keep a basis of its own for each base",
+        )  # fmt: skip
