@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases import load_base
+    from pairedit_sdk.basis.library import Basis
     from pairedit_sdk.config import TrainConfig, load_recipe
     from pairedit_sdk.edit import Edit, EditStack
     from pairedit_sdk.editing import edit_image, sweep
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Basis",
     "Edit",
     "EditStack",
     "PairEditError",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Basis": "basis.library",
     "Edit": "edit",
     "EditStack": "edit",
     "PairEditError": "errors",

@@ -49,8 +49,11 @@ class ImageEncoder:
 
 
 def encoder_for(base_name: str) -> str:
-    """The encoder that goes with a base unless another one is asked for."""
-    return MINI if base_name == MINI else DEFAULT
+    """The encoder that goes with a base unless another one is asked for: the base's own, if it
+    has one, as the built-in base does."""
+    if base_name == MINI or (Path(base_name) / "image_encoder").is_dir():
+        return base_name
+    return DEFAULT
 
 
 def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEncoder:

@@ -119,6 +119,14 @@ class Basis:
             self._read = (seen, read_index(self.folder))
         return self._read[1]
 
+    def prepare(self, base: str) -> None:
+        """Load the encoder that edits of ``base`` need: better before a training than after it.
+
+        Raises:
+            BaseModelError: it cannot be loaded.
+        """
+        self._loaded(base)
+
     def place(self, edit: Edit, pairs: PairSet, *, replacing: bool = False) -> None:
         """Put an edit into the basis, with the pairs it was learned from.
 
@@ -256,6 +264,19 @@ class Basis:
         encoder = self._loaded(index.base)
         given = encoder.embed([a, a_prime, a if b is None else b]).flatten()
         return self._route(index, given, count)
+
+    def neighbours(self, name: str, count: int = 3) -> dict[str, float]:
+        """The edits whose keys are most like that of ``name``, with the similarity.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        index = self.index
+        self._require(index, name)
+        own = index.names.index(name)
+        found = index.keys @ index.keys[own]
+        order = [i for i in found.argsort(descending=True).tolist() if i != own]
+        return {index.names[i]: float(found[i]) for i in order[:count]}
 
     def _route(self, index: Index, given: torch.Tensor, count: int) -> Route:
         router = index.router

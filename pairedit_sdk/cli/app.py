@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pairedit_sdk import __version__
-from pairedit_sdk.cli import bench, check, compose, demo, edits, pictures, train
+from pairedit_sdk.cli import analogy, basis, bench, check, compose, demo, edits, pictures, train
 from pairedit_sdk.cli.errors import Root
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ app.command("generate")(pictures.generate)
 app.command("sweep")(pictures.sweep)
 app.command("compose")(compose.compose)
 app.add_typer(edits.app, name="edits")
+app.add_typer(basis.app, name="basis")
+app.command("analogy")(analogy.analogy)
 app.add_typer(bench.app, name="bench")
 
 

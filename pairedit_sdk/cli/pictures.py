@@ -46,7 +46,7 @@ def edit(
 ) -> None:
     """Apply one edit, or several together, to a picture."""
     output = Output(as_json, quiet)
-    target = _another_picture(picture_path(out), image)
+    target = another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
     values.check_flowedit(method, steps, n_max, n_avg)
     device = values.device(device)
@@ -56,7 +56,7 @@ def edit(
 
     picture = read_image(image)
     stack = values.load_stack(chosen)
-    model = _load(base, device, precision, stack)
+    model = load_for(base, device, precision, stack)
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
@@ -109,7 +109,7 @@ def generate(
     from pairedit_sdk.generation import generate as run_generate
 
     stack = values.load_stack(chosen) if chosen else None
-    model = _load(base, device, precision, stack)
+    model = load_for(base, device, precision, stack)
     with output.meter("generating") as meter:
         result = run_generate(
             model, prompt, stack, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
@@ -143,7 +143,7 @@ def sweep(
 ) -> None:
     """Show one edit at several strengths, as a labelled strip."""
     output = Output(as_json, quiet)
-    target = _another_picture(picture_path(out), image)
+    target = another_picture(picture_path(out), image)
     strengths = values.scales(scales)
     if "=" in edit and not Path(edit).is_file():
         raise UsageError(
@@ -163,7 +163,7 @@ def sweep(
     picture = read_image(image)
     loaded = Edit.load(path)
     stack = loaded @ 1.0
-    model = _load(base, device, precision, stack)
+    model = load_for(base, device, precision, stack)
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
             model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
@@ -176,7 +176,7 @@ def sweep(
     output.result({"path": target, "edit": path, "scales": strengths, "seed": seed})
 
 
-def _load(
+def load_for(
     base: str | None, device: str | None, precision: str | None, stack: EditStack | None
 ) -> FlowBase:
     """The base that was asked for, or else the one that the edits were learned on."""
@@ -191,7 +191,7 @@ def _load(
     )
 
 
-def _another_picture(target: Path, image: Path) -> Path:
+def another_picture(target: Path, image: Path) -> Path:
     if target.exists() and image.exists() and target.samefile(image):
         raise UsageError(
             f"The output {target} is the input picture",

@@ -50,6 +50,9 @@ def train(
     skip_check: Annotated[
         bool, typer.Option("--skip-check", help="Train whatever pairedit check says.")
     ] = False,
+    place: Annotated[
+        bool, typer.Option("--place", help="Put the edit into the library's basis as well.")
+    ] = False,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -74,6 +77,12 @@ def train(
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.training import train as run_training
 
+    basis = None
+    if place:
+        from pairedit_sdk.basis.library import Basis
+
+        basis = Basis.open(library)
+        basis.prepare(base_name)
     loaded = load_base(base_name, device=device, precision=config.precision)
     if force and not resume:
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -95,6 +104,8 @@ def train(
         ) from error
     seconds = time.perf_counter() - started
     edit.save(target)
+    if basis is not None:
+        basis.place(edit, pair_set, replacing=True)
     shown = "" if library == options.DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
     output.say(
         f"Saved {target} ({len(pair_set)} pairs, {config.steps} steps, {seconds:.0f} s).\n"

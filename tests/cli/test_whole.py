@@ -82,3 +82,51 @@ def test_an_edit_of_another_base_is_refused_in_words(
     assert result.exit_code == 2
     assert "Edit 'smile' was learned on another base. Expected mini (" in result.stderr
     assert not (tmp_path / "b.png").exists()
+
+
+def test_from_pairs_to_an_analogy(
+    pairedit: Pairedit, tiny_folder: Path, face_pairs: Callable[..., object], tmp_path: Path,
+    library: Path,
+) -> None:  # fmt: skip
+    def run(*words: object) -> Result:
+        result = pairedit(*words)
+        assert result.exit_code == 0, result.output
+        return result
+
+    changes: dict[str, dict[str, str]] = {"hat": {"hat": "beanie"}, "age": {"age": "old"}}
+    for name, change in changes.items():
+        for side in ("source", "target"):
+            (tmp_path / name / side).mkdir(parents=True)
+        for pair in face_pairs(change, 2):  # type: ignore[attr-defined]
+            pair.before.save(tmp_path / name / "source" / f"{pair.name}.png")
+            pair.after.save(tmp_path / name / "target" / f"{pair.name}.png")
+        settings = ("--set", "steps=2", "--set", "lr=0.02", "--set", "calibrate=false")
+        placed = ("--place",) if name == "hat" else ()
+        run("train", tmp_path / name, "--name", name, "--base", tiny_folder, *settings, *placed)
+    unseen = face_pairs(changes["age"], 2, seed=5)
+    unseen[0].before.save(tmp_path / "a.png")  # type: ignore[index]
+    unseen[0].after.save(tmp_path / "a2.png")  # type: ignore[index]
+    unseen[1].before.save(tmp_path / "b.png")  # type: ignore[index]
+
+    assert "hat  (2 pairs)" in run("basis", "list").stdout
+    run("basis", "place", "age", tmp_path / "age")
+    assert "like" in run("basis", "show", "hat").stdout
+    asked = (tmp_path / "a.png", tmp_path / "a2.png")
+    found = json.loads(run("basis", "route", *asked, "--json").stdout)
+    assert set(found["similarities"]) == {"hat", "age"}
+    assert max(found["coefficients"], key=found["coefficients"].get) == "age"
+    words = ("--steps", "2", "--force", "-o", "out.png", "--strip", "strip.png")
+    said = run("analogy", *asked, tmp_path / "b.png", *words).stdout
+    assert "In the mix" in said
+    for name, width in (("out", 128), ("strip", 4 * 128)):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.width >= width
+    assert "unfitted" in run("basis", "fit").stdout
+    run("basis", "rename", "age", "old")
+    run("basis", "remove", "hat")
+    assert "The basis has 2 edits" not in run("basis", "reindex").stdout
+    listed = json.loads(run("basis", "list", "--json").stdout)["edits"]
+    assert [edit["name"] for edit in listed] == ["old"]
+    refused = pairedit("basis", "remove", "odl")
+    assert refused.exit_code == 2
+    assert "Did you mean old?" in refused.output

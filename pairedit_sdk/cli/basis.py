@@ -1,0 +1,202 @@
+"""``pairedit basis``: edits with keys that an analogy finds them by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.edit_library import find_edit_path
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pairedit_sdk.basis.library import Route
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    help="The library's edits as a basis that analogies choose from.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="An edit of the basis.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="The image encoder: mini, a folder or a hub id of a CLIP or SigLIP model. Without it: "
+        "the basis's own, or the one that goes with the edit's base.",
+    ),
+]
+Before = Annotated[Path, typer.Argument(metavar="A", help="A picture before the change.")]
+After = Annotated[Path, typer.Argument(metavar="A_PRIME", help="The same picture after it.")]
+Count = Annotated[
+    int, typer.Option("--count", min=1, max=32, help="At most so many edits are mixed.")
+]
+
+
+@app.command("place")
+def place(
+    edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="The folder of the pairs it was learned from.")
+    ],
+    encoder: Encoder = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an edit of that name.")] = False,
+    library: Library = DEFAULT_LIBRARY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put an edit into the basis."""
+    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.pairs import PairSet
+
+    output = Output(as_json, quiet)
+    loaded = Edit.load(find_edit_path(edit, library))
+    pair_set = PairSet.from_folder(pairs)
+    basis = Basis.open(library, encoder)
+    basis.place(loaded, pair_set, replacing=force)
+    output.say(f"Placed {loaded.name} ({len(pair_set)} pairs); the basis has {len(basis.list())}.")
+    output.result({"name": loaded.name, "pairs": len(pair_set), "edits": len(basis.list())})
+
+
+@app.command("list")
+def list_command(
+    library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """List the edits of the basis."""
+    from pairedit_sdk.basis.library import Basis
+
+    output = Output(as_json, quiet)
+    basis = Basis.open(library)
+    entries = basis.list()
+    for entry in entries:
+        output.say(f"{entry.name}  ({entry.pairs} pairs)")
+    if not entries:
+        output.say(f"Nothing in the basis of {library} yet: pairedit basis place EDIT PAIRS")
+    output.result(
+        {
+            "library": library,
+            "encoder": basis.index.encoder,
+            "fitted": basis.index.fitted is not None,
+            "edits": [{"name": e.name, "pairs": e.pairs, "path": e.path} for e in entries],
+        }
+    )
+
+
+@app.command("show")
+def show(
+    name: Name, library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Say what the basis knows of one edit."""
+    from pairedit_sdk.basis.library import Basis
+
+    output = Output(as_json, quiet)
+    basis = Basis.open(library)
+    entry = basis.show(name)
+    nearest = basis.neighbours(name)
+    output.say(f"{entry.name}: {entry.pairs} pairs, {entry.path}")
+    for other, similarity in nearest.items():
+        output.say(f"  like {other}: {similarity:.2f}")
+    output.result({"name": name, "pairs": entry.pairs, "path": entry.path, "similarities": nearest})
+
+
+@app.command("remove")
+def remove(name: Name, library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
+    """Take an edit out of the basis; its file stays in the library."""
+    from pairedit_sdk.basis.library import Basis
+
+    Basis.open(library).remove(name)
+    Output(quiet=quiet).say(f"Removed {name} from the basis; the edit itself is still there.")
+
+
+@app.command("rename")
+def rename(
+    name: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    library: Library = DEFAULT_LIBRARY,
+    quiet: Quiet = False,
+) -> None:
+    """Give an edit of the basis another name."""
+    from pairedit_sdk.basis.library import Basis
+
+    Basis.open(library).rename(name, new)
+    Output(quiet=quiet).say(f"{name} is now {new}.")
+
+
+@app.command("reindex")
+def reindex(library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
+    """Build the index again from what was placed."""
+    from pairedit_sdk.basis.library import Basis
+
+    count = Basis.open(library).reindex()
+    Output(quiet=quiet).say(f"The basis has {count} edits.")
+
+
+@app.command("fit")
+def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Fit the router to the placed pairs; it is kept only if it finds left-out pairs better."""
+    from pairedit_sdk.basis.library import Basis
+
+    output = Output(as_json, quiet)
+    result = Basis.open(library).fit()
+    output.say(
+        f"Of {result.asked} left-out pairs the right edit was found for {result.before:.0%} "
+        f"unfitted and {result.after:.0%} fitted. The "
+        + ("fitted router is kept." if result.kept else "unfitted router stays.")
+    )
+    output.result(
+        {"before": result.before, "after": result.after, "asked": result.asked, "kept": result.kept}
+    )
+
+
+@app.command("route")
+def route(
+    a: Before, a_prime: After,
+    b: Annotated[
+        Path | None, typer.Argument(metavar="[B]", help="The picture to be edited.")
+    ] = None,
+    count: Count = 3,
+    library: Library = DEFAULT_LIBRARY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Say which edits of the basis an analogy asks for."""
+    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.images import read_image
+
+    output = Output(as_json, quiet)
+    before, after = read_image(a), read_image(a_prime)
+    picture = None if b is None else read_image(b)
+    found = Basis.open(library).route(before, after, picture, count=count)
+    output.table(mix_table(found))
+    output.say(found.sentence)
+    output.result(as_values(found))
+
+
+def mix_table(route: Route) -> Table:
+    """What was mixed, and how like each edit the analogy is."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("Edit", "Similarity", "In the mix"):
+        table.add_column(heading, justify="left" if heading == "Edit" else "right")
+    for name, similarity in route.similarities.items():
+        share = route.coefficients.get(name)
+        mixed = "" if share is None else f"{share:.2f}"
+        table.add_row(Text(name), f"{similarity:.2f}", mixed)
+    return table
+
+
+def as_values(route: Route) -> dict[str, object]:
+    """The same as plain values."""
+    return {
+        "known": route.known, "coefficients": route.coefficients,
+        "similarities": route.similarities, "threshold": route.threshold,
+        "sentence": route.sentence,
+    }  # fmt: skip
