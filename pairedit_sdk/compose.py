@@ -25,8 +25,7 @@ EDIT = "edit"
 
 
 class Rows(Protocol):
-    """The edited and the plain model, together or each by itself. Velocities are in the base's
-    dtype."""
+    """The edited and the plain model, together or each by itself."""
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
@@ -120,7 +119,8 @@ class GuidedRows:
         return list(v.split(rows))
 
     def _sum(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        own, *edits = parts
+        # In float32: rounding each small change to bf16 would cost much of it.
+        own, *edits = (part.float() for part in parts)
         total = own
         for strength, v in zip(self.strengths.values(), edits, strict=True):
             total = total + strength * (v - own)
@@ -141,7 +141,7 @@ def attached_stack(
         guidance: distilled guidance.
 
     Raises:
-        UsageError: another mode.
+        ValueError: another mode.
         EditError: an edit of another base.
     """
     for edit, _ in stack.parts:
@@ -156,9 +156,18 @@ def attached_stack(
         with attached(base.transformer, loras):
             yield GuidedRows(base, strengths, condition, guidance)
     else:
-        raise unknown_mode(mode)
+        raise ValueError(f"{mode!r} is no mode of rows")
 
 
-def unknown_mode(mode: str) -> UsageError:
-    """The error for a mode that is none of :data:`MODES`."""
-    return UsageError(f"There is no mode {mode!r}", expected="one of " + ", ".join(MODES))
+def check_mode(mode: str, method: str = "flowedit") -> None:
+    """Refuse a mode that does not exist, or not with this method.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if mode not in MODES:
+        raise UsageError(f"There is no mode {mode!r}", expected="one of " + ", ".join(MODES))
+    if method == "inversion-lora" and mode == "guided":
+        raise UsageError(
+            "The method inversion-lora has no mode guided", expected="merged or sequential"
+        )

@@ -195,22 +195,37 @@ class EditStack:
         """The sum as one LoRA, exactly: ranks are concatenated, scales go into B.
 
         ΔW = Σ s_i B_i A_i = [s_1 B_1, s_2 B_2, …] [A_1; A_2; …].
+
+        Raises:
+            EditError: two edits have a layer of one name and different shapes.
         """
         import torch
 
         merged: dict[str, LoraLayer] = {}
         for name in sorted({n for edit, _ in self.parts for n in edit.layers}):
             having = [(e.layers[name], s) for e, s in self.parts if name in e.layers]
+            shapes = {(layer.up.shape[0], layer.down.shape[1]) for layer, _ in having}
+            if len(shapes) > 1:
+                raise EditError(
+                    f"{self!r} mixes edits whose layer {name} differs in shape",
+                    got=" and ".join(f"{out} x {into}" for out, into in sorted(shapes)),
+                    next_step="Use edits that were learned on one base",
+                )
             down = torch.cat([layer.down.float() for layer, _ in having])
             up = torch.cat([layer.up.float() * s for layer, s in having], dim=1)
             merged[name] = LoraLayer(down, up)
         return merged
 
-    def merged(self, name: str) -> Edit:
+    def merged(self, name: str, guidance: float | None = None) -> Edit:
         """The sum as a new edit.
 
+        Args:
+            name: of the new edit.
+            guidance: its distilled guidance; ``None`` is the edits' own.
+
         Raises:
-            EditError: the edits were learned on different bases.
+            UsageError: the edits' own guidance differs, and none is given.
+            EditError: the edits were learned on different bases, or their shapes differ.
         """
         # A LoRA from elsewhere says nothing of its base.
         own = [edit.info for edit, _ in self.parts if edit.info.base_fingerprint]
@@ -224,8 +239,10 @@ class EditStack:
         layers = self.layers()
         info = EditInfo(
             name=name, base=first.base, architecture=first.architecture,
-            base_fingerprint=first.base_fingerprint, precision=first.precision,
-            guidance=self.guidance, resolution=first.resolution,
+            base_fingerprint=first.base_fingerprint,
+            precision="nf4" if any(i.precision == "nf4" for i in own) else first.precision,
+            guidance=self.guidance if guidance is None else guidance,
+            resolution=max(edit.info.resolution for edit, _ in self.parts),
             rank=max(layer.rank for layer in layers.values()),
             parts=[(edit.name, scale) for edit, scale in self.parts], created=EditInfo.now(),
             sdk_version=first.sdk_version,

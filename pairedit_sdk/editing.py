@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.compose import MODES, MergedRows, Rows, attached_stack, unknown_mode
+from pairedit_sdk.compose import MergedRows, Rows, attached_stack, check_mode
 from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
@@ -75,7 +75,8 @@ def sweep(
 ) -> list[Image.Image]:  # fmt: skip
     """The picture at several strengths: :func:`edit_image` with ``edits @ scale`` for each scale.
 
-    What does not depend on the scale, such as the inversion LoRA, is done once.
+    What does not depend on the scale, such as the inversion LoRA, is done once, unless the mode is
+    sequential: there every edit works on another picture.
     """
     stacks = [as_stack(edits) @ scale for scale in scales]
     way = _Way(method, steps, n_max, n_avg, guidance, seed, mode)
@@ -154,12 +155,7 @@ class _Way:
     mode: str
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise unknown_mode(self.mode)
-        if self.method == "inversion-lora" and self.mode == "guided":
-            raise UsageError(
-                "The method inversion-lora has no mode guided", expected="merged or sequential"
-            )
+        check_mode(self.mode, self.method)
         if self.method not in METHODS:
             raise UsageError(
                 f"There is no method {self.method!r}", expected="one of " + ", ".join(METHODS)
@@ -191,7 +187,7 @@ def _edit(
     hook = on_step or (lambda done, total: None)
     if way.mode == "sequential":
         return [
-            _one_after_the_other(base, x, stack, way, _part_of(hook, index, len(stacks)))
+            _one_after_the_other(base, x, stack, way, part_of(hook, index, len(stacks)))
             for index, stack in enumerate(stacks)
         ]
     guidance = stacks[0].guidance if way.guidance is None else way.guidance
@@ -209,14 +205,14 @@ def _edit(
                 guidance,
                 sigmas,
                 way.seed,
-                _part_of(hook, index, len(x)),
+                part_of(hook, index, len(x)),
             )
             for index, row in enumerate(x)
         ]
         return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
     results = []
     for index, stack in enumerate(stacks):
-        part = _part_of(hook, index, len(stacks))
+        part = part_of(hook, index, len(stacks))
         with torch.no_grad(), attached_stack(base, stack, way.mode, condition, guidance) as rows:
             results.append(_sample(x, sigmas, rows, way, part))
     return results
@@ -228,7 +224,7 @@ def _one_after_the_other(
     heard = [(edit, scale) for edit, scale in stack.parts if scale != 0]
     alone = replace(way, mode="merged")
     for index, (edit, scale) in enumerate(heard):
-        (x,) = _edit(base, x, [edit @ scale], alone, _part_of(on_step, index, len(heard)))
+        (x,) = _edit(base, x, [edit @ scale], alone, part_of(on_step, index, len(heard)))
     return x
 
 
@@ -243,7 +239,7 @@ def _sample(
     return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise(0, 0), on_step=on_step)
 
 
-def _part_of(hook: StepHook, index: int, count: int) -> StepHook:
+def part_of(hook: StepHook, index: int, count: int) -> StepHook:
     """The hook of part number ``index`` of ``count`` equal parts of one long step."""
     return lambda done, total: hook(index * total + done, count * total)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.compose import attached_stack
+from pairedit_sdk.compose import attached_stack, check_mode
 from pairedit_sdk.edit import Edit, EditStack, as_stack
-from pairedit_sdk.editing import edit_latents
+from pairedit_sdk.editing import edit_latents, part_of
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images import to_image
@@ -61,14 +61,17 @@ def generate(
     start_step = steps // 2 if start_step is None else start_step
     if steps < 1 or not 0 <= start_step <= steps:
         raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
-    guidance = base.default_guidance if guidance is None else guidance
+    check_mode(mode)
+    stack = None if edits is None else as_stack(edits)
+    for edit, _ in [] if stack is None else stack.parts:
+        edit.require_base(base)
+    given, guidance = guidance, base.default_guidance if guidance is None else guidance
     condition = cache.condition(base, prompt)
     shape = (1, *base.latent_shape(height, width))
     generator = torch.Generator("cpu").manual_seed(seed)
     x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)
     sigmas = base.sigmas(steps, height, width)
     hook = on_step or (lambda done, total: None)
-    stack = None if edits is None else as_stack(edits)
     if stack is None:
         with torch.no_grad():
             x = solvers.euler(
@@ -79,14 +82,17 @@ def generate(
     if mode == "sequential":
         stack, later = EditStack(stack.parts[:1]), stack.parts[1:]
         mode = "merged"
+    halves = 2 if later else 1
     with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows:
 
         def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
-            return rows.edited(x, sigma) if step >= start_step else rows.plain(x, sigma)
+            v = rows.edited(x, sigma) if step >= start_step else rows.plain(x, sigma)
+            return v.to(base.dtype)
 
-        x = solvers.euler(x, sigmas, velocity, hook)
+        x = solvers.euler(x, sigmas, velocity, part_of(hook, 0, halves))
     if later:
         x = edit_latents(
-            base, x.float(), EditStack(later), mode="sequential", steps=steps, seed=seed
-        )
+            base, x.float(), EditStack(later), mode="sequential", steps=steps, seed=seed,
+            guidance=given, on_step=part_of(hook, 1, halves),
+        )  # fmt: skip
     return to_image(base.decode(x))

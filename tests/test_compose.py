@@ -8,11 +8,12 @@ import torch
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.compose import GuidedRows, MergedRows, attached_stack
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.edit import EditStack
-from pairedit_sdk.editing import edit_latents
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.edit import Edit, EditInfo, EditStack
+from pairedit_sdk.editing import edit_image, edit_latents, sweep
+from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.generation import generate
 from pairedit_sdk.lora.adapters import attached, lora_layers
+from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.training import train
 
 SMALL = {"steps": 4, "n_max": 3}
@@ -97,22 +98,85 @@ def test_sequential_edits_the_result_of_the_edit_before(base, edits, x):
 
 
 @pytest.mark.parametrize("mode", ["merged", "guided", "sequential"])
+@pytest.mark.parametrize("method", ["flowedit", "rf-inversion"])
+def test_a_stack_at_scale_0_changes_nothing(base, edits, x, mode, method):
+    stack = edits[0] @ 0 + edits[1] @ 0
+    plain = edit_latents(base, x, edits[0] @ 0, method=method, steps=4)
+    assert torch.equal(edit_latents(base, x, stack, mode=mode, method=method, steps=4), plain) or (
+        mode == "sequential" and method == "rf-inversion"  # without a part nothing is inverted
+    )
+    if method == "flowedit":
+        assert torch.equal(plain, x)
+
+
+@pytest.mark.parametrize("mode", ["merged", "guided", "sequential"])
 def test_every_mode_generates_and_leaves_the_base_as_it_was(base, edits, mode):
     before = {n: p.clone() for n, p in base.transformer.named_parameters()}
     stack = edits[0] @ 1 + edits[1] @ 1
-    picture = generate(base, "", stack, steps=4, start_step=1, width=64, height=64, mode=mode)
-    plain = generate(base, "", None, steps=4, width=64, height=64)
-    assert picture.tobytes() != plain.tobytes()
+    size = {"steps": 4, "start_step": 1, "width": 64, "height": 64}
+    seen = []
+    picture = generate(
+        base, "", stack, mode=mode, on_step=lambda done, total: seen.append((done, total)), **size
+    )
+    first = generate(base, "", edits[0], **size)
+    assert picture.tobytes() != first.tobytes()  # the second one counts, too
+    assert seen[-1][0] == seen[-1][1]
+    assert [done / total for done, total in seen] == sorted(done / total for done, total in seen)
     after = dict(base.transformer.named_parameters())
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert not list(lora_layers(base.transformer))
 
 
+def test_a_sweep_takes_the_mode(base, edits, face_pairs):
+    picture = face_pairs({"hat": "beanie"}, 1, size=64, seed=3)[0].before
+    stack = edits[0] @ 1 + edits[1] @ 1
+    steps = {"steps": 4, "n_max": 3, "mode": "sequential"}
+    none, half = sweep(base, picture, stack, [0, 0.5], **steps)
+    assert half.tobytes() == edit_image(base, picture, stack @ 0.5, **steps).tobytes()
+    assert none.tobytes() == edit_image(base, picture, stack @ 0, **steps).tobytes()
+
+
+def test_edits_of_different_guidance_one_after_the_other(base, edits, x):
+    other = Edit(edits[1].layers, replace(edits[1].info, guidance=2.0))
+    stack = edits[0] @ 1 + other @ 1
+    with pytest.raises(UsageError, match="trained with different guidance"):
+        edit_latents(base, x, stack, **SMALL)
+    each = edit_latents(base, x, stack, mode="sequential", **SMALL)
+    by_hand = edit_latents(base, edit_latents(base, x, edits[0], **SMALL), other, **SMALL)
+    assert torch.equal(each, by_hand)
+    assert stack.merged("both", guidance=3.0).info.guidance == 3.0
+    with pytest.raises(UsageError, match="trained with different guidance"):
+        stack.merged("both")
+
+
+def test_guided_on_a_base_in_bf16_loses_no_more_than_merged(tiny_folder, base, edits, x):
+    half = load_base(str(tiny_folder), device="cpu", precision="bf16")
+    stack = edits[0] @ 0.5 + edits[1] @ 0.5
+    lost = {
+        mode: (
+            edit_latents(half, x, stack, mode=mode, **SMALL)
+            - edit_latents(base, x, stack, mode=mode, **SMALL)
+        ).norm()
+        for mode in ("merged", "guided")
+    }
+    assert 0 < lost["guided"] < 1.5 * lost["merged"]
+
+
 def test_what_does_not_exist_is_said_to_be_so(base, edits, x):
-    with pytest.raises(UsageError, match=r"no mode 'both'\. Expected one of merged, gui"):
-        edit_latents(base, x, edits[0], mode="both", **SMALL)
-    with pytest.raises(UsageError, match="no mode 'both'"):
-        generate(base, "", edits[0], steps=2, mode="both")
+    for call in (
+        lambda: edit_latents(base, x, edits[0], mode="both", **SMALL),
+        lambda: generate(base, "", edits[0], steps=2, mode="both"),
+        lambda: generate(base, "", steps=2, mode="both"),
+    ):
+        with pytest.raises(UsageError, match=r"no mode 'both'\. Expected one of merged, gui"):
+            call()
     with pytest.raises(UsageError, match="inversion-lora has no mode guided"):
         edit_latents(base, x, edits[0], mode="guided", method="inversion-lora", steps=4)
+
+
+def test_layers_of_one_name_and_two_shapes_are_not_mixed(edits):
+    name = next(iter(edits[0].layers))
+    strange = Edit({name: LoraLayer(torch.ones(1, 5), torch.ones(7, 1))}, EditInfo("strange"))
+    with pytest.raises(EditError, match=f"whose layer {name} differs in shape"):
+        (edits[0] + strange).merged("both")

@@ -27,6 +27,12 @@ def compose(
             "--rank", min=1, help="At most this rank, as near as can be. Without it: exact."
         ),
     ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            "--guidance", min=0, help="The new edit's guidance. Without it: the edits' own."
+        ),
+    ] = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     force: Annotated[bool, typer.Option("--force", help="Replace an edit of that name.")] = False,
     as_json: options.Json = False,
@@ -49,7 +55,7 @@ def compose(
     from pairedit_sdk.edit import Edit
     from pairedit_sdk.lora.compression import compressed
 
-    edit = values.load_stack(chosen).merged(name)
+    edit = values.load_stack(chosen).merged(name, guidance)
     error = 0.0
     if rank is not None:
         layers, error = compressed(edit.layers, rank)

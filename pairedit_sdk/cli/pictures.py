@@ -48,7 +48,7 @@ def edit(
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
-    values.check_flowedit(method, steps, n_max, n_avg)
+    values.check_flowedit(method, steps, n_max, n_avg, mode)
     device = values.device(device)
 
     from pairedit_sdk.editing import edit_image

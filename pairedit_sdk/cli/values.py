@@ -94,7 +94,9 @@ def device(text: str | None) -> str | None:
     return text
 
 
-def check_flowedit(method: str, steps: int, n_max: int | None, n_avg: int) -> None:
+def check_flowedit(
+    method: str, steps: int, n_max: int | None, n_avg: int, mode: str = "merged"
+) -> None:
     """Refuse options that do not go together.
 
     Raises:
@@ -104,6 +106,10 @@ def check_flowedit(method: str, steps: int, n_max: int | None, n_avg: int) -> No
         raise UsageError(
             f"--n-max and --n-avg are for flowedit, and the method is {method}",
             next_step="Leave them out",
+        )
+    if method == "inversion-lora" and mode == "guided":
+        raise UsageError(
+            "The method inversion-lora has no --mode guided", expected="merged or sequential"
         )
     check_steps(n_max, steps, "--n-max")
 

@@ -15,7 +15,7 @@ def compressed(layers: Mapping[str, LoraLayer], rank: int) -> tuple[dict[str, Lo
     """Every layer's update at no more than ``rank``, the best there is in the Frobenius norm.
 
     With B = Q_B R_B and Aᵀ = Q_A R_A the update is Q_B (R_B R_Aᵀ) Q_Aᵀ, so the singular values of
-    the core R_B R_Aᵀ, which is only [r, r], are those of ΔW.
+    the core R_B R_Aᵀ, at most [r, r], are those of ΔW.
 
     Args:
         layers: the LoRA.
@@ -33,7 +33,7 @@ def compressed(layers: Mapping[str, LoraLayer], rank: int) -> tuple[dict[str, Lo
     for name, layer in layers.items():
         q_up, r_up = torch.linalg.qr(layer.up.double())
         q_down, r_down = torch.linalg.qr(layer.down.double().T)
-        u, s, v = torch.linalg.svd(r_up @ r_down.T)
+        u, s, v = torch.linalg.svd(r_up @ r_down.T, full_matrices=False)
         total += float(s.square().sum())
         if layer.rank <= rank:
             result[name] = layer

@@ -67,11 +67,25 @@ def test_an_editor_that_knows_the_truth_is_perfect_and_one_that_does_nothing_is_
     assert nothing.success == 0
     assert nothing.leakage == 0
     assert nothing.preservation_db == 100
-    assert nothing.monotone == 1
+    assert nothing.monotone == perfect.monotone == 1
     assert perfect.accuracy == 1
     assert perfect.accuracy_std == 0
     assert perfect.success == 1
     assert perfect.preservation_db > 30
+
+
+def test_monotony_is_of_the_whole_way(base):
+    from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
+
+    faces = held_out_faces("hat", 2)
+    truth = base.encode(torch.cat([to_tensor(after.draw()) for _, after in faces])).float()
+    share = {0.25: 0.8, 0.5: 0.3, 1.0: 1.0, 1.5: 0.0}  # falls once up to 1
+
+    def editor(x, scale):
+        return x + share[scale] * (truth - x)
+
+    rows = measure(base, editor, faces, ["hat"], list(share), load_attribute_classifier())
+    assert [row.monotone for row in rows] == [pytest.approx(2 / 3)] * 4
 
 
 def test_words_at_scale_0_change_nothing_and_at_1_something(base):
@@ -101,8 +115,9 @@ def test_a_small_run_has_a_row_for_everything(base, tmp_path, monkeypatch):
     assert set(result["summary"]) == {"default", "text"}
     assert "accuracy_pairs_1" in result["summary"]["default"]
     assert {path.name for path in tmp_path.iterdir()} == {
-        "glasses-default.png", "glasses-text.png",
+        "glasses-default.png", "glasses-text.png", "rows.jsonl",
     }  # fmt: skip
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 5
     again = run(base, plan)
     timed = {"train_seconds", "edit_seconds"}
     for one, two in zip(result["rows"], again["rows"], strict=True):
@@ -131,3 +146,7 @@ def test_the_summary_weighs_edits_alike_and_leaves_nothing_out():
 def test_a_misspelt_recipe_is_known_before_anything_is_learned(base):
     with pytest.raises(UsageError, match="There is no recipe 'publishd'"):
         run(base, Plan(recipes=("text", "publishd"), edits=("glasses",)))
+    with pytest.raises(UsageError, match="Settings change the recipe default, which is not"):
+        run(base, Plan(recipes=("text",), settings=("steps=2",)))
+    with pytest.raises(UsageError, match="The benchmark sets seed by itself"):
+        run(base, Plan(settings=("seed=2",)))

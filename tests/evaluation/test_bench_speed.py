@@ -9,6 +9,7 @@ import torch
 from pairedit_sdk.config import load_recipe
 from pairedit_sdk.edit import Edit
 from pairedit_sdk.editing import edit_image
+from pairedit_sdk.errors import PairEditError
 from pairedit_sdk.evaluation import bench_speed, naive
 from pairedit_sdk.evaluation.bench_speed import summary
 from pairedit_sdk.lora.adapters import lora_layers
@@ -27,19 +28,17 @@ def _always_the_same_noise(base, monkeypatch):
 
 
 def test_the_naive_way_learns_what_ours_learns(tiny_base, pairs, monkeypatch):
-    """With one pair, one σ and the same noise, a first step is the same step."""
-    config = replace(load_recipe("published"), steps=1, rank=4, checkpoint_every=0)
-    noise = torch.randn(
-        tiny_base.latent_shape(128, 128), generator=torch.Generator().manual_seed(7)
-    )
-    monkeypatch.setattr(torch, "randn", lambda *_, **__: noise[None].clone())
+    """With one pair, one σ and the same noise, three steps are the same steps."""
+    config = replace(load_recipe("published"), steps=3, rank=4, checkpoint_every=0)
+    _always_the_same_noise(tiny_base, monkeypatch)
     monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.zeros(1, dtype=torch.long))
     ours = train(tiny_base, pairs, config, name="e").layers
     theirs = naive.naive_train(tiny_base, pairs, config)
     assert ours.keys() == theirs.keys()
     for name, layer in ours.items():
-        assert torch.allclose(layer.down, theirs[name].down, atol=1e-6)
-        assert torch.allclose(layer.up, theirs[name].up, atol=1e-6)
+        assert torch.allclose(layer.down, theirs[name].down, atol=1e-4)
+        assert torch.allclose(layer.up, theirs[name].up, atol=1e-4)
+        assert layer.up.abs().max() > 1e-4
     assert not list(lora_layers(tiny_base.transformer))
 
 
@@ -76,5 +75,5 @@ def test_the_summary_takes_medians_and_their_ratio():
 
 def test_a_failed_measurement_says_why(monkeypatch):
     monkeypatch.setattr(bench_speed.sys, "executable", "false")
-    with pytest.raises(RuntimeError, match=r"measuring step \(ours\) failed"):
+    with pytest.raises(PairEditError, match=r"Measuring step \(ours\) failed with status 1"):
         bench_speed._measured("step", "ours", True)

@@ -135,8 +135,8 @@ def build(options: Options) -> None:
 
     start = _origin(options.start)
     vae = _autoencoder(options, pictures, test, start)
-    text_encoder, t5, text = _text_encoders(options, faces, start)
-    image_encoder = _image_encoder(options, pictures, faces, text_encoder, text)
+    text_encoder, t5 = _text_encoders(options, faces, start)
+    image_encoder = _image_encoder(options, pictures, faces, text_encoder, start)
     latents = latents_of(vae, pictures, device)
     shift, scale = float(latents.mean()), 1 / float(latents.std())
     vae.register_to_config(shift_factor=shift, scaling_factor=scale)
@@ -145,11 +145,11 @@ def build(options: Options) -> None:
     data = FlowData((latents - shift) * scale, faces, text_encoder, FLOW_BATCH, device)
     steps = train_flow(
         model, data, folder, minutes=options.budget("flow"), compiled=options.compiled,
-        parent=text,
+        parent=start,
     )  # fmt: skip
     distil_guidance(
         model, data, folder, minutes=options.budget("guidance"), compiled=options.compiled,
-        parent=f"{text} flow {steps}",
+        parent=f"{start} flow {steps}",
     )  # fmt: skip
     assemble(
         options.output, vae.cpu(), text_encoder.cpu(), image_encoder, model.t5.cpu(),
@@ -213,8 +213,7 @@ def _autoencoder(
 
 def _text_encoders(
     options: Options, faces: list[Face], start: str
-) -> tuple[CLIPTextModel, T5EncoderModel, str]:
-    """Both text encoders, and what they are in a word for what builds on them."""
+) -> tuple[CLIPTextModel, T5EncoderModel]:
     torch.manual_seed(1)
     if options.start is None:
         text_encoder, t5 = text_tower(parts.clip()), parts.t5()
@@ -223,16 +222,16 @@ def _text_encoders(
             kind.from_pretrained(options.start / name, dtype=torch.float32)
             for kind, name in ((CLIPTextModel, "text_encoder"), (T5EncoderModel, "text_encoder_2"))
         )
-    steps = train_text(
+    train_text(
         text_encoder, t5, faces, options.folder, minutes=options.budget("text"),
         device=options.device, parent=start,
     )  # fmt: skip
-    return text_encoder, t5, f"{start} text {steps}"
+    return text_encoder, t5
 
 
 def _image_encoder(
     options: Options, pictures: NDArray[np.uint8], faces: list[Face], text_encoder: CLIPTextModel,
-    text: str,
+    start: str,
 ) -> CLIPVisionModelWithProjection:  # fmt: skip
     if options.start is not None and "clip" not in options.chosen:
         return CLIPVisionModelWithProjection.from_pretrained(
@@ -243,7 +242,7 @@ def _image_encoder(
     clip.text_model.load_state_dict(text_encoder.state_dict())
     train_clip(
         clip, pictures, faces, options.folder, minutes=options.budget("clip"),
-        device=options.device, parent=text,
+        device=options.device, parent=start,
     )  # fmt: skip
     return image_tower(clip.cpu())
 

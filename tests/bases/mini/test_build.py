@@ -21,6 +21,7 @@ def small(monkeypatch):
     transformer = parts.transformer
     monkeypatch.setattr(parts, "transformer", lambda: transformer(width=64, double=1, single=1))
     monkeypatch.setattr(module, "HELD_OUT", 2)
+    monkeypatch.setattr(module, "SHARES", dict.fromkeys(module.SHARES, 1.0))
     monkeypatch.setattr(module, "FLOW_BATCH", 4)
     drawn = np.tile(pictures_of([face_at(i) for i in range(8)]), (FACES // 8, 1, 1, 1))
     monkeypatch.setattr(module, "picture_pool", lambda *_: drawn)
@@ -46,13 +47,20 @@ def test_a_base_is_built_and_trained_on(small, tmp_path):
 
     # Guidance is distilled from what the flow model then is, not taken from the checkpoint.
     spent = json.loads((tmp_path / "folder" / "flow.json").read_text())["elapsed"]
-    longer = (spent + 0.01) / 60 / module.SHARES["flow"]
+    longer = (spent + 0.01) / 60
     build(_options(tmp_path, longer, chosen=("flow", "guidance")))
     assert _steps(tmp_path, "flow") == 2
     parent = json.loads((tmp_path / "folder" / "guidance.json").read_text())["parent"]
-    text = _steps(tmp_path, "text")
-    assert parent == f" text {text} flow {_steps(tmp_path, 'flow')}"
+    assert parent == f" flow {_steps(tmp_path, 'flow')}"
     assert load_base(str(tmp_path / "base"), device="cpu").fingerprint != first
+
+    # With more minutes for everything every part trains on, and none begins anew.
+    parts_of = ("autoencoder", "text", "clip", "flow", "guidance")
+    before = {part: _steps(tmp_path, part) for part in parts_of}
+    states = [json.loads((tmp_path / "folder" / f"{p}.json").read_text()) for p in parts_of]
+    build(_options(tmp_path, (max(state["elapsed"] for state in states) + 0.01) / 60))
+    for part in parts_of[:-1]:
+        assert _steps(tmp_path, part) > before[part], part
 
 
 def test_parts_that_would_not_fit_each_other_are_refused(small, tmp_path):

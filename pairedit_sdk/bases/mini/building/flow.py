@@ -233,7 +233,8 @@ def distil_guidance(
         with_text, without = v.chunk(2)
         return batch.target + (batch.guidance[:, None, None] - 1) * (with_text - without)
 
-    return _train(model, data, folder, "guidance", minutes, lr, target, compiled, parent)
+    with half_products(teacher, data.device):
+        return _train(model, data, folder, "guidance", minutes, lr, target, compiled, parent)
 
 
 def _train(

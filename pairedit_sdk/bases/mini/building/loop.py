@@ -38,6 +38,12 @@ def _multiply_half(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
     return product if layer.bias is None else product + layer.bias
 
 
+def _multiplies_half() -> bool:
+    # Younger than the oldest torch that is supported.
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16"))
+
+
 @contextmanager
 def half_products(module: nn.Module, device: str) -> Iterator[None]:
     """Inside, the linear layers of ``module`` multiply in bfloat16 and give float32.
@@ -46,7 +52,7 @@ def half_products(module: nn.Module, device: str) -> Iterator[None]:
     between two products stays as it is; elsewhere nothing is changed.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    if torch.device(device).type != "cpu" or not torch.cpu.get_capabilities().get("avx512_bf16"):
+    if torch.device(device).type != "cpu" or not _multiplies_half():
         layers = []
     for layer in layers:
         layer.forward = partial(_multiply_half, layer)  # type: ignore[method-assign]
