@@ -135,21 +135,6 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs)
         detach_all(tiny_base.transformer)
 
 
-def test_without_a_content_lora_the_difference_is_to_the_plain_base(tiny_base, pairs):
-    latents = _latents(tiny_base, pairs)
-    config = replace(SHORT, content_lora=False, objective="difference", batch=2)
-    branches = _branches(tiny_base, config)
-    try:
-        # B is zero at the start, so the semantic row is the plain base: what is left is η Δ.
-        losses = _losses(branches, latents, 0)
-        deltas = [config.eta**2 * (p.x_a - p.x_b).square().mean() for p in latents]
-        assert float(losses.content.detach()) == 0
-        low, high = float(min(deltas)), float(max(deltas))
-        assert low * 0.999 <= float(losses.semantic.detach()) <= high * 1.001
-    finally:
-        detach_all(tiny_base.transformer)
-
-
 def test_flowedit_s_target_at_every_state_leads_from_a_to_b(tiny_base, pairs):
     """With exactly the target's velocities the editor ends in x_B."""
     from pairedit_sdk.flow import solvers
@@ -178,17 +163,50 @@ def test_flowedit_s_target_at_every_state_leads_from_a_to_b(tiny_base, pairs):
     assert len(seen) == 24
 
 
-@pytest.mark.parametrize("objective", ["reconstruction", "flowedit"])
-def test_objectives_of_the_semantic_lora_alone(tiny_base, pairs, objective):
-    config = replace(SHORT, objective=objective, content_lora=False, noising="standard")
+@pytest.mark.parametrize("objective", ["difference", "reconstruction", "flowedit"])
+def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pairs, objective):
+    config = replace(SHORT, objective=objective, content_lora=False, noising="standard", batch=1)
+    latents = _latents(tiny_base, pairs)
     branches = _branches(tiny_base, config)
     try:
         _wake(branches)
-        losses = _losses(branches, _latents(tiny_base, pairs), 0)
+        seen = {}
+        original = branches._rows
+
+        def spy(x_a, x_b, sigma, noise):
+            seen.update(x_a=x_a, x_b=x_b, sigma=sigma, noise=noise)
+            return original(x_a, x_b, sigma, noise)
+
+        branches._rows = spy
+        losses = _losses(branches, latents, 3)
         assert float(losses.content.detach()) == 0
         assert _gradients(branches, losses.semantic)["semantic"] > 0
+
+        x_a, x_b, sigma, eps = (seen[k] for k in ("x_a", "x_b", "sigma", "noise"))
+        s = sigma.view(-1, 1, 1, 1)
+        first = tiny_base.sigmas(config.sigma_count, 64, 64)[-8]  # the editor's, of 8 levels
+
+        def velocity(x, scale):
+            set_scales(tiny_base.transformer, {"semantic": scale * config.alpha / config.rank})
+            with torch.no_grad():
+                return tiny_base.velocity(x, sigma, tiny_base.condition(""), config.guidance)
+
+        z_src = (1 - s) * x_a + s * eps
+        if objective == "difference":
+            state, target = z_src, velocity(z_src, 0.0) + config.eta * (x_a - x_b)
+        elif objective == "reconstruction":
+            state, target = (1 - s) * x_b + s * eps, eps - x_b
+        else:
+            state = z_src + (1 - s / first) * (x_b - x_a)
+            target = velocity(z_src, 0.0) + (x_a - x_b) / first
+        wanted = (velocity(state, 1.0) - target).square().mean()
+        assert float(losses.semantic.detach()) == pytest.approx(float(wanted), rel=1e-5)
     finally:
         detach_all(tiny_base.transformer)
+
+
+@pytest.mark.parametrize("objective", ["reconstruction", "flowedit"])
+def test_objectives_that_want_the_semantic_lora_alone_say_so(objective):
     with pytest.raises(UsageError, match="content_lora is True, expected False with"):
         replace(SHORT, objective=objective)
 

@@ -80,10 +80,9 @@ def edits(
             f"The benchmark has no edit {unknown[0]!r}",
             next_step=nearest(unknown[0], list(EDIT_TYPES)),
         )
-    given: dict[str, Any] = {
-        "recipes": recipe, "edits": edit, "pairs": pairs, "seeds": seeds, "faces": faces,
-        "settings": settings, "output": out,
-    }  # fmt: skip
+    lists = {"recipes": recipe, "edits": edit, "pairs": pairs, "settings": settings}
+    given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out}
+    given |= {name: tuple(value) for name, value in lists.items() if value}
     plan: Plan = replace(
         SMALL if small else Plan(), **{k: v for k, v in given.items() if v is not None}
     )

@@ -86,6 +86,10 @@ BAD_INPUTS = [
      "The scale in --edit glasses=much cannot be used. Expected finite numbers. Got 'much'."),
     ("edit me.png --edit =0.5 -o x.png",
      "--edit =0.5 names no edit. Expected NAME or NAME=SCALE. For example --edit glasses=0.8."),
+    ("edit me.png --edit glasses --mode guided --method inversion-lora -o x.png",
+     "The method inversion-lora has no --mode guided. Expected merged or sequential."),
+    ("bench edits --edit glases",
+     "The benchmark has no edit 'glases'. Did you mean glasses?"),
     ("edit me.png --edit damaged -o x.png", "The edit file damaged.safetensors is damaged."),
     ("sweep me.png --edit glasses=0.5 -o x.png",
      "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the strengths with "

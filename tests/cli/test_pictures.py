@@ -24,9 +24,20 @@ def test_edit_applies_the_sum(
     (call,) = rooms.of("edit_image")
     assert call["edits"].parts == [("glasses", 0.8), ("smile", 1.0)]
     assert (call["steps"], call["n_max"], call["seed"]) == (28, None, 3)
-    assert (call["method"], call["guidance"]) == ("flowedit", None)
+    assert (call["method"], call["guidance"], call["mode"]) == ("flowedit", None, "merged")
     with Image.open(tmp_path / "out.png") as image:
         assert image.getpixel((0, 0)) == (55, 135, 215)
+
+
+@pytest.mark.parametrize("mode", ["merged", "guided", "sequential"])
+def test_the_mode_is_passed_on(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, mode: str
+) -> None:
+    given = ("--edit", "glasses", "--edit", "smile", "--mode", mode, "-o", "x.png")
+    said = json.loads(pairedit("edit", picture, *given, "--json").stdout)
+    assert said["mode"] == rooms.of("edit_image")[0]["mode"] == mode
+    assert pairedit("generate", "--prompt", "", *given).exit_code == 0
+    assert rooms.of("generate")[0]["mode"] == mode
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""``pairedit bench``: its options become a plan, its figures a table or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from pairedit_sdk.evaluation import bench_edits, bench_speed
+from pairedit_sdk.evaluation.bench_edits import FIGURES, SMALL, Job, Plan
+from pairedit_sdk.evaluation.fidelity import Fidelity
+
+Pairedit = Callable[..., Result]
+
+FIDELITY = Fidelity(1.0, 0.5, 0.1, 0.4, 0.75, 0.05, 33.0, 1.0, 0.2)
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans that were run; what comes of them is made up."""
+    seen: list[Plan] = []
+
+    def run(base: object, plan: Plan, on_job: Callable[[Job, Fidelity], None]) -> dict[str, Any]:
+        seen.append(plan)
+        for job in plan.jobs():
+            on_job(job, FIDELITY)
+        figures = {**dict.fromkeys(FIGURES, 0.5), "scale": 1.0}
+        return {"summary": dict.fromkeys(plan.recipes, figures), "rows": [{"edit": "hat"}]}
+
+    monkeypatch.setattr(bench_edits, "run", run)
+    return seen
+
+
+def test_without_options_it_is_the_full_form(pairedit: Pairedit, plans: list[Plan]) -> None:
+    result = pairedit("bench", "edits", "-q")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert plans == [Plan()]
+
+
+def test_options_change_the_small_form(pairedit: Pairedit, plans: list[Plan]) -> None:
+    words = ["--recipe", "default", "--recipe", "B", "--edit", "hat", "--pairs", "1", "--seeds", "2"]
+    result = pairedit("bench", "edits", "--small", *words, "--set", "steps=5", "--faces", "3")
+    assert result.exit_code == 0, result.output
+    assert "50.0%" in result.stdout
+    assert plans[0] == Plan(("default", "B"), ("hat",), (1,), 2, 3, ("steps=5",))
+    assert pairedit("bench", "edits", "--small", "-q").exit_code == 0
+    assert plans[1] == SMALL
+
+
+def test_json_is_one_object_with_summary_and_rows(pairedit: Pairedit, plans: list[Plan]) -> None:
+    said = json.loads(pairedit("bench", "edits", "--small", "--json").stdout)
+    assert set(said) == {"summary", "rows"}
+    assert set(said["summary"]) == set(SMALL.recipes)
+    assert said["summary"]["default"]["accuracy"] == 0.5
+
+
+def test_speed_compares_both_ways(pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(task: str, way: str, small: bool) -> dict[str, float]:
+        asked.append((task, way, small))
+        factor = 4.0 if way == "naive" else 1.0
+        return {"seconds": factor, "cpu_seconds": factor, "peak_mib": 100 * factor}
+
+    monkeypatch.setattr(bench_speed, "_measured", measured)
+    result = pairedit("bench", "speed", "--small")
+    assert result.exit_code == 0, result.output
+    assert "learn seconds" in result.stdout
+    assert "0.25" in result.stdout
+    assert asked == [
+        *((task, way, True) for task in ("step", "learn", "edit") for way in ("naive", "ours")),
+        ("reach", "ours", True),
+    ]
+    said = json.loads(pairedit("bench", "speed", "--json").stdout)
+    assert said["summary"]["step_seconds"] == {"naive": 4.0, "ours": 1.0, "ratio": 0.25}
+    assert len(asked) == 7 + 19
