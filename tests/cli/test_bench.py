@@ -41,8 +41,9 @@ def test_without_options_it_is_the_full_form(pairedit: Pairedit, plans: list[Pla
 
 
 def test_options_change_the_small_form(pairedit: Pairedit, plans: list[Plan]) -> None:
-    words = ["--recipe", "default", "--recipe", "B", "--edit", "hat", "--pairs", "1", "--seeds", "2"]
-    result = pairedit("bench", "edits", "--small", *words, "--set", "steps=5", "--faces", "3")
+    recipes = ("--recipe", "default", "--recipe", "B")
+    words = (*recipes, "--edit", "hat", "--pairs", "1", "--seeds", "2", "--faces", "3")
+    result = pairedit("bench", "edits", "--small", *words, "--set", "steps=5")
     assert result.exit_code == 0, result.output
     assert "50.0%" in result.stdout
     assert plans[0] == Plan(("default", "B"), ("hat",), (1,), 2, 3, ("steps=5",))
