@@ -6,14 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw
 
 from pairedit_sdk.bases.mini.canvas import (
     BACKGROUND,
     CLOTH,
     EYES,
     GOLD,
-    HAIR,
     INK,
     LIPS,
     OVERSAMPLE,
@@ -24,8 +23,9 @@ from pairedit_sdk.bases.mini.canvas import (
     Points,
     ellipse,
     mix,
-    soft_disc,
 )
+from pairedit_sdk.bases.mini.hair import draw_back_hair, draw_beard, draw_front_hair, hair_colour
+from pairedit_sdk.bases.mini.styles import in_style
 from pairedit_sdk.bases.mini.wearing import draw_earrings, draw_glasses, draw_hat
 
 if TYPE_CHECKING:
@@ -39,26 +39,20 @@ def draw_face(face: Face, size: int = 128) -> Image.Image:
     canvas.shade(-0.1, -0.25, 1.5, 1.5, mix(back, (255, 255, 255), 0.7), 0.75)
     hair = hair_colour(face)
     outline = head_outline(face)
-    _back_hair(canvas, face, hair)
+    draw_back_hair(canvas, face, hair)
     _body(canvas, face)
     _head(canvas, face, outline)
     _age(canvas, face)
     _cheeks(canvas, face)
-    _beard(canvas, face, outline, hair)
+    draw_beard(canvas, face, outline, hair)
     _mouth(canvas, face)
     _nose(canvas, face)
     _eyes(canvas, face, hair)
-    _front_hair(canvas, face, outline, hair)
+    draw_front_hair(canvas, face, outline, hair)
     draw_hat(canvas, face)
     draw_glasses(canvas, face)
     draw_earrings(canvas, face)
-    return _style(canvas.image, face.style).reduce(OVERSAMPLE)
-
-
-def hair_colour(face: Face) -> Colour:
-    """Age greys the hair, so that "old" is a change of the whole picture."""
-    colour = HAIR[face.hair_color]
-    return mix(colour, (214, 214, 218), 0.72) if face.age == "old" else colour
+    return in_style(canvas.image, face.style).reduce(OVERSAMPLE)
 
 
 def head_outline(face: Face) -> Points:
@@ -74,31 +68,6 @@ def head_outline(face: Face) -> Points:
         x = x * (1 + 0.24 * np.exp(-(((s - 0.5) / 0.42) ** 2)))
         y = y * (1 + 0.06 * lower)
     return np.stack([x, y], axis=1)
-
-
-def _back_hair(canvas: Canvas, face: Face, colour: Colour) -> None:
-    dark = mix(colour, (0, 0, 0), 0.28)
-    width = SHAPES[face.face_shape][0] + 0.11
-    if face.hair_style == "long":
-        top = ellipse(0, -0.1, width, 0.56, 180, 360)
-        sides = np.array([[width + 0.05, 0.45], [width + 0.02, 0.86], [0.3, 0.9], [-0.3, 0.9],
-                          [-width - 0.02, 0.86], [-width - 0.05, 0.45]])  # fmt: skip
-        canvas.fill(np.concatenate([top, sides]), dark)
-        for x in (-width + 0.02, -width - 0.01, width - 0.02, width + 0.01):
-            canvas.line(np.array([[x, 0.0], [x * 1.06, 0.45], [x * 1.02, 0.8]]), colour, 0.02)
-    elif face.hair_style == "bob":
-        canvas.fill(ellipse(0, 0.0, width + 0.06, 0.6), dark)
-        for x in (-width, width):
-            canvas.line(ellipse(0, 0, x * 1.05, 0.5, -20, 45), colour, 0.02)
-    elif face.hair_style == "curly":
-        for k in range(13):
-            t = math.radians(150 + k * 20)
-            x, y = (width + 0.06) * math.cos(t), -0.16 + 0.5 * math.sin(t)
-            canvas.fill(ellipse(x, y, 0.17, 0.17), dark if k % 2 else mix(dark, colour, 0.4))
-    elif face.hair_style == "bun" and face.hat == "none":
-        canvas.fill(ellipse(0, -0.68, 0.2, 0.18), dark)
-        canvas.fill(ellipse(-0.02, -0.7, 0.17, 0.15), colour)
-        canvas.line(ellipse(0, -0.68, 0.1, 0.08, 190, 330), mix(colour, (255, 255, 255), 0.3), 0.02)
 
 
 def _body(canvas: Canvas, face: Face) -> None:
@@ -185,31 +154,6 @@ def _cheeks(canvas: Canvas, face: Face) -> None:
                 canvas.fill(ellipse(side * x, y, 0.0155, 0.0155), spots)
 
 
-def _beard(canvas: Canvas, face: Face, outline: Points, hair: Colour) -> None:
-    if face.beard in {"full", "stubble"}:
-        jaw = outline[3:34]
-        edge = np.array([[-0.3, 0.2], [-0.17, 0.2], [0.0, 0.17], [0.17, 0.2], [0.3, 0.2]])
-        if face.beard == "full":
-            jaw = jaw * np.array([1.03, 1.06])
-            region = np.concatenate([jaw, edge])
-            canvas.fill(region, hair)
-            inside = canvas.mask(region)
-            canvas.shade(0.0, 0.58, 0.55, 0.2, mix(hair, (0, 0, 0), 0.45), 0.8, inside)
-            canvas.shade(-0.2, 0.3, 0.16, 0.14, mix(hair, (255, 255, 255), 0.35), 0.5, inside)
-        else:
-            region = np.concatenate([jaw, edge])
-            shade = Image.new("L", canvas.image.size, 0)
-            ImageDraw.Draw(shade).polygon(canvas.place(region), fill=96)
-            canvas.image.paste(mix(hair, (40, 40, 50), 0.5), (0, 0), shade)
-    elif face.beard == "mustache":
-        for side in (-1, 1):
-            curve = np.array([[0, 0.2], [side * 0.08, 0.185], [side * 0.17, 0.215],
-                              [side * 0.215, 0.2], [side * 0.19, 0.265], [side * 0.1, 0.28],
-                              [0, 0.245]])  # fmt: skip
-            canvas.fill(curve, hair)
-            canvas.line(curve[[1, 2, 3]], mix(hair, (255, 255, 255), 0.25), 0.012)
-
-
 def _mouth(canvas: Canvas, face: Face) -> None:
     skin = SKIN[face.skin]
     lips = mix(skin, (176, 56, 60), 0.42 if face.skin not in {"brown", "dark"} else 0.35)
@@ -278,60 +222,3 @@ def _eyes(canvas: Canvas, face: Face, hair: Colour) -> None:
         brow = mix(hair, INK, 0.35) if face.hair_style != "bald" else mix(hair, INK, 0.5)
         arch = ellipse(cx + side * 0.005, cy - 0.075, 0.115, 0.075, 205, 335)
         canvas.line(arch, brow, thick)
-
-
-def _front_hair(canvas: Canvas, face: Face, outline: Points, hair: Colour) -> None:
-    if face.hair_style == "bald":
-        if face.hat == "none":
-            canvas.shade(-0.12, -0.38, 0.14, 0.08, (255, 255, 255), 0.55)
-        return
-    light = mix(hair, (255, 255, 255), 0.3)
-    grow = 1.2 if face.hair_style == "curly" else 1.1
-    top = outline[34:72] * np.array([1.06, grow])  # from the left temple over the top to the right
-    if face.hair_style in {"long", "bob"}:  # parted in the middle
-        line = np.array([[0.4, -0.02], [0.3, -0.2], [0.16, -0.31], [0.0, -0.42], [-0.16, -0.31],
-                         [-0.3, -0.2], [-0.4, -0.02]])  # fmt: skip
-    elif face.hair_style == "bun":
-        line = ellipse(0, 0.02, 0.37, 0.42, 350, 190)
-    elif face.hair_style == "curly":
-        line = ellipse(0, 0.0, 0.37, 0.31, 350, 190)
-    else:  # a side parting
-        line = np.array([[0.4, -0.06], [0.355, -0.2], [0.2, -0.27], [-0.02, -0.26], [-0.2, -0.34],
-                         [-0.34, -0.2], [-0.4, -0.06]])  # fmt: skip
-    region = np.concatenate([top, line])
-    canvas.fill(region, hair)
-    inside = canvas.mask(region)
-    canvas.shade(-0.14, -0.44, 0.26, 0.12, light, 0.95, inside)
-    canvas.shade(0.34, -0.2, 0.22, 0.35, mix(hair, (0, 0, 0), 0.45), 0.7, inside)
-    if face.hair_style == "curly":
-        for k in range(9):
-            t = math.radians(188 + k * 20.5)
-            x, y = 0.37 * math.cos(t), -0.08 + 0.42 * math.sin(t)
-            canvas.fill(ellipse(x, y, 0.115, 0.115), hair if k % 2 else mix(hair, light, 0.35))
-
-
-def _style(image: Image.Image, style: str) -> Image.Image:
-    if style == "sepia":
-        return ImageOps.colorize(
-            ImageOps.grayscale(image), (46, 28, 16), (255, 238, 204), (176, 128, 82)
-        )
-    if style == "night":
-        side = image.size[0]
-        dimmed = ImageChops.multiply(image, Image.new("RGB", image.size, (84, 96, 160)))
-        glow = soft_disc().resize((round(side * 1.5), round(side * 1.5)))
-        left = round(side * -0.62)
-        lamp = Image.new("L", image.size, 0)
-        lamp.paste(glow.point(lambda v: round(v * 0.8)), (left, left + round(side * 0.12)))
-        warm = ImageChops.multiply(image, Image.new("RGB", image.size, (255, 206, 150)))
-        return Image.composite(warm, dimmed, lamp)
-    if style == "sketch":
-        gray = ImageOps.grayscale(image).reduce(2)
-        blurred = gray.filter(ImageFilter.GaussianBlur(gray.size[0] / 64))
-        light = np.asarray(gray, np.float32)
-        soft = np.asarray(blurred, np.float32)
-        lines = np.clip(light / np.maximum(soft, 1.0), 0, 1) ** 2.2
-        tone = 0.72 + 0.28 * light / 255
-        paper = np.array([252, 249, 242], np.float32)
-        drawn = (lines * tone)[..., None] * paper
-        return Image.fromarray(drawn.astype(np.uint8)).resize(image.size)
-    return image
