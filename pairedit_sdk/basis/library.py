@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pairedit_sdk import cache
 from pairedit_sdk.basis.augment import augmented
 from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for, load_encoder
 from pairedit_sdk.basis.index import (
@@ -19,56 +20,27 @@ from pairedit_sdk.basis.index import (
     read_index,
     write_index,
 )
+from pairedit_sdk.basis.route import Route
 from pairedit_sdk.basis.router import Fitted, fit, key_of, top
+from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edit import Edit, EditStack
 from pairedit_sdk.edit_library import check_name, edit_path
 from pairedit_sdk.errors import EditError, UsageError, nearest
 from pairedit_sdk.files import read_tensors, write_tensors
+from pairedit_sdk.pairs import PairSet
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.bases.protocol import FlowBase
 
 #: Of the analogies that edits of the basis make themselves, this share may be refused.
 REFUSED = 0.05
 TOP = 3
 #: A part of the mix that is smaller than this changes nothing that could be seen.
 LEAST = 0.02
-
-
-class Route(EditStack):
-    """What an analogy was found to mean: a stack of edits, and why.
-
-    Attributes:
-        similarities: of every edit that was considered, the highest first.
-        known: whether the analogy is like anything in the basis.
-        threshold: the similarity below which it is not.
-    """
-
-    def __init__(
-        self, parts: Sequence[tuple[Edit, float]], similarities: dict[str, float], threshold: float
-    ) -> None:
-        super().__init__(parts)
-        self.similarities, self.threshold = similarities, threshold
-        self.known = max(similarities.values()) >= threshold
-
-    @property
-    def coefficients(self) -> dict[str, float]:
-        """The scale of every edit in the mix."""
-        return {edit.name: scale for edit, scale in self.parts}
-
-    @property
-    def sentence(self) -> str:
-        """What was found, in words."""
-        nearest_ones = ", ".join(f"{n} {s:.2f}" for n, s in list(self.similarities.items())[:3])
-        if not self.known:
-            return (
-                f"This analogy is like none of the edits (nearest: {nearest_ones}; "
-                f"edits of this basis reach {self.threshold:.2f})."
-            )
-        mixed = " + ".join(f"{name} {scale:.2f}" for name, scale in self.coefficients.items())
-        return f"{mixed} (similarities: {nearest_ones})."
+#: How many edits the velocity router considers.
+CANDIDATES = 12
 
 
 @dataclass(frozen=True)
@@ -229,9 +201,7 @@ class Basis:
                 expected="two or more",
                 next_step="Place more edits first",
             )
-        pairs = [
-            read_tensors(_embeddings_path(self.folder, name))[0]["pairs"] for name in index.names
-        ]
+        pairs = [self.embeddings(name) for name in index.names]
         result = fit(pairs, seed)
         with locked(self.folder):
             now = read_index(self.folder)
@@ -255,15 +225,76 @@ class Basis:
         Raises:
             UsageError: the basis is empty.
         """
-        index = self.index
-        if not index.names:
-            raise UsageError(
-                f"The basis in {self.folder} is empty",
-                next_step="Place an edit with `pairedit basis place NAME PAIRS`",
-            )
-        encoder = self._loaded(index.base)
-        given = encoder.embed([a, a_prime, a if b is None else b]).flatten()
-        return self._route(index, given, count)
+        index = self._filled()
+        return self.mix(index, self.embed(a, a_prime, a if b is None else b), count)
+
+    def mix(self, index: Index, given: torch.Tensor, count: int = TOP) -> Route:
+        """:meth:`route` of an analogy that :meth:`embed` has seen, with a state of the index."""
+        return self._mixed(index, given, top(index.router.coefficients(given), count))
+
+    def embed(self, a: Image.Image, a_prime: Image.Image, b: Image.Image) -> torch.Tensor:
+        """E(a), E(a′) and E(b), concatenated, [3 D].
+
+        Raises:
+            UsageError: the basis is empty.
+        """
+        return self._loaded(self.require_base()).embed([a, a_prime, b]).flatten()
+
+    def embeddings(self, name: str) -> torch.Tensor:
+        """E(a) and E(a′) of the pairs of an edit and of their other versions, [P, A, 2, D].
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        self._require(self.index, name)
+        return read_tensors(_embeddings_path(self.folder, name))[0]["pairs"]
+
+    def route_by_velocity(
+        self, base: FlowBase, a: Image.Image, a_prime: Image.Image, *, count: int = TOP,
+        seed: int = 0,
+    ) -> Route:  # fmt: skip
+        """The mix of edits that makes of a what is seen in a′: see :mod:`.velocity`.
+
+        The encoder's coefficients sum to 1, these do not: an analogy that shows two edits gets
+        both in full, one that shows half an edit gets half of it. It costs a few forward passes of
+        the base for each of the :data:`CANDIDATES` that the encoder finds nearest.
+
+        Args:
+            base: the loaded base that the edits were learned on, without any LoRA attached.
+            a: before.
+            a_prime: after.
+            count: at most so many edits are mixed.
+            seed: of the noise.
+
+        Raises:
+            UsageError: the basis is empty.
+            EditError: the edits were learned on another base.
+        """
+        index = self._filled()
+        given = self.embed(a, a_prime, a)
+        nearest_ones = index.router.similarities(given).topk(min(CANDIDATES, len(index.names)))
+        edits = [self._edit(index, i) for i in nearest_ones.indices.tolist()]
+        for edit in edits:
+            edit.require_base(base)
+        stack = EditStack([(edit, 1.0) for edit in edits])
+        pair = PairSet.from_images([(a, a_prime)])
+        resolution = max(edit.info.resolution for edit in edits)
+        (latents,) = cache.encode_pairs(base, pair, resolution or None)
+        found = strengths(base, edits, latents.x_a, latents.x_b, stack.guidance, seed)
+        coefficients = torch.zeros(len(index.names))
+        coefficients[nearest_ones.indices] = torch.tensor(found)
+        kept = coefficients.topk(min(count, len(index.names))).indices
+        return self._mixed(
+            index, given, torch.zeros_like(coefficients).scatter(0, kept, coefficients[kept])
+        )
+
+    def require_base(self) -> str:
+        """The name of the base that the edits were learned on.
+
+        Raises:
+            UsageError: the basis is empty.
+        """
+        return self._filled().base
 
     def neighbours(self, name: str, count: int = 3) -> dict[str, float]:
         """The edits whose keys are most like that of ``name``, with the similarity.
@@ -278,21 +309,32 @@ class Basis:
         order = [i for i in found.argsort(descending=True).tolist() if i != own]
         return {index.names[i]: float(found[i]) for i in order[:count]}
 
-    def _route(self, index: Index, given: torch.Tensor, count: int) -> Route:
-        router = index.router
-        similarities = router.similarities(given)
-        coefficients = top(router.coefficients(given), count)
-        best = similarities.topk(min(max(count, 3), len(index.names))).indices.tolist()
-        parts = [
-            (Edit.load(edit_path(index.names[i], self.folder)), float(coefficients[i]))
-            for i in best
-            if coefficients[i] >= LEAST
-        ]
+    def _filled(self) -> Index:
+        index = self.index
+        if not index.names:
+            raise UsageError(
+                f"The basis in {self.folder} is empty",
+                next_step="Place an edit with `pairedit basis place NAME PAIRS`",
+            )
+        return index
+
+    def _edit(self, index: Index, number: int) -> Edit:
+        return Edit.load(edit_path(index.names[number], self.folder))
+
+    def _mixed(self, index: Index, given: torch.Tensor, coefficients: torch.Tensor) -> Route:
+        """The stack of the edits that have a coefficient, the largest first."""
+        order = coefficients.argsort(descending=True).tolist()
+        heard = [i for i in order if coefficients[i] >= LEAST]
+        parts = [(self._edit(index, i), float(coefficients[i])) for i in heard]
         # The threshold is one of plain similarity, whatever router makes the choice.
         plain = replace(index, fitted=None).router.similarities(given)
-        shown = {index.names[i]: float(plain[i]) for i in best}
-        shown = dict(sorted(shown.items(), key=lambda item: -item[1]))
-        return Route(parts, shown, threshold(index))
+        best = plain.argsort(descending=True).tolist()
+        shown = sorted({*heard, *best[: max(len(heard), TOP)]}, key=lambda i: -float(plain[i]))
+        return Route(
+            parts or [(self._edit(index, best[0]), 0.0)],
+            {index.names[i]: float(plain[i]) for i in shown},
+            threshold(index),
+        )
 
     def _loaded(self, base: str) -> ImageEncoder:
         if self._encoder is None:

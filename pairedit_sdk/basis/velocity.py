@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,9 +23,9 @@ SPARSITY = 0.02
 
 @torch.no_grad()
 def strengths(
-    base: FlowBase, edits: Mapping[str, Edit], x_a: torch.Tensor, x_b: torch.Tensor,
+    base: FlowBase, edits: Sequence[Edit], x_a: torch.Tensor, x_b: torch.Tensor,
     guidance: float, seed: int = 0,
-) -> dict[str, float]:  # fmt: skip
+) -> list[float]:  # fmt: skip
     """Non-negative c that minimise Σ w ‖(x_A − x_B) / σ_max − Σ_i c_i Δv_i‖² + sparsity.
 
     Δv_i is the change of velocity that edit i causes, at states of FlowEdit's way from a to a′ at
@@ -40,6 +40,9 @@ def strengths(
         x_b: of a′.
         guidance: distilled guidance.
         seed: of the noise.
+
+    Returns:
+        c, one for each edit.
     """
     condition = cache.condition(base, "")
     levels = base.sigmas(STEPS, *base.image_size(x_a))[:-1][-last_steps(STEPS) :]
@@ -52,7 +55,7 @@ def strengths(
     states = flowedit_state(noised, start, end, picks, first)
     plain = base.velocity(states, picks, condition, guidance).float()
     changes = []
-    for edit in edits.values():
+    for edit in edits:
         with attached(base.transformer, {"edit": edit.layers}):
             set_scales(base.transformer, {"edit": 1.0})
             changes.append(base.velocity(states, picks, condition, guidance).float() - plain)
@@ -61,7 +64,8 @@ def strengths(
     weight = (weight / weight.mean().clamp(min=1e-8)).sqrt().expand_as(wanted)
     columns = torch.stack([(change * weight).flatten() for change in changes], dim=1)
     found = nonnegative(columns.double(), (wanted * weight).flatten().double())
-    return dict(zip(edits, found.tolist(), strict=True))
+    values: list[float] = found.tolist()
+    return values
 
 
 def nonnegative(

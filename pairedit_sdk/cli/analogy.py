@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pairedit_sdk.cli import options, values
-from pairedit_sdk.cli.basis import After, Before, Count, as_values, mix_table
+from pairedit_sdk.cli.basis import After, Before, Count, Router, as_values, check_router, mix_table
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import another_picture, load_for
 from pairedit_sdk.errors import InputError
@@ -22,6 +22,7 @@ def analogy(
     out: options.Out,
     scale: Annotated[float, typer.Option("--scale", help="Strength of the whole mix.")] = 1.0,
     count: Count = 3,
+    router: Router = "encoder",
     strip: Annotated[
         Path | None, typer.Option("--strip", help="A picture of a, a\N{PRIME}, b and b\N{PRIME}.")
     ] = None,
@@ -40,22 +41,32 @@ def analogy(
 ) -> None:
     """Do to B what was done from A to A_PRIME, with the edits of the basis.
 
-    The encoder finds the edits that make this change, and B is edited with their mix. A change
-    that is like none of them is refused: --force mixes what is nearest.
+    The router finds the edits that make this change, and B is edited with their mix. A change that
+    is like none of them is refused: --force mixes what is nearest.
     """
+    check_router(router)
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), b)
     shown = None if strip is None else another_picture(picture_path(strip), b)
     device = values.device(device)
     scale = values.finite(str(scale), "The scale")
 
+    from pairedit_sdk.bases import load_base
     from pairedit_sdk.basis.library import Basis
     from pairedit_sdk.editing import edit_image
     from pairedit_sdk.images import read_image
     from pairedit_sdk.plots import strip as draw_strip
 
     before, after, picture = (read_image(path) for path in (a, a_prime, b))
-    route = Basis.open(library).route(before, after, picture, count=count)
+    basis = Basis.open(library)
+    model = None
+    if router == "velocity":
+        model = load_base(
+            base or basis.require_base(), device=device, precision=precision or "auto"
+        )
+        route = basis.route_by_velocity(model, before, after, count=count, seed=seed)
+    else:
+        route = basis.route(before, after, picture, count=count)
     if not route.known and not force:
         raise InputError(
             route.sentence.rstrip("."),
@@ -64,7 +75,7 @@ def analogy(
         )
     output.table(mix_table(route))
     output.say(route.sentence)
-    model = load_for(base, device, precision, route)
+    model = model or load_for(base, device, precision, route)
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, route @ scale, method=method, steps=steps, seed=seed,

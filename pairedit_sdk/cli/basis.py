@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
+from pairedit_sdk.cli import values
+from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import find_edit_path
+from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pairedit_sdk.basis.library import Route
+    from pairedit_sdk.basis.route import Route
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -36,6 +38,16 @@ After = Annotated[Path, typer.Argument(metavar="A_PRIME", help="The same picture
 Count = Annotated[
     int, typer.Option("--count", min=1, max=32, help="At most so many edits are mixed.")
 ]
+
+Router = Annotated[
+    str,
+    typer.Option(
+        "--router",
+        help="encoder: one question to the image encoder. velocity: asks the base how much of each "
+        "edit is in the change, so that two edits at once are found in full.",
+    ),
+]
+ROUTERS = ("encoder", "velocity")
 
 
 @app.command("place")
@@ -161,7 +173,9 @@ def route(
         Path | None, typer.Argument(metavar="[B]", help="The picture to be edited.")
     ] = None,
     count: Count = 3,
+    router: Router = "encoder",
     library: Library = DEFAULT_LIBRARY,
+    device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
@@ -170,12 +184,31 @@ def route(
     from pairedit_sdk.images import read_image
 
     output = Output(as_json, quiet)
+    check_router(router)
+    device = values.device(device)
     before, after = read_image(a), read_image(a_prime)
     picture = None if b is None else read_image(b)
-    found = Basis.open(library).route(before, after, picture, count=count)
+    basis = Basis.open(library)
+    if router == "velocity":
+        from pairedit_sdk.bases import load_base
+
+        model = load_base(basis.require_base(), device=device)
+        found = basis.route_by_velocity(model, before, after, count=count)
+    else:
+        found = basis.route(before, after, picture, count=count)
     output.table(mix_table(found))
     output.say(found.sentence)
     output.result(as_values(found))
+
+
+def check_router(name: str) -> None:
+    """Refuse a router that does not exist.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if name not in ROUTERS:
+        raise UsageError(f"There is no router {name!r}", expected=" or ".join(ROUTERS))
 
 
 def mix_table(route: Route) -> Table:

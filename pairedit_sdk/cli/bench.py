@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,86 @@ def speed(
         result = run(small=small, on_part=meter.advance)
     output.table(_speed_table(result["summary"]))
     output.result(result)
+
+
+@app.command("compose")
+def compose(
+    mode: Annotated[
+        list[str] | None,
+        typer.Option("--mode", help="merged, guided or sequential; again for more. [all]"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
+    faces: Annotated[
+        int | None, typer.Option("--faces", min=1, help="Held-out faces. [24]")
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="Learns the edits.")] = "mini",
+    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A folder for one collage per combination.")
+    ] = None,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score pairs and triples of edits in every mode of composition."""
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.compose import check_mode
+    from pairedit_sdk.evaluation.bench_compose import SMALL, Plan, run
+
+    output = Output(as_json, quiet)
+    for name in mode or []:
+        check_mode(name)
+    given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out, "modes": mode or None}
+    plan: Plan = replace(
+        SMALL if small else Plan(), recipe=recipe,
+        **{k: v for k, v in given.items() if v is not None},
+    )  # fmt: skip
+    base = load_base("mini", device=values.device(device))
+    with output.meter("benchmark", plan.parts) as meter:
+        result = run(base, plan, meter.advance)
+    output.table(_by_row(result["summary"], "Mode"))
+    if out is not None:
+        output.say(f"Collages: {out}")
+    output.result(result)
+
+
+@app.command("basis")
+def basis(
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="Learns the edits.")] = "mini",
+    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Ask a basis of learned edits for analogies of held-out faces."""
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.evaluation.bench_basis import SMALL, Plan, run
+
+    output = Output(as_json, quiet)
+    plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
+    plan = plan if seeds is None else replace(plan, seeds=seeds)
+    base = load_base("mini", device=values.device(device))
+    with output.meter("benchmark", plan.parts) as meter:
+        result = run(base, plan, meter.advance)
+    output.table(_by_row(result["summary"], "Router"))
+    output.result(result)
+
+
+def _by_row(summary: Mapping[str, Mapping[str, float]], name: str) -> Table:
+    """Figures down, what was compared across."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(name)
+    for column in summary:
+        table.add_column(column, justify="right")
+    for figure in dict.fromkeys(f for figures in summary.values() for f in figures):
+        shown = (figures.get(figure, float("nan")) for figures in summary.values())
+        table.add_row(
+            figure.replace("_", " "), *("" if math.isnan(v) else f"{v:.3g}" for v in shown)
+        )
+    return table
 
 
 def _speed_table(summary: Mapping[str, Mapping[str, float]]) -> Table:

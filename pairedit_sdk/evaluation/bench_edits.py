@@ -8,7 +8,6 @@ number of pairs, at the scale that is best on the very faces of the test, which 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,10 +18,10 @@ from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 from pairedit_sdk.config import TrainConfig, load_recipe
 from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.evaluation.edit_types import EDIT_TYPES, held_out_faces, training_faces
+from pairedit_sdk.evaluation.drawer import plain_mean
+from pairedit_sdk.evaluation.edit_types import EDIT_TYPES, held_out_faces, training_pairs
 from pairedit_sdk.evaluation.fidelity import Fidelity, best_of, measure
 from pairedit_sdk.evaluation.text_editing import text_edit
-from pairedit_sdk.pairs import PairSet
 from pairedit_sdk.training import train
 
 if TYPE_CHECKING:
@@ -177,9 +176,7 @@ def _score(
         def editor(x: torch.Tensor, scale: float) -> torch.Tensor:
             return text_edit(base, x, kind.caption, scale, seed=job.seed)
     else:
-        pairs = PairSet.from_images(
-            [(a.draw(), b.draw()) for a, b in training_faces(job.edit, job.pairs, job.seed)]
-        )
+        pairs = training_pairs(job.edit, job.pairs, job.seed)
         begun = time.perf_counter()
         edit = train(base, pairs, _config(plan, job), name=job.edit)
         seconds = time.perf_counter() - begun
@@ -218,10 +215,5 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 
 def _mean(rows: Sequence[Mapping[str, Any]], figure: str) -> float:
     edits = dict.fromkeys(row["edit"] for row in rows)
-    means = [_plain_mean([row[figure] for row in rows if row["edit"] == edit]) for edit in edits]
-    return _plain_mean(means)
-
-
-def _plain_mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else float("nan")
+    means = [plain_mean([row[figure] for row in rows if row["edit"] == edit]) for edit in edits]
+    return plain_mean(means)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.example_pairs import EXAMPLES, PAIRS, Example, varied_faces
 from pairedit_sdk.bases.mini.faces import ATTRIBUTES, Face
+from pairedit_sdk.pairs import PairSet
 
 #: Faces that one seed's search for training pairs may use up, so that no two seeds share any.
 _SEED_STRIDE = 1_000_000
@@ -82,9 +84,39 @@ def training_faces(name: str, count: int = PAIRS, seed: int = 0) -> list[tuple[F
     return varied_faces(EDIT_TYPES[name].example, start, count)
 
 
+def training_pairs(name: str, count: int = PAIRS, seed: int = 0) -> PairSet:
+    """:func:`training_faces`, drawn."""
+    faces = training_faces(name, count, seed)
+    return PairSet.from_images([(before.draw(), after.draw()) for before, after in faces])
+
+
+def combined(names: Sequence[str]) -> Example:
+    """The change of all of these edits at once, shown on faces that suit every one of them.
+
+    Raises:
+        ValueError: two of them ask for different things.
+    """
+    parts: dict[str, dict[str, str]] = {"before": {}, "after": {}, "copied": {}}
+    only: dict[str, frozenset[str]] = {}
+    for name in names:
+        example = EDIT_TYPES[name].example
+        for part, values in parts.items():
+            for attribute, value in getattr(example, part).items():
+                if values.setdefault(attribute, value) != value:
+                    raise ValueError(f"{' and '.join(names)}: different {attribute} {part}")
+        for attribute, allowed in example.only.items():
+            only[attribute] = only.get(attribute, allowed) & allowed
+    return Example(parts["before"], parts["after"], only, parts["copied"])
+
+
 def held_out_faces(name: str, count: int) -> list[tuple[Face, Face]]:
     """Faces before and truly after the edit, of a split that no training face comes from."""
-    example, index = EDIT_TYPES[name].example, 0
+    return held_out(EDIT_TYPES[name].example, count)
+
+
+def held_out(example: Example, count: int, start: int = 0) -> list[tuple[Face, Face]]:
+    """:func:`held_out_faces` of any change, from number ``start`` of the split on."""
+    index = start
     found: list[tuple[Face, Face]] = []
     while len(found) < count:
         face = face_at(index, "test")

@@ -51,7 +51,7 @@ def test_the_change_of_one_edit_is_that_edit(tiny_base, monkeypatch):
         }
         return Edit(layers, EditInfo(name))
 
-    edits = {name: edit(name) for name in ("one", "two", "three")}
+    edits = [edit(name) for name in ("one", "two", "three")]
     x = torch.randn(1, *tiny_base.latent_shape(64, 64), generator=generator)
     seen = {}
 
@@ -61,6 +61,6 @@ def test_the_change_of_one_edit_is_that_edit(tiny_base, monkeypatch):
 
     monkeypatch.setattr(velocity, "nonnegative", solve)
     found = strengths(tiny_base, edits, x, x + 0.3, 3.5)
-    assert found == pytest.approx({"one": 0.5, "two": 0.0, "three": 1.0}, abs=1e-6)
+    assert found == pytest.approx([0.5, 0.0, 1.0], abs=1e-6)
     assert seen["columns"].norm(dim=0).min() > 0
     assert not list(lora_layers(tiny_base.transformer))

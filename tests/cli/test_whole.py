@@ -121,6 +121,12 @@ def test_from_pairs_to_an_analogy(
     for name, width in (("out", 128), ("strip", 4 * 128)):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.width >= width
+    by_velocity = json.loads(run("basis", "route", *asked, "--router", "velocity", "--json").stdout)
+    assert set(by_velocity["similarities"]) == {"hat", "age"}
+    run("analogy", *asked, tmp_path / "b.png", "--router", "velocity", *words)
+    wrong = pairedit("basis", "route", *asked, "--router", "speed")
+    assert wrong.exit_code == 2
+    assert "There is no router 'speed'. Expected encoder or velocity" in wrong.stderr
     assert "unfitted" in run("basis", "fit").stdout
     run("basis", "rename", "age", "old")
     run("basis", "remove", "hat")

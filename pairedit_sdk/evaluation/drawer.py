@@ -1,0 +1,43 @@
+"""A drawer of edits, learned for a benchmark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.config import load_recipe
+from pairedit_sdk.evaluation.edit_types import training_pairs
+from pairedit_sdk.training import train
+
+if TYPE_CHECKING:
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.edit import Edit
+
+
+def learned(
+    base: FlowBase, names: Sequence[str], seed: int, recipe: str = "mini", *,
+    on_edit: Callable[[str], None] = lambda name: None,
+) -> dict[str, Edit]:  # fmt: skip
+    """Learn these edits, each from the training pairs of this seed.
+
+    Args:
+        base: the built-in base.
+        names: keys of ``EDIT_TYPES``.
+        seed: of the faces and of the training.
+        recipe: its name or file.
+        on_edit: called after each with its name.
+    """
+    config = replace(load_recipe(recipe), seed=seed, checkpoint_every=0, preview_every=0)
+    edits = {}
+    for name in names:
+        edits[name] = train(base, training_pairs(name, seed=seed), config, name=name)
+        on_edit(name)
+    return edits
+
+
+def plain_mean(values: Sequence[float]) -> float:
+    """The mean of those that are known; NaN if none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
