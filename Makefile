@@ -38,7 +38,7 @@ adopt-base: $(READY)
 	cp out/adopt/smile.safetensors examples/edits/smile.safetensors
 
 clean:
-	rm -rf $(VENV) build dist out/demo out/fidelity out/base out/build out/adopt .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist out/demo out/bench out/base out/build out/adopt .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than both files only after an installation that went through.
