@@ -18,6 +18,7 @@ from pairedit_sdk.flow.objectives import (
     guidance_target,
     semantic_loss,
     slider_loss,
+    straight_way,
 )
 from pairedit_sdk.flow.schedule import Noised, content_preserving_noising, standard_noising
 from pairedit_sdk.flow.solvers import last_steps
@@ -80,6 +81,9 @@ class Branches:
             torch.randn(latents[i].x_a.shape, generator=generator).to(self.base.device)
             for i in chosen
         ]
+        places = torch.zeros(count)
+        if self.config.objective == "flowedit":
+            places = torch.rand(count, generator=generator)
         groups: dict[torch.Size, list[int]] = {}
         for row, i in enumerate(chosen):
             groups.setdefault(latents[i].x_a.shape, []).append(row)
@@ -88,7 +92,8 @@ class Branches:
             x_b = torch.cat([latents[chosen[r]].x_b for r in rows])
             sigma = self._levels(x_a)[[picks[r] for r in rows]]
             noise = torch.cat([noises[r] for r in rows])
-            part, share = self._rows(x_a, x_b, sigma, noise), len(rows) / count
+            part = self._rows(x_a, x_b, sigma, noise, places[rows].to(sigma.device))
+            share = len(rows) / count
             yield Losses(part.content * share, part.semantic * share)
 
     def live_scales(self, scale: float) -> dict[str, float]:
@@ -107,8 +112,9 @@ class Branches:
         return layers
 
     def _rows(
-        self, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor
-    ) -> Losses:
+        self, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor,
+        place: torch.Tensor,
+    ) -> Losses:  # fmt: skip
         config = self.config
         nothing = torch.zeros((), device=x_a.device)
         if config.objective == "reconstruction":
@@ -117,10 +123,13 @@ class Branches:
             return Losses(nothing, semantic_loss(v, noised.velocity))
         noised = self._noise(x_a, noise, sigma)
         if config.objective == "flowedit":
-            first = float(self._levels(x_a)[0])
-            target = flowedit_target(self._plain(noised.x, sigma), x_a, x_b, first)
-            (v,) = self._velocities([flowedit_state(noised, x_a, x_b, sigma, first)], sigma, [1.0])
-            return Losses(nothing, semantic_loss(v, target))
+            straight = straight_way(sigma, float(self._levels(x_a)[0]))
+            behind, ahead = config.lag * straight, config.lead * (1 - straight)
+            way = straight - behind + place * (behind + ahead)
+            target = flowedit_target(self._plain(noised.x, sigma), x_a, x_b, sigma, way)
+            (v,) = self._velocities([flowedit_state(noised, x_a, x_b, way)], sigma, [1.0])
+            # σ² (v − target)² is the squared error of the picture that the model sees.
+            return Losses(nothing, semantic_loss(v, target, sigma.square()))
         # Content rows first, if there are any.
         signs = [0.0] if config.content_lora else []
         states = [noised.x] if config.content_lora else []

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EDIT = "edit"
 SCALES = tuple(0.06 * 1.5**k for k in range(9))  # 0.06 … 1.54
-STEPS, N_MAX = 28, 24
 #: Image tokens in one forward pass, so that a large base is not given all scales at once.
 TOKENS = 8192
 
@@ -29,6 +28,7 @@ TOKENS = 8192
 def unit_scale(
     base: FlowBase, layers: Mapping[str, LoraLayer], latents: Sequence[PairLatents],
     condition: Condition, guidance: float, scales: Sequence[float] = SCALES,
+    steps: int = 28,
 ) -> float:  # fmt: skip
     """The scale s that minimises Σ_pairs ‖FlowEdit_s(x_A) − x_B‖² / ‖x_A − x_B‖².
 
@@ -42,6 +42,7 @@ def unit_scale(
         condition: of the empty prompt.
         guidance: distilled guidance.
         scales: ascending, evenly spaced in their logarithm.
+        steps: length of FlowEdit's schedule.
     """
     error = torch.zeros(len(scales), dtype=torch.float64)
     with torch.no_grad(), attached(base.transformer, {EDIT: layers}):
@@ -50,7 +51,7 @@ def unit_scale(
             chunk = max(1, TOKENS // tokens - 1)
             for start in range(0, len(scales), chunk):
                 part = torch.tensor(scales[start : start + chunk])
-                z = _edited(base, pair, part, condition, guidance)
+                z = _edited(base, pair, part, condition, guidance, steps)
                 gap = (z - pair.x_b).square().sum(dim=(1, 2, 3))
                 size = (pair.x_a - pair.x_b).square().sum()
                 error[start : start + chunk] += (gap / size).double().cpu()
@@ -58,8 +59,9 @@ def unit_scale(
 
 
 def _edited(
-    base: FlowBase, pair: PairLatents, scales: torch.Tensor, condition: Condition, guidance: float
-) -> torch.Tensor:
+    base: FlowBase, pair: PairLatents, scales: torch.Tensor, condition: Condition,
+    guidance: float, steps: int,
+) -> torch.Tensor:  # fmt: skip
     """FlowEdit of one picture at several scales, which share the plain model's row."""
     count = len(scales)
     shape = pair.x_a.shape
@@ -76,9 +78,9 @@ def _edited(
         generator = torch.Generator("cpu").manual_seed(step * 100 + repeat)
         return torch.randn(shape, generator=generator).to(base.device).expand(count, -1, -1, -1)
 
-    sigmas = base.sigmas(STEPS, *base.image_size(pair.x_a))
+    sigmas = base.sigmas(steps, *base.image_size(pair.x_a))
     x = pair.x_a.expand(count, -1, -1, -1)
-    return solvers.flowedit(x, sigmas, rows, noise, n_max=N_MAX)
+    return solvers.flowedit(x, sigmas, rows, noise, n_max=solvers.last_steps(steps))
 
 
 def _minimum(log_scales: torch.Tensor, error: torch.Tensor) -> float:

@@ -48,12 +48,22 @@ class TrainConfig:
         objective: "pairedit" is Eq. 10; "difference" replaces the noise in its target by the
             prediction of the content branch, or of the plain base if there is none; "slider" is
             ablation A, Concept Sliders' loss; "reconstruction" is a plain LoRA of the after
-            pictures; "flowedit" aims at the velocity with which FlowEdit goes straight from x_A
-            to x_B, at the states it then visits.
+            pictures; "flowedit" aims, at the states that FlowEdit visits on its way from x_A, at
+            the velocity that takes it to x_B from there.
         content_lora: ``False`` is ablation B, no content LoRA.
+        lag, lead: only with "flowedit": the states z that it is taught at are behind the straight
+            way to x_B by up to ``lag`` of what has been gone, or ahead by up to ``lead`` of what
+            is left, so that the edit learns to catch up, and when it is done.
         noising: "content-preserving" is x_A + σβε; "standard" is ablation C, (1 − σ)x_A + σε.
         calibrate: after training, put that factor into the edit with which it carries the training
             pairs' before pictures nearest to their after pictures.
+        gain: a factor put into the edit after training, on top of calibration's: an edit moves new
+            pictures less far than its own pairs.
+        edit_steps: length of the schedule with which the edit is used on a picture, unless the
+            user says otherwise; FlowEdit runs its last 24 / 28.
+        edit_n_avg: noises averaged in each of these steps.
+        edit_threshold: how far FlowEdit damps small changes, see
+            :func:`pairedit_sdk.flow.solvers.damped`.
         targets: name of the layers adapted, see ``FlowBase.lora_targets``.
         optimizer: "adamw", or "adamw8bit" (bitsandbytes).
         weight_decay: AdamW's.
@@ -80,9 +90,15 @@ class TrainConfig:
     sigma_count: int = 28
     sigma_sampling: str = "uniform"
     objective: str = "pairedit"
+    lag: float = 0.0
+    lead: float = 0.0
     content_lora: bool = True
     noising: str = "content-preserving"
     calibrate: bool = False
+    gain: float = 1.0
+    edit_steps: int = 28
+    edit_n_avg: int = 1
+    edit_threshold: float = 0.0
     targets: str = "attention"
     optimizer: str = "adamw"
     weight_decay: float = 0.01
@@ -103,6 +119,12 @@ class TrainConfig:
                 f"{name} is {getattr(self, name)!r}, expected {wanted!r} with this objective"
                 for name, wanted in (("content_lora", False), ("noising", "standard"))
                 if getattr(self, name) != wanted
+            ]
+        if self.objective != "flowedit":
+            problems += [
+                f"{name} is {getattr(self, name)!r}, expected 0 with objective {self.objective}"
+                for name in ("lag", "lead")
+                if getattr(self, name)
             ]
         if problems:
             raise UsageError(
@@ -144,6 +166,12 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sigma_sampling": _one_of(SIGMA_SAMPLINGS),
     "objective": _one_of(OBJECTIVES),
     "noising": _one_of(NOISINGS),
+    "lag": (lambda v: 0 <= v <= 1, "0 to 1"),
+    "lead": (lambda v: 0 <= v <= 1, "0 to 1"),
+    "gain": _positive(10.0),
+    "edit_steps": (lambda v: 2 <= v <= 1000, "2 to 1000"),
+    "edit_n_avg": _whole(1),
+    "edit_threshold": (lambda v: 0 <= v <= 1, "0 to 1"),
     "optimizer": _one_of(OPTIMIZERS),
     "weight_decay": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
     "accumulate": _whole(1),

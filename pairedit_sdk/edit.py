@@ -25,6 +25,21 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
+class EditorSettings:
+    """How FlowEdit applies an edit unless the user says otherwise; the defaults are published.
+
+    Attributes:
+        steps: length of the noise schedule, of which the last 24 / 28 run.
+        n_avg: noises averaged in each step.
+        threshold: damps small changes, see :func:`pairedit_sdk.flow.solvers.damped`.
+    """
+
+    steps: int = 28
+    n_avg: int = 1
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class EditInfo:
     """What an edit was learned from and on.
 
@@ -40,7 +55,8 @@ class EditInfo:
         steps: optimiser steps.
         pairs: names of the training pairs.
         settings: the whole training configuration.
-        unit_scale: the factor that calibration has put into the LoRA; 1 without calibration.
+        unit_scale: the factor that gain and calibration have put into the LoRA.
+        editor: how the edit is meant to be applied to pictures.
         parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
         sdk_version: version of this package.
@@ -58,6 +74,7 @@ class EditInfo:
     pairs: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     unit_scale: float = 1.0
+    editor: EditorSettings = field(default_factory=EditorSettings)
     parts: list[tuple[str, float]] = field(default_factory=list)
     created: str = ""
     sdk_version: str = ""
@@ -191,6 +208,17 @@ class EditStack:
             )
         return known.pop()
 
+    @property
+    def editor(self) -> EditorSettings:
+        """Settings that suit all parts that have an effect: the most steps and noises that any of
+        them wants, and the least damping."""
+        heard = [edit.info.editor for edit, scale in self.parts if scale != 0]
+        every = heard or [self.parts[0][0].info.editor]
+        return EditorSettings(
+            max(e.steps for e in every), max(e.n_avg for e in every),
+            min(e.threshold for e in every),
+        )  # fmt: skip
+
     def layers(self) -> dict[str, LoraLayer]:
         """The sum as one LoRA, exactly: ranks are concatenated, scales go into B.
 
@@ -243,7 +271,7 @@ class EditStack:
             precision="nf4" if any(i.precision == "nf4" for i in own) else first.precision,
             guidance=self.guidance if guidance is None else guidance,
             resolution=max(edit.info.resolution for edit, _ in self.parts),
-            rank=max(layer.rank for layer in layers.values()),
+            rank=max(layer.rank for layer in layers.values()), editor=self.editor,
             parts=[(edit.name, scale) for edit, scale in self.parts], created=EditInfo.now(),
             sdk_version=first.sdk_version,
         )  # fmt: skip
@@ -269,6 +297,7 @@ def _info(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:
         values = json.loads(header["pairedit"])
         schema = values.pop("schema")
         values["parts"] = [(str(name), float(scale)) for name, scale in values.get("parts", [])]
+        values["editor"] = EditorSettings(**values.get("editor", {}))
         known = {f.name for f in fields(EditInfo)}
         info = EditInfo(**{k: v for k, v in values.items() if k in known})
     except (ValueError, TypeError, KeyError, AttributeError) as error:

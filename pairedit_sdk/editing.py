@@ -10,7 +10,7 @@ import torch
 
 from pairedit_sdk import cache
 from pairedit_sdk.compose import MergedRows, Rows, attached_stack, check_mode
-from pairedit_sdk.edit import Edit, EditStack, as_stack
+from pairedit_sdk.edit import Edit, EditorSettings, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images import as_rgb, fit_size, to_image, to_tensor
@@ -29,9 +29,9 @@ StepHook = Callable[[int, int], None]
 
 def edit_image(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, *, method: str = "flowedit",
-    steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-    seed: int = 0, resolution: int | None = None, mode: str = "merged",
-    on_step: StepHook | None = None,
+    steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
+    threshold: float | None = None, guidance: float | None = None, seed: int = 0,
+    resolution: int | None = None, mode: str = "merged", on_step: StepHook | None = None,
 ) -> Image.Image:  # fmt: skip
     """Apply edits to a picture.
 
@@ -45,10 +45,13 @@ def edit_image(
         edits: an edit, or a sum such as ``a @ 1 + b @ 0.5``.
         method: "flowedit", "rf-inversion", or "inversion-lora" (as published; slow: it trains a
             LoRA on this one picture first).
-        steps: length of the noise schedule.
+        steps: length of the noise schedule. ``None`` is what FlowEdit needs with these edits, and
+            28 with the other methods.
         n_max: FlowEdit only: how many of the last steps run; fewer keep more of the picture.
             ``None`` is FlowEdit's published share, 24 of 28.
-        n_avg: FlowEdit only: noises averaged in each step.
+        n_avg: FlowEdit only: noises averaged in each step; ``None`` is the edits' own.
+        threshold: FlowEdit only: damps small changes, see
+            :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
         guidance: distilled guidance; ``None`` is the edits' own.
         seed: of the noise.
         resolution: side of a square with the area at which the base sees the picture; ``None`` is
@@ -62,16 +65,18 @@ def edit_image(
     """
     (result,) = sweep(
         base, image, edits, [1.0], method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-        guidance=guidance, seed=seed, resolution=resolution, mode=mode, on_step=on_step,
+        threshold=threshold, guidance=guidance, seed=seed, resolution=resolution, mode=mode,
+        on_step=on_step,
     )  # fmt: skip
     return result
 
 
 def sweep(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, scales: Sequence[float], *,
-    method: str = "flowedit", steps: int = 28, n_max: int | None = None, n_avg: int = 1,
-    guidance: float | None = None, seed: int = 0, resolution: int | None = None,
-    mode: str = "merged", on_step: StepHook | None = None,
+    method: str = "flowedit", steps: int | None = None, n_max: int | None = None,
+    n_avg: int | None = None, threshold: float | None = None, guidance: float | None = None,
+    seed: int = 0, resolution: int | None = None, mode: str = "merged",
+    on_step: StepHook | None = None,
 ) -> list[Image.Image]:  # fmt: skip
     """The picture at several strengths: :func:`edit_image` with ``edits @ scale`` for each scale.
 
@@ -79,7 +84,7 @@ def sweep(
     sequential: there every edit works on another picture.
     """
     stacks = [as_stack(edits) @ scale for scale in scales]
-    way = _Way(method, steps, n_max, n_avg, guidance, seed, mode)
+    way = _way(as_stack(edits), method, steps, n_max, n_avg, threshold, guidance, seed, mode)
     image = as_rgb(image)
     size = seen_size(base, image.size, as_stack(edits), resolution)
     x = base.encode(to_tensor(_resized(image, size))).float()
@@ -91,12 +96,13 @@ def sweep(
 
 def edit_latents(
     base: FlowBase, x: torch.Tensor, edits: Edit | EditStack, *, method: str = "flowedit",
-    steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-    seed: int = 0, mode: str = "merged", on_step: StepHook | None = None,
+    steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
+    threshold: float | None = None, guidance: float | None = None, seed: int = 0,
+    mode: str = "merged", on_step: StepHook | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """:func:`edit_image` on latents [B, C, h, w]; the rows are edited together, each with its own
     noise drawn in order from the seed."""
-    way = _Way(method, steps, n_max, n_avg, guidance, seed, mode)
+    way = _way(as_stack(edits), method, steps, n_max, n_avg, threshold, guidance, seed, mode)
     return _edit(base, x, [as_stack(edits)], way, on_step)[0]
 
 
@@ -119,7 +125,7 @@ def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image
     """The training pairs as they stand: before, edited at 0.5 and 1, after; one row per pair."""
     from pairedit_sdk.plots import collage
 
-    base = branches.base
+    base, steps = branches.base, branches.config.edit_steps
     rows = []
     for pair in latents:
         row = [pair.x_a]
@@ -131,10 +137,10 @@ def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image
                 row.append(
                     solvers.flowedit(
                         pair.x_a,
-                        _sigmas(base, pair.x_a, 28),
+                        _sigmas(base, pair.x_a, steps),
                         live,
                         noise_source(pair.x_a, 0),
-                        n_max=24,
+                        n_max=solvers.last_steps(steps),
                     )
                 )
         rows.append([to_image(base.decode(x)) for x in [*row, pair.x_b]])
@@ -150,6 +156,7 @@ class _Way:
     steps: int
     n_max: int | None
     n_avg: int
+    threshold: float
     guidance: float | None
     seed: int
     mode: str
@@ -160,21 +167,39 @@ class _Way:
             raise UsageError(
                 f"There is no method {self.method!r}", expected="one of " + ", ".join(METHODS)
             )
-        if self.method != "flowedit" and (self.n_max is not None or self.n_avg != 1):
+        fits = self.steps >= 1 and 1 <= self.last_steps <= self.steps and self.n_avg >= 1
+        if not fits or not 0 <= self.threshold <= 1:
             raise UsageError(
-                f"n_max and n_avg are FlowEdit's, and the method is {self.method}",
-                next_step="Leave them out",
-            )
-        if self.steps < 1 or not 1 <= self.last_steps <= self.steps or self.n_avg < 1:
-            raise UsageError(
-                f"steps {self.steps}, n_max {self.last_steps}, n_avg {self.n_avg}",
-                expected="steps and n_avg of at least 1, and n_max from 1 to steps",
+                f"steps {self.steps}, n_max {self.last_steps}, n_avg {self.n_avg}, threshold "
+                f"{self.threshold:g}",
+                expected="steps and n_avg of at least 1, n_max from 1 to steps, and a threshold "
+                "from 0 to 1",
             )
 
     @property
     def last_steps(self) -> int:
         """How many of the steps FlowEdit runs."""
         return solvers.last_steps(self.steps) if self.n_max is None else self.n_max
+
+
+def _way(
+    edits: EditStack, method: str, steps: int | None, n_max: int | None, n_avg: int | None,
+    threshold: float | None, guidance: float | None, seed: int, mode: str,
+) -> _Way:  # fmt: skip
+    """What was asked for, and for the rest what suits the edits."""
+    own = edits.editor if method == "flowedit" else EditorSettings()
+    given = {"n_max": n_max, "n_avg": n_avg, "threshold": threshold}
+    known = [name for name, value in given.items() if value is not None]
+    if method in METHODS and method != "flowedit" and known:
+        raise UsageError(
+            f"Only FlowEdit has {' and '.join(known)}, and the method is {method}",
+            next_step="Leave that out",
+        )
+    return _Way(
+        method, own.steps if steps is None else steps, n_max,
+        own.n_avg if n_avg is None else n_avg,
+        own.threshold if threshold is None else threshold, guidance, seed, mode,
+    )  # fmt: skip
 
 
 def _edit(
@@ -234,8 +259,9 @@ def _sample(
     noise = noise_source(x, way.seed)
     if way.method == "flowedit":
         return solvers.flowedit(
-            x, sigmas, rows, noise, n_max=way.last_steps, n_avg=way.n_avg, on_step=on_step
-        )
+            x, sigmas, rows, noise, n_max=way.last_steps, n_avg=way.n_avg,
+            threshold=way.threshold, on_step=on_step,
+        )  # fmt: skip
     return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise(0, 0), on_step=on_step)
 
 

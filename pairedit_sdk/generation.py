@@ -92,7 +92,7 @@ def generate(
         x = solvers.euler(x, sigmas, velocity, part_of(hook, 0, halves))
     if later:
         x = edit_latents(
-            base, x.float(), EditStack(later), mode="sequential", steps=steps, seed=seed,
-            guidance=given, on_step=part_of(hook, 1, halves),
+            base, x.float(), EditStack(later), mode="sequential", seed=seed, guidance=given,
+            on_step=part_of(hook, 1, halves),
         )  # fmt: skip
     return to_image(base.decode(x))

@@ -23,7 +23,7 @@ from pairedit_sdk import __version__, cache
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.calibration import unit_scale
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.layers import LoraLayer
@@ -98,10 +98,13 @@ def train(
             _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
         semantic = branches.baked("semantic")
         content = branches.baked("content") if config.content_lora else None
-        factor = 1.0
+        factor = config.gain
         if config.calibrate:
             detach_all(base.transformer)
-            factor = unit_scale(base, semantic, latents, condition, config.guidance)
+            factor *= unit_scale(
+                base, semantic, latents, condition, config.guidance, steps=config.edit_steps
+            )
+        if factor != 1:
             semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
         edit = Edit(semantic, _info(base, pairs, config, name, factor))
         if run is not None:
@@ -253,5 +256,6 @@ def _info(
         base_fingerprint=base.fingerprint, precision=base.precision, guidance=config.guidance,
         resolution=config.resolution or base.resolution, rank=config.rank, steps=config.steps,
         pairs=list(pairs.names), settings=config.as_dict(), unit_scale=factor,
+        editor=EditorSettings(config.edit_steps, config.edit_n_avg, config.edit_threshold),
         sdk_version=__version__,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from diffusers import FluxPipeline
 from safetensors.torch import save_file
 
-from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.generation import generate
 from pairedit_sdk.lora.layers import LoraLayer
@@ -26,6 +26,7 @@ def _edit(base, name="one", rank=4, seed=0, size=0.5):
     info = EditInfo(
         name=name, base=base.name, architecture=base.architecture, rank=rank,
         base_fingerprint=base.fingerprint, pairs=["a"], settings={"eta": 4.0},
+        editor=EditorSettings(7, 2, 0.1),
     )  # fmt: skip
     return Edit(layers, info)
 
@@ -38,6 +39,15 @@ def test_save_and_load_keep_everything(tiny_base, tmp_path):
     for name, layer in edit.layers.items():
         assert torch.equal(again.layers[name].down, layer.down)
         assert torch.equal(again.layers[name].up, layer.up)
+
+
+def test_a_sum_is_used_as_suits_all_its_parts(tiny_base):
+    one = _edit(tiny_base)
+    two = Edit(one.layers, EditInfo("two", editor=EditorSettings(9, 1, 0.0)))
+    assert (one @ 1 + two @ 1).editor == EditorSettings(9, 2, 0.0)
+    assert (one @ 1 + two @ 0).editor == one.info.editor
+    assert (one @ 1 + two @ 1).merged("both").info.editor == EditorSettings(9, 2, 0.0)
+    assert EditInfo("foreign").editor == EditorSettings(28, 1, 0.0)
 
 
 def test_stock_diffusers_loads_the_file_with_exactly_our_effect(tiny_base, tiny_folder, tmp_path):

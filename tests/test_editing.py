@@ -9,7 +9,7 @@ from PIL import Image
 
 from pairedit_sdk import editing, inversion
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.edit import Edit
+from pairedit_sdk.edit import Edit, EditorSettings
 from pairedit_sdk.editing import edit_image, edit_latents, seen_size, sweep
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images import to_image, to_tensor
@@ -127,13 +127,28 @@ def test_the_inversion_lora_is_trained_once_for_all_scales(trained, picture, mon
         assert np.array_equal(_array(result), _array(alone))
 
 
-@pytest.mark.parametrize("given", [{"n_max": 3}, {"n_avg": 2}])
+@pytest.mark.parametrize("given", [{"n_max": 3}, {"n_avg": 2}, {"threshold": 0.1}])
 def test_flowedit_s_own_settings_are_refused_by_other_methods(trained, picture, given):
     base, edit = trained
-    with pytest.raises(
-        UsageError, match="n_max and n_avg are FlowEdit's, and the method is rf-inv"
-    ):
+    wanted = f"Only FlowEdit has {next(iter(given))}, and the method is rf-inversion"
+    with pytest.raises(UsageError, match=wanted):
         edit_image(base, picture, edit, method="rf-inversion", steps=4, **given)
+
+
+def test_an_edit_is_used_as_it_says_unless_told_otherwise(trained, picture):
+    base, edit = trained
+    editor = EditorSettings(steps=5, n_avg=2, threshold=0.2)
+    own = Edit(edit.layers, replace(edit.info, editor=editor))
+    seen = []
+    result = edit_image(base, picture, own, on_step=lambda done, total: seen.append(total))
+    assert seen == [4] * 4  # the last 24 / 28 of five
+    said = edit_image(base, picture, edit, steps=5, n_avg=2, threshold=0.2)
+    assert np.array_equal(_array(result), _array(said))
+    for given in ({"steps": 4}, {"n_avg": 1}, {"threshold": 0}):
+        assert not np.array_equal(_array(result), _array(edit_image(base, picture, own, **given)))
+    # What the edit wants of FlowEdit is no matter of another method's.
+    others = [edit_image(base, picture, e, method="rf-inversion") for e in (own, edit)]
+    assert np.array_equal(*map(_array, others))
 
 
 def test_a_picture_that_lies_on_its_side_is_set_upright_first(trained, picture, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from pairedit_sdk import cache
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.edit import Edit
+from pairedit_sdk.edit import Edit, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
 from pairedit_sdk.training import train
@@ -86,9 +86,9 @@ def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(tiny_ba
         seen = {}
         original = branches._rows
 
-        def spy(x_a, x_b, sigma, noise):
+        def spy(x_a, x_b, sigma, noise, place):
             seen.update(x_a=x_a, x_b=x_b, sigma=sigma, noise=noise)
-            return original(x_a, x_b, sigma, noise)
+            return original(x_a, x_b, sigma, noise, place)
 
         branches._rows = spy
         losses = _losses(branches, latents, 5)
@@ -135,16 +135,16 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs)
         detach_all(tiny_base.transformer)
 
 
-def test_flowedit_s_target_at_every_state_leads_from_a_to_b(tiny_base, pairs):
-    """With exactly the target's velocities the editor ends in x_B."""
+@pytest.mark.parametrize("start", [0.0, 0.3, -0.5])
+def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs, start):
+    """With exactly the target's velocities the editor ends in x_B, wherever it begins."""
     from pairedit_sdk.flow import solvers
-    from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target
+    from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target, straight_way
     from pairedit_sdk.flow.schedule import standard_noising
 
     latents = _latents(tiny_base, pairs)[0]
     x_a, x_b = latents.x_a, latents.x_b
     sigmas = tiny_base.sigmas(28, 64, 64)
-    first = float(sigmas[-1 - solvers.last_steps(28)])
     generator = torch.Generator().manual_seed(0)
     noises = [torch.randn(x_a.shape, generator=generator) for _ in range(28)]
     seen = []
@@ -152,13 +152,16 @@ def test_flowedit_s_target_at_every_state_leads_from_a_to_b(tiny_base, pairs):
     def velocities(edited, plain, sigma):
         noise = noises[len(seen) + 4]
         noised = standard_noising(x_a, noise, sigma)
-        state = flowedit_state(noised, x_a, x_b, sigma.view(1), first)
-        seen.append(float((edited - state).abs().max()))
+        # Straight on from a start that is off the way.
+        first = float(sigmas[4])
+        way = start + (1 - start) * straight_way(sigma.view(1), first)
+        state = flowedit_state(noised, x_a, x_b, way)
+        seen.append(float((edited + start * (x_b - x_a) - state).abs().max()))
         v = torch.randn(x_a.shape, generator=generator)
-        return flowedit_target(v, x_a, x_b, first), v
+        return flowedit_target(v, x_a, x_b, sigma.view(1), way), v
 
     result = solvers.flowedit(x_a, sigmas, velocities, lambda step, _: noises[step], n_max=24)
-    assert torch.allclose(result, x_b, atol=1e-4)
+    assert torch.allclose(result + start * (x_b - x_a), x_b, atol=1e-4)
     assert max(seen) < 1e-4
     assert len(seen) == 24
 
@@ -166,6 +169,8 @@ def test_flowedit_s_target_at_every_state_leads_from_a_to_b(tiny_base, pairs):
 @pytest.mark.parametrize("objective", ["difference", "reconstruction", "flowedit"])
 def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pairs, objective):
     config = replace(SHORT, objective=objective, content_lora=False, noising="standard", batch=1)
+    if objective == "flowedit":
+        config = replace(config, lag=0.5, lead=0.25)
     latents = _latents(tiny_base, pairs)
     branches = _branches(tiny_base, config)
     try:
@@ -173,9 +178,9 @@ def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pai
         seen = {}
         original = branches._rows
 
-        def spy(x_a, x_b, sigma, noise):
-            seen.update(x_a=x_a, x_b=x_b, sigma=sigma, noise=noise)
-            return original(x_a, x_b, sigma, noise)
+        def spy(x_a, x_b, sigma, noise, place):
+            seen.update(x_a=x_a, x_b=x_b, sigma=sigma, noise=noise, place=place)
+            return original(x_a, x_b, sigma, noise, place)
 
         branches._rows = spy
         losses = _losses(branches, latents, 3)
@@ -197,9 +202,12 @@ def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pai
         elif objective == "reconstruction":
             state, target = (1 - s) * x_b + s * eps, eps - x_b
         else:
-            state = z_src + (1 - s / first) * (x_b - x_a)
-            target = velocity(z_src, 0.0) + (x_a - x_b) / first
-        wanted = (velocity(state, 1.0) - target).square().mean()
+            line = 1 - sigma / first
+            low, high = 0.5 * line, line + 0.25 * (1 - line)
+            z = x_a + (low + seen["place"] * (high - low)).view(-1, 1, 1, 1) * (x_b - x_a)
+            state, target = z_src + z - x_a, velocity(z_src, 0.0) + (z - x_b) / s
+        weight = s**2 if objective == "flowedit" else 1
+        wanted = (weight * (velocity(state, 1.0) - target).square()).mean()
         assert float(losses.semantic.detach()) == pytest.approx(float(wanted), rel=1e-5)
     finally:
         detach_all(tiny_base.transformer)
@@ -209,6 +217,18 @@ def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pai
 def test_objectives_that_want_the_semantic_lora_alone_say_so(objective):
     with pytest.raises(UsageError, match="content_lora is True, expected False with"):
         replace(SHORT, objective=objective)
+
+
+@pytest.mark.parametrize("name", ["lag", "lead"])
+def test_lag_and_lead_without_flowedit_s_states_say_so(name):
+    with pytest.raises(UsageError, match=f"{name} is 0.5, expected 0 with objective pairedit"):
+        replace(SHORT, **{name: 0.5})
+
+
+def test_an_edit_says_how_it_is_meant_to_be_used(tiny_base, pairs):
+    config = replace(SHORT, steps=1, edit_steps=6, edit_n_avg=2, edit_threshold=0.1)
+    edit = train(tiny_base, pairs, config, name="e")
+    assert edit.info.editor == EditorSettings(6, 2, 0.1)
 
 
 def test_stratified_levels_share_the_schedule_out(tiny_base):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.flow.objectives import flowedit_state
+from pairedit_sdk.flow.objectives import flowedit_state, straight_way
 from pairedit_sdk.flow.schedule import standard_noising
 from pairedit_sdk.flow.solvers import last_steps
 from pairedit_sdk.lora.adapters import attached, set_scales
@@ -52,7 +52,7 @@ def strengths(
     noise = torch.randn((LEVELS, *x_a.shape[1:]), generator=generator).to(x_a.device)
     start, end = x_a.expand(LEVELS, -1, -1, -1), x_b.expand(LEVELS, -1, -1, -1)
     noised = standard_noising(start, noise, picks)
-    states = flowedit_state(noised, start, end, picks, first)
+    states = flowedit_state(noised, start, end, straight_way(picks, first))
     plain = base.velocity(states, picks, condition, guidance).float()
     changes = []
     for edit in edits:

@@ -30,7 +30,7 @@ def analogy(
         bool, typer.Option("--force", help="Answer even if nothing in the basis is like it.")
     ] = False,
     method: options.Method = "flowedit",
-    steps: options.Steps = 28,
+    steps: options.EditorSteps = None,
     seed: options.Seed = 0,
     base: options.Base = None,
     library: options.Library = options.DEFAULT_LIBRARY,

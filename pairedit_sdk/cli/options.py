@@ -83,8 +83,31 @@ NMax = Annotated[
     ),
 ]
 NAvg = Annotated[
-    int,
-    typer.Option("--n-avg", min=1, help="flowedit only: how many noises each step averages over."),
+    int | None,
+    typer.Option(
+        "--n-avg",
+        min=1,
+        help="flowedit only: how many noises each step averages over. Without it: the edit's own.",
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0,
+        max=1,
+        help="flowedit only: damps changes that are weaker than this share of the strongest one. "
+        "Without it: the edit's own.",
+    ),
+]
+EditorSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        help="Length of the noise schedule. Without it: what the edit needs with flowedit, and 28 "
+        "with the other methods.",
+    ),
 ]
 
 DEFAULT_LIBRARY = Path("edits")

@@ -31,9 +31,10 @@ def edit(
     out: options.Out,
     mode: options.Mode = "merged",
     method: options.Method = "flowedit",
-    steps: options.Steps = 28,
+    steps: options.EditorSteps = None,
     n_max: options.NMax = None,
-    n_avg: options.NAvg = 1,
+    n_avg: options.NAvg = None,
+    threshold: options.Threshold = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -48,7 +49,7 @@ def edit(
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
-    values.check_flowedit(method, steps, n_max, n_avg, mode)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, mode)
     device = values.device(device)
 
     from pairedit_sdk.editing import edit_image
@@ -60,7 +61,8 @@ def edit(
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            guidance=guidance, seed=seed, resolution=resolution, mode=mode, on_step=meter.update,
+            threshold=threshold, guidance=guidance, seed=seed, resolution=resolution, mode=mode,
+            on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
@@ -128,9 +130,10 @@ def sweep(
         str, typer.Option("--scales", help="The strengths to show, separated by commas.")
     ] = "0,.25,.5,.75,1",
     method: options.Method = "flowedit",
-    steps: options.Steps = 28,
+    steps: options.EditorSteps = None,
     n_max: options.NMax = None,
-    n_avg: options.NAvg = 1,
+    n_avg: options.NAvg = None,
+    threshold: options.Threshold = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -152,7 +155,7 @@ def sweep(
             next_step="Give the strengths with --scales",
         )
     path = find_edit_path(edit, library)
-    values.check_flowedit(method, steps, n_max, n_avg)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold)
     device = values.device(device)
 
     from pairedit_sdk.edit import Edit
@@ -167,7 +170,8 @@ def sweep(
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
             model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            guidance=guidance, seed=seed, resolution=resolution, on_step=meter.update,
+            threshold=threshold, guidance=guidance, seed=seed, resolution=resolution,
+            on_step=meter.update,
         )  # fmt: skip
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture, *results], labels, title=loaded.name), target)

@@ -95,23 +95,27 @@ def device(text: str | None) -> str | None:
 
 
 def check_flowedit(
-    method: str, steps: int, n_max: int | None, n_avg: int, mode: str = "merged"
-) -> None:
+    method: str, steps: int | None, n_max: int | None, n_avg: int | None,
+    threshold: float | None, mode: str = "merged",
+) -> None:  # fmt: skip
     """Refuse options that do not go together.
 
     Raises:
         UsageError: naming the option.
     """
-    if method != "flowedit" and (n_max is not None or n_avg != 1):
+    own = {"--n-max": n_max, "--n-avg": n_avg, "--threshold": threshold}
+    given = [option for option, value in own.items() if value is not None]
+    if method != "flowedit" and given:
         raise UsageError(
-            f"--n-max and --n-avg are for flowedit, and the method is {method}",
-            next_step="Leave them out",
+            f"{' and '.join(given)} is for flowedit, and the method is {method}",
+            next_step="Leave it out",
         )
     if method == "inversion-lora" and mode == "guided":
         raise UsageError(
             "The method inversion-lora has no --mode guided", expected="merged or sequential"
         )
-    check_steps(n_max, steps, "--n-max")
+    if steps is not None:
+        check_steps(n_max, steps, "--n-max")
 
 
 def check_steps(given: int | None, steps: int, option: str) -> None:

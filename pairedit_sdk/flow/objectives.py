@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pairedit_sdk.flow.schedule import Noised
+from pairedit_sdk.flow.schedule import Noised, column
 
 
 @dataclass(frozen=True)
@@ -44,34 +44,52 @@ def difference_target(
     return content_velocity.detach() + eta * (x_a - x_b)
 
 
-def flowedit_target(
-    plain_velocity: torch.Tensor, x_a: torch.Tensor, x_b: torch.Tensor, first_sigma: float
-) -> torch.Tensor:
-    """sg[v(z_src)] + (x_A − x_B) / σ_max, with which FlowEdit goes from x_A straight to x_B.
-
-    FlowEdit's state moves by dz/dσ = v_edit(z_tar) − v(z_src) from σ_max down to 0. A straight way
-    from x_A to x_B has dz/dσ = (x_A − x_B) / σ_max all along.
-
-    Args:
-        plain_velocity: the plain model's at z_src = (1 − σ) x_A + σ ε.
-        x_a: before.
-        x_b: after.
-        first_sigma: σ_max, where the editor begins.
-    """
-    return plain_velocity.detach() + (x_a - x_b) / first_sigma
+def straight_way(sigma: torch.Tensor, first_sigma: float) -> torch.Tensor:
+    """1 − σ / σ_max: how far an editor has come at σ that goes straight and evenly, 0 to 1."""
+    return 1 - sigma / first_sigma
 
 
 def flowedit_state(
-    noised: Noised, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor, first_sigma: float
+    noised: Noised, x_a: torch.Tensor, x_b: torch.Tensor, way: torch.Tensor
 ) -> torch.Tensor:
-    """z_tar = z_src + (z − x_A) where z has come (1 − σ / σ_max) of the way from x_A to x_B."""
-    way = 1 - sigma.view(-1, *([1] * (x_a.ndim - 1))) / first_sigma
-    return noised.x + way * (x_b - x_a)
+    """FlowEdit's z_tar = z_src + (z − x_A), where z = x_A + way (x_B − x_A).
+
+    Args:
+        noised: z_src = (1 − σ) x_A + σ ε.
+        x_a: before, [B, …].
+        x_b: after.
+        way: how far z has come, [B].
+    """
+    return noised.x + column(way, x_a) * (x_b - x_a)
 
 
-def semantic_loss(velocity: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """L_s = ‖v_θc+θs(x_t, σ) − target‖² (Eq. 10)."""
-    return (velocity - target).square().mean()
+def flowedit_target(
+    plain_velocity: torch.Tensor, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor,
+    way: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """sg[v(z_src)] + (z − x_B) / σ: from wherever z is, straight to x_B.
+
+    FlowEdit moves by dz/dσ = v_edit(z_tar) − v(z_src). With this target that is the way to x_B in
+    the σ that is left, and a z that lags behind is pulled harder. Read as a denoiser: whatever has
+    been done to z, the edited model sees in it the plain model's picture with the whole edit,
+    x̂_edit(z_tar) = x̂(z_src) + (x_B − x_A).
+
+    Args:
+        plain_velocity: the plain model's at z_src, [B, …].
+        x_a: before.
+        x_b: after.
+        sigma: [B].
+        way: how far z has come, [B].
+    """
+    return plain_velocity.detach() + column((1 - way) / sigma, x_a) * (x_a - x_b)
+
+
+def semantic_loss(
+    velocity: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """L_s = ‖v_θc+θs(x_t, σ) − target‖² (Eq. 10), each row times its ``weight`` [B] if given."""
+    error = (velocity - target).square()
+    return error.mean() if weight is None else (column(weight, error) * error).mean()
 
 
 def slider_loss(

@@ -25,7 +25,7 @@ class Noised:
 
 def standard_noising(x_0: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> Noised:
     """The base's own interpolation x_σ = (1 − σ) x_0 + σ ε, with velocity ε − x_0."""
-    s = _column(sigma, x_0)
+    s = column(sigma, x_0)
     return Noised((1 - s) * x_0 + s * noise, noise - x_0)
 
 
@@ -34,10 +34,10 @@ def content_preserving_noising(
 ) -> Noised:
     """PairEdit's x_t = x_0 + σ β ε, which does not shrink the image; velocity β ε (Eq. 3)."""
     scaled = beta * noise
-    return Noised(x_0 + _column(sigma, x_0) * scaled, scaled)
+    return Noised(x_0 + column(sigma, x_0) * scaled, scaled)
 
 
-def _column(sigma: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """σ [B] or a scalar, shaped to multiply ``like`` [B, …]."""
-    sigma = sigma.to(like.dtype)
-    return sigma if sigma.ndim == 0 else sigma.view(-1, *([1] * (like.ndim - 1)))
+def column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """``values`` [B] or a scalar, such as σ, shaped to multiply ``like`` [B, …]."""
+    values = values.to(like.dtype)
+    return values if values.ndim == 0 else values.view(-1, *([1] * (like.ndim - 1)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
 Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 #: (x, σ, step) → velocity
@@ -53,7 +54,7 @@ def euler(
 def flowedit(
     x: torch.Tensor, sigmas: torch.Tensor, velocities: PairVelocity,
     noise: Callable[[int, int], torch.Tensor], *, n_max: int, n_avg: int = 1,
-    on_step: StepHook = _no_hook,
+    threshold: float = 0.0, on_step: StepHook = _no_hook,
 ) -> torch.Tensor:  # fmt: skip
     """FlowEdit (arXiv 2412.08629) with a learned edit in place of a second prompt.
 
@@ -69,6 +70,7 @@ def flowedit(
         noise: ε for (step, repeat), shaped like x.
         n_max: how many of the last steps to run; fewer keep more of the image.
         n_avg: noises averaged in every step.
+        threshold: of :func:`damped`, which the whole change goes through at the end.
     """
     steps = len(sigmas) - 1
     first = max(0, steps - n_max)
@@ -83,7 +85,26 @@ def flowedit(
             change += (edited.float() - plain.float()) / n_avg
         z = z + (sigmas[i + 1] - sigma) * change
         on_step(i - first + 1, steps - first)
-    return z
+    return x + damped(z - x, threshold) if threshold else z
+
+
+def damped(change: torch.Tensor, threshold: float) -> torch.Tensor:
+    """A change whose faint parts are damped: change · e / (e + threshold² max e).
+
+    e is the mean square over channels and a 3 × 3 neighbourhood, the maximum each row's own. What
+    an edit does on purpose is strong somewhere; what it does everywhere a little is mostly not
+    meant. A change of everything at once is damped hardly at all.
+
+    Args:
+        change: [B, C, h, w].
+        threshold: of the amplitude, as a share of the strongest place's; 0 damps nothing. A place
+            with just this amplitude keeps half of its change.
+    """
+    e = F.avg_pool2d(
+        change.square().mean(dim=1, keepdim=True), 3, stride=1, padding=1, count_include_pad=False
+    )
+    limit = threshold**2 * e.amax(dim=(2, 3), keepdim=True)
+    return change * torch.where(e > 0, e / (e + limit), torch.ones_like(e))
 
 
 def rf_inversion(

@@ -117,13 +117,14 @@ class Rooms:
 
     def edit_image(
         self, base: Any, image: Image.Image, edits: Any, *, method: str = "flowedit",
-        steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-        seed: int = 0, resolution: int | None = None, mode: str = "merged",
-        on_step: Any = None,
+        steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
+        threshold: float | None = None, guidance: float | None = None, seed: int = 0,
+        resolution: int | None = None, mode: str = "merged", on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("edit_image", {k: v for k, v in locals().items() if k != "self"}))
-        for step in range(steps if on_step else 0):
-            on_step(step + 1, steps)
+        total = steps or 28
+        for step in range(total if on_step else 0):
+            on_step(step + 1, total)
         return ImageOps.invert(image)
 
     def generate(
@@ -136,14 +137,15 @@ class Rooms:
 
     def sweep(
         self, base: Any, image: Image.Image, edits: Any, scales: Any, *, method: str = "flowedit",
-        steps: int = 28, n_max: int | None = None, n_avg: int = 1, guidance: float | None = None,
-        seed: int = 0, resolution: int | None = None, mode: str = "merged",
-        on_step: Any = None,
+        steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
+        threshold: float | None = None, guidance: float | None = None, seed: int = 0,
+        resolution: int | None = None, mode: str = "merged", on_step: Any = None,
     ) -> list[Image.Image]:  # fmt: skip
         return [
             self.edit_image(
                 base, image, edits @ scale, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-                guidance=guidance, seed=seed, resolution=resolution, mode=mode, on_step=on_step,
+                threshold=threshold, guidance=guidance, seed=seed, resolution=resolution, mode=mode,
+                on_step=on_step,
             )
             for scale in scales
         ]  # fmt: skip

@@ -6,9 +6,12 @@ from pairedit_sdk.flow.objectives import (
     Losses,
     content_loss,
     difference_target,
+    flowedit_state,
+    flowedit_target,
     guidance_target,
     semantic_loss,
     slider_loss,
+    straight_way,
 )
 from pairedit_sdk.flow.schedule import content_preserving_noising, standard_noising
 
@@ -58,6 +61,25 @@ def test_slider_loss_fits_each_sign_to_its_image():
     on_b = content_preserving_noising(x_b, noise, SIGMA)
     assert slider_loss(noise, noise, on_b, on_a) == 0
     assert torch.allclose(slider_loss(noise + 1, noise - 2, on_b, on_a), torch.tensor(2.5))
+
+
+def test_flowedit_s_target_is_the_whole_edit_in_the_picture_seen():
+    """x̂ = x − σ v of the edited model is the plain model's plus x_B − x_A, wherever z is."""
+    v, x_a, x_b, noise = _draw(0), _draw(1), _draw(2), _draw(3)
+    noised, s = standard_noising(x_a, noise, SIGMA), SIGMA.view(-1, 1, 1, 1)
+    for way in (torch.zeros(2), torch.tensor([0.3, 1.2])):
+        z_tar = flowedit_state(noised, x_a, x_b, way)
+        seen = z_tar - s * flowedit_target(v, x_a, x_b, SIGMA, way)
+        assert torch.allclose(seen, noised.x - s * v + x_b - x_a, atol=1e-5)
+    assert torch.allclose(
+        straight_way(torch.tensor([0.8, 0.4, 0.0]), 0.8), torch.tensor([0, 0.5, 1])
+    )
+
+
+def test_a_weight_counts_for_its_row():
+    v, target, weight = _draw(0), _draw(1), torch.tensor([0.5, 2.0])
+    wanted = (0.5 * (v[0] - target[0]) ** 2 + 2 * (v[1] - target[1]) ** 2).mean() / 2
+    assert torch.allclose(semantic_loss(v, target, weight), wanted)
 
 
 def test_the_total_is_the_sum():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pairedit_sdk.flow.solvers import euler, flowedit, rf_inversion
+from pairedit_sdk.flow.solvers import damped, euler, flowedit, rf_inversion
 
 SIGMAS = torch.linspace(1, 0, 29)
 SHAPE = (1, 2, 4, 4)
@@ -51,6 +51,30 @@ def test_flowedit_averages_its_noises():
     one_step = torch.tensor([1.0, 0.0])
     result = flowedit(x, one_step, lambda e, p, s: (e, p * 0), _noise, n_max=1, n_avg=4)
     assert torch.allclose(result, -sum(_noise(0, k) for k in range(4)) / 4, atol=1e-6)
+
+
+def test_damping_keeps_what_is_strong_and_halves_what_is_at_the_threshold():
+    change = torch.zeros(2, 3, 16, 16)
+    change[0, :, 2:7, 2:7] = 1.0
+    change[0, :, 9:14, 9:14] = 0.2
+    result = damped(change, 0.2)
+    assert result[0, 0, 4, 4] == pytest.approx(1 / 1.04)
+    assert result[0, 0, 11, 11] == pytest.approx(0.2 / 2)
+    assert torch.equal(result[1], change[1])  # no change at all stays exactly that
+    assert torch.allclose(damped(3 * change, 0.2), 3 * result)
+
+
+def test_damping_takes_next_to_nothing_from_a_change_of_everything():
+    change = _draw(0).sign()
+    assert torch.allclose(damped(change, 0.1), change / 1.01)
+
+
+def test_flowedit_damps_the_whole_change_at_the_end():
+    x, delta = _draw(0), _draw(1)
+    given = (x, SIGMAS, lambda e, p, s: (p * 0 + delta, p * 0), _noise)
+    plain = flowedit(*given, n_max=24)
+    result = flowedit(*given, n_max=24, threshold=0.3)
+    assert torch.allclose(result, x + damped(plain - x, 0.3), atol=1e-6)
 
 
 def test_rf_inversion_with_full_control_returns_the_input():
