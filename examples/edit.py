@@ -11,13 +11,12 @@ import pairedit_sdk as pe
 HERE = Path(__file__).parent
 PICTURE = HERE / "pairs" / "hat" / "source" / "1.png"
 EDIT = HERE / "edits" / "smile.safetensors"
-# 0 changes nothing, negative scales go the other way; this edit's scale 1 is weak.
-SCALE = 2.5
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
+SCALE = 1.0  # 0 changes nothing, 1 is what the pairs show
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else None  # what the edit needs
 
 base = pe.load_base("mini")
 smile = pe.Edit.load(EDIT)
-# Several edits are added: smile @ 2.5 + glasses @ 1.0
+# Several edits are added: smile @ 1.0 + glasses @ 1.0
 picture = pe.edit_image(base, pe.read_image(PICTURE), smile @ SCALE, steps=STEPS)
 picture.save("edited.png")
 print("saved edited.png")

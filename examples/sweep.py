@@ -12,8 +12,8 @@ from pairedit_sdk.plots import strip
 HERE = Path(__file__).parent
 PICTURE = HERE / "pairs" / "lipstick" / "source" / "3.png"
 EDIT = HERE / "edits" / "smile.safetensors"
-SCALES = [0, 1, 2, 3, 4]
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 28
+SCALES = [0, 0.25, 0.5, 0.75, 1]
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else None  # what the edit needs
 
 base = pe.load_base("mini")
 edit = pe.Edit.load(EDIT)

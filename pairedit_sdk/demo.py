@@ -32,9 +32,7 @@ RECORD = "demo.json"  #: what was written; also how a folder is known to be a de
 FACES = 3
 SIZE = 128
 SCALES = (0.5, 0.75, 1.0, 1.5)
-#: Of EDIT and of SAVED where both are applied. The smile's pairs fit unevenly, and calibration made
-#: its scale 1 weak (docs/experiments.md).
-SUM_SCALES = (1.0, 2.5)
+SUM_SCALES = (1.0, 1.0)  # of EDIT and of SAVED where both are applied
 PROMPTS = (
     "a young person with long hair and a blue shirt",
     "an old person with dark skin and a yellow background",
@@ -235,7 +233,7 @@ def _next_steps(out: Path, face: Path) -> str:
         return shlex.quote(str(path))
 
     both = (
-        f"pairedit edit {quoted(face)} --edit {EDIT} --edit {SAVED}={SUM_SCALES[1]} "
+        f"pairedit edit {quoted(face)} --edit {EDIT} --edit {SAVED} "
         f"--library {quoted(out)} -o out.png"
     )
     return f"""

@@ -22,7 +22,8 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
 
 def test_the_recipes_that_are_promised_are_there():
     promised = {
-        "published", "ablation-a", "ablation-b", "ablation-c", "mini", "flux-dev", "lowmem",
+        "published", "ablation-a", "ablation-b", "ablation-c", "mini", "flux-dev", "flux-dev-fast",
+        "lowmem",
     }  # fmt: skip
     assert promised <= set(recipe_names())
 

@@ -231,6 +231,15 @@ def test_an_edit_says_how_it_is_meant_to_be_used(tiny_base, pairs):
     assert edit.info.editor == EditorSettings(6, 2, 0.1)
 
 
+def test_the_gain_is_in_the_edit(tiny_base, pairs):
+    plain, strong = (
+        train(tiny_base, pairs, replace(SHORT, gain=gain), name="e") for gain in (1.0, 1.5)
+    )
+    assert strong.info.unit_scale == 1.5
+    for name, layer in plain.layers.items():
+        assert torch.allclose(strong.layers[name].up, 1.5 * layer.up)
+
+
 def test_stratified_levels_share_the_schedule_out(tiny_base):
     config = replace(SHORT, batch=8, sigma_sampling="stratified", sigma_count=8)
     branches = _branches(tiny_base, config)

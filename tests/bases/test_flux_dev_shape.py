@@ -57,9 +57,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("recipe", ["flux-dev", "lowmem"])
+@pytest.mark.parametrize("recipe", ["flux-dev", "flux-dev-fast", "lowmem"])
 def test_train_edit_save_and_load(folder, face_pairs, tmp_path, recipe):
-    precision = {"flux-dev": "bf16", "lowmem": "nf4"}[recipe]
+    precision = {"lowmem": "nf4"}.get(recipe, "bf16")
     base = load_base(str(folder), device="cpu", precision=precision)
     assert (base.resolution, base.multiple, base.takes_guidance) == (512, 16, True)
     assert base.condition("").prompt_embeds.shape == (1, 512, 64)
