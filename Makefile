@@ -34,8 +34,8 @@ adopt-base: $(READY)
 	test -f out/base/model_index.json
 	rm -rf pairedit_sdk/bases/mini/weights
 	cp -R out/base pairedit_sdk/bases/mini/weights
-	$(BIN)/pairedit train examples/pairs/smile --name smile --library out/adopt --force
-	cp out/adopt/smile.safetensors examples/edits/smile.safetensors
+	$(BIN)/pairedit train examples/pairs/hat --name hat --library out/adopt --force
+	cp out/adopt/hat.safetensors examples/edits/hat.safetensors
 
 clean:
 	rm -rf $(VENV) build dist out/demo out/bench out/base out/build out/adopt .mypy_cache .pytest_cache .ruff_cache

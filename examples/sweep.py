@@ -11,7 +11,7 @@ from pairedit_sdk.plots import strip
 
 HERE = Path(__file__).parent
 PICTURE = HERE / "pairs" / "lipstick" / "source" / "3.png"
-EDIT = HERE / "edits" / "smile.safetensors"
+EDIT = HERE / "edits" / "hat.safetensors"
 SCALES = [0, 0.25, 0.5, 0.75, 1]
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else None  # what the edit needs
 

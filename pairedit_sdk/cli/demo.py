@@ -26,7 +26,7 @@ def demo(
     """Show the whole story on drawn faces.
 
     Learns glasses from three shipped pairs on the built-in base, puts them on unseen faces at
-    several strengths, adds a saved smile on top, draws new people with them, and writes it all
+    several strengths, adds a saved hat on top, draws new people with them, and writes it all
     down as labelled pictures.
     """
     from pairedit_sdk.demo import run_demo

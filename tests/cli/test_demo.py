@@ -35,7 +35,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "examples"
     shutil.copytree(examples_dir() / "pairs" / "glasses", folder / "pairs" / "glasses")
     (folder / "edits").mkdir()
-    (folder / "edits" / "smile.safetensors").write_text("smile")
+    (folder / "edits" / "hat.safetensors").write_text("hat")
     monkeypatch.setattr(demo, "examples_dir", lambda: folder)
     return folder
 
@@ -51,7 +51,7 @@ def test_writes_the_edits_and_three_collages(
     columns = {"strengths.png": len(demo.SCALES) + 2, "sum.png": 5, "generated.png": 1}
     for name, (width, _) in pictures.items():
         assert columns[name] * demo.SIZE < width < (columns[name] + 2) * demo.SIZE
-    assert {path.stem for path in out.glob("*.safetensors")} == {"glasses", "smile"}
+    assert {path.stem for path in out.glob("*.safetensors")} == {"glasses", "hat"}
     assert len(list((out / "faces").iterdir())) == demo.FACES
     assert "take FLUX" in result.stdout
     assert "training glasses: 20 of 20" in result.stderr
@@ -65,7 +65,7 @@ def test_uses_the_learnt_edit_at_every_strength_and_then_both(
     assert (len(training["pairs"]), training["config"].steps) == (3, 2)
     used = [call["edits"].parts for call in rooms.of("edit_image")]
     row: list[object] = [[("glasses", scale)] for scale in demo.SCALES]
-    first, second = zip(("glasses", "smile"), demo.SUM_SCALES, strict=True)
+    first, second = zip(("glasses", "hat"), demo.SUM_SCALES, strict=True)
     assert used == row * demo.FACES + [[first], [second], [first, second]] * demo.FACES
     generated = [call["edits"] for call in rooms.of("generate")]
     assert [stack is None for stack in generated] == [True] * len(demo.PROMPTS) + [False] * len(
@@ -96,8 +96,8 @@ def test_faces_are_such_that_both_edits_can_be_seen() -> None:
     faces = demo.demo_faces(demo.FACES)
     assert len({face.skin for face in faces}) == demo.FACES
     for face in faces:
-        truth = demo._truth(demo._truth(face, "glasses"), "smile")
-        assert (truth.glasses, truth.mouth) == ("round", "smiling")
-        assert (face.glasses, face.mouth) == ("none", "neutral")
+        truth = demo._truth(demo._truth(face, "glasses"), "hat")
+        assert (truth.glasses, truth.hat, truth.hat_color) == ("round", "beanie", "red")
+        assert (face.glasses, face.hat) == ("none", "none")
         assert visible(truth, "glasses")
-        assert visible(truth, "mouth")
+        assert visible(truth, "hat")

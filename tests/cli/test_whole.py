@@ -77,10 +77,10 @@ def test_an_edit_of_another_base_is_refused_in_words(
     from pairedit_sdk.resources import examples_dir
 
     Image.new("RGB", (64, 64), "orange").save(tmp_path / "a.png")
-    smile = examples_dir() / "edits" / "smile.safetensors"
-    result = pairedit("edit", "a.png", "--edit", smile, "--base", tiny_folder, "-o", "b.png")
+    hat = examples_dir() / "edits" / "hat.safetensors"
+    result = pairedit("edit", "a.png", "--edit", hat, "--base", tiny_folder, "-o", "b.png")
     assert result.exit_code == 2
-    assert "Edit 'smile' was learned on another base. Expected mini (" in result.stderr
+    assert "Edit 'hat' was learned on another base. Expected mini (" in result.stderr
     assert not (tmp_path / "b.png").exists()
 
 

@@ -46,14 +46,14 @@ def test_stock_diffusers_generates_the_same_picture(base, pipeline):
 
 
 def test_the_shipped_edit_in_stock_diffusers(base, pipeline):
-    path = examples_dir() / "edits" / "smile.safetensors"
-    pipeline.load_lora_weights(path, adapter_name="smile")
+    path = examples_dir() / "edits" / "hat.safetensors"
+    pipeline.load_lora_weights(path, adapter_name="hat")
 
     def switch(pipe, step, timestep, kwargs):
-        pipe.set_adapters("smile", adapter_weights=0.9 if step + 1 >= 14 else 0.0)
+        pipe.set_adapters("hat", adapter_weights=0.9 if step + 1 >= 14 else 0.0)
         return kwargs
 
-    pipeline.set_adapters("smile", adapter_weights=0.0)
+    pipeline.set_adapters("hat", adapter_weights=0.0)
     stock = pipeline(
         PROMPT, height=128, width=128, num_inference_steps=28, guidance_scale=3.5,
         max_sequence_length=32, generator=torch.Generator("cpu").manual_seed(4),
@@ -72,11 +72,11 @@ def test_new_faces_survive_the_autoencoder(pipeline):
 
 def test_an_edit_changes_a_face_and_scale_0_does_not(base):
     face = face_at(3, "test").with_(mouth="neutral", beard="none").draw()
-    smile = Edit.load(examples_dir() / "edits" / "smile.safetensors")
+    hat = Edit.load(examples_dir() / "edits" / "hat.safetensors")
     round_trip = base.decode(base.encode(to_tensor(face)))
-    untouched = to_tensor(edit_image(base, face, smile @ 0))
+    untouched = to_tensor(edit_image(base, face, hat @ 0))
     assert (untouched - round_trip).abs().max() <= 1 / 255 + 1e-6
-    assert _difference(edit_image(base, face, smile @ 0), edit_image(base, face, smile)) > 20
+    assert _difference(edit_image(base, face, hat @ 0), edit_image(base, face, hat)) > 20
 
 
 def test_prompts_are_followed(base):
