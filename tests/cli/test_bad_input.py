@@ -48,7 +48,7 @@ BAD_INPUTS = [
     ("edits show damaged", "The edit file damaged.safetensors is damaged."),
     # Settings
     ("train pairs --name new --recipe flux-dve",
-     "There is no recipe 'flux-dve'. Did you mean flux-dev?…"),
+     "There is no recipe 'flux-dve'. Did you mean flux-dev or flux-dev-fast?"),
     ("train pairs --name new --recipe no.yaml", "Recipe file no.yaml is not there. …"),
     ("train pairs --name new --set stepz=3", "…unknown key 'stepz' (Did you mean steps…"),
     ("train pairs --name new --set steps=0", "…steps is 0, expected a whole number of at least 1…"),
@@ -109,7 +109,9 @@ BAD_INPUTS = [
      "The output me.png is the input picture. Expected another file, so that the original is "
      "kept."),
     ("edit me.png --edit glasses --method rf-inversion --n-max 3 -o x.png",
-     "--n-max and --n-avg are for flowedit, and the method is rf-inversion. Leave them out."),
+     "--n-max is for flowedit, and the method is rf-inversion. Leave it out."),
+    ("edit me.png --edit glasses --threshold 2 -o x.png",
+     "Invalid value for '--threshold': …See pairedit edit --help."),
     ("edit me.png --edit glasses --steps 10 --n-max 11 -o x.png",
      "--n-max is more than --steps 10 allow. Expected at most 10. Got 11."),
     ("edit me.png --edit glasses --steps 0 -o x.png",

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pairedit_sdk.config import load_recipe
-from pairedit_sdk.edit import Edit
 from pairedit_sdk.editing import edit_image
 from pairedit_sdk.errors import PairEditError
 from pairedit_sdk.evaluation import bench_speed, naive
@@ -51,7 +50,7 @@ def test_the_naive_editor_is_ours_one_row_at_a_time(tiny_base, pairs, monkeypatc
     )
     monkeypatch.setattr(torch, "randn", lambda *_, **__: noise[None].clone())
     one = naive.naive_edit(tiny_base, image, edit.layers, 0.8, edit.info.guidance)
-    two = edit_image(tiny_base, image, Edit(edit.layers, edit.info) @ 0.8)
+    two = edit_image(tiny_base, image, edit @ 0.8, steps=28, n_avg=1, threshold=0)
     difference = np.abs(np.asarray(one, np.int16) - np.asarray(two, np.int16))
     assert difference.max() <= 1
     assert np.abs(np.asarray(one, np.int16) - np.asarray(image, np.int16)).max() > 1
