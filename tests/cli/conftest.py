@@ -160,6 +160,9 @@ class Rooms:
 @pytest.fixture
 def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
     """The stand-ins, in the place of the real rooms for one test."""
+    # Imported while the rooms are real: it would not find in the stand-ins all that it takes.
+    import pairedit_sdk.evaluation.bench_edits  # noqa: F401
+
     rooms = Rooms()
     modules: dict[str, dict[str, Any]] = {
         "edit": {"Edit": FakeEdit, "EditStack": FakeStack},

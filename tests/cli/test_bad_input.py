@@ -168,7 +168,7 @@ def test_bad_input(
     monkeypatch.delenv("PAIREDIT_LIBRARY")
     before = sorted(folder.rglob("*"))
     result = pairedit(*shlex.split(line))
-    assert result.exit_code == 2
+    assert result.exit_code == 2, result.stderr
     assert result.stdout == ""
     pattern = re.escape(f"Error: {said}").replace("…", ".*")
     assert re.fullmatch(pattern, result.stderr.rstrip("\n")), result.stderr
