@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pairedit_sdk.compose import EDIT, MergedRows, at_once, repeated
 from pairedit_sdk.flow import solvers
-from pairedit_sdk.lora.adapters import attached, set_scales
+from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import Condition, FlowBase
     from pairedit_sdk.cache import PairLatents
 
-EDIT = "edit"
 SCALES = tuple(0.06 * 1.5**k for k in range(9))  # 0.06 … 1.54
-#: Image tokens in one forward pass, so that a large base is not given all scales at once.
-TOKENS = 8192
 
 
 def unit_scale(
@@ -47,40 +46,17 @@ def unit_scale(
     error = torch.zeros(len(scales), dtype=torch.float64)
     with torch.no_grad(), attached(base.transformer, {EDIT: layers}):
         for pair in latents:
-            tokens = pair.x_a.shape[2] * pair.x_a.shape[3] // 4
-            chunk = max(1, TOKENS // tokens - 1)
-            for start in range(0, len(scales), chunk):
-                part = torch.tensor(scales[start : start + chunk])
-                z = _edited(base, pair, part, condition, guidance, steps)
-                gap = (z - pair.x_b).square().sum(dim=(1, 2, 3))
-                size = (pair.x_a - pair.x_b).square().sum()
-                error[start : start + chunk] += (gap / size).double().cpu()
+            sigmas = base.sigmas(steps, *base.image_size(pair.x_a))
+            gaps = []
+            for part in at_once(scales, pair.x_a):
+                rows = MergedRows(base, {EDIT: 1.0}, condition, guidance, part)
+                z = solvers.flowedit(
+                    repeated(pair.x_a, len(part)), sigmas, rows,
+                    noise_source(pair.x_a, 0, len(part)), n_max=solvers.last_steps(steps),
+                )  # fmt: skip
+                gaps.append((z - pair.x_b).square().sum(dim=(1, 2, 3)))
+            error += (torch.cat(gaps) / (pair.x_a - pair.x_b).square().sum()).double().cpu()
     return _minimum(torch.tensor(scales, dtype=torch.float64).log(), error)
-
-
-def _edited(
-    base: FlowBase, pair: PairLatents, scales: torch.Tensor, condition: Condition,
-    guidance: float, steps: int,
-) -> torch.Tensor:  # fmt: skip
-    """FlowEdit of one picture at several scales, which share the plain model's row."""
-    count = len(scales)
-    shape = pair.x_a.shape
-    per_row = torch.cat([scales, torch.zeros(1)]).to(base.device)
-
-    def rows(
-        x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        set_scales(base.transformer, {EDIT: per_row})
-        v = base.velocity(torch.cat([x_edited, x_plain[:1]]), sigma, condition, guidance).float()
-        return v[:count], v[count:].expand(count, -1, -1, -1)
-
-    def noise(step: int, repeat: int) -> torch.Tensor:
-        generator = torch.Generator("cpu").manual_seed(step * 100 + repeat)
-        return torch.randn(shape, generator=generator).to(base.device).expand(count, -1, -1, -1)
-
-    sigmas = base.sigmas(steps, *base.image_size(pair.x_a))
-    x = pair.x_a.expand(count, -1, -1, -1)
-    return solvers.flowedit(x, sigmas, rows, noise, n_max=solvers.last_steps(steps))
 
 
 def _minimum(log_scales: torch.Tensor, error: torch.Tensor) -> float:

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -22,59 +23,71 @@ if TYPE_CHECKING:
 
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
+#: Image tokens in one forward pass, so that a large base is not given all strengths at once.
+TOKENS = 8192
 
 
 class Rows(Protocol):
-    """The edited and the plain model, together or each by itself."""
+    """The edited model at one or several strengths and the plain model, together or by themselves.
+
+    With k strengths on B pictures, edited states have k · B rows: all pictures at the first
+    strength, then all at the second, and so on.
+    """
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both velocities in one forward pass, each [B, C, h, w]."""
+        """Both velocities in one forward pass, each [k · B, C, h, w].
+
+        ``x_plain`` has k · B rows too, the same B for every strength; they are computed once.
+        """
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The edited model alone."""
+        """The edited model alone, [k · B, …]."""
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The plain model alone."""
+        """The plain model alone, any number of rows."""
 
 
 class MergedRows:
-    """The edited and the plain model as two halves of one batch.
+    """The edited and the plain model as parts of one batch.
 
     Args:
         base: a base with LoRAs attached.
-        scales: factor of each attached LoRA in the edited half; in the plain half it is 0.
-        condition: shared by both halves.
-        guidance: shared by both halves.
+        scales: factor of each attached LoRA in the edited rows; in the plain ones it is 0.
+        condition: shared by all rows.
+        guidance: shared by all rows.
+        strengths: further factors of all scales; every picture is edited at each of them.
     """
 
     def __init__(
-        self, base: FlowBase, scales: Mapping[str, float], condition: Condition, guidance: float
-    ) -> None:
-        self.base, self.scales = base, scales
+        self, base: FlowBase, scales: Mapping[str, float], condition: Condition, guidance: float,
+        strengths: Sequence[float] = (1.0,),
+    ) -> None:  # fmt: skip
+        self.base, self.scales, self.strengths = base, scales, strengths
         self.condition, self.guidance = condition, guidance
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = len(x_edited)
-        on = torch.cat([torch.ones(rows), torch.zeros(rows)]).to(x_edited.device)
-        set_scales(self.base.transformer, {n: s * on for n, s in self.scales.items()})
-        v = self._velocity(torch.cat([x_edited, x_plain]), sigma)
-        return v[:rows], v[rows:]
+        plain = x_plain[: len(x_plain) // len(self.strengths)]
+        on = torch.cat([per_row(self.strengths, x_edited), torch.zeros_like(plain[:, 0, 0, 0])])
+        v = self._velocity(torch.cat([x_edited, plain]), sigma, on)
+        return v[: len(x_edited)], repeated(v[len(x_edited) :], len(self.strengths))
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The edited model alone."""
-        set_scales(self.base.transformer, self.scales)
-        return self._velocity(x, sigma)
+        one = len(self.strengths) == 1
+        return self._velocity(x, sigma, self.strengths[0] if one else per_row(self.strengths, x))
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The plain model alone."""
-        set_scales(self.base.transformer, dict.fromkeys(self.scales, 0.0))
-        return self._velocity(x, sigma)
+        return self._velocity(x, sigma, 0.0)
 
-    def _velocity(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def _velocity(
+        self, x: torch.Tensor, sigma: torch.Tensor, on: float | torch.Tensor
+    ) -> torch.Tensor:
+        set_scales(self.base.transformer, {n: s * on for n, s in self.scales.items()})
         return self.base.velocity(x, sigma, self.condition, self.guidance)
 
 
@@ -83,26 +96,29 @@ class GuidedRows:
 
     Args:
         base: a base with every edit attached by itself.
-        strengths: s_i of each attached LoRA.
+        scales: s_i of each attached LoRA.
         condition: shared by all rows.
         guidance: shared by all rows.
+        strengths: further factors of all s_i; every picture is edited at each of them.
     """
 
     def __init__(
-        self, base: FlowBase, strengths: Mapping[str, float], condition: Condition, guidance: float
-    ) -> None:
-        self.base, self.strengths = base, dict(strengths)
+        self, base: FlowBase, scales: Mapping[str, float], condition: Condition, guidance: float,
+        strengths: Sequence[float] = (1.0,),
+    ) -> None:  # fmt: skip
+        self.base, self.scales, self.strengths = base, dict(scales), strengths
         self.condition, self.guidance = condition, guidance
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        *parts, plain = self._parts([x_edited] * (len(self.strengths) + 1) + [x_plain], sigma)
-        return self._sum(parts), plain
+        once = x_plain[: len(x_plain) // len(self.strengths)]
+        *parts, plain = self._parts([x_edited] * (len(self.scales) + 1) + [once], sigma)
+        return self._sum(parts), repeated(plain, len(self.strengths))
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The edited model alone."""
-        return self._sum(self._parts([x] * (len(self.strengths) + 1), sigma))
+        return self._sum(self._parts([x] * (len(self.scales) + 1), sigma))
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The plain model alone."""
@@ -110,28 +126,54 @@ class GuidedRows:
 
     def _parts(self, states: list[torch.Tensor], sigma: torch.Tensor) -> list[torch.Tensor]:
         """The velocity of the base, of each edit in turn, and of the base for all further rows."""
-        rows = len(states[0])
-        for index, name in enumerate(self.strengths):
-            own = torch.tensor([float(k == index + 1) for k in range(len(states))])
-            scale = own.repeat_interleave(rows).to(states[0].device)
-            set_scales(self.base.transformer, {name: scale})
+        for index, name in enumerate(self.scales):
+            own = [
+                torch.full((len(state),), float(k == index + 1)) for k, state in enumerate(states)
+            ]
+            set_scales(self.base.transformer, {name: torch.cat(own).to(states[0].device)})
         v = self.base.velocity(torch.cat(states), sigma, self.condition, self.guidance)
-        return list(v.split(rows))
+        return list(v.split([len(state) for state in states]))
 
     def _sum(self, parts: list[torch.Tensor]) -> torch.Tensor:
         # In float32: rounding each small change to bf16 would cost much of it.
         own, *edits = (part.float() for part in parts)
+        strength = per_row(self.strengths, own).view(-1, 1, 1, 1)
         total = own
-        for strength, v in zip(self.strengths.values(), edits, strict=True):
-            total = total + strength * (v - own)
+        for scale, v in zip(self.scales.values(), edits, strict=True):
+            total = total + scale * strength * (v - own)
         return total
+
+
+def per_row(strengths: Sequence[float], x: torch.Tensor) -> torch.Tensor:
+    """The strength of each row of x [k · B, …], in float32 [k · B]."""
+    each = torch.tensor(strengths, dtype=torch.float32, device=x.device)
+    return each.repeat_interleave(len(x) // len(strengths))
+
+
+def repeated(x: torch.Tensor, count: int) -> torch.Tensor:
+    """x [B, …] once for each strength, [count · B, …]."""
+    return x if count == 1 else x.repeat(count, 1, 1, 1)
+
+
+def at_once(strengths: Sequence[float], x: torch.Tensor) -> list[Sequence[float]]:
+    """The strengths in parts that one forward pass has room for beside the plain model's row.
+
+    Args:
+        strengths: all of them.
+        x: latents [B, C, h, w]; a base sees 2 × 2 of them as one token.
+    """
+    tokens = len(x) * x.shape[2] * x.shape[3] // 4
+    size = max(1, TOKENS // tokens - 1)
+    return [strengths[start : start + size] for start in range(0, len(strengths), size)]
 
 
 @contextmanager
 def attached_stack(
     base: FlowBase, stack: EditStack, mode: str, condition: Condition, guidance: float
-) -> Iterator[Rows]:
+) -> Iterator[Callable[..., Rows]]:
     """Within the block the stack's edits are attached; afterwards the base is as it was.
+
+    What it yields makes :class:`Rows` for any strengths of the whole stack.
 
     Args:
         base: without any LoRA attached.
@@ -148,13 +190,13 @@ def attached_stack(
         edit.require_base(base)
     if mode == "merged":
         with attached(base.transformer, {EDIT: stack.layers()}):
-            yield MergedRows(base, {EDIT: 1.0}, condition, guidance)
+            yield partial(MergedRows, base, {EDIT: 1.0}, condition, guidance)
     elif mode == "guided":
         heard = {f"{EDIT}{k}": part for k, part in enumerate(stack.parts) if part[1] != 0}
         loras = {name: edit.layers for name, (edit, _) in heard.items()}
-        strengths = {name: scale for name, (_, scale) in heard.items()}
+        scales = {name: scale for name, (_, scale) in heard.items()}
         with attached(base.transformer, loras):
-            yield GuidedRows(base, strengths, condition, guidance)
+            yield partial(GuidedRows, base, scales, condition, guidance)
     else:
         raise ValueError(f"{mode!r} is no mode of rows")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pairedit_sdk import calibration
+from pairedit_sdk import calibration, compose
 from pairedit_sdk.cache import PairLatents, encode_pairs
 from pairedit_sdk.calibration import SCALES, unit_scale
 from pairedit_sdk.config import TrainConfig
@@ -25,7 +25,7 @@ def trained(tiny_folder, face_pairs):
 @pytest.mark.parametrize("tokens", [8192, 32])  # all scales in one pass, and one by one
 def test_the_scale_that_made_the_target_is_found(trained, monkeypatch, tokens):
     base, edit, latents = trained
-    monkeypatch.setattr(calibration, "TOKENS", tokens)
+    monkeypatch.setattr(compose, "TOKENS", tokens)
     wanted = SCALES[4]
     # The pairs as this very edit would have made them. Of the noise nothing is shared.
     made = [PairLatents(p.name, p.x_a, edit_latents(base, p.x_a, edit @ wanted)) for p in latents]

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pairedit_sdk import compose
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.compose import GuidedRows, MergedRows, attached_stack
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo, EditStack
-from pairedit_sdk.editing import edit_image, edit_latents, sweep
+from pairedit_sdk.editing import edit_image, edit_latents, sweep, sweep_latents
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.generation import generate
 from pairedit_sdk.lora.adapters import attached, lora_layers
@@ -54,7 +55,8 @@ def _velocity(base, layers, x, sigma, guidance=3.5):
 def test_merged_rows_are_the_summed_update(base, edits, x):
     stack = edits[0] @ 0.8 + edits[1] @ -0.5
     sigma = torch.tensor(0.6)
-    with attached_stack(base, stack, "merged", base.condition(""), 3.5) as rows:
+    with attached_stack(base, stack, "merged", base.condition(""), 3.5) as rows_at:
+        rows = rows_at()
         assert isinstance(rows, MergedRows)
         with torch.no_grad():
             edited, plain = rows(x, x, sigma)
@@ -65,9 +67,10 @@ def test_merged_rows_are_the_summed_update(base, edits, x):
 def test_guided_rows_are_the_sum_of_the_edits_own_changes(base, edits, x):
     stack = edits[0] @ 0.8 + edits[1] @ -0.5 + edits[0] @ 0
     sigma = torch.tensor(0.6)
-    with attached_stack(base, stack, "guided", base.condition(""), 3.5) as rows:
+    with attached_stack(base, stack, "guided", base.condition(""), 3.5) as rows_at:
+        rows = rows_at()
         assert isinstance(rows, GuidedRows)
-        assert len(rows.strengths) == 2  # what is silent costs no row
+        assert len(rows.scales) == 2  # what is silent costs no row
         with torch.no_grad():
             edited, plain = rows(x + 0.1, x, sigma)
             alone, bare = rows.edited(x + 0.1, sigma), rows.plain(x, sigma)
@@ -80,6 +83,21 @@ def test_guided_rows_are_the_sum_of_the_edits_own_changes(base, edits, x):
     _close(alone, edited)
     _close(plain, _velocity(base, None, x, sigma))
     _close(bare, plain)
+
+
+@pytest.mark.parametrize("mode", ["merged", "guided"])
+@pytest.mark.parametrize("tokens", [8192, 1])  # all strengths in one pass, and one by one
+def test_strengths_in_one_pass_are_the_edits_at_these_scales(
+    base, edits, x, mode, tokens, monkeypatch
+):
+    monkeypatch.setattr(compose, "TOKENS", tokens)
+    stack = edits[0] @ 0.8 + edits[1] @ -0.5
+    swept = sweep_latents(base, x, stack, [0, 0.5, 1.0, -1.0], mode=mode, **SMALL)
+    assert torch.equal(swept[0], x)
+    for scale, z in zip([0.5, 1.0, -1.0], swept[1:], strict=True):
+        alone = edit_latents(base, x, stack @ scale, mode=mode, **SMALL)
+        assert (alone - x).abs().max() > 0.01
+        _close(z, alone)
 
 
 def test_one_edit_guided_at_scale_1_is_the_edit(base, edits, x):

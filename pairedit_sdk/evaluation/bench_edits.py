@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 from pairedit_sdk.config import TrainConfig, load_recipe
-from pairedit_sdk.editing import edit_latents
+from pairedit_sdk.editing import sweep_latents
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.evaluation.drawer import plain_mean
 from pairedit_sdk.evaluation.edit_types import EDIT_TYPES, held_out_faces, training_pairs
@@ -173,16 +173,16 @@ def _score(
     scales = TEXT_SCALES if job.recipe == "text" else SCALES
     if job.recipe == "text":
 
-        def editor(x: torch.Tensor, scale: float) -> torch.Tensor:
-            return text_edit(base, x, kind.caption, scale, seed=job.seed)
+        def editor(x: torch.Tensor, scales: Sequence[float]) -> list[torch.Tensor]:
+            return [text_edit(base, x, kind.caption, scale, seed=job.seed) for scale in scales]
     else:
         pairs = training_pairs(job.edit, job.pairs, job.seed)
         begun = time.perf_counter()
         edit = train(base, pairs, _config(plan, job), name=job.edit)
         seconds = time.perf_counter() - begun
 
-        def editor(x: torch.Tensor, scale: float) -> torch.Tensor:
-            return edit_latents(base, x, edit @ scale, seed=job.seed)
+        def editor(x: torch.Tensor, scales: Sequence[float]) -> list[torch.Tensor]:
+            return sweep_latents(base, x, edit, scales, seed=job.seed)
 
     rows = measure(
         base, editor, faces, kind.example.changed, scales, classifier, picture,

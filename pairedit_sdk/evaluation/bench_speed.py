@@ -145,7 +145,7 @@ def _work(task: str, way: str, small: bool) -> dict[str, Any]:
 def _reach(base: Any, pairs: Any, published: Any, default: Any) -> dict[str, Any]:
     """Seconds of the shortest default training that is as accurate as the published recipe."""
     from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
-    from pairedit_sdk.editing import edit_latents
+    from pairedit_sdk.editing import sweep_latents
     from pairedit_sdk.evaluation.bench_edits import SCALES
     from pairedit_sdk.evaluation.edit_types import held_out_faces
     from pairedit_sdk.evaluation.fidelity import measure
@@ -158,7 +158,7 @@ def _reach(base: Any, pairs: Any, published: Any, default: Any) -> dict[str, Any
         edit = train(base, pairs, config, name=EDIT)
         seconds = time.perf_counter() - started
         rows = measure(
-            base, lambda x, s: edit_latents(base, x, edit @ s), faces, [EDIT], scales, classifier
+            base, lambda x, s: sweep_latents(base, x, edit, s), faces, [EDIT], scales, classifier
         )
         return max(row.accuracy for row in rows), seconds
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.editing import noise_source
 from pairedit_sdk.flow import solvers
+from pairedit_sdk.flow.schedule import noise_source
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase

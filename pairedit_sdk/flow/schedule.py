@@ -1,10 +1,11 @@
-"""The two ways of noising an image.
+"""Noise, and the two ways of noising an image.
 
 x_0 clean latents, ε standard normal noise, σ in [0, 1] the noise level; any leading shape.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -41,3 +42,19 @@ def column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """``values`` [B] or a scalar, such as σ, shaped to multiply ``like`` [B, …]."""
     values = values.to(like.dtype)
     return values if values.ndim == 0 else values.view(-1, *([1] * (like.ndim - 1)))
+
+
+def noise_source(
+    x: torch.Tensor, seed: int, count: int = 1
+) -> Callable[[int, int], torch.Tensor]:  # fmt: skip
+    """ε for (step, repeat), shaped like x [B, …], or the same ε ``count`` times, [count · B, …].
+
+    Drawn on the CPU, so that a seed means the same on every device.
+    """
+
+    def noise(step: int, repeat: int) -> torch.Tensor:
+        generator = torch.Generator("cpu").manual_seed((seed * 1000 + step) * 100 + repeat)
+        drawn = torch.randn(x.shape, generator=generator).to(x.device)
+        return drawn if count == 1 else torch.cat([drawn] * count)
+
+    return noise

@@ -55,8 +55,8 @@ def test_an_editor_that_knows_the_truth_is_perfect_and_one_that_does_nothing_is_
     faces = held_out_faces("glasses", 3)
     truth = base.encode(torch.cat([to_tensor(after.draw()) for _, after in faces])).float()
 
-    def editor(x, scale):
-        return truth if scale == 1 else x
+    def editor(x, scales):
+        return [truth[: len(x)] if scale == 1 else x for scale in scales]
 
     from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 
@@ -81,8 +81,8 @@ def test_monotony_is_of_the_whole_way(base):
     truth = base.encode(torch.cat([to_tensor(after.draw()) for _, after in faces])).float()
     share = {0.25: 0.8, 0.5: 0.3, 1.0: 1.0, 1.5: 0.0}  # falls once up to 1
 
-    def editor(x, scale):
-        return x + share[scale] * (truth - x)
+    def editor(x, scales):
+        return [x + share[scale] * (truth[: len(x)] - x) for scale in scales]
 
     rows = measure(base, editor, faces, ["hat"], list(share), load_attribute_classifier())
     assert [row.monotone for row in rows] == [pytest.approx(2 / 3)] * 4
