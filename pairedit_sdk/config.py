@@ -58,7 +58,8 @@ class TrainConfig:
         calibrate: after training, put that factor into the edit with which it carries the training
             pairs' before pictures nearest to their after pictures.
         gain: a factor put into the edit after training, on top of calibration's: an edit moves new
-            pictures less far than its own pairs.
+            pictures less far than its own pairs. Not used with a single pair, where nothing tells
+            the edit from an accident that would be amplified with it.
         edit_steps: length of the schedule with which the edit is used on a picture, unless the
             user says otherwise; FlowEdit runs its last 24 / 28.
         edit_n_avg: noises averaged in each of these steps.

@@ -98,7 +98,7 @@ def train(
             _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
         semantic = branches.baked("semantic")
         content = branches.baked("content") if config.content_lora else None
-        factor = config.gain
+        factor = config.gain if len(latents) > 1 else 1.0
         if config.calibrate:
             detach_all(base.transformer)
             factor *= unit_scale(

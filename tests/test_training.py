@@ -240,6 +240,11 @@ def test_the_gain_is_in_the_edit(tiny_base, pairs):
         assert torch.allclose(strong.layers[name].up, 1.5 * layer.up)
 
 
+def test_what_a_single_pair_shows_is_not_amplified(tiny_base, face_pairs):
+    one = face_pairs({"hat": "beanie"}, 1, size=64)
+    assert train(tiny_base, one, replace(SHORT, gain=1.5), name="e").info.unit_scale == 1
+
+
 def test_stratified_levels_share_the_schedule_out(tiny_base):
     config = replace(SHORT, batch=8, sigma_sampling="stratified", sigma_count=8)
     branches = _branches(tiny_base, config)
