@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from pairedit_sdk.files import read_tensors, write_tensors
 
 SCHEMA = 1
 FOLDER, FILE, LOCK = "basis", "index.safetensors", "index.lock"
+#: Of the analogies that edits of the basis make themselves, this share may be refused.
+REFUSED = 0.05
 #: How many similarities of an edit's own pairs are kept for the threshold.
 KEPT = 32
 
@@ -53,7 +56,21 @@ class Index:
     @property
     def router(self) -> Router:
         """The fitted router, or else the one that needs no fitting."""
-        return self.fitted or Router(difference_projection(self.keys.shape[1]), self.keys)
+        return self.fitted or self.plain
+
+    @cached_property
+    def plain(self) -> Router:
+        """The router that needs no fitting."""
+        return Router(difference_projection(self.keys.shape[1]), self.keys)
+
+    @cached_property
+    def threshold(self) -> float:
+        """The similarity that all but :data:`REFUSED` of the edits' own left-out pairs reach."""
+        known = self.own[~self.own.isnan()]
+        if not len(known):
+            return -1.0
+        # torch.quantile takes 16 million values at most.
+        return float(known.kthvalue(1 + int(REFUSED * (len(known) - 1))).values)
 
     def with_edit(self, name: str, pairs: int, key: torch.Tensor, own: torch.Tensor) -> Index:
         """The index with an edit added, or replaced where it stands; no longer fitted."""

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.bases.protocol import FlowBase
 
-#: Of the analogies that edits of the basis make themselves, this share may be refused.
-REFUSED = 0.05
 TOP = 3
 #: A part of the mix that is smaller than this changes nothing that could be seen.
 LEAST = 0.02
@@ -323,17 +321,17 @@ class Basis:
 
     def _mixed(self, index: Index, given: torch.Tensor, coefficients: torch.Tensor) -> Route:
         """The stack of the edits that have a coefficient, the largest first."""
-        order = coefficients.argsort(descending=True).tolist()
-        heard = [i for i in order if coefficients[i] >= LEAST]
+        heard = (coefficients >= LEAST).nonzero().flatten().tolist()
+        heard.sort(key=lambda i: -float(coefficients[i]))
         parts = [(self._edit(index, i), float(coefficients[i])) for i in heard]
         # The threshold is one of plain similarity, whatever router makes the choice.
-        plain = replace(index, fitted=None).router.similarities(given)
-        best = plain.argsort(descending=True).tolist()
-        shown = sorted({*heard, *best[: max(len(heard), TOP)]}, key=lambda i: -float(plain[i]))
+        plain = index.plain.similarities(given)
+        best = plain.topk(min(len(plain), max(len(heard), TOP))).indices.tolist()
+        shown = sorted({*heard, *best}, key=lambda i: -float(plain[i]))
         return Route(
             parts or [(self._edit(index, best[0]), 0.0)],
             {index.names[i]: float(plain[i]) for i in shown},
-            threshold(index),
+            index.threshold,
         )
 
     def _loaded(self, base: str) -> ImageEncoder:
@@ -367,12 +365,6 @@ class Basis:
                 f"There is no edit {name!r} in the basis",
                 next_step=nearest(name, list(index.names)) if index.names else "It is empty",
             )
-
-
-def threshold(index: Index) -> float:
-    """The similarity that all but :data:`REFUSED` of the basis's own left-out pairs reach."""
-    known = index.own[~index.own.isnan()]
-    return float(known.quantile(REFUSED, interpolation="lower")) if len(known) else -1.0
 
 
 def _with(index: Index, name: str, embeddings: torch.Tensor) -> Index:

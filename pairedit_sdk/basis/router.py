@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -42,8 +43,12 @@ class Router:
 
     def similarities(self, embeddings: torch.Tensor) -> torch.Tensor:
         """q · k_i, [..., N]."""
-        keys = F.normalize(self.keys, dim=-1) if self.normalised else self.keys
-        return torch.einsum("...d,...nd->...n", self.query(embeddings), keys)
+        return torch.einsum("...d,...nd->...n", self.query(embeddings), self._compared)
+
+    @cached_property
+    def _compared(self) -> torch.Tensor:
+        # A large basis has so many keys that bringing them to length 1 is most of an answer's time.
+        return F.normalize(self.keys, dim=-1) if self.normalised else self.keys
 
     def coefficients(self, embeddings: torch.Tensor) -> torch.Tensor:
         """softmax(q Kᵀ / τ), [..., N]."""

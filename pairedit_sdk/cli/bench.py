@@ -176,6 +176,8 @@ def basis(
     with output.meter("benchmark", plan.parts) as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Router"))
+    by_count = {f"{row['edits']:,}": row for row in result["scale"]}
+    output.table(_by_row(by_count, "Edits in the basis"))
     output.result(result)
 
 

@@ -16,7 +16,8 @@ import torch
 from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.edit import Edit, EditStack
 from pairedit_sdk.editing import edit_latents
-from pairedit_sdk.evaluation import metrics
+from pairedit_sdk.evaluation import basis_scale, metrics
+from pairedit_sdk.evaluation.basis_scale import COUNTS
 from pairedit_sdk.evaluation.drawer import learned, plain_mean
 from pairedit_sdk.evaluation.edit_types import (
     EDIT_TYPES,
@@ -55,6 +56,7 @@ class Plan:
         asked: analogies per edit whose choice is looked at.
         answered: how many of them are also answered with a picture.
         recipe: what the edits are learned with.
+        counts: numbers of edits for which the time of an answer is measured.
     """
 
     edits: Sequence[str] = EDITS
@@ -64,16 +66,18 @@ class Plan:
     asked: int = 24
     answered: int = 8
     recipe: str = "mini"
+    counts: Sequence[int] = COUNTS
 
     @property
     def parts(self) -> int:
         """How often :func:`run` reports."""
-        return self.seeds * (2 * len(self.edits) + len(self.foreign) + len(self.doubles))
+        each = 2 * len(self.edits) + len(self.foreign) + len(self.doubles)
+        return self.seeds * each + len(self.counts)
 
 
 SMALL = Plan(
     edits=("glasses", "hat", "smile", "hair-color"), foreign=("sketch",),
-    doubles=(("glasses", "smile"),), seeds=1, asked=8, answered=2,
+    doubles=(("glasses", "smile"),), seeds=1, asked=8, answered=2, counts=(10, 1_000),
 )  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def run(
         ``accuracy_two``, for analogies that show two edits; the same figures of ``named``, where
         the right edits are named by hand at scale 1; and ``refused``: the shares of analogies that
         the basis says it does not know, of its own edits, of foreign ones and of two at once.
-        ``rows``: the same by seed and edit.
+        ``rows``: the same by seed and edit. ``scale``: see :mod:`.basis_scale`.
     """
     rows: list[dict[str, Any]] = []
     for seed in range(plan.seeds):
@@ -120,7 +124,8 @@ def run(
             for name, edit in drawer.items():
                 basis.place(edit, training_pairs(name, seed=seed))
             rows += _asked(base, plan, basis, drawer, seed, on_part)
-    return {"summary": summary(rows), "rows": rows}
+    scale = basis_scale.measure(plan.counts, on_part)
+    return {"summary": summary(rows), "rows": rows, "scale": scale}
 
 
 class _Routers:

@@ -166,7 +166,7 @@ def _score(
 ) -> tuple[list[Fidelity], float]:
     picture = None
     if plan.output is not None and job.seed == 0 and job.pairs in (0, max(plan.pairs)):
-        picture = plan.output / f"{job.edit}-{Path(job.recipe).stem}.png"
+        picture = plan.output / f"{job.edit}-{Path(job.recipe).stem}.webp"
     faces = held_out_faces(job.edit, plan.faces)
     kind = EDIT_TYPES[job.edit]
     seconds = 0.0

@@ -11,7 +11,7 @@ import torch
 
 from pairedit_sdk.basis.encoder import load_encoder
 from pairedit_sdk.basis.index import index_path, read_index
-from pairedit_sdk.basis.library import Basis, own_similarities, threshold
+from pairedit_sdk.basis.library import Basis, own_similarities
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
@@ -63,7 +63,7 @@ def test_nothing_that_changed_is_like_nothing_in_the_basis(filled, face_pairs):
     route = filled.route(pair.before, pair.after)
     if not route.known:
         assert "like none of the edits" in route.sentence
-    assert route.threshold == threshold(filled.index)
+    assert route.threshold == filled.index.threshold
 
 
 def test_own_similarities_are_of_pairs_left_out():
@@ -80,7 +80,7 @@ def test_own_similarities_are_of_pairs_left_out():
 def test_at_most_the_promised_share_of_own_pairs_is_refused(filled):
     own = filled.index.own
     known = own[~own.isnan()]
-    assert (known < threshold(filled.index)).float().mean() <= 0.05
+    assert (known < filled.index.threshold).float().mean() <= 0.05
 
 
 def test_remove_rename_and_place_again(pair_sets, tmp_path):

@@ -41,10 +41,15 @@ def test_every_router_is_asked_and_chance_is_chance(monkeypatch):
     said = []
     plan = Plan(
         edits=("hat", "background"), foreign=("sketch",), doubles=(("hat", "background"),),
-        seeds=1, asked=3, answered=1,
+        seeds=1, asked=3, answered=1, counts=(10, 300),
     )  # fmt: skip
-    figures = run(base, plan, said.append)["summary"]
-    assert said == ["hat asked", "background asked", "sketch asked", "hat + background asked"]
+    result = run(base, plan, said.append)
+    figures = result["summary"]
+    asked = ["hat asked", "background asked", "sketch asked", "hat + background asked"]
+    assert said == [*asked, "10 edits", "300 edits"]
+    assert [row["edits"] for row in result["scale"]] == [10, 300]
+    assert all(row["open_seconds"] > 0 for row in result["scale"])
+    assert all(row["route_ms"] > 0 for row in result["scale"])
     assert set(figures) == {*bench_basis.ROUTERS, "named", "refused"}
     assert figures["uniform"]["selection"] == 0.5
     assert figures["named"]["selection"] == 1

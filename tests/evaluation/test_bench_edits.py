@@ -115,7 +115,7 @@ def test_a_small_run_has_a_row_for_everything(base, tmp_path, monkeypatch):
     assert set(result["summary"]) == {"default", "text"}
     assert "accuracy_pairs_1" in result["summary"]["default"]
     assert {path.name for path in tmp_path.iterdir()} == {
-        "glasses-default.png", "glasses-text.png", "rows.jsonl",
+        "glasses-default.webp", "glasses-text.webp", "rows.jsonl",
     }  # fmt: skip
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 5
     again = run(base, plan)
