@@ -155,14 +155,17 @@ def repeated(x: torch.Tensor, count: int) -> torch.Tensor:
     return x if count == 1 else x.repeat(count, 1, 1, 1)
 
 
-def at_once(strengths: Sequence[float], x: torch.Tensor) -> list[Sequence[float]]:
+def at_once(
+    strengths: Sequence[float], x: torch.Tensor, n_avg: int = 1
+) -> list[Sequence[float]]:  # fmt: skip
     """The strengths in parts that one forward pass has room for beside the plain model's row.
 
     Args:
         strengths: all of them.
         x: latents [B, C, h, w]; a base sees 2 × 2 of them as one token.
+        n_avg: noises for each of them.
     """
-    tokens = len(x) * x.shape[2] * x.shape[3] // 4
+    tokens = n_avg * len(x) * x.shape[2] * x.shape[3] // 4
     size = max(1, TOKENS // tokens - 1)
     return [strengths[start : start + size] for start in range(0, len(strengths), size)]
 

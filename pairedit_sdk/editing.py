@@ -260,7 +260,9 @@ def _edit(
         return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
     results: list[torch.Tensor] = []
     # RF-Inversion runs the plain model by itself, so its strengths have nothing to share.
-    parts = at_once(scales, x) if way.method == "flowedit" else [[scale] for scale in scales]
+    parts = (
+        at_once(scales, x, way.n_avg) if way.method == "flowedit" else [[scale] for scale in scales]
+    )
     with torch.no_grad(), attached_stack(base, stack, way.mode, condition, guidance) as rows_at:
         for index, strengths in enumerate(parts):
             rows = rows_at(strengths)

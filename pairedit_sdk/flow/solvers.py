@@ -69,7 +69,8 @@ def flowedit(
         velocities: the edited model's and the plain model's velocity.
         noise: ε for (step, repeat), shaped like x.
         n_max: how many of the last steps to run; fewer keep more of the image.
-        n_avg: noises averaged in every step.
+        n_avg: noises averaged in every step; ``velocities`` gets the states of all of them,
+            [B · n_avg], those of one row next to each other.
         threshold: of :func:`damped`, which the whole change goes through at the end.
     """
     steps = len(sigmas) - 1
@@ -77,12 +78,12 @@ def flowedit(
     z = x.clone()
     for i in range(first, steps):
         sigma = sigmas[i]
-        change = torch.zeros_like(x)
-        for k in range(n_avg):
-            z_src = (1 - sigma) * x + sigma * noise(i, k)
-            # Written as z_src plus the change so far, so that both rows are equal while z = x.
-            edited, plain = velocities(z_src + (z - x), z_src, sigma)
-            change += (edited.float() - plain.float()) / n_avg
+        drawn = torch.stack([noise(i, k) for k in range(n_avg)], dim=1).flatten(0, 1)
+        z_src = (1 - sigma) * x.repeat_interleave(n_avg, dim=0) + sigma * drawn
+        # Written as z_src plus the change so far, so that both rows are equal while z = x.
+        z_tar = z_src + (z - x).repeat_interleave(n_avg, dim=0)
+        edited, plain = velocities(z_tar, z_src, sigma)
+        change = (edited.float() - plain.float()).unflatten(0, (-1, n_avg)).mean(dim=1)
         z = z + (sigmas[i + 1] - sigma) * change
         on_step(i - first + 1, steps - first)
     return x + damped(z - x, threshold) if threshold else z

@@ -53,6 +53,27 @@ def test_flowedit_averages_its_noises():
     assert torch.allclose(result, -sum(_noise(0, k) for k in range(4)) / 4, atol=1e-6)
 
 
+def test_every_row_gets_the_mean_over_its_own_noises():
+    x = torch.cat([_draw(1), _draw(2), _draw(3)])
+    one_step = torch.tensor([0.6, 0.0])
+
+    def noise(step, repeat):
+        return torch.cat([_noise(row, repeat) for row in range(3)])
+
+    passes = []
+
+    def velocities(edited, plain, sigma):
+        passes.append(len(edited))
+        return edited.sin(), plain * 0
+
+    result = flowedit(x, one_step, velocities, noise, n_max=1, n_avg=2)
+    assert passes == [6]
+    for row in range(3):
+        states = [0.4 * x[row] + 0.6 * noise(0, k)[row] for k in range(2)]
+        change = (states[0].sin() + states[1].sin()) / 2
+        assert torch.allclose(result[row], x[row] - 0.6 * change, atol=1e-6)
+
+
 def test_damping_keeps_what_is_strong_and_halves_what_is_at_the_threshold():
     change = torch.zeros(2, 3, 16, 16)
     change[0, :, 2:7, 2:7] = 1.0
