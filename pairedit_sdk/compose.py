@@ -1,7 +1,8 @@
 """Several edits at once: how a stack of them becomes a velocity.
 
 - merged: ΔW = Σ s_i B_i A_i, one LoRA, no extra row in a forward pass;
-- guided: v = v_base + Σ s_i (v_i − v_base), one more row for each edit;
+- guided: v = v_base + Σ s_i (v_i − v_base), one more row for each edit. FlowEdit goes further, as
+  it moves a copy of the picture: each edit moves one of its own, and the changes are added;
 - sequential: edit 1, then edit 2 on its result, and so on: see :mod:`pairedit_sdk.editing`.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
+T = TypeVar("T")
 #: Image tokens in one forward pass, so that a large base is not given all strengths at once.
 TOKENS = 8192
 
@@ -31,7 +33,7 @@ class Rows(Protocol):
     """The edited model at one or several strengths and the plain model, together or by themselves.
 
     With k strengths on B pictures, edited states have k · B rows: all pictures at the first
-    strength, then all at the second, and so on.
+    strength, then all at the second, and so on (:class:`PathRows` has more).
     """
 
     def __call__(
@@ -67,28 +69,59 @@ class MergedRows:
         self.base, self.scales, self.strengths = base, scales, strengths
         self.condition, self.guidance = condition, guidance
 
+    @property
+    def copies(self) -> int:
+        """How many rows there are of every picture in edited states."""
+        return len(self.strengths)
+
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        plain = x_plain[: len(x_plain) // len(self.strengths)]
-        on = torch.cat([per_row(self.strengths, x_edited), torch.zeros_like(plain[:, 0, 0, 0])])
+        plain = x_plain[: len(x_plain) // self.copies]
+        off = torch.zeros_like(plain[:, 0, 0, 0])
+        on = {name: torch.cat([scale, off]) for name, scale in self._scales(x_edited).items()}
         v = self._velocity(torch.cat([x_edited, plain]), sigma, on)
-        return v[: len(x_edited)], repeated(v[len(x_edited) :], len(self.strengths))
+        return v[: len(x_edited)], repeated(v[len(x_edited) :], self.copies)
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The edited model alone."""
-        one = len(self.strengths) == 1
-        return self._velocity(x, sigma, self.strengths[0] if one else per_row(self.strengths, x))
+        return self._velocity(x, sigma, self._scales(x))
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The plain model alone."""
-        return self._velocity(x, sigma, 0.0)
+        return self._velocity(x, sigma, dict.fromkeys(self.scales, 0.0))
+
+    def _scales(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The factor of each LoRA in each row of edited states x."""
+        return {name: scale * per_row(self.strengths, x) for name, scale in self.scales.items()}
 
     def _velocity(
-        self, x: torch.Tensor, sigma: torch.Tensor, on: float | torch.Tensor
+        self, x: torch.Tensor, sigma: torch.Tensor, scales: Mapping[str, float | torch.Tensor]
     ) -> torch.Tensor:
-        set_scales(self.base.transformer, {n: s * on for n, s in self.scales.items()})
+        set_scales(self.base.transformer, scales)
         return self.base.velocity(x, sigma, self.condition, self.guidance)
+
+
+class PathRows(MergedRows):
+    """:class:`MergedRows` with one LoRA to a row: every edit has rows of its own.
+
+    With E edits and k strengths on B pictures, edited states have E · k · B rows: all of the first
+    edit, at one strength after the other, then all of the second.
+    """
+
+    @property
+    def copies(self) -> int:
+        """How many rows there are of every picture in edited states."""
+        return len(self.scales) * len(self.strengths)
+
+    def _scales(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        off = [0.0] * len(self.strengths)
+        return {
+            name: scale * per_row(self._only(name, off), x) for name, scale in self.scales.items()
+        }
+
+    def _only(self, name: str, off: Sequence[float]) -> list[float]:
+        return [s for other in self.scales for s in (self.strengths if other == name else off)]
 
 
 class GuidedRows:
@@ -155,19 +188,17 @@ def repeated(x: torch.Tensor, count: int) -> torch.Tensor:
     return x if count == 1 else x.repeat(count, 1, 1, 1)
 
 
-def at_once(
-    strengths: Sequence[float], x: torch.Tensor, n_avg: int = 1
-) -> list[Sequence[float]]:  # fmt: skip
-    """The strengths in parts that one forward pass has room for beside the plain model's row.
+def at_once(ways: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequence[T]]:
+    """The ways in parts that one forward pass has room for beside the plain model's row.
 
     Args:
-        strengths: all of them.
+        ways: strengths or edits, each of which moves a copy of x.
         x: latents [B, C, h, w]; a base sees 2 × 2 of them as one token.
         n_avg: noises for each of them.
     """
     tokens = n_avg * len(x) * x.shape[2] * x.shape[3] // 4
     size = max(1, TOKENS // tokens - 1)
-    return [strengths[start : start + size] for start in range(0, len(strengths), size)]
+    return [ways[start : start + size] for start in range(0, len(ways), size)]
 
 
 @contextmanager
@@ -181,7 +212,7 @@ def attached_stack(
     Args:
         base: without any LoRA attached.
         stack: the edits with their scales.
-        mode: "merged" or "guided".
+        mode: "merged", "guided", or "paths": an edit to a row, as FlowEdit does what is guided.
         condition: of the prompt.
         guidance: distilled guidance.
 
@@ -194,12 +225,13 @@ def attached_stack(
     if mode == "merged":
         with attached(base.transformer, {EDIT: stack.layers()}):
             yield partial(MergedRows, base, {EDIT: 1.0}, condition, guidance)
-    elif mode == "guided":
+    elif mode in {"guided", "paths"}:
+        kind = GuidedRows if mode == "guided" else PathRows
         heard = {f"{EDIT}{k}": part for k, part in enumerate(stack.parts) if part[1] != 0}
         loras = {name: edit.layers for name, (edit, _) in heard.items()}
         scales = {name: scale for name, (_, scale) in heard.items()}
         with attached(base.transformer, loras):
-            yield partial(GuidedRows, base, scales, condition, guidance)
+            yield partial(kind, base, scales, condition, guidance)
     else:
         raise ValueError(f"{mode!r} is no mode of rows")
 

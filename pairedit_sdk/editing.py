@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.compose import (
-    MergedRows,
-    Rows,
-    at_once,
-    attached_stack,
-    check_mode,
-    repeated,
-)
+from pairedit_sdk.compose import Rows, at_once, attached_stack, check_mode, repeated
 from pairedit_sdk.edit import Edit, EditorSettings, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
@@ -27,8 +20,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.branches import Branches
-    from pairedit_sdk.cache import PairLatents
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
 
@@ -132,6 +123,23 @@ def edit_latents(
     return _edit(base, x, stack, [1.0], way, on_step)[0]
 
 
+def changed_alone(
+    base: FlowBase, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
+) -> torch.Tensor:
+    """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
+
+    FlowEdit's plain model runs once for as many edits as there is room for.
+    """
+    stack = EditStack([(edit, 1.0) for edit in edits])
+    way = _way(stack, "flowedit", None, None, None, None, None, seed, "guided")
+    return torch.cat(
+        [
+            _copies(base, x, EditStack(part), [1.0], way, _silent)[0]
+            for part in at_once(stack.parts, x, way.n_avg)
+        ]
+    )
+
+
 def seen_size(
     base: FlowBase, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
 ) -> tuple[int, int]:
@@ -145,33 +153,6 @@ def seen_size(
     """
     trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
     return fit_size(*size, resolution or trained or base.resolution, base.multiple)
-
-
-def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image:
-    """The training pairs as they stand: before, edited at 0.5 and 1, after; one row per pair."""
-    from pairedit_sdk.plots import collage
-
-    base, steps = branches.base, branches.config.edit_steps
-    rows = []
-    for pair in latents:
-        row = [pair.x_a]
-        for scale in (0.5, 1.0):
-            live = MergedRows(
-                base, branches.live_scales(scale), branches.condition, branches.config.guidance
-            )
-            with torch.no_grad():
-                row.append(
-                    solvers.flowedit(
-                        pair.x_a,
-                        _sigmas(base, pair.x_a, steps),
-                        live,
-                        noise_source(pair.x_a, 0),
-                        n_max=solvers.last_steps(steps),
-                    )
-                )
-        rows.append([to_image(base.decode(x)) for x in [*row, pair.x_b]])
-    names = [pair.name for pair in latents]
-    return collage(rows, ["before", "0.5", "1.0", "after"], names)
 
 
 @dataclass(frozen=True)
@@ -235,20 +216,19 @@ def _edit(
     """Latents x [B, C, h, w] under the stack at each of the scales."""
     for edit, _ in stack.parts:
         edit.require_base(base)
-    hook = on_step or (lambda done, total: None)
-    if not scales:
-        return []
+    hook = on_step or _silent
+    if not scales or (stack.silent and way.method == "flowedit"):
+        return [x for _ in scales]
     if way.mode == "sequential":
         return [
             _one_after_the_other(base, x, stack @ scale, way, part_of(hook, index, len(scales)))
             for index, scale in enumerate(scales)
         ]
-    guidance = stack.guidance if way.guidance is None else way.guidance
-    condition = cache.condition(base, "")
-    sigmas = _sigmas(base, x, way.steps)
     if way.method == "inversion-lora":
         from pairedit_sdk.inversion import inversion_lora_edits
 
+        guidance = stack.guidance if way.guidance is None else way.guidance
+        condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
         stacks = [stack @ scale for scale in scales]
         pictures = [
             inversion_lora_edits(
@@ -258,16 +238,34 @@ def _edit(
             for index, row in enumerate(x)
         ]  # fmt: skip
         return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
-    results: list[torch.Tensor] = []
+    copies = _copies(base, x, stack, scales, way, hook)
+    # What each edit made of its own copy, added; with one copy there is nothing to add.
+    return [each[0] + (each[1:] - x).sum(dim=0) for each in copies]
+
+
+def _copies(
+    base: FlowBase, x: torch.Tensor, stack: EditStack, scales: Sequence[float], way: _Way,
+    hook: StepHook,
+) -> list[torch.Tensor]:  # fmt: skip
+    """For each scale [E, B, C, h, w]: one copy of x that the whole stack moves, or as FlowEdit does
+    what is guided, one for each edit that is heard."""
+    guidance = stack.guidance if way.guidance is None else way.guidance
+    condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
+    paths = way.method == "flowedit" and way.mode == "guided"
+    copies = sum(scale != 0 for _, scale in stack.parts) if paths else 1
     # RF-Inversion runs the plain model by itself, so its strengths have nothing to share.
     parts = (
-        at_once(scales, x, way.n_avg) if way.method == "flowedit" else [[scale] for scale in scales]
+        at_once(scales, x, way.n_avg * copies)
+        if way.method == "flowedit"
+        else [[scale] for scale in scales]
     )
-    with torch.no_grad(), attached_stack(base, stack, way.mode, condition, guidance) as rows_at:
+    results: list[torch.Tensor] = []
+    mode = "paths" if paths else way.mode
+    with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows_at:
         for index, strengths in enumerate(parts):
-            rows = rows_at(strengths)
-            z = _sample(x, len(strengths), sigmas, rows, way, part_of(hook, index, len(parts)))
-            results += z.split(len(x))
+            rows, count = rows_at(strengths), copies * len(strengths)
+            z = _sample(x, count, sigmas, rows, way, part_of(hook, index, len(parts)))
+            results += z.unflatten(0, (copies, len(strengths), len(x))).unbind(dim=1)
     return results
 
 
@@ -293,6 +291,10 @@ def _sample(
             threshold=way.threshold, on_step=on_step,
         )  # fmt: skip
     return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise(0, 0), on_step=on_step)
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody asks how far it is."""
 
 
 def part_of(hook: StepHook, index: int, count: int) -> StepHook:

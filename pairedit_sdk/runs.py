@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pairedit_sdk.compose import MergedRows
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.files import (
@@ -19,9 +20,14 @@ from pairedit_sdk.files import (
     write_json,
     write_tensors,
 )
+from pairedit_sdk.flow import solvers
+from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.images import to_image
 from pairedit_sdk.lora.formats import to_diffusers
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.branches import Branches
     from pairedit_sdk.cache import PairLatents
@@ -185,9 +191,7 @@ class Run:
         edit.save(self.folder / "edit.safetensors")
 
     def _preview(self, step: int, branches: Branches, latents: list[PairLatents]) -> None:
-        from pairedit_sdk.editing import preview_strip
-
-        strip = preview_strip(branches, latents)
+        strip = _preview_strip(branches, latents)
         target = self.folder / "previews" / f"step-{step:06d}.png"
         atomic_write(target, lambda part: strip.save(part, format="PNG"))
 
@@ -251,3 +255,27 @@ def _digest(latents: list[PairLatents]) -> str:
         digest.update(pair.x_a.cpu().numpy().tobytes())
         digest.update(pair.x_b.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image:
+    """The training pairs as they stand: before, edited at 0.5 and 1, after; one row per pair."""
+    from pairedit_sdk.plots import collage
+
+    base, config = branches.base, branches.config
+    rows = []
+    for pair in latents:
+        sigmas = base.sigmas(config.edit_steps, *base.image_size(pair.x_a))
+        row = [pair.x_a]
+        for scale in (0.5, 1.0):
+            live = MergedRows(
+                base, branches.live_scales(scale), branches.condition, config.guidance
+            )
+            with torch.no_grad():
+                row.append(
+                    solvers.flowedit(
+                        pair.x_a, sigmas, live, noise_source(pair.x_a, 0),
+                        n_max=solvers.last_steps(config.edit_steps),
+                    )
+                )  # fmt: skip
+        rows.append([to_image(base.decode(x)) for x in [*row, pair.x_b]])
+    return collage(rows, ["before", "0.5", "1.0", "after"], [pair.name for pair in latents])

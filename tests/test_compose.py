@@ -101,10 +101,21 @@ def test_strengths_in_one_pass_are_the_edits_at_these_scales(
         _close(z, alone)
 
 
-def test_one_edit_guided_at_scale_1_is_the_edit(base, edits, x):
-    merged = edit_latents(base, x, edits[0], **SMALL)
-    _close(edit_latents(base, x, edits[0], mode="guided", **SMALL), merged)
-    assert torch.equal(edit_latents(base, x, edits[0], mode="sequential", **SMALL), merged)
+@pytest.mark.parametrize("scale", [1.0, -0.6])
+def test_one_edit_is_the_same_in_every_mode(base, edits, x, scale):
+    merged = edit_latents(base, x, edits[0] @ scale, **SMALL)
+    _close(edit_latents(base, x, edits[0] @ scale, mode="guided", **SMALL), merged)
+    assert torch.equal(edit_latents(base, x, edits[0] @ scale, mode="sequential", **SMALL), merged)
+
+
+def test_guided_by_flowedit_is_the_sum_of_what_each_edit_does_alone(base, edits, x):
+    settings = {**SMALL, "n_avg": 2, "threshold": 0.3}  # every change is damped by itself
+    stack = edits[0] @ 0.8 + edits[1] @ -0.5 + edits[0] @ 0
+    together = edit_latents(base, x, stack, mode="guided", **settings)
+    alone = [edit_latents(base, x, edit @ scale, **settings) - x for edit, scale in stack.parts[:2]]
+    assert min(float(change.abs().max()) for change in alone) > 0.01
+    _close(together, x + sum(alone))
+    _close(edit_latents(base, x, EditStack(stack.parts[::-1]), mode="guided", **settings), together)
 
 
 def test_sequential_edits_the_result_of_the_edit_before(base, edits, x):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pairedit_sdk import editing, inversion
+from pairedit_sdk import compose, editing, inversion
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditorSettings
-from pairedit_sdk.editing import edit_image, edit_latents, seen_size, sweep
+from pairedit_sdk.editing import changed_alone, edit_image, edit_latents, seen_size, sweep
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images import to_image, to_tensor
 from pairedit_sdk.lora.adapters import lora_layers
@@ -87,6 +87,18 @@ def test_a_batch_of_latents_is_edited_row_by_row(trained, picture):
     both = edit_latents(base, torch.cat([x, x * 0.5]), edit, steps=4, n_max=3)
     assert both.shape == (2, *x.shape[1:])
     assert not torch.allclose(both[0], both[1])
+
+
+def test_what_each_edit_makes_alone_is_what_it_makes_by_itself(trained, picture, monkeypatch):
+    base, edit = trained
+    layers = {n: replace(layer, up=layer.up * 0.5) for n, layer in edit.layers.items()}
+    edits = [edit, Edit(layers, edit.info), edit]
+    x = base.encode(to_tensor(picture)).float()
+    x = torch.cat([x, x * 0.5])
+    alone = torch.stack([edit_latents(base, x, one, seed=3) for one in edits])
+    assert torch.allclose(changed_alone(base, x, edits, seed=3), alone, atol=1e-4)
+    monkeypatch.setattr(compose, "TOKENS", 1)  # room for one of them at a time
+    assert torch.allclose(changed_alone(base, x, edits, seed=3), alone, atol=1e-4)
 
 
 def test_a_sum_of_two_halves_is_the_whole(trained, picture):
