@@ -41,8 +41,14 @@ from pairedit_sdk.bases.mini.building.classifier import (
     attribute_accuracy,
     train_classifier,
 )
-from pairedit_sdk.bases.mini.building.clip import train_clip
-from pairedit_sdk.bases.mini.building.data import face_at, picture_pool, pictures_of
+from pairedit_sdk.bases.mini.building.clip import Changes, train_clip
+from pairedit_sdk.bases.mini.building.data import (
+    change_at,
+    changed_face_at,
+    face_at,
+    picture_pool,
+    pictures_of,
+)
 from pairedit_sdk.bases.mini.building.flow import (
     FlowData,
     FlowModel,
@@ -136,7 +142,7 @@ def build(options: Options) -> None:
     start = _origin(options.start)
     vae = _autoencoder(options, pictures, test, start)
     text_encoder, t5 = _text_encoders(options, faces, start)
-    image_encoder = _image_encoder(options, pictures, faces, text_encoder, start)
+    image_encoder = _image_encoder(options, text_encoder, start)
     latents = latents_of(vae, pictures, device)
     shift, scale = float(latents.mean()), 1 / float(latents.std())
     vae.register_to_config(shift_factor=shift, scaling_factor=scale)
@@ -230,21 +236,37 @@ def _text_encoders(
 
 
 def _image_encoder(
-    options: Options, pictures: NDArray[np.uint8], faces: list[Face], text_encoder: CLIPTextModel,
-    start: str,
-) -> CLIPVisionModelWithProjection:  # fmt: skip
-    if options.start is not None and "clip" not in options.chosen:
-        return CLIPVisionModelWithProjection.from_pretrained(
+    options: Options, text_encoder: CLIPTextModel, start: str
+) -> CLIPVisionModelWithProjection:
+    old = None
+    if options.start is not None:
+        old = CLIPVisionModelWithProjection.from_pretrained(
             options.start / "image_encoder", dtype=torch.float32
         )
+        if "clip" not in options.chosen:
+            return old
     torch.manual_seed(1)
     clip = parts.clip()
     clip.text_model.load_state_dict(text_encoder.state_dict())
+    if old is not None:
+        clip.vision_model.load_state_dict(old.vision_model.state_dict())
     train_clip(
-        clip, pictures, faces, options.folder, minutes=options.budget("clip"),
+        clip, _changes(options), options.folder, minutes=options.budget("clip"),
         device=options.device, parent=start,
     )  # fmt: skip
     return image_tower(clip.cpu())
+
+
+def _changes(options: Options) -> Changes:
+    """A third as many changes as there are faces, two pictures each."""
+    count = options.face_count // 3
+    pictures = picture_pool(
+        options.folder / "changes", 2 * count, parts.IMAGE_SIZE, os.cpu_count() or 1,
+        changed_face_at,
+    )  # fmt: skip
+    found = [change_at(i) for i in range(count)]
+    pairs = [(one, other) for _, one, other in found]
+    return Changes(pictures.reshape(count, 2, *pictures.shape[1:]), pairs, [n for n, _, _ in found])
 
 
 def _classifier(

@@ -12,7 +12,7 @@ from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
 from pairedit_sdk.errors import UsageError
 
-FACES = 96  # CLIP's batch
+FACES = 96
 
 
 @pytest.fixture
@@ -23,8 +23,10 @@ def small(monkeypatch):
     monkeypatch.setattr(module, "HELD_OUT", 2)
     monkeypatch.setattr(module, "SHARES", dict.fromkeys(module.SHARES, 1.0))
     monkeypatch.setattr(module, "FLOW_BATCH", 4)
-    drawn = np.tile(pictures_of([face_at(i) for i in range(8)]), (FACES // 8, 1, 1, 1))
-    monkeypatch.setattr(module, "picture_pool", lambda *_: drawn)
+    drawn = pictures_of([face_at(i) for i in range(8)])
+    monkeypatch.setattr(
+        module, "picture_pool", lambda _, count, *__: np.resize(drawn, (count, *drawn.shape[1:]))
+    )
 
 
 def _options(tmp_path, minutes, chosen=tuple(module.SHARES), start=None):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairedit_sdk.bases.mini.faces import Face, sample_face
+from pairedit_sdk.bases.mini.attributes import VALUES
+from pairedit_sdk.bases.mini.faces import Face, sample_face, visible
 
 CHUNK = 2000
 
@@ -21,29 +22,61 @@ def face_at(index: int, split: str = "train") -> Face:
     return sample_face(random.Random(f"{split}-{index}"))
 
 
+def change_at(index: int) -> tuple[str, Face, Face]:
+    """Change number ``index``: an attribute, and one person with two values of it that both show.
+
+    The attributes take turns, and the values stand in their own order: a change from the second to
+    the first is the same one backwards.
+    """
+    attribute = list(VALUES)[index % len(VALUES)]
+    rng = random.Random(f"change-{index}")
+    while True:
+        face = sample_face(rng)
+        first, second = sorted(rng.sample(range(len(VALUES[attribute])), 2))
+        one, other = (face.with_(**{attribute: VALUES[attribute][k]}) for k in (first, second))
+        if visible(one, attribute) and visible(other, attribute):
+            return attribute, one, other
+
+
+def changed_face_at(index: int) -> Face:
+    """The faces of all changes one after the other, two of each."""
+    _, *faces = change_at(index // 2)
+    return faces[index % 2]
+
+
 def pictures_of(faces: Sequence[Face], size: int = 128) -> NDArray[np.uint8]:
     """Pictures of these faces, uint8 [N, size, size, 3]."""
     return np.stack([np.asarray(face.draw(size)) for face in faces])
 
 
-def _draw_chunk(job: tuple[int, int, Path]) -> None:
-    start, size, target = job
-    pictures = pictures_of([face_at(i) for i in range(start, start + CHUNK)], size)
+def _draw_chunk(job: tuple[Callable[[int], Face], int, int, Path]) -> None:
+    faces, start, size, target = job
+    pictures = pictures_of([faces(i) for i in range(start, start + CHUNK)], size)
     part = target.with_suffix(f".part{os.getpid()}.npy")
     np.save(part, pictures)
     part.rename(target)
 
 
-def picture_pool(folder: Path, count: int, size: int = 128, workers: int = 2) -> NDArray[np.uint8]:
-    """Pictures of the first ``count`` training faces, uint8 [count, size, size, 3].
+def picture_pool(
+    folder: Path, count: int, size: int = 128, workers: int = 2,
+    faces: Callable[[int], Face] = face_at,
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Pictures of the first ``count`` faces, uint8 [count, size, size, 3].
 
     They are drawn in parallel and kept in ``folder``, so a second call is quick and a larger
     ``count`` draws only what is missing.
+
+    Args:
+        folder: for these faces alone.
+        count: how many.
+        size: in pixels.
+        workers: processes.
+        faces: number to face; a function that has a module, for the processes to find it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, count, CHUNK)
     paths = [folder / f"{start:07d}-{size}.npy" for start in starts]
-    jobs = [(s, size, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
+    jobs = [(faces, s, size, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
     if jobs:
         with get_context("spawn").Pool(min(workers, len(jobs))) as pool:
             for _ in pool.imap_unordered(_draw_chunk, jobs):
