@@ -23,7 +23,7 @@ from pairedit_sdk.basis.index import (
 from pairedit_sdk.basis.route import Route
 from pairedit_sdk.basis.router import Fitted, fit, key_of, top
 from pairedit_sdk.basis.velocity import strengths
-from pairedit_sdk.edit import Edit, EditStack
+from pairedit_sdk.edit import Edit
 from pairedit_sdk.edit_library import check_name, edit_path
 from pairedit_sdk.errors import EditError, UsageError, nearest
 from pairedit_sdk.files import read_tensors, write_tensors
@@ -38,7 +38,7 @@ TOP = 3
 #: A part of the mix that is smaller than this changes nothing that could be seen.
 LEAST = 0.02
 #: How many edits the velocity router considers.
-CANDIDATES = 12
+CANDIDATES = 6
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,8 @@ class Basis:
         """The mix of edits that makes of a what is seen in a′: see :mod:`.velocity`.
 
         The encoder's coefficients sum to 1, these do not: an analogy that shows two edits gets
-        both in full, one that shows half an edit gets half of it. It costs a few forward passes of
-        the base for each of the :data:`CANDIDATES` that the encoder finds nearest.
+        both in full, one that shows half an edit gets half of it. It costs as much as editing one
+        picture with each of the :data:`CANDIDATES` that the encoder finds nearest.
 
         Args:
             base: the loaded base that the edits were learned on, without any LoRA attached.
@@ -274,11 +274,10 @@ class Basis:
         edits = [self._edit(index, i) for i in nearest_ones.indices.tolist()]
         for edit in edits:
             edit.require_base(base)
-        stack = EditStack([(edit, 1.0) for edit in edits])
         pair = PairSet.from_images([(a, a_prime)])
         resolution = max(edit.info.resolution for edit in edits)
         (latents,) = cache.encode_pairs(base, pair, resolution or None)
-        found = strengths(base, edits, latents.x_a, latents.x_b, stack.guidance, seed)
+        found = strengths(base, edits, latents.x_a, latents.x_b, seed)
         coefficients = torch.zeros(len(index.names))
         coefficients[nearest_ones.indices] = torch.tensor(found)
         kept = coefficients.topk(min(count, len(index.names))).indices

@@ -26,7 +26,8 @@ app = typer.Typer(
 )
 
 _SHOWN = {
-    "accuracy": "Accuracy", "accuracy_std": "± faces", "success": "Success", "leakage": "Leakage",
+    "accuracy": "Accuracy", "accuracy_std": "± faces", "accuracy_pooled": "Pooled",
+    "success": "Success", "leakage": "Leakage",
     "preservation_db": "Preserved dB", "monotone": "Monotone", "scale": "Scale",
     "train_seconds": "Learning s",
 }  # fmt: skip

@@ -110,10 +110,12 @@ def run(
 
     Returns:
         ``summary``: for each router ``selection``, the share of analogies whose right edit has the
-        largest coefficient, and ``accuracy``, edit accuracy of the answers; of ``velocity`` also
-        ``accuracy_two``, for analogies that show two edits; the same figures of ``named``, where
-        the right edits are named by hand at scale 1; and ``refused``: the shares of analogies that
-        the basis says it does not know, of its own edits, of foreign ones and of two at once.
+        largest coefficient, and edit accuracy of the answers: ``accuracy``, the mean, and
+        ``pooled``, see :func:`.metrics.pooled_accuracy`; of ``unfitted`` and ``velocity`` also
+        ``accuracy_two`` and ``pooled_two``, for analogies that show two edits; the same figures of
+        ``named``, where the right edits are named by hand at scale 1; and ``refused``: the shares
+        of analogies that the basis says it does not know, of its own edits, of foreign ones and of
+        two at once.
         ``rows``: the same by seed and edit. ``scale``: see :mod:`.basis_scale`.
     """
     rows: list[dict[str, Any]] = []
@@ -185,12 +187,12 @@ def _asked(
             chosen = [_chosen(mix, name) for mix in mixes]
             row(
                 name, router, selection=plain_mean(chosen),
-                accuracy=_accuracy(base, drawer, asked[: plan.answered], mixes, seed),
+                **_accuracy(base, drawer, asked[: plan.answered], mixes, seed),
             )  # fmt: skip
         named = [{name: 1.0}] * plan.answered
         row(
             name, "named", selection=1.0,
-            accuracy=_accuracy(base, drawer, asked[: plan.answered], named, seed),
+            **_accuracy(base, drawer, asked[: plan.answered], named, seed),
         )  # fmt: skip
         row(name, "refused", own=plain_mean([float(not routers.known(q)) for q in asked]))
         on_part(f"{name} asked")
@@ -209,7 +211,7 @@ def _asked(
             both = [float(set(sorted(m, key=m.__getitem__)[-2:]) == set(pair)) for m in mixes]
             row(
                 names, router, selection_two=plain_mean(both),
-                accuracy_two=_accuracy(base, drawer, asked, mixes, seed),
+                **_accuracy(base, drawer, asked, mixes, seed, "_two"),
             )  # fmt: skip
         row(names, "refused", two=plain_mean([float(not routers.known(q)) for q in asked]))
         on_part(f"{names} asked")
@@ -225,20 +227,26 @@ def _chosen(mix: Mapping[str, float], name: str) -> float:
 @torch.no_grad()
 def _accuracy(
     base: FlowBase, drawer: Mapping[str, Edit], asked: Sequence[_Analogy],
-    mixes: Sequence[Mapping[str, float]], seed: int,
-) -> float:  # fmt: skip
-    """Mean edit accuracy of b edited with each analogy's own mix."""
-    accuracies = []
-    for analogy, mix in zip(asked, mixes, strict=False):
-        b, b_prime = to_tensor(analogy.b), to_tensor(analogy.b_prime)
-        x, wanted = base.encode(b).float(), base.decode(base.encode(b_prime).float()).cpu()
-        stack = EditStack([(drawer[name], scale) for name, scale in mix.items()])
-        out = base.decode(edit_latents(base, x, stack, seed=seed)).cpu()
-        mask = metrics.edit_mask(b, b_prime)
-        accuracies.append(
-            float(metrics.edit_accuracy(out, base.decode(x).cpu(), wanted, mask).nanmean())
-        )
-    return plain_mean(accuracies)
+    mixes: Sequence[Mapping[str, float]], seed: int, suffix: str = "",
+) -> dict[str, float]:  # fmt: skip
+    """Edit accuracy of each b edited with its analogy's own mix: the mean, and of all as one."""
+    b, b_prime = (
+        torch.cat([to_tensor(getattr(q, side)) for q in asked]) for side in ("b", "b_prime")
+    )
+    x, wanted = base.encode(b).float(), base.decode(base.encode(b_prime).float()).cpu()
+    stacks = [EditStack([(drawer[name], s) for name, s in mix.items()]) for mix in mixes]
+    edited = [
+        edit_latents(base, row[None], stack, seed=seed)
+        for row, stack in zip(x, stacks, strict=False)
+    ]
+    compared = (
+        base.decode(torch.cat(edited)).cpu(), base.decode(x).cpu(), wanted,
+        metrics.edit_mask(b, b_prime),
+    )  # fmt: skip
+    return {
+        f"accuracy{suffix}": float(metrics.edit_accuracy(*compared).nanmean()),
+        f"pooled{suffix}": metrics.pooled_accuracy(*compared),
+    }
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -44,8 +44,8 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
 )
 #: Figures of one combination in one mode.
 FIGURES = (
-    "accuracy", "kept", "success", "all_succeed", "preservation_db", "preservation_lost_db",
-    "order_db", "edit_seconds",
+    "accuracy", "accuracy_pooled", "kept", "success", "all_succeed", "preservation_db",
+    "preservation_lost_db", "preservation_lost_least_db", "order_db", "edit_seconds",
 )  # fmt: skip
 SHOWN = 6
 
@@ -94,14 +94,17 @@ class Row:
         seed: of the edits.
         accuracy: edit accuracy against the face with all changes, where any of them shows.
         accuracy_alone: mean of each edit's accuracy by itself.
-        kept: each edit's accuracy with the others, where it shows itself, as a share of what it
-            has alone; mean over the edits.
+        accuracy_pooled: of all faces as one, see :func:`.metrics.pooled_accuracy`.
+        kept: each edit's pooled accuracy with the others, where it shows itself, as a share of
+            what it has alone; mean over the edits.
         success: share of the changes that the classifier finds.
         success_alone: the same for each edit by itself.
         all_succeed: share of faces with every change.
         preservation_db: outside of all changes.
         preservation_alone_db: mean of each edit by itself, outside of its own change.
         preservation_lost_db: the difference.
+        preservation_lost_least_db: the same against the edit that preserves least by itself: what
+            one edit changes too much, no other can put right.
         order_db: PSNR between the edits in this order and in the opposite one.
         edit_seconds: per picture.
     """
@@ -111,6 +114,7 @@ class Row:
     seed: int
     accuracy: float
     accuracy_alone: float
+    accuracy_pooled: float
     kept: float
     success: float
     success_alone: float
@@ -118,6 +122,7 @@ class Row:
     preservation_db: float
     preservation_alone_db: float
     preservation_lost_db: float
+    preservation_lost_least_db: float
     order_db: float
     edit_seconds: float
 
@@ -184,11 +189,12 @@ def _score(
         stack = EditStack([(edit, 1.0) for edit in parts])
         return base.decode(edit_latents(base, truth.x, stack, seed=seed, mode=mode)).cpu()
 
-    own, found, kept_db = {}, {}, {}
+    own, pooled, found, kept_db = {}, {}, {}, {}
     for name, edit in zip(names, edits, strict=True):
         out = edited([edit], "merged")
         after, mask = truth.alone[name]
         own[name] = _mean(metrics.edit_accuracy(out, truth.rb, after, mask))
+        pooled[name] = metrics.pooled_accuracy(out, truth.rb, after, mask)
         found[name] = float(_right(classifier, out, wanted[name]).mean())
         kept_db[name] = _mean(metrics.preservation_db(out, truth.rb, mask))
     rows, outs = [], []
@@ -201,7 +207,7 @@ def _score(
             nowhere = torch.zeros_like(truth.mask)
             order = _mean(metrics.preservation_db(edited(edits[::-1], mode), out, nowhere))
         shares = [
-            _mean(metrics.edit_accuracy(out, truth.rb, truth.all, truth.alone[name][1])) / own[name]
+            metrics.pooled_accuracy(out, truth.rb, truth.all, truth.alone[name][1]) / pooled[name]
             for name in names
         ]
         right = torch.stack([_right(classifier, out, wanted[name]) for name in names])
@@ -211,10 +217,11 @@ def _score(
             Row(
                 names, mode, seed,
                 _mean(metrics.edit_accuracy(out, truth.rb, truth.all, truth.mask)),
-                plain_mean(list(own.values())), plain_mean(shares),
+                plain_mean(list(own.values())),
+                metrics.pooled_accuracy(out, truth.rb, truth.all, truth.mask), plain_mean(shares),
                 float(right.mean()), plain_mean(list(found.values())),
                 float(right.amin(dim=0).mean()), db, alone_db, alone_db - db,
-                order, seconds,
+                min(kept_db.values(), default=alone_db) - db, order, seconds,
             )
         )  # fmt: skip
         outs.append(out)

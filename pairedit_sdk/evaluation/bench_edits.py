@@ -46,8 +46,8 @@ TEXT_SCALES: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5)
 FIXED = ("seed", "checkpoint_every", "preview_every", "base")
 #: The figures of the summary, means over edits and seeds of the row that counts.
 FIGURES = (
-    "accuracy", "accuracy_unblurred", "accuracy_std", "success", "leakage", "preservation_db",
-    "monotone", "train_seconds", "edit_seconds",
+    "accuracy", "accuracy_pooled", "accuracy_unblurred", "accuracy_std", "success", "leakage",
+    "preservation_db", "monotone", "train_seconds", "edit_seconds",
 )  # fmt: skip
 
 

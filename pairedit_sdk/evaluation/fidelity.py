@@ -39,6 +39,7 @@ class Fidelity:
         scale: the edit's strength.
         accuracy: edit accuracy, 1 is the true edit.
         accuracy_std: its standard deviation between faces.
+        accuracy_pooled: of all faces as one, see :func:`.metrics.pooled_accuracy`.
         accuracy_unblurred: the same without the blur.
         success: share of faces with every changed attribute as it should be, 0 … 1.
         leakage: share of the other attributes that changed, 0 … 1.
@@ -51,6 +52,7 @@ class Fidelity:
     scale: float
     accuracy: float
     accuracy_std: float
+    accuracy_pooled: float
     accuracy_unblurred: float
     success: float
     leakage: float
@@ -104,6 +106,7 @@ def measure(
                 scale,
                 float(accuracy.nanmean()),
                 metrics.evenness(accuracy),
+                metrics.pooled_accuracy(out, rb, rb_true, mask),
                 float(metrics.edit_accuracy(out, rb, rb_true, mask, blur=0).nanmean()),
                 sum(right) / len(right),
                 float(metrics.leakage(read, reading, changed, seen).nanmean()),

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from pairedit_sdk.basis import router as router_module
 from pairedit_sdk.basis.router import Router, difference_projection, fit, key_of, top, unfitted
 
 WIDTH = 16
@@ -61,10 +62,23 @@ def test_the_largest_coefficients_take_the_place_of_all():
     assert torch.allclose(top(torch.tensor([0.4, 0.6]), 5), torch.tensor([0.4, 0.6]))
 
 
-def test_clear_edits_are_found_without_fitting_and_fitting_is_not_kept():
+def test_clear_edits_are_found_without_fitting_and_fitting_makes_the_choice_clearer():
     pairs = _pairs(6, 3, noise=0.1)
     result = fit(pairs)
-    assert (result.before, result.asked, result.kept) == (1.0, 18, False)
+    assert (result.before, result.after, result.asked, result.kept) == (1.0, 1.0, 18, True)
+    new = [own[0, 0] for own in _pairs(6, 1, noise=0.1)]
+    for i, (a, b) in enumerate(new):
+        given = torch.cat([a, b, a])
+        clearer = result.router.coefficients(given)[i]
+        assert clearer >= unfitted(pairs).coefficients(given)[i]
+
+
+def test_a_fit_that_learns_its_own_pairs_by_heart_is_not_kept(monkeypatch):
+    monkeypatch.setattr(router_module, "LEARNING_RATE", 0.1)
+    monkeypatch.setattr(router_module, "DRIFT", 0.0)
+    pairs = _pairs(6, 3, noise=0.4)
+    result = fit(pairs)
+    assert not result.kept
     assert torch.equal(result.router.keys, unfitted(pairs).keys)
 
 

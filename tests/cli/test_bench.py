@@ -15,7 +15,7 @@ from pairedit_sdk.evaluation.fidelity import Fidelity
 
 Pairedit = Callable[..., Result]
 
-FIDELITY = Fidelity(1.0, 0.5, 0.1, 0.4, 0.75, 0.05, 33.0, 1.0, 0.2)
+FIDELITY = Fidelity(1.0, 0.5, 0.1, 0.6, 0.4, 0.75, 0.05, 33.0, 1.0, 0.2)
 
 
 @pytest.fixture

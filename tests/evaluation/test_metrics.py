@@ -16,6 +16,7 @@ from pairedit_sdk.evaluation.metrics import (
     masked_mse,
     mean_over_edits,
     monotonicity,
+    pooled_accuracy,
     preservation_db,
     success,
 )
@@ -136,6 +137,18 @@ def test_blur_forgives_half_a_pixel() -> None:
     sharp = edit_accuracy(out, rb, true, mask, blur=0).item()
     assert sharp == pytest.approx(0.5)
     assert edit_accuracy(out, rb, true, mask, blur=0.02).item() > 0.95
+
+
+def test_pooled_accuracy_weighs_faces_by_what_there_is_to_change() -> None:
+    rb = torch.zeros(2, 3, 1, 1)
+    true = torch.tensor([1.0, 0.01]).view(2, 1, 1, 1).expand_as(rb)
+    out = torch.tensor([0.9, 0.11]).view(2, 1, 1, 1).expand_as(rb)
+    mask = torch.ones(2, 1, 1, 1, dtype=torch.bool)
+    # The second face hardly changes, and the edit does ten times as much to it.
+    assert edit_accuracy(out, rb, true, mask, blur=0)[1].item() == pytest.approx(-99, abs=0.01)
+    expected = 1 - (0.1**2 + 0.1**2) / (1 + 0.01**2)
+    assert pooled_accuracy(out, rb, true, mask, blur=0) == pytest.approx(expected, abs=1e-5)
+    assert math.isnan(pooled_accuracy(rb, rb, rb, ~mask))
 
 
 def test_accuracy_without_an_edit_has_no_value() -> None:
