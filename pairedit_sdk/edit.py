@@ -260,7 +260,9 @@ class EditStack:
         if len({info.base_fingerprint for info in own}) > 1:
             raise EditError(
                 f"{self!r} mixes edits of different bases",
-                got=", ".join(f"{e.name} on {e.info.base}" for e, _ in self.parts),
+                got=", ".join(
+                    f"{info.name} on {info.base} ({info.base_fingerprint})" for info in own
+                ),
                 next_step="Train them on one base",
             )
         first = (own or [self.parts[0][0].info])[0]

@@ -12,6 +12,7 @@ import torch
 from pairedit_sdk.bases.folders import mini_folder
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.images import as_rgb
+from pairedit_sdk.quiet import no_bars
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -91,8 +92,9 @@ def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEn
                 got=_model_type(model_at),
             )
         model_class, processor_class = kinds[kind]
-        model = model_class.from_pretrained(model_at, dtype=torch.float32)
-        processor = processor_class.from_pretrained(processor_at)
+        with no_bars():
+            model = model_class.from_pretrained(model_at, dtype=torch.float32)
+            processor = processor_class.from_pretrained(processor_at)
     except (OSError, ValueError) as error:
         raise BaseModelError(
             f"The image encoder {name_or_path} cannot be loaded "

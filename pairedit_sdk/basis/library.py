@@ -110,16 +110,12 @@ class Basis:
             EditError: the edit was learned on another base than the others.
         """
         name = check_name(edit.name)
+        _check_room(self.index, edit, replacing)  # before any work is done
         encoder = self._loaded(edit.info.base)
         embeddings = torch.stack([_embedded(encoder, p.before, p.after) for p in pairs])
         with locked(self.folder):
             index = read_index(self.folder)
-            if name in index.names and not replacing:
-                raise UsageError(
-                    f"There is an edit {name} in the basis already",
-                    next_step="Choose another name, or replace it with --force",
-                )
-            _check_base(index, edit)
+            _check_room(index, edit, replacing)
             if index.names and index.encoder != encoder.name:
                 raise UsageError(
                     f"The basis looks at pictures with {index.encoder}, not with {encoder.name}"
@@ -401,7 +397,12 @@ def _embeddings_path(folder: Path, name: str) -> Path:
     return folder / FOLDER / "pairs" / f"{name}.safetensors"
 
 
-def _check_base(index: Index, edit: Edit) -> None:
+def _check_room(index: Index, edit: Edit, replacing: bool) -> None:
+    if edit.name in index.names and not replacing:
+        raise UsageError(
+            f"There is an edit {edit.name} in the basis already",
+            next_step="Choose another name, or replace it with --force",
+        )
     own = edit.info.base_fingerprint
     if index.fingerprint and own and own != index.fingerprint:
         raise EditError(

@@ -1,0 +1,122 @@
+"""Composing edits and asking a basis: every mistake is one sentence, and changes nothing on disk."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import Result
+
+from pairedit_sdk.basis.library import Basis
+from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.lora.layers import LoraLayer
+
+Pairedit = Callable[..., Result]
+
+INDEX = "full/basis/index.safetensors"
+#: The command line, and what it says; "…" is anything.
+WRONG: list[tuple[str, str]] = [
+    ("basis show glases --library full",
+     "There is no edit 'glases' in the basis. Did you mean glasses?"),
+    ("basis remove glases --library full",
+     "There is no edit 'glases' in the basis. Did you mean glasses?"),
+    ("basis rename glases g --library full",
+     "There is no edit 'glases' in the basis. Did you mean glasses?"),
+    ("basis place glases pairs --library full",
+     "There is no edit 'glases' in the library full. Did you mean glasses?"),
+    ("basis place glasses pairs --library full",
+     "There is an edit glasses in the basis already. Choose another name, or replace it with "
+     "--force."),
+    ("basis place glasses nowhere --library full --force", "Pairs folder 'nowhere' does not exist.…"),
+    ("basis place foreign.safetensors pairs --library full",
+     "Edit 'foreign' was learned on another base than the edits of this basis. Expected mini "
+     "(one). Got mini (two). Keep a basis of its own for each base."),
+    ("basis place text.safetensors pairs --library full",
+     "text.safetensors is not a readable safetensors file …"),
+    ("basis place me.png pairs --library full", "me.png is not a readable safetensors file …"),
+    ("basis rename glasses ../glasses --library full",
+     "'../glasses' cannot be the name of an edit. Expected 1 to 64 letters, digits, - and _, not "
+     "beginning with -. Choose a name like glasses or red-hair_2."),
+    ("basis rename glasses hat --library full", "There is an edit hat already (full/hat…)."),
+    ("basis route me.png me.png --library none",
+     "The basis in none is empty. Place an edit with `pairedit basis place NAME PAIRS`."),
+    ("basis fit --library none", "A router chooses between edits, and the basis has 0…"),
+    ("analogy me.png me.png me.png -o x.png --library none",
+     "The basis in none is empty. Place an edit with `pairedit basis place NAME PAIRS`."),
+    ("analogy me.png me.png me.png -o x.png --library full",
+     "This analogy is like none of the edits (nearest: …). Learn this change with `pairedit train PAIRS "
+     "--name NAME --place`, or mix what is nearest with --force."),
+    ("analogy me.png me.png me.png -o x.png --library full --router speed",
+     "There is no router 'speed'. Expected encoder or velocity."),
+    ("analogy me.png nothing.png me.png -o x.png --library full", "Picture 'nothing.png' does not exist.…"),
+    ("basis list --library broken",
+     f"The index of the basis is damaged: {INDEX.replace('full', 'broken')} …Build it again from "
+     "what was placed, with `pairedit basis reindex`."),
+    ("basis place glasses pairs --library broken --force", "The index of the basis is damaged…"),
+    ("analogy me.png me.png me.png -o x.png --library broken",
+     "The index of the basis is damaged…"),
+    ("compose --edit glasses --edit glases --name both --library full",
+     "There is no edit 'glases' in the library full. Did you mean glasses?"),
+    ("compose --edit full/glasses.safetensors --edit foreign.safetensors --name both "
+     "--library full",
+     "glasses @ 1 + foreign @ 1 mixes edits of different bases. Got glasses on mini (one), foreign "
+     "on mini (two). Train them on one base."),
+    ("edit me.png --edit full/glasses.safetensors --edit foreign.safetensors -o x.png "
+     "--library full",
+     "…was learned on another base.…"),
+    ("compose --edit glasses --name a/b --library full",
+     "'a/b' cannot be the name of an edit. …"),
+    ("compose --edit glasses --name hat --library full", "There is an edit hat already…"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, face_pairs: Callable[..., object]) -> Path:
+    """A basis of glasses and hat, a broken one, an edit of another base, and what is no edit."""
+    root = tmp_path_factory.mktemp("work")
+    for name, change in {"glasses": {"glasses": "round"}, "hat": {"hat": "beanie"}}.items():
+        pairs = face_pairs(change, 2)
+        _edit(name, "one").save(root / "full" / f"{name}.safetensors")
+        Basis.open(root / "full").place(_edit(name, "one"), pairs)  # type: ignore[arg-type]
+    shutil.copytree(root / "full", root / "broken")
+    (root / "broken/basis/index.safetensors").write_bytes(b"torn")
+    _edit("foreign", "two").save(root / "foreign.safetensors")
+    (root / "text.safetensors").write_text("a LoRA, but in words")
+    for side in ("source", "target"):
+        (root / "pairs" / side).mkdir(parents=True)
+    for pair in face_pairs({"glasses": "round"}, 2):  # type: ignore[attr-defined]
+        pair.before.save(root / "pairs" / "source" / f"{pair.name}.png")
+        pair.after.save(root / "pairs" / "target" / f"{pair.name}.png")
+        pair.before.save(root / "me.png")
+    return root
+
+
+def _edit(name: str, fingerprint: str) -> Edit:
+    layers = {"x_embedder": LoraLayer(torch.ones(1, 64), torch.ones(192, 1))}
+    return Edit(layers, EditInfo(name, base="mini", base_fingerprint=fingerprint, rank=1))
+
+
+@pytest.mark.parametrize(("line", "said"), WRONG, ids=[line for line, _ in WRONG])
+def test_what_is_wrong_is_said(
+    pairedit: Pairedit, made: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    monkeypatch.chdir(made)
+    before = _state(made)
+    result = pairedit(*shlex.split(line))
+    assert result.exit_code == 2, result.output
+    pattern = re.escape(f"Error: {said}").replace("…", ".*")
+    assert re.fullmatch(pattern, result.stderr.rstrip("\n")), result.stderr
+    assert _state(made) == before
+
+
+def _state(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
