@@ -160,17 +160,24 @@ class _Encoder:
 
 
 def _place_many(folder, start, count, pairs):
+    """Place edits one after the other, and note each that is placed."""
     basis = Basis.open(folder)
     basis._encoder = _Encoder()
-    for number in range(start, start + count):
-        basis.place(_edit(f"e{number}"), pairs)
+    with (folder / f"{start}.done").open("w", encoding="utf-8", buffering=1) as done:
+        for number in range(start, start + count):
+            basis.place(_edit(f"e{number}"), pairs)
+            done.write(f"e{number}\n")
 
 
-def test_several_processes_place_at_once(pair_sets, tmp_path):
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("processes", "each"), [(4, 5), pytest.param(8, 50, marks=SLOW)])
+def test_several_processes_place_at_once(pair_sets, tmp_path, processes, each):
     context = multiprocessing.get_context("fork")
-    pairs = pair_sets["hat"][:1] if isinstance(pair_sets["hat"], list) else pair_sets["hat"]
     workers = [
-        context.Process(target=_place_many, args=(tmp_path, 5 * k, 5, pairs)) for k in range(4)
+        context.Process(target=_place_many, args=(tmp_path, each * k, each, pair_sets["hat"]))
+        for k in range(processes)
     ]
     for worker in workers:
         worker.start()
@@ -178,26 +185,28 @@ def test_several_processes_place_at_once(pair_sets, tmp_path):
         worker.join()
         assert worker.exitcode == 0
     index = read_index(tmp_path)
-    assert sorted(index.names) == sorted(f"e{number}" for number in range(20))
-    assert len(index.keys) == 20
+    assert sorted(index.names) == sorted(f"e{number}" for number in range(processes * each))
+    assert len(index.keys) == processes * each
+    for name in index.names:
+        Edit.load(tmp_path / f"{name}.safetensors")
 
 
-def test_a_kill_at_any_moment_leaves_a_whole_basis(pair_sets, tmp_path):
+@pytest.mark.parametrize("kills", [6, pytest.param(50, marks=SLOW)])
+def test_a_kill_at_any_moment_leaves_a_whole_basis(pair_sets, tmp_path, kills):
     context = multiprocessing.get_context("fork")
     rng = random.Random(0)
-    begun = 0
-    for attempt in range(6):
-        worker = context.Process(
-            target=_place_many, args=(tmp_path, 100 * attempt, 100, pair_sets["hat"])
-        )
+    for attempt in range(kills):
+        start = 1000 * attempt
+        worker = context.Process(target=_place_many, args=(tmp_path, start, 1000, pair_sets["hat"]))
         worker.start()
         time.sleep(rng.uniform(0.02, 0.3))
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
+        assert worker.exitcode == -signal.SIGKILL
         index = read_index(tmp_path)
-        assert len(index.names) >= begun
-        begun = len(index.names)
+        done = [name for path in tmp_path.glob("*.done") for name in path.read_text().split()]
+        assert set(done) <= set(index.names)
         for name in index.names:
             Edit.load(tmp_path / f"{name}.safetensors")
-    _place_many(tmp_path, 1000, 1, pair_sets["hat"])  # the lock of the killed ones is free
-    assert "e1000" in read_index(tmp_path).names
+    _place_many(tmp_path, 1000 * kills, 1, pair_sets["hat"])  # the lock of the killed ones is free
+    assert f"e{1000 * kills}" in read_index(tmp_path).names

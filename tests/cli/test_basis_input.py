@@ -1,4 +1,4 @@
-"""Composing edits and asking a basis: every mistake is one sentence, and changes nothing on disk."""
+"""Composing edits and asking a basis: a mistake is one sentence, and changes nothing on disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ WRONG: list[tuple[str, str]] = [
     ("basis place glasses pairs --library full",
      "There is an edit glasses in the basis already. Choose another name, or replace it with "
      "--force."),
-    ("basis place glasses nowhere --library full --force", "Pairs folder 'nowhere' does not exist.…"),
+    ("basis place glasses nowhere --library full --force",
+     "Pairs folder 'nowhere' does not exist.…"),
     ("basis place foreign.safetensors pairs --library full",
      "Edit 'foreign' was learned on another base than the edits of this basis. Expected mini "
      "(one). Got mini (two). Keep a basis of its own for each base."),
@@ -49,11 +50,12 @@ WRONG: list[tuple[str, str]] = [
     ("analogy me.png me.png me.png -o x.png --library none",
      "The basis in none is empty. Place an edit with `pairedit basis place NAME PAIRS`."),
     ("analogy me.png me.png me.png -o x.png --library full",
-     "This analogy is like none of the edits (nearest: …). Learn this change with `pairedit train PAIRS "
-     "--name NAME --place`, or mix what is nearest with --force."),
+     "This analogy is like none of the edits (nearest: …). Learn this change with `pairedit train "
+     "PAIRS --name NAME --place`, or mix what is nearest with --force."),
     ("analogy me.png me.png me.png -o x.png --library full --router speed",
      "There is no router 'speed'. Expected encoder or velocity."),
-    ("analogy me.png nothing.png me.png -o x.png --library full", "Picture 'nothing.png' does not exist.…"),
+    ("analogy me.png nothing.png me.png -o x.png --library full",
+     "Picture 'nothing.png' does not exist.…"),
     ("basis list --library broken",
      f"The index of the basis is damaged: {INDEX.replace('full', 'broken')} …Build it again from "
      "what was placed, with `pairedit basis reindex`."),
