@@ -14,7 +14,7 @@ from pairedit_sdk.edit import Edit, EditorSettings, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
-from pairedit_sdk.images import as_rgb, fit_size, to_image, to_tensor
+from pairedit_sdk.images import as_rgb, fit_size, resized, to_image, to_tensor
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,12 +84,12 @@ def sweep(
     """
     image = as_rgb(image)
     size = seen_size(base, image.size, as_stack(edits), resolution)
-    x = base.encode(to_tensor(_resized(image, size))).float()
+    x = base.encode(to_tensor(resized(image, size))).float()
     edited = sweep_latents(
         base, x, edits, scales, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
         threshold=threshold, guidance=guidance, seed=seed, mode=mode, on_step=on_step,
     )  # fmt: skip
-    return [_resized(to_image(base.decode(z)), image.size) for z in edited]
+    return [resized(to_image(base.decode(z)), image.size) for z in edited]
 
 
 def sweep_latents(
@@ -300,12 +300,6 @@ def _silent(done: int, total: int) -> None:
 def part_of(hook: StepHook, index: int, count: int) -> StepHook:
     """The hook of part number ``index`` of ``count`` equal parts of one long step."""
     return lambda done, total: hook(index * total + done, count * total)
-
-
-def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    from PIL import Image as PILImage
-
-    return image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
 
 
 def _sigmas(base: FlowBase, x: torch.Tensor, steps: int) -> torch.Tensor:

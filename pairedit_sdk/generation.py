@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.editing import edit_latents, part_of
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
-from pairedit_sdk.images import to_image
+from pairedit_sdk.images import as_rgb, fit_size, resized, to_image, to_tensor
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,7 +26,7 @@ def generate(
     base: FlowBase, prompt: str = "", edits: Edit | EditStack | None = None, *, seed: int = 0,
     steps: int = 28, start_step: int | None = None, guidance: float | None = None,
     width: int | None = None, height: int | None = None, mode: str = "merged",
-    on_step: Callable[[int, int], None] | None = None,
+    references: Sequence[Image.Image] = (), on_step: Callable[[int, int], None] | None = None,
 ) -> Image.Image:  # fmt: skip
     """Generate a picture, with edits active in the late steps only.
 
@@ -42,17 +43,23 @@ def generate(
         start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
             that they act in steps 15 to 28 of 28.
         guidance: distilled guidance; ``None`` is the base's default.
-        width: pixels, a multiple of the base's grid; ``None`` is the base's own size.
+        width: pixels, a multiple of the base's grid; ``None`` is the size at which the first
+            reference is seen, or else the base's own.
         height: as ``width``.
         mode: how several edits act together, one of :data:`pairedit_sdk.compose.MODES`;
             "sequential" generates with the first one and edits the picture with the others.
+        references: condition images for a Kontext base, which then does to the first of them what
+            the prompt says. Each is seen at the base's resolution, its aspect ratio kept.
         on_step: called with (done, total).
 
     Raises:
-        UsageError: a size or steps that do not fit, or an unknown mode.
+        UsageError: a size or steps that do not fit, an unknown mode, or references for a base that
+            takes none.
         EditError: an edit of another base.
     """
-    width, height = width or base.resolution, height or base.resolution
+    sizes = [fit_size(*picture.size, base.resolution, base.multiple) for picture in references]
+    own = sizes[0] if sizes else (base.resolution, base.resolution)
+    width, height = width or own[0], height or own[1]
     if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
         raise UsageError(
             f"{width} x {height} pixels do not fit {base.name}",
@@ -66,7 +73,13 @@ def generate(
     for edit, _ in [] if stack is None else stack.parts:
         edit.require_base(base)
     given, guidance = guidance, base.default_guidance if guidance is None else guidance
-    condition = cache.condition(base, prompt)
+    condition = replace(
+        cache.condition(base, prompt),
+        references=tuple(
+            base.encode(to_tensor(resized(as_rgb(picture), size)))
+            for picture, size in zip(references, sizes, strict=True)
+        ),
+    )
     shape = (1, *base.latent_shape(height, width))
     generator = torch.Generator("cpu").manual_seed(seed)
     x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)

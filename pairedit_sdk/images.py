@@ -92,6 +92,11 @@ def as_rgb(image: Image.Image, name: str = "Picture") -> Image.Image:
         raise _damaged(name, error) from error
 
 
+def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture at ``size``, width and height in pixels; the very same one if it has that."""
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
 def fit_size(width: int, height: int, budget_side: int, multiple: int) -> tuple[int, int]:
     """The size at which a model should see a picture: same aspect ratio, given area.
 

@@ -31,6 +31,12 @@ def load_base(
     if not name_or_path:
         raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
     with quiet():  # the first import of bitsandbytes, transformers and diffusers
+        from pairedit_sdk.bases import folders
         from pairedit_sdk.bases.flux import FluxBase
+        from pairedit_sdk.bases.kontext import KontextBase
 
-    return FluxBase.load(name_or_path, device=device, precision=precision)
+    folder = folders.resolve(name_or_path)
+    folders.check(folder, name_or_path)
+    looks = folders.pipeline_class(folder) == folders.KONTEXT
+    kind = KontextBase if looks else FluxBase
+    return kind.load(name_or_path, device=device, precision=precision)

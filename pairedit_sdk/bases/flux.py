@@ -56,7 +56,7 @@ class FluxBase:
         self._text_length = 512 if self.takes_guidance else 256
         small = transformer.config.num_layers < folders.FLUX_BLOCKS
         kind = "dev" if self.takes_guidance else "schnell"
-        self.architecture = "flux-1-mini" if small else f"flux-1-{kind}"
+        self.architecture = self._architecture("mini" if small else kind)
 
     @classmethod
     def load(
@@ -73,6 +73,10 @@ class FluxBase:
             return cls(
                 name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind
             )
+
+    @staticmethod
+    def _architecture(kind: str) -> str:
+        return f"flux-1-{kind}"
 
     @property
     def transformer(self) -> nn.Module:
@@ -149,6 +153,7 @@ class FluxBase:
         self, x: torch.Tensor, sigma: torch.Tensor, condition: Condition, guidance: float
     ) -> torch.Tensor:
         rows, _, height, width = x.shape
+        tokens, ids = self._image_tokens(x, condition)
         given = None
         if self.takes_guidance:
             given = torch.full((rows,), guidance, device=self.device, dtype=torch.float32)
@@ -156,16 +161,27 @@ class FluxBase:
         # Rounded where the pipeline rounds it, so that both agree in bf16 too.
         timestep = (sigma.to(self.device).float() * 1000).to(self.dtype) / 1000
         v = self._transformer(
-            hidden_states=pack(x).to(self.dtype),
+            hidden_states=tokens.to(self.dtype),
             timestep=timestep.reshape(-1).expand(rows),
             guidance=given,
             pooled_projections=condition.pooled.expand(rows, -1),
             encoder_hidden_states=embeds,
             txt_ids=torch.zeros(embeds.shape[1], 3, device=self.device, dtype=self.dtype),
-            img_ids=position_ids(height // 2, width // 2).to(self.device, self.dtype),
+            img_ids=ids.to(self.device, self.dtype),
             return_dict=False,
         )[0]
-        return unpack(v, height, width)
+        return unpack(v[:, : height * width // 4], height, width)
+
+    def _image_tokens(
+        self, x: torch.Tensor, condition: Condition
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens [B, T, 4C] of latents x, its own first, and their position ids [T, 3]."""
+        if condition.references:
+            raise UsageError(
+                f"Base {self.name} takes no condition images",
+                expected="a FLUX.1-Kontext", next_step="Load its folder or hub id",
+            )  # fmt: skip
+        return pack(x), position_ids(x.shape[2] // 2, x.shape[3] // 2)
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         if on:
@@ -240,9 +256,10 @@ def unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return patches.permute(0, 3, 1, 4, 2, 5).reshape(b, channels // 4, height, width)
 
 
-def position_ids(rows: int, columns: int) -> torch.Tensor:
-    """Position ids [rows · columns, 3] of a grid of tokens: (0, row, column)."""
+def position_ids(rows: int, columns: int, picture: int = 0) -> torch.Tensor:
+    """Position ids [rows · columns, 3] of a grid of tokens: (picture, row, column)."""
     ids = torch.zeros(rows, columns, 3)
+    ids[..., 0] = picture
     ids[..., 1] = torch.arange(rows)[:, None]
     ids[..., 2] = torch.arange(columns)[None, :]
     return ids.view(-1, 3)

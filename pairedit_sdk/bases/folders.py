@@ -11,26 +11,35 @@ from pathlib import Path
 
 from pairedit_sdk.errors import BaseModelError, PairEditError
 
-SUPPORTED = ("FluxPipeline",)
+KONTEXT = "FluxKontextPipeline"
+SUPPORTED = ("FluxPipeline", KONTEXT)
 PARTS = (
     "transformer", "vae", "scheduler", "tokenizer", "tokenizer_2", "text_encoder",
     "text_encoder_2",
 )  # fmt: skip
 FLUX_BLOCKS = 19
+_MINI = Path(__file__).resolve().parent / "mini"
+#: The bases that are part of the package, and their pipeline folders.
+BUILT_IN = {"mini": _MINI / "weights"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 MINI_HINT = "or use the built-in base with --base mini, which needs no download"
 
 
 def mini_folder() -> Path:
     """The built-in base's pipeline folder."""
-    return Path(__file__).resolve().parent / "mini" / "weights"
+    return BUILT_IN["mini"]
+
+
+def pipeline_class(folder: Path) -> str:
+    """The name of the pipeline class in a folder that :func:`check` has passed."""
+    return str(json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"])
 
 
 def is_small(name_or_path: str) -> bool:
-    """Whether this is the built-in base, or a local folder with fewer blocks than FLUX.1 has."""
+    """Whether this is a built-in base, or a local folder with fewer blocks than FLUX.1 has."""
     config = Path(name_or_path).expanduser() / "transformer" / "config.json"
-    if name_or_path == "mini" or not config.is_file():
-        return name_or_path == "mini"
+    if name_or_path in BUILT_IN or not config.is_file():
+        return name_or_path in BUILT_IN
     try:
         return int(json.loads(config.read_text(encoding="utf-8"))["num_layers"]) < FLUX_BLOCKS
     except (ValueError, KeyError, TypeError):
@@ -38,13 +47,13 @@ def is_small(name_or_path: str) -> bool:
 
 
 def resolve(name_or_path: str) -> Path:
-    """The pipeline folder of "mini", a path or a hub id (downloaded if it is not there yet).
+    """The pipeline folder of a built-in base, a path or a hub id (downloaded if need be).
 
     Raises:
         BaseModelError: nothing is there, and how to get it.
     """
-    if name_or_path == "mini":
-        return mini_folder()
+    if name_or_path in BUILT_IN:
+        return BUILT_IN[name_or_path]
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path

@@ -11,15 +11,18 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Condition:
-    """A prompt as the model takes it.
+    """A prompt as the model takes it, and the pictures it refers to.
 
     Attributes:
         prompt_embeds: token embeddings [1, T, D].
         pooled: the pooled embedding [1, P].
+        references: latents of condition images, each [1 or B, C, h, w], of any sizes; only a base
+            that takes them may be given any.
     """
 
     prompt_embeds: torch.Tensor
     pooled: torch.Tensor
+    references: tuple[torch.Tensor, ...] = ()
 
 
 class FlowBase(Protocol):

@@ -72,8 +72,14 @@ def edit(
 
 
 def generate(
-    prompt: Annotated[str, typer.Option("--prompt", help="What to show.")],
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="What to show, or what to do to the --image.")
+    ],
     out: options.Out,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--image", help="A picture for a Kontext base to look at; again for more."),
+    ] = None,
     edits: Annotated[
         list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)
     ] = None,
@@ -103,19 +109,23 @@ def generate(
     """Draw a new picture from a prompt, with or without edits."""
     output = Output(as_json, quiet)
     target = picture_path(out)
+    for path in images or []:
+        another_picture(target, path)
     width, height = values.size(size)
     chosen = values.edits_and_scales(edits or [], library)
     values.check_steps(start_step, steps, "--start-step")
     device = values.device(device)
 
     from pairedit_sdk.generation import generate as run_generate
+    from pairedit_sdk.images import read_image
 
+    references = [read_image(path) for path in images or []]
     stack = values.load_stack(chosen) if chosen else None
     model = load_for(base, device, precision, stack)
     with output.meter("generating") as meter:
         result = run_generate(
             model, prompt, stack, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
-            width=width, height=height, mode=mode, on_step=meter.update,
+            width=width, height=height, mode=mode, references=references, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")

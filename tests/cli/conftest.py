@@ -130,7 +130,8 @@ class Rooms:
     def generate(
         self, base: Any, prompt: str = "", edits: Any = None, *, seed: int = 0, steps: int = 28,
         start_step: int | None = None, guidance: float | None = None, width: int | None = None,
-        height: int | None = None, mode: str = "merged", on_step: Any = None,
+        height: int | None = None, mode: str = "merged", references: Any = (),
+        on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("generate", {k: v for k, v in locals().items() if k != "self"}))
         return Image.new("RGB", (width or 128, height or 128), "orange")

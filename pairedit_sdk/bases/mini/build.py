@@ -41,14 +41,8 @@ from pairedit_sdk.bases.mini.building.classifier import (
     attribute_accuracy,
     train_classifier,
 )
-from pairedit_sdk.bases.mini.building.clip import Changes, train_clip
-from pairedit_sdk.bases.mini.building.data import (
-    change_at,
-    changed_face_at,
-    face_at,
-    picture_pool,
-    pictures_of,
-)
+from pairedit_sdk.bases.mini.building.clip import drawn_changes, train_clip
+from pairedit_sdk.bases.mini.building.data import face_at, picture_pool, pictures_of
 from pairedit_sdk.bases.mini.building.flow import (
     FlowData,
     FlowModel,
@@ -250,23 +244,13 @@ def _image_encoder(
     clip.text_model.load_state_dict(text_encoder.state_dict())
     if old is not None:
         clip.vision_model.load_state_dict(old.vision_model.state_dict())
+    # A third as many changes as there are faces, two pictures each.
+    changes = drawn_changes(options.folder, options.face_count // 3, os.cpu_count() or 1)
     train_clip(
-        clip, _changes(options), options.folder, minutes=options.budget("clip"),
+        clip, changes, options.folder, minutes=options.budget("clip"),
         device=options.device, parent=start,
     )  # fmt: skip
     return image_tower(clip.cpu())
-
-
-def _changes(options: Options) -> Changes:
-    """A third as many changes as there are faces, two pictures each."""
-    count = options.face_count // 3
-    pictures = picture_pool(
-        options.folder / "changes", 2 * count, parts.IMAGE_SIZE, os.cpu_count() or 1,
-        changed_face_at,
-    )  # fmt: skip
-    found = [change_at(i) for i in range(count)]
-    pairs = [(one, other) for _, one, other in found]
-    return Changes(pictures.reshape(count, 2, *pictures.shape[1:]), pairs, [n for n, _, _ in found])
 
 
 def _classifier(

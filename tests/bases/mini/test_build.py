@@ -8,7 +8,7 @@ import pytest
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.bases.mini import build as module
 from pairedit_sdk.bases.mini.build import Options, build
-from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building import clip, parts
 from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
 from pairedit_sdk.errors import UsageError
 
@@ -24,9 +24,10 @@ def small(monkeypatch):
     monkeypatch.setattr(module, "SHARES", dict.fromkeys(module.SHARES, 1.0))
     monkeypatch.setattr(module, "FLOW_BATCH", 4)
     drawn = pictures_of([face_at(i) for i in range(8)])
-    monkeypatch.setattr(
-        module, "picture_pool", lambda _, count, *__: np.resize(drawn, (count, *drawn.shape[1:]))
-    )
+    for where in (module, clip):
+        monkeypatch.setattr(
+            where, "picture_pool", lambda _, count, *__: np.resize(drawn, (count, *drawn.shape[1:]))
+        )
 
 
 def _options(tmp_path, minutes, chosen=tuple(module.SHARES), start=None):

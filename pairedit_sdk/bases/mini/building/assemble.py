@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+from diffusers import AutoencoderKL, DiffusionPipeline, FluxPipeline, FluxTransformer2DModel
 from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
@@ -49,6 +49,7 @@ def assemble(
     folder: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel,
     image_encoder: CLIPVisionModelWithProjection, t5: T5EncoderModel,
     transformer: FluxTransformer2DModel, *, dtype: torch.dtype = torch.float16,
+    kind: type[DiffusionPipeline] = FluxPipeline, instructions: bool = False,
 ) -> Path:  # fmt: skip
     """Write a whole pipeline to ``folder``, leaving the parts as they are; an older
     one there is replaced only when this is done.
@@ -61,14 +62,16 @@ def assemble(
         t5: the second text encoder.
         transformer: the flow model.
         dtype: of the saved weights.
+        kind: the pipeline's class.
+        instructions: whether its texts are instructions.
     """
-    pipeline = FluxPipeline(
+    pipeline = kind(
         scheduler=parts.scheduler(),
         vae=copy.deepcopy(vae),
         text_encoder=copy.deepcopy(text_encoder),
-        tokenizer=parts.tokenizer(begin=True),
+        tokenizer=parts.tokenizer(True, instructions),
         text_encoder_2=copy.deepcopy(t5),
-        tokenizer_2=parts.tokenizer(begin=False),
+        tokenizer_2=parts.tokenizer(False, instructions),
         transformer=copy.deepcopy(transformer),
         image_encoder=copy.deepcopy(image_encoder),
         feature_extractor=CLIPImageProcessorPil(

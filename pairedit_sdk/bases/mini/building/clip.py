@@ -25,6 +25,7 @@ from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.autoencoder import to_pixels
 from pairedit_sdk.bases.mini.building.classifier import labels_of, probe_loss, shifted
+from pairedit_sdk.bases.mini.building.data import change_at, changed_face_at, picture_pool
 from pairedit_sdk.bases.mini.building.loop import Stage, half_precision, half_products
 from pairedit_sdk.bases.mini.faces import Face
 
@@ -75,6 +76,16 @@ class Changes:
                 taken.add(tuple(numbers))
                 chosen += rng.sample(numbers, 2)
         return chosen
+
+
+def drawn_changes(folder: Path, count: int, workers: int) -> Changes:
+    """The first ``count`` changes, drawn in parallel and kept in ``folder``."""
+    pictures = picture_pool(
+        folder / "changes", 2 * count, parts.IMAGE_SIZE, workers, changed_face_at
+    )
+    found = [change_at(i) for i in range(count)]
+    pairs = [(one, other) for _, one, other in found]
+    return Changes(pictures.reshape(count, 2, *pictures.shape[1:]), pairs, [n for n, _, _ in found])
 
 
 class ProbedClip(nn.Module):

@@ -69,12 +69,15 @@ class FlowModel(nn.Module):
         )[0]  # fmt: skip
         return result
 
+    def forget(self) -> None:
+        """Drop what the probes read: a module that holds part of a graph cannot be copied."""
+        self._middle = self._text = torch.empty(0)
+
     def probed(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """:meth:`forward`, and the probes' logits from image and text, each [B, all values]."""
         v = self(*given)
         middle, text = self._middle, self._text
-        # Kept no longer: a module that holds part of a graph cannot be copied.
-        self._middle = self._text = torch.empty(0)
+        self.forget()
         return v, self.image_probe(middle.mean(dim=1)), self.text_probe(text.mean(dim=1))
 
 

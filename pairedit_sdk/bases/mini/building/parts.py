@@ -29,10 +29,16 @@ CAPTION_PHRASES = 6
 TEXT_WIDTH = 128
 EMBEDDING = 128
 SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
+#: Words of instructions that captions lack.
+INSTRUCTION_WORDS = ["add", "remove", "make", "turn", "into", "it", "medium"]
 
 
-def vocabulary() -> list[str]:
-    """Every word that a caption can contain, in a fixed order, after the special tokens."""
+def vocabulary(instructions: bool = False) -> list[str]:
+    """Every word that a caption can contain, in a fixed order, after the special tokens.
+
+    With ``instructions`` those that only :mod:`~..instructions` use follow, so that all others keep
+    their numbers.
+    """
     words: set[str] = {","}
     rng = random.Random("vocabulary")
     for index in range(3000):
@@ -40,12 +46,13 @@ def vocabulary() -> list[str]:
         words.update(face.caption().replace(",", "").lower().split())
         words.update(face.caption(rng).replace(",", "").lower().split())
     extra = "the man woman girl boy portrait picture photo hair face wearing without in on and long"
-    return SPECIAL + sorted(words | set(extra.split()))
+    known = SPECIAL + sorted(words | set(extra.split()))
+    return known + (INSTRUCTION_WORDS if instructions else [])
 
 
-def tokenizer(begin: bool) -> PreTrainedTokenizerBase:
+def tokenizer(begin: bool, instructions: bool = False) -> PreTrainedTokenizerBase:
     """A word-level tokenizer; CLIP's form has a begin token (``begin``), T5's has not."""
-    words = {word: index for index, word in enumerate(vocabulary())}
+    words = {word: index for index, word in enumerate(vocabulary(instructions))}
     core = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Sequence(
