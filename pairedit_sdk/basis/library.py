@@ -10,22 +10,28 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.basis.augment import augmented
 from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for, load_encoder
 from pairedit_sdk.basis.index import (
-    FOLDER,
     Index,
     index_path,
     locked,
     read_index,
     write_index,
 )
+from pairedit_sdk.basis.placing import (
+    check_room,
+    check_width,
+    embedded,
+    embeddings_path,
+    rebuilt,
+    with_placed,
+)
 from pairedit_sdk.basis.route import Route
-from pairedit_sdk.basis.router import Fitted, fit, key_of, top
+from pairedit_sdk.basis.router import Fitted, fit, top
 from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edit import Edit
 from pairedit_sdk.edit_library import check_name, edit_path
-from pairedit_sdk.errors import EditError, UsageError, nearest
+from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.files import read_tensors, write_tensors
 from pairedit_sdk.pairs import PairSet
 
@@ -110,23 +116,24 @@ class Basis:
             EditError: the edit was learned on another base than the others.
         """
         name = check_name(edit.name)
-        _check_room(self.index, edit, replacing)  # before any work is done
+        check_room(self.index, edit, replacing)  # before any work is done
         encoder = self._loaded(edit.info.base)
-        embeddings = torch.stack([_embedded(encoder, p.before, p.after) for p in pairs])
+        embeddings = torch.stack([embedded(encoder, p.before, p.after) for p in pairs])
         with locked(self.folder):
             index = read_index(self.folder)
-            _check_room(index, edit, replacing)
+            check_room(index, edit, replacing)
+            check_width(index, embeddings)
             if index.names and index.encoder != encoder.name:
                 raise UsageError(
                     f"The basis looks at pictures with {index.encoder}, not with {encoder.name}"
                 )
-            write_tensors(_embeddings_path(self.folder, name), {"pairs": embeddings})
+            write_tensors(embeddings_path(self.folder, name), {"pairs": embeddings})
             edit.save(edit_path(name, self.folder))
             index = replace(
                 index, encoder=encoder.name, base=edit.info.base or index.base,
                 fingerprint=edit.info.base_fingerprint or index.fingerprint,
             )  # fmt: skip
-            write_index(self.folder, _with(index, name, embeddings))
+            write_index(self.folder, with_placed(index, name, embeddings))
 
     def remove(self, name: str) -> None:
         """Take an edit out of the basis. Its file stays in the library.
@@ -138,7 +145,7 @@ class Basis:
             index = read_index(self.folder)
             self._require(index, name)
             write_index(self.folder, index.without(name))
-            _embeddings_path(self.folder, name).unlink(missing_ok=True)
+            embeddings_path(self.folder, name).unlink(missing_ok=True)
 
     def rename(self, old: str, new: str) -> None:
         """Give an edit another name.
@@ -154,31 +161,16 @@ class Basis:
                 raise UsageError(f"There is an edit {new} already ({target})")
             edit = Edit.load(edit_path(old, self.folder))
             Edit(edit.layers, replace(edit.info, name=new)).save(target)
-            pairs = read_tensors(_embeddings_path(self.folder, old))[0]
-            write_tensors(_embeddings_path(self.folder, new), pairs)
+            pairs = read_tensors(embeddings_path(self.folder, old))[0]
+            write_tensors(embeddings_path(self.folder, new), pairs)
             write_index(self.folder, index.renamed(old, new))
             edit_path(old, self.folder).unlink(missing_ok=True)
-            _embeddings_path(self.folder, old).unlink(missing_ok=True)
+            embeddings_path(self.folder, old).unlink(missing_ok=True)
 
     def reindex(self) -> int:
         """Build the index again from the embeddings and edits on disk; how many there are."""
         with locked(self.folder):
-            try:
-                old = read_index(self.folder)
-            except EditError:
-                old = Index()
-            index = Index(encoder=old.encoder)
-            for path in sorted((self.folder / FOLDER / "pairs").glob("*.safetensors")):
-                edit_file = edit_path(path.stem, self.folder)
-                if not edit_file.is_file():
-                    continue
-                info = Edit.read_info(edit_file)
-                index = replace(
-                    index, encoder=index.encoder or encoder_for(info.base),
-                    base=info.base or index.base,
-                    fingerprint=info.base_fingerprint or index.fingerprint,
-                )  # fmt: skip
-                index = _with(index, path.stem, read_tensors(path)[0]["pairs"])
+            index = rebuilt(self.folder)
             write_index(self.folder, index)
             return len(index.names)
 
@@ -231,8 +223,11 @@ class Basis:
 
         Raises:
             UsageError: the basis is empty.
+            EditError: it was filled with another version of its image encoder.
         """
-        return self._loaded(self.require_base()).embed([a, a_prime, b]).flatten()
+        embeddings = self._loaded(self.require_base()).embed([a, a_prime, b])
+        check_width(self.index, embeddings)
+        return embeddings.flatten()
 
     def embeddings(self, name: str) -> torch.Tensor:
         """E(a) and E(a′) of the pairs of an edit and of their other versions, [P, A, 2, D].
@@ -241,7 +236,7 @@ class Basis:
             UsageError: there is none of that name.
         """
         self._require(self.index, name)
-        return read_tensors(_embeddings_path(self.folder, name))[0]["pairs"]
+        return read_tensors(embeddings_path(self.folder, name))[0]["pairs"]
 
     def route_by_velocity(
         self, base: FlowBase, a: Image.Image, a_prime: Image.Image, *, count: int = TOP,
@@ -360,53 +355,3 @@ class Basis:
                 f"There is no edit {name!r} in the basis",
                 next_step=nearest(name, list(index.names)) if index.names else "It is empty",
             )
-
-
-def _with(index: Index, name: str, embeddings: torch.Tensor) -> Index:
-    """The index with an edit, whose embeddings are [P, A, 2, D]."""
-    return index.with_edit(
-        name, len(embeddings), key_of(embeddings[:, 0]), own_similarities(embeddings)
-    )
-
-
-def own_similarities(embeddings: torch.Tensor) -> torch.Tensor:
-    """Similarity of every version of a pair to the key of the other pairs, [P · A].
-
-    A single pair is compared with its own versions, which is easier than a new pair will be.
-
-    Args:
-        embeddings: [P, A, 2, D], each pair's first version the pair itself.
-    """
-    found = []
-    for k in range(len(embeddings)):
-        others = torch.cat([embeddings[:k], embeddings[k + 1 :]])
-        key = key_of((others if len(others) else embeddings)[:, 0])
-        own = embeddings[k] if len(others) else embeddings[k, 1:]
-        directions = torch.nn.functional.normalize(own[:, 1] - own[:, 0], dim=-1)
-        found.append(directions @ key)
-    return torch.cat(found)
-
-
-def _embedded(encoder: ImageEncoder, before: Image.Image, after: Image.Image) -> torch.Tensor:
-    """The embeddings of a pair and of its other versions, [A, 2, D]."""
-    flat = [image for pair in augmented(before, after) for image in pair]
-    return encoder.embed(flat).unflatten(0, (-1, 2))
-
-
-def _embeddings_path(folder: Path, name: str) -> Path:
-    return folder / FOLDER / "pairs" / f"{name}.safetensors"
-
-
-def _check_room(index: Index, edit: Edit, replacing: bool) -> None:
-    if edit.name in index.names and not replacing:
-        raise UsageError(
-            f"There is an edit {edit.name} in the basis already",
-            next_step="Choose another name, or replace it with --force",
-        )
-    own = edit.info.base_fingerprint
-    if index.fingerprint and own and own != index.fingerprint:
-        raise EditError(
-            f"Edit {edit.name!r} was learned on another base than the edits of this basis",
-            expected=f"{index.base} ({index.fingerprint})", got=f"{edit.info.base} ({own})",
-            next_step="Keep a basis of its own for each base",
-        )  # fmt: skip

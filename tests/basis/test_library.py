@@ -11,7 +11,8 @@ import torch
 
 from pairedit_sdk.basis.encoder import load_encoder
 from pairedit_sdk.basis.index import index_path, read_index
-from pairedit_sdk.basis.library import Basis, own_similarities
+from pairedit_sdk.basis.library import Basis
+from pairedit_sdk.basis.placing import own_similarities
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
@@ -117,6 +118,19 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(pair_sets, tmp_path, fa
         basis.fit()
     assert index_path(tmp_path).read_bytes() == before
     assert sorted(p.name for p in tmp_path.glob("*.safetensors")) == ["hat.safetensors"]
+
+
+def test_an_encoder_that_has_changed_is_said_to_be_so(pair_sets, tmp_path):
+    basis = Basis.open(tmp_path)
+    basis._encoder = _Encoder()
+    basis.place(_edit("hat"), pair_sets["hat"])
+    later = Basis.open(tmp_path)
+    pair = pair_sets["hat"][0]
+    with pytest.raises(EditError, match="is not the one that this basis was filled with"):
+        later.route(pair.before, pair.after)
+    with pytest.raises(EditError, match="Place the edits again"):
+        later.place(_edit("age"), pair_sets["age"])
+    assert later.index.names == ("hat",)
 
 
 def test_a_damaged_index_is_said_to_be_so_and_can_be_built_again(pair_sets, tmp_path):

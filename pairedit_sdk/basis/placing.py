@@ -1,0 +1,114 @@
+"""What an edit leaves in a basis: embeddings of its pairs, from which the index can be rebuilt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.basis.augment import augmented
+from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for
+from pairedit_sdk.basis.index import FOLDER, Index, read_index
+from pairedit_sdk.basis.router import key_of
+from pairedit_sdk.edit import Edit
+from pairedit_sdk.edit_library import edit_path
+from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.files import read_tensors
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def with_placed(index: Index, name: str, embeddings: torch.Tensor) -> Index:
+    """The index with an edit, whose embeddings are [P, A, 2, D]."""
+    return index.with_edit(
+        name, len(embeddings), key_of(embeddings[:, 0]), own_similarities(embeddings)
+    )
+
+
+def own_similarities(embeddings: torch.Tensor) -> torch.Tensor:
+    """Similarity of every version of a pair to the key of the other pairs, [P · A].
+
+    A single pair is compared with its own versions, which is easier than a new pair will be.
+
+    Args:
+        embeddings: [P, A, 2, D], each pair's first version the pair itself.
+    """
+    found = []
+    for k in range(len(embeddings)):
+        others = torch.cat([embeddings[:k], embeddings[k + 1 :]])
+        key = key_of((others if len(others) else embeddings)[:, 0])
+        own = embeddings[k] if len(others) else embeddings[k, 1:]
+        directions = torch.nn.functional.normalize(own[:, 1] - own[:, 0], dim=-1)
+        found.append(directions @ key)
+    return torch.cat(found)
+
+
+def embedded(encoder: ImageEncoder, before: Image.Image, after: Image.Image) -> torch.Tensor:
+    """The embeddings of a pair and of its other versions, [A, 2, D]."""
+    flat = [image for pair in augmented(before, after) for image in pair]
+    return encoder.embed(flat).unflatten(0, (-1, 2))
+
+
+def embeddings_path(folder: Path, name: str) -> Path:
+    """The file of the embeddings of an edit's pairs."""
+    return folder / FOLDER / "pairs" / f"{name}.safetensors"
+
+
+def check_room(index: Index, edit: Edit, replacing: bool) -> None:
+    """Refuse an edit that the basis has no place for.
+
+    Raises:
+        UsageError: an edit of that name is there, and it is not to be replaced.
+        EditError: the edit was learned on another base than the others.
+    """
+    if edit.name in index.names and not replacing:
+        raise UsageError(
+            f"There is an edit {edit.name} in the basis already",
+            next_step="Choose another name, or replace it with --force",
+        )
+    own = edit.info.base_fingerprint
+    if index.fingerprint and own and own != index.fingerprint:
+        raise EditError(
+            f"Edit {edit.name!r} was learned on another base than the edits of this basis",
+            expected=f"{index.base} ({index.fingerprint})", got=f"{edit.info.base} ({own})",
+            next_step="Keep a basis of its own for each base",
+        )  # fmt: skip
+
+
+def check_width(index: Index, embeddings: torch.Tensor) -> None:
+    """Refuse embeddings [..., D] that the keys [N, D] cannot be compared with.
+
+    Raises:
+        EditError: the image encoder has changed since the edits were placed.
+    """
+    known, found = index.keys.shape[1], embeddings.shape[-1]
+    if index.names and known != found:
+        raise EditError(
+            f"The image encoder {index.encoder} is not the one that this basis was filled with",
+            expected=f"embeddings of {known} numbers", got=f"{found}",
+            next_step="Place the edits again into a new folder, with `pairedit basis place`",
+        )  # fmt: skip
+
+
+def rebuilt(folder: Path) -> Index:
+    """The index anew, from the embeddings and edits on disk; a damaged one is not needed for it."""
+    try:
+        old = read_index(folder)
+    except EditError:
+        old = Index()
+    index = Index(encoder=old.encoder)
+    for path in sorted((folder / FOLDER / "pairs").glob("*.safetensors")):
+        edit_file = edit_path(path.stem, folder)
+        if not edit_file.is_file():
+            continue
+        info = Edit.read_info(edit_file)
+        index = replace(
+            index, encoder=index.encoder or encoder_for(info.base),
+            base=info.base or index.base,
+            fingerprint=info.base_fingerprint or index.fingerprint,
+        )  # fmt: skip
+        index = with_placed(index, path.stem, read_tensors(path)[0]["pairs"])
+    return index
