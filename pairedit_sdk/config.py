@@ -7,13 +7,24 @@ reported at once, misspelt keys with the nearest known one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.resources import recipes_dir
+from pairedit_sdk.settings import (
+    Rule,
+    broken_rules,
+    from_values,
+    one_of,
+    positive,
+    read_yaml,
+    refuse,
+    whole,
+    with_overrides,
+)
 
 OBJECTIVES = ("pairedit", "difference", "slider", "reconstruction", "flowedit")
 NOISINGS = ("content-preserving", "standard")
@@ -110,11 +121,7 @@ class TrainConfig:
     track: str | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)!r}, expected {wanted}"
-            for name, (holds, wanted) in _RULES.items()
-            if not holds(getattr(self, name))
-        ]
+        problems = broken_rules(self, _RULES)
         if self.objective in ("reconstruction", "flowedit"):
             problems += [
                 f"{name} is {getattr(self, name)!r}, expected {wanted!r} with this objective"
@@ -127,57 +134,41 @@ class TrainConfig:
                 for name in ("lag", "lead")
                 if getattr(self, name)
             ]
-        if problems:
-            raise UsageError(
-                "Settings out of range: " + "; ".join(problems), next_step="Put these right"
-            )
+        refuse(problems)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
         return asdict(self)
 
 
-def _whole(low: int) -> tuple[Callable[[Any], bool], str]:
-    return (lambda v: isinstance(v, int) and v >= low), f"a whole number of at least {low}"
-
-
-def _positive(high: float = math.inf) -> tuple[Callable[[Any], bool], str]:
-    limit = "" if math.isinf(high) else f" and at most {high:g}"
-    return (lambda v: 0 < v <= high and math.isfinite(v)), f"a number above 0{limit}"
-
-
-def _one_of(values: Sequence[str]) -> tuple[Callable[[Any], bool], str]:
-    return (lambda v: v in values), "one of " + ", ".join(values)
-
-
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "steps": _whole(1),
-    "batch": _whole(1),
-    "lr": _positive(1.0),
-    "lr_schedule": _one_of(SCHEDULES),
-    "rank": _whole(1),
-    "alpha": _positive(),
-    "eta": _positive(),
-    "beta": _positive(),
+_RULES: dict[str, Rule] = {
+    "steps": whole(1),
+    "batch": whole(1),
+    "lr": positive(1.0),
+    "lr_schedule": one_of(SCHEDULES),
+    "rank": whole(1),
+    "alpha": positive(),
+    "eta": positive(),
+    "beta": positive(),
     "guidance": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "resolution": (lambda v: v is None or 16 <= v <= 4096, "16 to 4096 pixels, or nothing"),
-    "precision": _one_of(PRECISIONS),
+    "precision": one_of(PRECISIONS),
     "sigma_count": (lambda v: 2 <= v <= 1000, "2 to 1000"),
-    "sigma_sampling": _one_of(SIGMA_SAMPLINGS),
-    "objective": _one_of(OBJECTIVES),
-    "noising": _one_of(NOISINGS),
+    "sigma_sampling": one_of(SIGMA_SAMPLINGS),
+    "objective": one_of(OBJECTIVES),
+    "noising": one_of(NOISINGS),
     "lag": (lambda v: 0 <= v <= 1, "0 to 1"),
     "lead": (lambda v: 0 <= v <= 1, "0 to 1"),
-    "gain": _positive(10.0),
+    "gain": positive(10.0),
     "edit_steps": (lambda v: 2 <= v <= 1000, "2 to 1000"),
-    "edit_n_avg": _whole(1),
+    "edit_n_avg": whole(1),
     "edit_threshold": (lambda v: 0 <= v <= 1, "0 to 1"),
-    "optimizer": _one_of(OPTIMIZERS),
+    "optimizer": one_of(OPTIMIZERS),
     "weight_decay": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
-    "accumulate": _whole(1),
-    "checkpoint_every": _whole(0),
-    "preview_every": _whole(0),
+    "accumulate": whole(1),
+    "checkpoint_every": whole(0),
+    "preview_every": whole(0),
 }
 
 
@@ -203,61 +194,14 @@ def load_recipe(
     if name_or_path is not None:
         path = _recipe_path(name_or_path)
         source = f"Recipe {path.name}"
-        values = _read_yaml(path)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(
-                f"The setting {override!r} has no value",
-                expected="KEY=VALUE",
-                next_step="For example steps=200",
-            )
-        values[key.strip()] = _yaml_value(text, override)
+        values = read_yaml(path, "Recipe")
+    values = with_overrides(values, overrides)
     return make_config(values, source)
 
 
 def make_config(values: Mapping[str, Any], source: str = "The settings") -> TrainConfig:
     """A :class:`TrainConfig` from plain values, all problems reported at once."""
-    hints = get_type_hints(TrainConfig)
-    known = [f.name for f in fields(TrainConfig)]
-    problems = [
-        f"unknown key {key!r} ({nearest(key, known).rstrip('?').rstrip('.')})"
-        for key in values
-        if key not in known
-    ]
-    good: dict[str, Any] = {}
-    for key, value in values.items():
-        if key in known:
-            fitted, wanted = _fit_type(value, hints[key])
-            if wanted:
-                problems.append(f"{key} is {value!r}, expected {wanted}")
-            good[key] = fitted
-    if problems:
-        raise UsageError(f"{source}: " + "; ".join(problems), next_step="Put these right")
-    return TrainConfig(**good)
-
-
-def _fit_type(value: Any, hint: Any) -> tuple[Any, str]:
-    """The value as the field's type, or what was expected instead."""
-    optional = "None" in str(hint)
-    if value is None and optional:
-        return None, ""
-    kind = next(t for t in (bool, int, float, str) if t.__name__ in str(hint))
-    if kind is bool:
-        return value, "" if isinstance(value, bool) else "true or false"
-    if kind is str:
-        return value, "" if isinstance(value, str) else "a word"
-    if isinstance(value, bool):
-        return value, "a number"
-    try:  # YAML 1.1 reads 2e-3 as a word
-        number = float(value)
-    except (TypeError, ValueError):
-        return value, "a whole number" if kind is int else "a number"
-    if math.isnan(number):
-        return value, "a number"
-    if kind is int:
-        return (int(number), "") if number.is_integer() else (value, "a whole number")
-    return number, ""
+    return from_values(TrainConfig, values, source)
 
 
 def _recipe_path(name_or_path: str | Path) -> Path:
@@ -275,29 +219,3 @@ def _recipe_path(name_or_path: str | Path) -> Path:
             next_step=nearest(str(name_or_path), recipe_names()),
         )
     return shipped
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).splitlines()[0]
-        raise UsageError(f"Recipe {path.name} is not plain YAML ({line})") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(
-            f"Recipe {path.name}", expected="keys and values", got=f"a {type(values).__name__}"
-        )
-    return {str(key): value for key, value in values.items()}
-
-
-def _yaml_value(text: str, override: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"Setting {override!r} cannot be read as a value") from error
