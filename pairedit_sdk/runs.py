@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pairedit_sdk.checkpoints import Checkpoints, step_of
 from pairedit_sdk.compose import MergedRows
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.errors import TrainingError, UsageError
-from pairedit_sdk.files import (
-    atomic_write,
-    load_optimizer_tensors,
-    optimizer_tensors,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from pairedit_sdk.files import atomic_write, write_json, write_tensors
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.images import to_image
@@ -35,8 +29,6 @@ if TYPE_CHECKING:
     from pairedit_sdk.lora.layers import LoraLayer
     from pairedit_sdk.training import StepInfo
 
-SCHEMA = 1
-KEPT_CHECKPOINTS = 2
 #: Settings that may differ when a run is resumed: they do not change what a step does, or only its
 #: rounding. The steps are free too, unless the learning rate's schedule depends on them.
 FREE_ON_RESUME = {"checkpoint_every", "preview_every", "track", "base", "gradient_checkpointing"}
@@ -51,10 +43,9 @@ class Run:
 
     def __init__(self, folder: Path, config: TrainConfig, name: str) -> None:
         self.folder, self.config, self.name = folder, config, name
-        self.checkpoints = folder / "checkpoints"
+        self.checkpoints = Checkpoints(folder / "checkpoints")
         self.cache_folder = folder / "cache"
         self.metrics = folder / "metrics.jsonl"
-        self._data = ""
 
     def open(self, resume: bool) -> None:
         """Check that a run can begin here, or go on. Nothing is written yet.
@@ -62,11 +53,11 @@ class Run:
         Raises:
             UsageError: a run is there and ``resume`` is not set, or its settings differ.
         """
-        there = self._newest()
+        there = self.checkpoints.newest()
         settings = self.folder / "config.json"
         if there is not None and not resume:
             raise UsageError(
-                f"{self.folder} already holds a run, at step {_step_of(there)}",
+                f"{self.folder} already holds a run, at step {step_of(there)}",
                 next_step="Resume it (--resume), start over (--force), or choose another name",
             )
         if resume and there is not None and settings.is_file():
@@ -98,47 +89,13 @@ class Run:
                 more steps than are wanted.
             TrainingError: it is damaged.
         """
-        self._data = f"{base.fingerprint}/{base.precision}/{_digest(latents)}"
-        path = self._newest()
-        done = 0 if path is None else self._restore(path, parameters, optimizer)
+        self.checkpoints.data = f"{base.fingerprint}/{base.precision}/{_digest(latents)}"
+        done = self.checkpoints.restore(parameters, optimizer, self.config.steps)
         write_json(
             self.folder / "config.json", {"name": self.name, "settings": self.config.as_dict()}
         )
         self._cut_metrics(done)
         return done
-
-    def _restore(
-        self, path: Path, parameters: dict[str, torch.nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-    ) -> int:  # fmt: skip
-        tensors, state = _read_checkpoint(path)
-        if state["schema"] != SCHEMA:
-            raise UsageError(
-                f"{path.name} was written by another version of this SDK",
-                next_step="Start over with --force, or install the version that wrote it",
-            )
-        if state["data"] != self._data:
-            raise UsageError(
-                f"The run in {self.folder} was on other pictures, another base or in another "
-                "precision",
-                next_step="Put the same ones back, or start over under another name",
-            )
-        if state["step"] > self.config.steps:
-            raise UsageError(
-                f"The run in {self.folder} is at step {state['step']} already",
-                got=f"steps={self.config.steps}",
-                next_step="Ask for more steps, or start over with --force",
-            )
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(tensors[f"parameter/{name}"])
-        flat = {
-            k.removeprefix("optimizer/"): v
-            for k, v in tensors.items()
-            if k.startswith("optimizer/")
-        }
-        load_optimizer_tensors(optimizer, parameters, flat)
-        return int(state["step"])
 
     def after_step(
         self, info: StepInfo, branches: Branches, optimizer: torch.optim.Optimizer,
@@ -161,27 +118,12 @@ class Run:
         self, step: int, parameters: dict[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
     ) -> None:  # fmt: skip
-        """Write everything that a resumed run needs; only the last few are kept.
+        """Write everything that a resumed run needs.
 
         Raises:
             TrainingError: it could not be written.
         """
-        names = {id(p): n for n, p in parameters.items()}
-        tensors = {f"parameter/{n}": p.detach() for n, p in parameters.items()}
-        flat = optimizer_tensors(optimizer, names)
-        tensors |= {f"optimizer/{n}": t for n, t in flat.items()}
-        state = json.dumps({"schema": SCHEMA, "step": step, "data": self._data})
-        try:
-            write_tensors(
-                self.checkpoints / f"step-{step:06d}.safetensors", tensors, {"state": state}
-            )
-        except OSError as error:
-            raise TrainingError(
-                f"The checkpoint of step {step} could not be written ({error})",
-                next_step="Free some disk space and resume; earlier checkpoints are intact",
-            ) from error
-        for old in self._all()[:-KEPT_CHECKPOINTS]:
-            old.unlink()
+        self.checkpoints.save(step, parameters, optimizer)
 
     def finish(self, content: dict[str, LoraLayer] | None, edit: Edit) -> None:
         """Keep the content LoRA and the edit with the run."""
@@ -194,13 +136,6 @@ class Run:
         strip = _preview_strip(branches, latents)
         target = self.folder / "previews" / f"step-{step:06d}.png"
         atomic_write(target, lambda part: strip.save(part, format="PNG"))
-
-    def _all(self) -> list[Path]:
-        return sorted(self.checkpoints.glob("step-*.safetensors"))
-
-    def _newest(self) -> Path | None:
-        there = self._all()
-        return there[-1] if there else None
 
     def _cut_metrics(self, step: int) -> None:
         """Drop the lines of steps after the checkpoint; they will be done again."""
@@ -221,19 +156,6 @@ def _read_settings(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError
-
-    try:
-        tensors, header = read_tensors(path)
-        return tensors, dict(json.loads(header["state"]))
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise TrainingError(
-            f"Checkpoint {path} is damaged",
-            next_step="Delete it to go on from the one before, or start over with --force",
-        ) from error
-
-
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
@@ -243,10 +165,6 @@ def _line_step(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # the last line of a killed run may be cut short
-
-
-def _step_of(path: Path) -> int:
-    return int(path.stem.removeprefix("step-"))
 
 
 def _digest(latents: list[PairLatents]) -> str:

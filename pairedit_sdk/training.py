@@ -169,7 +169,7 @@ def _step(
         raise TrainingError(
             f"The loss of step {step + 1} is not a finite number",
             next_step=f"Try a smaller lr (it is {config.lr:g})"
-            + (f"; earlier checkpoints are in {run.checkpoints}" if run else ""),
+            + (f"; earlier checkpoints are in {run.checkpoints.folder}" if run else ""),
         )
     optimizer.step()
     if config.track:

@@ -1,0 +1,128 @@
+"""Checkpoints of a training: everything that going on bit for bit needs, the last few of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.files import (
+    load_optimizer_tensors,
+    optimizer_tensors,
+    read_tensors,
+    write_tensors,
+)
+
+SCHEMA = 1
+KEPT = 2
+
+
+class Checkpoints:
+    """``FOLDER/step-000100.safetensors``, of one run.
+
+    Attributes:
+        folder: where they are.
+        data: what the run is trained on and with, in a word; a checkpoint of another is refused.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data = folder, ""
+
+    def newest(self) -> Path | None:
+        """The last one that was written, if there is any."""
+        there = self._all()
+        return there[-1] if there else None
+
+    def restore(
+        self, parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer,
+        steps: int,
+    ) -> int:  # fmt: skip
+        """Put the newest one's state back.
+
+        Returns:
+            The number of finished steps; 0 without a checkpoint.
+
+        Raises:
+            UsageError: it is of other data or another version, or beyond ``steps``.
+            TrainingError: it is damaged.
+        """
+        path = self.newest()
+        if path is None:
+            return 0
+        tensors, state = _read(path)
+        run = self.folder.parent
+        if state["schema"] != SCHEMA:
+            raise UsageError(
+                f"{path.name} was written by another version of this SDK",
+                next_step="Start over with --force, or install the version that wrote it",
+            )
+        if state["data"] != self.data:
+            raise UsageError(
+                f"The run in {run} was on other pictures, another base or in another precision",
+                next_step="Put the same ones back, or start over under another name",
+            )
+        if state["step"] > steps:
+            raise UsageError(
+                f"The run in {run} is at step {state['step']} already",
+                got=f"steps={steps}",
+                next_step="Ask for more steps, or start over with --force",
+            )
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[f"parameter/{name}"])
+        flat = {
+            k.removeprefix("optimizer/"): v
+            for k, v in tensors.items()
+            if k.startswith("optimizer/")
+        }
+        load_optimizer_tensors(optimizer, parameters, flat)
+        return int(state["step"])
+
+    def save(
+        self, step: int, parameters: Mapping[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+    ) -> None:  # fmt: skip
+        """Write everything that a resumed run needs; only the last few are kept.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
+        names = {id(p): n for n, p in parameters.items()}
+        tensors = {f"parameter/{n}": p.detach() for n, p in parameters.items()}
+        flat = optimizer_tensors(optimizer, names)
+        tensors |= {f"optimizer/{n}": t for n, t in flat.items()}
+        state = json.dumps({"schema": SCHEMA, "step": step, "data": self.data})
+        try:
+            write_tensors(self.folder / f"step-{step:06d}.safetensors", tensors, {"state": state})
+        except OSError as error:
+            raise TrainingError(
+                f"The checkpoint of step {step} could not be written ({error})",
+                next_step="Free some disk space and resume; earlier checkpoints are intact",
+            ) from error
+        for old in self._all()[:-KEPT]:
+            old.unlink()
+
+    def _all(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.safetensors"))
+
+
+def step_of(path: Path) -> int:
+    """The number in a checkpoint's name."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError
+
+    try:
+        tensors, header = read_tensors(path)
+        return tensors, dict(json.loads(header["state"]))
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise TrainingError(
+            f"Checkpoint {path} is damaged",
+            next_step="Delete it to go on from the one before, or start over with --force",
+        ) from error
