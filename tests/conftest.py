@@ -83,6 +83,29 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def tiny_kontext_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for a FLUX that looks at pictures."""
+    import torch
+    from diffusers import FluxKontextPipeline
+
+    from pairedit_sdk.bases.mini.building import parts
+    from pairedit_sdk.bases.mini.building.assemble import assemble, image_tower, text_tower
+
+    torch.manual_seed(0)
+    vae = parts.autoencoder()
+    vae.register_to_config(scaling_factor=0.7, shift_factor=0.1)
+    clip, t5 = parts.clip(), parts.t5()
+    text = text_tower(clip)
+    for encoder in (text, t5):
+        encoder.resize_token_embeddings(len(parts.vocabulary(instructions=True)))
+    return assemble(
+        tmp_path_factory.mktemp("base") / "kontext", vae, text, image_tower(clip), t5,
+        parts.transformer(width=64, double=1, single=1), dtype=torch.float32,
+        kind=FluxKontextPipeline, instructions=True,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def tiny_base(tiny_folder: Path) -> FluxBase:
     from pairedit_sdk.bases.flux import FluxBase

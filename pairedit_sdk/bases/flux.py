@@ -25,7 +25,10 @@ _MLP = re.compile(
     r"transformer_blocks\.\d+\.(ff|ff_context)\.net\.(0\.proj|2)"
     r"|single_transformer_blocks\.\d+\.(proj_mlp|proj_out)"
 )
-_TARGETS = {"attention": (_ATTENTION,), "all": (_ATTENTION, _MLP)}
+_NORM = re.compile(r"(single_)?transformer_blocks\.\d+\.norm\d?(_context)?\.linear")
+_TARGETS = {
+    "attention": (_ATTENTION,), "all": (_ATTENTION, _MLP), "blocks": (_ATTENTION, _MLP, _NORM),
+}  # fmt: skip
 
 
 class FluxBase:

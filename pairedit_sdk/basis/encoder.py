@@ -36,8 +36,8 @@ class ImageEncoder:
         self.name, self.model, self.processor = name, model.eval().requires_grad_(False), processor
 
     @torch.no_grad()
-    def embed(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Embeddings of length 1, float32 [N, D] on the CPU."""
+    def embed(self, images: Sequence[Image.Image], *, normalised: bool = True) -> torch.Tensor:
+        """Embeddings, float32 [N, D] on the CPU; of length 1, or as they come."""
         parameter = next(self.model.parameters())
         parts = []
         for start in range(0, len(images), BATCH):
@@ -46,7 +46,8 @@ class ImageEncoder:
             out = self.model(pixel_values=pixels.to(parameter))
             found = out.image_embeds if hasattr(out, "image_embeds") else out.pooler_output
             parts.append(found.float().cpu())
-        return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
+        whole = torch.cat(parts)
+        return torch.nn.functional.normalize(whole, dim=-1) if normalised else whole
 
 
 def encoder_for(base_name: str) -> str:

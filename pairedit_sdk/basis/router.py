@@ -31,12 +31,14 @@ class Router:
         keys: K, [..., N, d].
         temperature: τ.
         normalised: whether q and the keys are brought to length 1.
+        activation: "softmax", or "tanh" of each similarity by itself.
     """
 
     projection: torch.Tensor
     keys: torch.Tensor
     temperature: float = TEMPERATURE
     normalised: bool = True
+    activation: str = "softmax"
 
     def query(self, embeddings: torch.Tensor) -> torch.Tensor:
         """q of the concatenated embeddings [..., 3 D], [..., d]."""
@@ -53,8 +55,9 @@ class Router:
         return F.normalize(self.keys, dim=-1) if self.normalised else self.keys
 
     def coefficients(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """softmax(q Kᵀ / τ), [..., N]."""
-        return (self.similarities(embeddings) / self.temperature).softmax(dim=-1)
+        """softmax(q Kᵀ / τ), or tanh, [..., N]."""
+        scores = self.similarities(embeddings) / self.temperature
+        return scores.tanh() if self.activation == "tanh" else scores.softmax(dim=-1)
 
 
 def difference_projection(width: int) -> torch.Tensor:

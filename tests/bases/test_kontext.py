@@ -7,8 +7,6 @@ from diffusers import FluxKontextPipeline, FluxTransformer2DModel
 
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.bases.kontext import KontextBase
-from pairedit_sdk.bases.mini.building import parts
-from pairedit_sdk.bases.mini.building.assemble import assemble, image_tower, text_tower
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.errors import UsageError
@@ -17,24 +15,8 @@ from pairedit_sdk.lora.layers import LoraLayer
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    vae = parts.autoencoder()
-    vae.register_to_config(scaling_factor=0.7, shift_factor=0.1)
-    clip, t5 = parts.clip(), parts.t5()
-    text = text_tower(clip)
-    for encoder in (text, t5):
-        encoder.resize_token_embeddings(len(parts.vocabulary(instructions=True)))
-    return assemble(
-        tmp_path_factory.mktemp("base") / "kontext", vae, text, image_tower(clip), t5,
-        parts.transformer(width=64, double=1, single=1), dtype=torch.float32,
-        kind=FluxKontextPipeline, instructions=True,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def base(folder):
-    return load_base(str(folder), device="cpu")
+def base(tiny_kontext_folder):
+    return load_base(str(tiny_kontext_folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +31,10 @@ def test_the_class_follows_from_the_folder(base, tiny_base):
 
 
 @pytest.mark.parametrize("size", [(128, 128), (160, 96)])
-def test_an_instruction_on_a_picture_gives_stock_diffusers_picture(base, folder, faces, size):
-    pipeline = FluxKontextPipeline.from_pretrained(folder, dtype=torch.float32)
+def test_an_instruction_on_a_picture_gives_stock_diffusers_picture(
+    base, tiny_kontext_folder, faces, size
+):
+    pipeline = FluxKontextPipeline.from_pretrained(tiny_kontext_folder, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     face = faces[0].resize(size)
     width, height = size

@@ -1,0 +1,106 @@
+"""Answering an analogy a : a′ :: b with a learned basis, in a single pass of the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk import cache
+from pairedit_sdk.basis.encoder import ImageEncoder, load_encoder
+from pairedit_sdk.basis.learning import cell_size, laid_out, require_kontext
+from pairedit_sdk.flow import solvers
+from pairedit_sdk.images import resized, to_image
+from pairedit_sdk.lora.adapters import attached
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.basis.learned import LearnedBasis
+    from pairedit_sdk.edit import Edit
+
+#: What FLUX.1-Kontext is usually sampled with.
+STEPS, GUIDANCE = 28, 2.5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was made of b.
+
+    Attributes:
+        b_prime: as large as b.
+        coefficients: mean over the weights of what each element of the basis had in the mix.
+        mix: the mix, an ordinary LoRA, which may be used again.
+    """
+
+    b_prime: Image.Image
+    coefficients: dict[str, float]
+    mix: Edit
+
+
+def answer(
+    base: FlowBase, basis: LearnedBasis, a: Image.Image, a_prime: Image.Image, b: Image.Image, *,
+    prompt: str = "", encoder: ImageEncoder | None = None, layout: str | None = None,
+    steps: int = STEPS, guidance: float = GUIDANCE, seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Answer:  # fmt: skip
+    """Do to b what was done from a to a′.
+
+    Args:
+        base: the Kontext that the basis was trained on.
+        basis: mixes itself for this analogy.
+        a: before.
+        a_prime: after.
+        b: the picture to be edited.
+        prompt: what is asked for, in words, besides.
+        encoder: the basis's own; ``None`` loads it.
+        layout: "grid" or "sequence"; ``None`` is what the basis was trained with.
+        steps: Euler steps.
+        guidance: distilled guidance.
+        seed: of the noise.
+        on_step: called with (done, total).
+
+    Raises:
+        BaseModelError: a base that does not look at pictures.
+        EditError: another base, or an encoder that does not fit.
+    """
+    basis.require_base(base)
+    encoder = encoder or load_encoder(basis.info.encoder)
+    coefficients = basis.coefficients(basis.embed(encoder, a, a_prime, b))
+    mix = basis.mixed(coefficients)
+    settings = basis.info.settings
+    size = cell_size(base, b, settings.resolution)
+    b_prime = answer_with(
+        base, mix, *(resized(picture, size) for picture in (a, a_prime, b)), prompt=prompt,
+        layout=layout or settings.layout, steps=steps, guidance=guidance, seed=seed,
+        on_step=on_step,
+    )  # fmt: skip
+    mean = dict(zip(basis.elements, coefficients.mean(dim=0).tolist(), strict=True))
+    return Answer(resized(b_prime, b.size), mean, mix)
+
+
+@torch.no_grad()
+def answer_with(
+    base: FlowBase, mix: Edit | None, a: Image.Image, a_prime: Image.Image, b: Image.Image, *,
+    prompt: str = "", layout: str = "grid", steps: int = STEPS, guidance: float = GUIDANCE,
+    seed: int = 0, on_step: Callable[[int, int], None] | None = None,
+) -> Image.Image:  # fmt: skip
+    """b′ with a mix that is known, or with the base alone; pictures of the base's size."""
+    looking = require_kontext(base)
+    like, references = laid_out(looking, layout, a, a_prime, b, b)
+    condition = replace(cache.condition(base, prompt), references=references)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    x = torch.randn(like.shape, generator=generator, dtype=base.dtype).to(base.device)
+    sigmas = base.sigmas(steps, *base.image_size(x))
+    hook = on_step or (lambda done, total: None)
+    with attached(base.transformer, {} if mix is None else {"mix": mix.layers}):
+        x = solvers.euler(
+            x, sigmas, lambda x, sigma, _: base.velocity(x, sigma, condition, guidance), hook
+        )
+    if layout == "grid":
+        picture = to_image(base.decode(x))
+        return picture.crop((b.width, b.height, 2 * b.width, 2 * b.height))
+    return to_image(base.decode(x))
