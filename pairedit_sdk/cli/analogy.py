@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.basis import After, Before, Count, Router, as_values, check_router, mix_table
+from pairedit_sdk.cli.learned import find_learned
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import another_picture, load_for
-from pairedit_sdk.errors import InputError
+from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.image_files import picture_path, write_image
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def analogy(
@@ -32,6 +36,21 @@ def analogy(
     method: options.Method = "flowedit",
     steps: options.EditorSteps = None,
     seed: options.Seed = 0,
+    learned: Annotated[
+        str | None,
+        typer.Option(
+            "--basis",
+            help="A learned basis (see pairedit basis train), by name or file, in the place of the "
+            "library's edits.",
+        ),
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="With --basis: what is asked for, in words, besides.")
+    ] = "",
+    layout: Annotated[
+        Literal["grid", "sequence"] | None,
+        typer.Option("--layout", help="With --basis: another one than it was trained with."),
+    ] = None,
     base: options.Base = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
@@ -42,13 +61,24 @@ def analogy(
     """Do to B what was done from A to A_PRIME, with the edits of the basis.
 
     The router finds the edits that make this change, and B is edited with their mix. A change that
-    is like none of them is refused: --force mixes what is nearest.
+    is like none of them is refused: --force mixes what is nearest. With --basis a learned basis is
+    mixed in their place, on a Kontext base that looks at all three pictures.
     """
     check_router(router)
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), b)
     shown = None if strip is None else another_picture(picture_path(strip), b)
     device = values.device(device)
+    if learned is not None:
+        _answer(
+            output, (a, a_prime, b), target, shown, learned, prompt=prompt, layout=layout,
+            steps=steps, seed=seed, base=base, library=library, device=device, precision=precision,
+        )  # fmt: skip
+        return
+    if prompt or layout:
+        raise UsageError(
+            "--prompt and --layout are for a learned basis", next_step="Name one with --basis"
+        )
     scale = values.finite(str(scale), "The scale")
 
     from pairedit_sdk.bases import load_base
@@ -87,3 +117,47 @@ def analogy(
         write_image(draw_strip([before, after, picture, result], labels), shown)
     output.say(f"Wrote {target}.")
     output.result({"path": target, "strip": shown, "seed": seed, **as_values(route)})
+
+
+def _answer(
+    output: Output, pictures: tuple[Path, Path, Path], target: Path, shown: Path | None,
+    learned: str, *, prompt: str, layout: str | None, steps: int | None, seed: int,
+    base: str | None, library: Path, device: str | None, precision: str | None,
+) -> None:  # fmt: skip
+    """:func:`analogy` with a learned basis."""
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.basis.answering import STEPS, answer
+    from pairedit_sdk.basis.learned import LearnedBasis
+    from pairedit_sdk.images import read_image
+    from pairedit_sdk.plots import strip as draw_strip
+
+    a, a_prime, b = (read_image(path) for path in pictures)
+    basis = LearnedBasis.load(find_learned(learned, library))
+    model = load_base(base or basis.info.base, device=device, precision=precision or "auto")
+    with output.meter("answering") as meter:
+        found = answer(
+            model, basis, a, a_prime, b, prompt=prompt, layout=layout, steps=steps or STEPS,
+            seed=seed, on_step=meter.update,
+        )  # fmt: skip
+    output.table(_coefficient_table(found.coefficients))
+    write_image(found.b_prime, target)
+    if shown is not None:
+        labels = ["a", "a\N{PRIME}", "b", "b\N{PRIME}"]
+        write_image(draw_strip([a, a_prime, b, found.b_prime], labels), shown)
+    output.say(f"Wrote {target}.")
+    output.result(
+        {"path": target, "strip": shown, "seed": seed, "coefficients": found.coefficients}
+    )
+
+
+def _coefficient_table(coefficients: dict[str, float]) -> Table:
+    """The elements that have most of the mix."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("Element")
+    table.add_column("In the mix", justify="right")
+    for name in sorted(coefficients, key=lambda n: -abs(coefficients[n]))[:5]:
+        table.add_row(Text(name), f"{coefficients[name]:.2f}")
+    return table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairedit_sdk.cli import values
+from pairedit_sdk.cli import learned, values
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import find_edit_path
@@ -23,6 +23,11 @@ app = typer.Typer(
     help="The library's edits as a basis that analogies choose from.",
     no_args_is_help=True,
 )
+
+app.command("train")(learned.train)
+app.command("join")(learned.join)
+app.command("import")(learned.import_command)
+app.command("draw")(learned.draw)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An edit of the basis.")]
 Encoder = Annotated[

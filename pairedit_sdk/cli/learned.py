@@ -1,0 +1,232 @@
+"""``pairedit basis train | join | import | draw``: bases of LoRAs that are trained together."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pairedit_sdk.cli import options, values
+from pairedit_sdk.cli.errors import StoppedError
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.edit_library import SUFFIX, check_name, find_edit_path, run_folder
+from pairedit_sdk.errors import UsageError, nearest
+
+KONTEXT = "mini-kontext"
+
+Name = Annotated[str, typer.Option("--name", help="What the basis is to be called.")]
+Learned = Annotated[
+    str, typer.Argument(metavar="BASIS", help="A learned basis of the library, or its file.")
+]
+Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace one of this name.")]
+
+
+def learned_path(name: str, library: Path) -> Path:
+    """The file that a learned basis has in the library."""
+    return library / "learned" / f"{check_name(name)}{SUFFIX}"
+
+
+def find_learned(name_or_path: str, library: Path) -> Path:
+    """The file of a learned basis, given its name in the library or a path.
+
+    Raises:
+        UsageError: there is none; the nearest is named.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    folder = library / "learned"
+    names = sorted(p.stem for p in folder.glob(f"*{SUFFIX}"))
+    if name_or_path in names:
+        return folder / f"{name_or_path}{SUFFIX}"
+    raise UsageError(
+        f"There is no learned basis {name_or_path!r} in {folder}",
+        next_step=nearest(name_or_path, names)
+        if names
+        else "Train one with `pairedit basis train`, or give a file's path",
+    )
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of analogies: control/ and target/, or a/, a_prime/, b/ and target/, or "
+            "Relation252K.",
+        ),
+    ],
+    name: Name,
+    base: options.Base = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one of the published settings."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of this name.")
+    ] = False,
+    force: Force = False,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a basis of LoRAs on analogies, with keys that an image encoder mixes them by (LoRWeB).
+
+    Saved as LIBRARY/learned/NAME.safetensors; the run's own files lie in LIBRARY/runs/NAME. The
+    settings are LoRWeB's published ones; --set count=8 rank=2 steps=600 suits a laptop.
+    """
+    from pairedit_sdk.basis.learned_settings import basis_settings
+
+    output = Output(as_json, quiet)
+    target, run_dir = learned_path(name, library), run_folder(name, library)
+    if target.exists() and not (force or resume):
+        raise UsageError(
+            f"There is a learned basis {name} already ({target})",
+            next_step="Choose another --name, or replace it with --force",
+        )
+    device = values.device(device)
+    config = basis_settings(settings or [])
+
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.basis.analogies import AnalogyFolder
+    from pairedit_sdk.basis.learning import BasisStep, train_basis
+
+    analogies = AnalogyFolder(data)
+    loaded = load_base(base or KONTEXT, device=device, precision=precision or "auto")
+    if force and not resume:
+        shutil.rmtree(run_dir, ignore_errors=True)
+    try:
+        with output.meter(f"training {name}", config.steps) as meter:
+
+            def shown(info: BasisStep) -> None:
+                meter.update(info.step, info.steps, f"loss {info.loss:.4f}")
+
+            basis = train_basis(
+                loaded, analogies, config, name=name, run_dir=run_dir, resume=resume, on_step=shown
+            )
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"Training {name} was stopped", next_step="Go on with the same command and --resume"
+        ) from error
+    basis.save(target)
+    output.say(
+        f"Saved {target} ({len(analogies)} analogies, {config.steps} steps).\n"
+        f"Use it:  pairedit analogy A A_PRIME B --basis {name} -o out.png"
+    )
+    output.result(
+        {"name": name, "path": target, "run_dir": run_dir, "analogies": len(analogies),
+         "steps": config.steps, "elements": len(basis.elements)}
+    )  # fmt: skip
+
+
+def join(
+    basis: Learned,
+    edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="The folder of the pairs it was learned from.")
+    ],
+    library: options.Library = options.DEFAULT_LIBRARY,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Let an edit join a learned basis as one more element that analogies can choose."""
+    import torch
+
+    from pairedit_sdk.basis.encoder import load_encoder
+    from pairedit_sdk.basis.learned import LearnedBasis
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.pairs import PairSet
+
+    output = Output(as_json, quiet)
+    path = find_learned(basis, library)
+    loaded, own = LearnedBasis.load(path), Edit.load(find_edit_path(edit, library))
+    if own.name in loaded.elements:
+        raise UsageError(
+            f"There is an edit {own.name} in {path} already", next_step="Rename one of them"
+        )
+    pair_set = PairSet.from_folder(pairs)
+    encoder = load_encoder(loaded.info.encoder)
+    queries = [loaded.embed(encoder, pair.before, pair.after, pair.before) for pair in pair_set]
+    joined = loaded.join(own, torch.stack(queries))
+    joined.save(path)
+    output.say(f"{own.name} joined {path}; it has {len(joined.elements)} elements.")
+    output.result({"path": path, "elements": joined.elements})
+
+
+def import_command(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="LoRWeB's safetensors file.")
+    ],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="The YAML that it was trained with.")
+    ],
+    name: Name,
+    base: options.Base = None,
+    force: Force = False,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Read a checkpoint of LoRWeB's own trainer into the library."""
+    from pairedit_sdk.basis.lorweb import read_lorweb
+
+    output = Output(as_json, quiet)
+    target = learned_path(name, library)
+    if target.exists() and not force:
+        raise UsageError(
+            f"There is a learned basis {name} already ({target})",
+            next_step="Choose another --name, or replace it with --force",
+        )
+    for path in (checkpoint, config):
+        if not path.is_file():
+            raise UsageError(f"There is no file {path}", next_step="Check the path")
+    basis = read_lorweb(
+        checkpoint, config, name=name, base=base or "black-forest-labs/FLUX.1-Kontext-dev"
+    )
+    basis.save(target)
+    settings = basis.info.settings
+    output.say(
+        f"Saved {target}: {settings.count} LoRAs of rank {settings.rank} for {len(basis.layers)} "
+        f"weights, mixed by {basis.info.encoder}."
+    )
+    about: dict[str, Any] = {"name": name, "path": target, "weights": len(basis.layers)}
+    output.result({**about, "count": settings.count, "rank": settings.rank})
+
+
+def draw(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
+    each: Annotated[
+        int, typer.Option("--each", min=1, help="Analogies of each kind of change.")
+    ] = 8,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Of the changes that are kept back from training.")
+    ] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw analogies of faces, to train a basis on the built-in Kontext base."""
+    from pairedit_sdk.bases.mini.drawn_analogies import SEEN, UNSEEN, drawn_analogy
+    from pairedit_sdk.image_files import write_image
+
+    output = Output(as_json, quiet)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already", expected="a new or empty folder")
+    changes = UNSEEN if unseen else SEEN
+    with output.meter("drawing", len(changes)) as meter:
+        for change in changes:
+            for index in range(each):
+                drawn = drawn_analogy(change, index, "unseen" if unseen else "train")
+                stem = f"{change[0]}-{change[1]}-{index:03d}"
+                sides = {"a": drawn.a, "a_prime": drawn.a_prime, "b": drawn.b,
+                         "target": drawn.b_prime}  # fmt: skip
+                for side, face in sides.items():
+                    write_image(face.draw(), folder / side / f"{stem}.png")
+                caption = folder / "target" / f"{stem}.txt"
+                caption.write_text(f"{drawn.caption}\n", encoding="utf-8")
+            meter.advance(change[0])
+    output.say(f"Drew {len(changes) * each} analogies of {len(changes)} changes into {folder}.")
+    output.result({"folder": folder, "analogies": len(changes) * each, "changes": len(changes)})

@@ -1,0 +1,96 @@
+"""From drawn analogies to b′ with a learned basis, on a real, small Kontext base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from pairedit_sdk.bases.mini import drawn_analogies
+from pairedit_sdk.edit import Edit
+
+Pairedit = Callable[..., Result]
+SETTINGS = [
+    word
+    for setting in ("count=2", "rank=2", "key_width=4", "targets=attention", "steps=2", "batch=2")
+    for word in ("--set", setting)
+]
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawn_analogies, "SEEN", drawn_analogies.SEEN[:3])
+
+
+def test_from_drawn_analogies_to_an_answer(
+    pairedit: Pairedit, tiny_kontext_folder: Path, library: Path, tmp_path: Path
+) -> None:
+    def run(*words: object) -> Result:
+        result = pairedit(*words)
+        assert result.exit_code == 0, result.output
+        return result
+
+    data = tmp_path / "data"
+    run("basis", "draw", data, "--each", "1")
+    assert len(list((data / "target").glob("*.png"))) == 3
+    run("basis", "train", data, "--name", "web", "--base", tiny_kontext_folder, *SETTINGS)
+    saved = library / "learned" / "web.safetensors"
+    assert json.loads(saved.with_suffix(".json").read_text())["settings"]["count"] == 2
+    # It is not taken for an edit.
+    assert "web" not in run("edits", "list").stdout
+
+    sides = [next((data / side).glob("*.png")) for side in ("a", "a_prime", "b")]
+    words = ("--basis", "web", "--steps", "2", "-o", "out.png", "--strip", "strip.png", "--json")
+    said = json.loads(run("analogy", *sides, *words).stdout)
+    assert set(said["coefficients"]) == {"1", "2"}
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (128, 128)
+    assert (tmp_path / "strip.png").is_file()
+
+    # A user's own edit joins, and is chosen for its own pair.
+    pairs = tmp_path / "pairs"
+    for side, folder in (("a", "source"), ("a_prime", "target")):
+        (pairs / folder).mkdir(parents=True)
+        next((data / side).glob("*.png")).rename(pairs / folder / "1.png")
+    run("train", pairs, "--name", "mine", "--base", tiny_kontext_folder, "--set", "steps=2",
+        "--skip-check")  # fmt: skip
+    assert Edit.load(library / "mine.safetensors").info.architecture == "flux-1-mini-kontext"
+    run("basis", "join", "web", "mine", pairs)
+    own = (pairs / "source" / "1.png", pairs / "target" / "1.png", pairs / "source" / "1.png")
+    said = json.loads(run("analogy", *own, *words).stdout)
+    assert said["coefficients"]["mine"] > 0.8
+    again = pairedit("basis", "join", "web", "mine", pairs)
+    assert again.exit_code == 2
+    assert "There is an edit mine in" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["basis", "train", "nowhere", "--name", "x"], "There is no folder of analogies nowhere"),
+        (["basis", "train", "data", "--name", "x", "--set", "cuont=2"], "unknown key 'cuont'"),
+        (["basis", "train", "data", "--name", "x", "--base", "mini"], "takes no condition images"),
+        (["basis", "import", "x.safetensors", "x.yaml", "--name", "y"], "There is no file x.safe"),
+        (["analogy", "a.png", "a.png", "a.png", "--basis", "wbe", "-o", "o.png"],
+         "There is no learned basis 'wbe'"),
+        (["analogy", "a.png", "a.png", "a.png", "--prompt", "x", "-o", "o.png"],
+         "--prompt and --layout are for a learned basis"),
+        (["basis", "draw", "data"], "data is there already"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(
+    pairedit: Pairedit, library: Path, tmp_path: Path, line: list[str], said: str
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    for side in ("a", "a_prime", "b", "target"):
+        (tmp_path / "data" / side).mkdir(parents=True)
+        Image.new("RGB", (64, 64)).save(tmp_path / "data" / side / "1.png")
+    before = sorted(tmp_path.rglob("*"))
+    result = pairedit(*line)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
