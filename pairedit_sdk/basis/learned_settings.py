@@ -17,7 +17,7 @@ from pairedit_sdk.settings import (
     with_overrides,
 )
 
-ACTIVATIONS = ("softmax", "tanh")
+ACTIVATIONS = ("softmax", "tanh", "uniform")
 LAYOUTS = ("grid", "sequence")
 QUERIES = ("pictures", "grid")
 
@@ -31,7 +31,8 @@ class BasisSettings:
         rank: r of each of them.
         alpha: a LoRA's update is scaled by alpha / rank; ``None`` is the rank.
         key_width: d, the length of the query and of each key.
-        activation: "softmax" of the similarities over the basis, or their "tanh".
+        activation: "softmax" of the similarities over the basis, or their "tanh"; "uniform" is a
+            baseline that mixes all alike, whatever the analogy.
         shared: one projection and one set of keys for all adapted weights in the place of one for
             each.
         query: "pictures" gives the router the embeddings of a, a′ and b one after the other,

@@ -31,7 +31,7 @@ class Router:
         keys: K, [..., N, d].
         temperature: τ.
         normalised: whether q and the keys are brought to length 1.
-        activation: "softmax", or "tanh" of each similarity by itself.
+        activation: "softmax", "tanh" of each similarity by itself, or "uniform", 1 / N for all.
     """
 
     projection: torch.Tensor
@@ -55,9 +55,13 @@ class Router:
         return F.normalize(self.keys, dim=-1) if self.normalised else self.keys
 
     def coefficients(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """softmax(q Kᵀ / τ), or tanh, [..., N]."""
+        """softmax(q Kᵀ / τ), or what else the activation makes of it, [..., N]."""
         scores = self.similarities(embeddings) / self.temperature
-        return scores.tanh() if self.activation == "tanh" else scores.softmax(dim=-1)
+        if self.activation == "tanh":
+            return scores.tanh()
+        if self.activation == "uniform":
+            return torch.full_like(scores, 1 / scores.shape[-1])
+        return scores.softmax(dim=-1)
 
 
 def difference_projection(width: int) -> torch.Tensor:

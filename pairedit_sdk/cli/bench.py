@@ -182,6 +182,58 @@ def basis(
     output.result(result)
 
 
+@app.command("analogy")
+def analogy(
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            help="none, instruction, single, basis, tanh, uniform or own-edits; again for more. "
+            "[all]",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A change to the basis's settings."),
+    ] = None,
+    base: Annotated[str, typer.Option("--base", help="The Kontext base.")] = "mini-kontext",
+    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.basis.learned_settings import BasisSettings
+    from pairedit_sdk.basis.learning import require_kontext
+    from pairedit_sdk.evaluation.bench_analogy import SMALL, VARIANTS, Plan, run
+    from pairedit_sdk.settings import from_values, with_overrides
+
+    output = Output(as_json, quiet)
+    for name in variant or []:
+        if name not in VARIANTS:
+            raise UsageError(
+                f"The benchmark has no variant {name!r}", next_step=nearest(name, list(VARIANTS))
+            )
+    plan: Plan = SMALL if small else Plan()
+    values_of = with_overrides(plan.settings.as_dict(), settings or [])
+    plan = replace(plan, settings=from_values(BasisSettings, values_of, "The settings"))
+    given: dict[str, Any] = {"seeds": seeds, "variants": variant or None}
+    plan = replace(plan, **{k: v for k, v in given.items() if v is not None})
+    where = values.device(device)
+    looking = require_kontext(load_base(base, device=where))
+    plain = load_base("mini", device=where)
+    with output.meter("benchmark", plan.parts) as meter:
+        result = run(looking, plain, plan, meter.advance)
+    flat = {
+        name: {f"{kind} {figure}": v for kind, own in kinds.items() for figure, v in own.items()}
+        for name, kinds in result["summary"].items()
+    }
+    output.table(_by_row(flat, "Variant"))
+    output.result(result)
+
+
 def _by_row(summary: Mapping[str, Mapping[str, float]], name: str) -> Table:
     """Figures down, what was compared across."""
     from rich.table import Table
