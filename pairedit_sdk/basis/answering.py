@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
+from pairedit_sdk.basis.analogy_rows import cell_size, laid_out, require_kontext
 from pairedit_sdk.basis.encoder import ImageEncoder, load_encoder
-from pairedit_sdk.basis.learning import cell_size, laid_out, require_kontext
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images import resized, to_image
 from pairedit_sdk.lora.adapters import attached

@@ -1,8 +1,4 @@
-"""Training a basis: LoRAs, keys and projections together, with the flow loss on analogies.
-
-All LoRAs of a weight are attached as one of rank N · r, whose rank components are multiplied by
-each row's own coefficients between A and B; so a batch of analogies is one forward pass.
-"""
+"""Training a basis: LoRAs, keys and projections together, with the flow loss on analogies."""
 
 from __future__ import annotations
 
@@ -19,42 +15,22 @@ import torch
 
 from pairedit_sdk import cache
 from pairedit_sdk.basis.analogies import Analogy
+from pairedit_sdk.basis.analogy_rows import AnalogyRows, require_kontext
 from pairedit_sdk.basis.encoder import encoder_for, load_encoder
-from pairedit_sdk.basis.learned import (
-    BasisLayer,
-    LearnedBasis,
-    LearnedInfo,
-    grid_of,
-    query_of,
-)
+from pairedit_sdk.basis.learned import LearnedBasis, LearnedInfo
 from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.router import Router
+from pairedit_sdk.basis.mixture import Mixture
 from pairedit_sdk.checkpoints import Checkpoints, step_of
-from pairedit_sdk.errors import BaseModelError, TrainingError, UsageError
+from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.files import atomic_write, write_json
-from pairedit_sdk.images import fit_size, resized, to_tensor
-from pairedit_sdk.lora.adapters import (
-    activate,
-    add_trainable,
-    detach_all,
-    lora_layers,
-    require_bare,
-    set_scales,
-)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from PIL import Image
 
-    from pairedit_sdk.bases.kontext import KontextBase
     from pairedit_sdk.bases.protocol import Condition, FlowBase
-    from pairedit_sdk.basis.encoder import ImageEncoder
 
-BASIS = "basis"
 #: Noise levels that a step's σ are drawn from.
 LEVELS = 1000
-#: Analogies whose latents are held in memory; further ones are encoded whenever they are drawn.
-KEPT = 4096
 
 
 @dataclass(frozen=True)
@@ -65,175 +41,6 @@ class BasisStep:
     steps: int
     loss: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An analogy as the base and the router see it.
-
-    Attributes:
-        target: latents that are to be drawn, [1, C, h, w].
-        references: latents that are looked at.
-        query: [Q].
-        caption: what is asked for.
-    """
-
-    target: torch.Tensor
-    references: tuple[torch.Tensor, ...]
-    query: torch.Tensor
-    caption: str
-
-
-class Mixture:
-    """The basis in training, attached to a base.
-
-    Attributes:
-        parameters: everything that is trained.
-    """
-
-    def __init__(self, base: FlowBase, settings: BasisSettings, width: int) -> None:
-        require_bare(base.transformer)
-        self.base, self.settings = base, settings
-        targets = base.lora_targets(settings.targets)
-        rank = settings.count * settings.rank
-        generator = torch.Generator().manual_seed(settings.seed)
-        self.parameters = dict(
-            _trainable(base.transformer, targets, rank, settings.scaling, generator)
-        )
-        self.weights = [name for name, _ in lora_layers(base.transformer, BASIS)]
-        count = 1 if settings.shared else len(self.weights)
-        keys = torch.randn(count, settings.count, settings.key_width, generator=generator)
-        bound = 1 / math.sqrt(width)
-        projection = torch.rand(count, settings.key_width, width, generator=generator)
-        for name, value in {"keys": keys, "projection": (2 * projection - 1) * bound}.items():
-            self.parameters[name] = torch.nn.Parameter(value.to(base.device))
-        self._gates: dict[str, torch.Tensor] = {}
-        self._hooks = [
-            layer.lora_A[BASIS].register_forward_hook(self._gate(name))
-            for name, layer in lora_layers(base.transformer, BASIS)
-        ]
-        activate(base.transformer, [BASIS])
-        set_scales(base.transformer, {BASIS: settings.scaling})
-        for parameter in self.parameters.values():
-            parameter.requires_grad_(True)
-
-    @property
-    def router(self) -> Router:
-        """P, K and the published √d, as they now are."""
-        return Router(
-            self.parameters["projection"], self.parameters["keys"],
-            math.sqrt(self.settings.key_width), normalised=False,
-            activation=self.settings.activation,
-        )  # fmt: skip
-
-    def mix(self, queries: torch.Tensor) -> None:
-        """Let the next forward pass mix by these queries, one for each row [B, Q]."""
-        e = self.router.coefficients(queries.to(self.base.device)[:, None])  # [B, W, N]
-        per_rank = e.repeat_interleave(self.settings.rank, dim=-1)
-        for index, name in enumerate(self.weights):
-            self._gates[name] = per_rank[:, index if per_rank.shape[1] > 1 else 0]
-
-    def finished(self, info: LearnedInfo) -> LearnedBasis:
-        """The basis as it now is, alpha / r baked in, on the CPU."""
-        count, rank = self.settings.count, self.settings.rank
-        layers = {}
-        for name in self.weights:
-            down = self.parameters[f"{name}.lora_A"].detach().cpu().unflatten(0, (count, rank))
-            up = self.parameters[f"{name}.lora_B"].detach().cpu() * self.settings.scaling
-            layers[name] = BasisLayer(down.clone(), up.unflatten(1, (count, rank)).transpose(0, 1))
-        projection, keys = (
-            self.parameters[key].detach().cpu().clone() for key in ("projection", "keys")
-        )
-        router = replace(self.router, projection=projection, keys=keys)
-        return LearnedBasis(layers, router, info)
-
-    def close(self) -> None:
-        """Take everything off the base again."""
-        for hook in self._hooks:
-            hook.remove()
-        detach_all(self.base.transformer)
-
-    def _gate(self, name: str) -> Callable[..., torch.Tensor]:
-        def multiplied(module: object, given: object, out: torch.Tensor) -> torch.Tensor:
-            gate = self._gates[name].to(out.dtype)
-            return out * (gate if out.ndim == 2 else gate[:, None])
-
-        return multiplied
-
-
-def _trainable(
-    transformer: torch.nn.Module, targets: Sequence[str], rank: int, scaling: float,
-    generator: torch.Generator,
-) -> Mapping[str, torch.nn.Parameter]:  # fmt: skip
-    narrow = min(
-        min(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]
-        for layer in map(transformer.get_submodule, targets)
-    )
-    if rank > narrow:
-        raise UsageError(
-            f"count · rank is {rank}, above the width of the narrowest adapted layer",
-            expected=f"at most {narrow}", next_step="Lower count or rank",
-        )  # fmt: skip
-    return add_trainable(transformer, BASIS, targets, rank, scaling * rank, generator)
-
-
-class AnalogyRows:
-    """Analogies as the base and the router see them; as many as :data:`KEPT` are computed once.
-
-    Args:
-        base: a base that looks at pictures.
-        encoder: the image encoder.
-        analogies: pictures.
-        settings: layout, query and resolution count.
-    """
-
-    def __init__(
-        self, base: KontextBase, encoder: ImageEncoder, analogies: Sequence[Analogy],
-        settings: BasisSettings,
-    ) -> None:  # fmt: skip
-        self.base, self.encoder, self.analogies = base, encoder, analogies
-        self.settings = settings
-        self._seen: dict[int, Shown] = {}
-
-    def __len__(self) -> int:
-        return len(self.analogies)
-
-    def __getitem__(self, index: int) -> Shown:
-        if index in self._seen:
-            return self._seen[index]
-        shown = self._shown(self.analogies[index])
-        if len(self._seen) < KEPT:
-            self._seen[index] = shown
-        return shown
-
-    def _shown(self, analogy: Analogy) -> Shown:
-        size = cell_size(self.base, analogy.b, self.settings.resolution)
-        pictures = [
-            resized(p, size) for p in (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime)
-        ]
-        query = query_of(self.encoder, self.settings.query, analogy.a, analogy.a_prime, analogy.b)
-        target, references = laid_out(self.base, self.settings.layout, *pictures)
-        return Shown(target, references, query, analogy.caption)
-
-
-def cell_size(base: FlowBase, b: Image.Image, resolution: int | None) -> tuple[int, int]:
-    """The size in pixels at which each picture of an analogy is seen."""
-    return fit_size(*b.size, resolution or base.resolution, base.multiple)
-
-
-def laid_out(
-    base: FlowBase, layout: str, a: Image.Image, a_prime: Image.Image, b: Image.Image,
-    b_prime: Image.Image,
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:  # fmt: skip
-    """Latents of what is drawn and of what is looked at; pictures of one size."""
-    if layout == "grid":
-        drawn, seen = grid_of(a, a_prime, b, b_prime), grid_of(a, a_prime, b, b)
-        return _latents(base, drawn), (_latents(base, seen),)
-    return _latents(base, b_prime), tuple(_latents(base, p) for p in (b, a, a_prime))
-
-
-def _latents(base: FlowBase, picture: Image.Image) -> torch.Tensor:
-    return base.encode(to_tensor(picture)).float()
 
 
 def train_basis(
@@ -292,23 +99,6 @@ def train_basis(
     finally:
         base.set_gradient_checkpointing(False)
         mixture.close()
-
-
-def require_kontext(base: FlowBase) -> KontextBase:
-    """The base, if it looks at condition images.
-
-    Raises:
-        BaseModelError: it does not.
-    """
-    from pairedit_sdk.bases.kontext import KontextBase
-
-    if not isinstance(base, KontextBase):
-        raise BaseModelError(
-            f"Base {base.name} takes no condition images",
-            expected="a FLUX.1-Kontext",
-            next_step="Use --base mini-kontext, or the folder or hub id of a FLUX.1-Kontext",
-        )
-    return base
 
 
 def _captions(

@@ -13,7 +13,8 @@ from pairedit_sdk.basis.analogies import Analogy
 from pairedit_sdk.basis.answering import answer, answer_with
 from pairedit_sdk.basis.encoder import load_encoder
 from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.learning import Mixture, train_basis
+from pairedit_sdk.basis.learning import train_basis
+from pairedit_sdk.basis.mixture import Mixture
 from pairedit_sdk.errors import BaseModelError, TrainingError, UsageError
 from pairedit_sdk.lora.adapters import lora_layers
 
