@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pairedit_sdk.basis.learned_settings import BasisSettings
+from pairedit_sdk.basis.query import query_of
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError
@@ -280,31 +281,6 @@ class LearnedBasis:
                      "architecture", "rank", "guidance", "resolution")}  # fmt: skip
             joined.append(Joined(Edit(parts, EditInfo(**about)), tensors[f"{own}keys"]))
         return cls(layers, router, info, joined)
-
-
-def query_of(
-    encoder: ImageEncoder, kind: str, a: Image.Image, a_prime: Image.Image, b: Image.Image
-) -> torch.Tensor:
-    """[E(a), E(a′), E(b)] as they come from the encoder, or E of all three in a grid; [Q]."""
-    if kind == "grid":
-        return encoder.embed([grid_of(a, a_prime, b, b)], normalised=False).flatten()
-    return encoder.embed([a, a_prime, b], normalised=False).flatten()
-
-
-def grid_of(
-    a: Image.Image, a_prime: Image.Image, b: Image.Image, b_prime: Image.Image
-) -> Image.Image:
-    """[a, a′; b, b′] as one picture, each as large as b."""
-    from PIL import Image as PILImage
-
-    from pairedit_sdk.images import resized
-
-    width, height = b.size
-    grid = PILImage.new("RGB", (2 * width, 2 * height))
-    for number, picture in enumerate((a, a_prime, b, b_prime)):
-        place = (number % 2 * width, number // 2 * height)
-        grid.paste(resized(picture, b.size), place)
-    return grid
 
 
 def _beside(one: LoraLayer, other: LoraLayer) -> LoraLayer:

@@ -1,0 +1,34 @@
+"""What the router of a learned basis is asked with, and the grid of an analogy's pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+
+from pairedit_sdk.images import resized
+
+if TYPE_CHECKING:
+    from pairedit_sdk.basis.encoder import ImageEncoder
+
+
+def query_of(
+    encoder: ImageEncoder, kind: str, a: Image.Image, a_prime: Image.Image, b: Image.Image
+) -> torch.Tensor:
+    """[E(a), E(a′), E(b)] as they come from the encoder, or E of all three in a grid; [Q]."""
+    if kind == "grid":
+        return encoder.embed([grid_of(a, a_prime, b, b)], normalised=False).flatten()
+    return encoder.embed([a, a_prime, b], normalised=False).flatten()
+
+
+def grid_of(
+    a: Image.Image, a_prime: Image.Image, b: Image.Image, b_prime: Image.Image
+) -> Image.Image:
+    """[a, a′; b, b′] as one picture, each as large as b."""
+    width, height = b.size
+    grid = Image.new("RGB", (2 * width, 2 * height))
+    for number, picture in enumerate((a, a_prime, b, b_prime)):
+        place = (number % 2 * width, number // 2 * height)
+        grid.paste(resized(picture, b.size), place)
+    return grid
