@@ -42,7 +42,7 @@ class BasisSettings:
         targets: name of the layers adapted, see ``FlowBase.lora_targets``.
         encoder: the image encoder; ``None`` is the one that goes with the base.
         resolution: side in pixels of a square with each picture's area; a grid has twice the side.
-            ``None`` is the base's own.
+            ``None`` is the base's own. LoRWeB's 512 is the side of the grid, 256 here.
         guidance: distilled guidance in training.
         caption_dropout: share of the captions that are left out.
         steps: optimiser steps.

@@ -113,7 +113,7 @@ def analogy(
         )  # fmt: skip
     write_image(result, target)
     if shown is not None:
-        labels = ["a", "a\N{PRIME}", "b", "b\N{PRIME}"]
+        labels = ["a", "a'", "b", "b'"]
         write_image(draw_strip([before, after, picture, result], labels), shown)
     output.say(f"Wrote {target}.")
     output.result({"path": target, "strip": shown, "seed": seed, **as_values(route)})
@@ -142,7 +142,7 @@ def _answer(
     output.table(_coefficient_table(found.coefficients))
     write_image(found.b_prime, target)
     if shown is not None:
-        labels = ["a", "a\N{PRIME}", "b", "b\N{PRIME}"]
+        labels = ["a", "a'", "b", "b'"]
         write_image(draw_strip([a, a_prime, b, found.b_prime], labels), shown)
     output.say(f"Wrote {target}.")
     output.result(

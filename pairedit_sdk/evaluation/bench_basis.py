@@ -118,6 +118,8 @@ def run(
         two at once.
         ``rows``: the same by seed and edit. ``scale``: see :mod:`.basis_scale`.
     """
+    # First, as it takes least: what fails should fail at once.
+    scale = basis_scale.measure(plan.counts, on_part)
     rows: list[dict[str, Any]] = []
     for seed in range(plan.seeds):
         drawer = learned(base, plan.edits, seed, plan.recipe, on_edit=on_part)
@@ -126,7 +128,6 @@ def run(
             for name, edit in drawer.items():
                 basis.place(edit, training_pairs(name, seed=seed))
             rows += _asked(base, plan, basis, drawer, seed, on_part)
-    scale = basis_scale.measure(plan.counts, on_part)
     return {"summary": summary(rows), "rows": rows, "scale": scale}
 
 
