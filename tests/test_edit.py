@@ -50,8 +50,15 @@ def test_a_sum_is_used_as_suits_all_its_parts(tiny_base):
     assert EditInfo("foreign").editor == EditorSettings(28, 1, 0.0)
 
 
-def test_stock_diffusers_loads_the_file_with_exactly_our_effect(tiny_base, tiny_folder, tmp_path):
-    path = _edit(tiny_base, size=0.3).save(tmp_path / "one.safetensors")
+@pytest.mark.parametrize("composed", [False, True])
+def test_stock_diffusers_loads_the_file_with_exactly_our_effect(
+    tiny_base, tiny_folder, tmp_path, composed
+):
+    edit = _edit(tiny_base, size=0.3)
+    if composed:
+        other = _edit(tiny_base, "two", rank=3, size=0.3, seed=2)
+        edit = (edit @ 0.8 + other @ -0.5).merged("one")
+    path = edit.save(tmp_path / "one.safetensors")
     pipe = FluxPipeline.from_pretrained(tiny_folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     pipe.load_lora_weights(path, adapter_name="one")
