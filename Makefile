@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Time budget of `make base` in minutes; empty means the builder's own.
+# Time budget of `make base` and `make kontext` in minutes; empty means the builder's own.
 MINUTES ?=
 
-.PHONY: demo test slow lint format base adopt-base clean
+.PHONY: demo test slow lint format base adopt-base kontext adopt-kontext clean
 
 demo: $(READY)
 	$(BIN)/pairedit demo
@@ -37,8 +37,17 @@ adopt-base: $(READY)
 	$(BIN)/pairedit train examples/pairs/hat --name hat --library out/adopt --force
 	cp out/adopt/hat.safetensors examples/edits/hat.safetensors
 
+# The built-in Kontext base starts from the built-in base, and is trained again when that changes.
+kontext: $(READY)
+	$(BIN)/python -m pairedit_sdk.bases.mini.build_kontext $(if $(MINUTES),--minutes $(MINUTES))
+
+adopt-kontext: $(READY)
+	test -f out/kontext/model_index.json
+	rm -rf pairedit_sdk/bases/mini/kontext
+	cp -R out/kontext pairedit_sdk/bases/mini/kontext
+
 clean:
-	rm -rf $(VENV) build dist out/demo out/bench out/base out/build out/adopt .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist out/demo out/bench out/base out/kontext out/build out/adopt .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than both files only after an installation that went through.
