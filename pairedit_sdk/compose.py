@@ -236,6 +236,12 @@ def attached_stack(
         raise ValueError(f"{mode!r} is no mode of rows")
 
 
+def default_mode(stack: EditStack, method: str) -> str:
+    """How the edits act together on a picture if nothing is said: the stack's own way with
+    FlowEdit, where it was measured, and as one LoRA with the other methods."""
+    return stack.default_mode if method == "flowedit" else "merged"
+
+
 def check_mode(mode: str, method: str = "flowedit") -> None:
     """Refuse a mode that does not exist, or not with this method.
 

@@ -169,7 +169,13 @@ class Edit:
 
 
 class EditStack:
-    """A weighted sum of edits. ``stack @ s`` scales all of it, ``+`` adds more."""
+    """A weighted sum of edits. ``stack @ s`` scales all of it, ``+`` adds more.
+
+    Attributes:
+        default_mode: how the edits act together on a picture unless something else is said.
+    """
+
+    default_mode = "guided"
 
     def __init__(self, parts: Iterable[tuple[Edit, float]]) -> None:
         self.parts = [(edit, _checked(scale, edit)) for edit, scale in parts]
@@ -185,6 +191,14 @@ class EditStack:
 
     def __repr__(self) -> str:
         return " + ".join(f"{edit.name} @ {scale:g}" for edit, scale in self.parts)
+
+    def without_repeats(self) -> EditStack:
+        """The same sum with every edit in it once, at the sum of its scales."""
+        scales: dict[int, float] = {}
+        edits = {id(edit): edit for edit, _ in self.parts}
+        for edit, scale in self.parts:
+            scales[id(edit)] = scales.get(id(edit), 0.0) + scale
+        return EditStack([(edits[key], scale) for key, scale in scales.items()])
 
     @property
     def silent(self) -> bool:

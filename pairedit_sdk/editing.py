@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.compose import Rows, at_once, attached_stack, check_mode, repeated
+from pairedit_sdk.compose import (
+    Rows,
+    at_once,
+    attached_stack,
+    check_mode,
+    default_mode,
+    repeated,
+)
 from pairedit_sdk.edit import Edit, EditorSettings, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
@@ -30,7 +37,7 @@ def edit_image(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
     threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-    resolution: int | None = None, mode: str = "merged", on_step: StepHook | None = None,
+    resolution: int | None = None, mode: str | None = None, on_step: StepHook | None = None,
 ) -> Image.Image:  # fmt: skip
     """Apply edits to a picture.
 
@@ -55,7 +62,9 @@ def edit_image(
         seed: of the noise.
         resolution: side of a square with the area at which the base sees the picture; ``None`` is
             the one that the edit was trained at.
-        mode: how several edits act together, one of :data:`pairedit_sdk.compose.MODES`.
+        mode: how several edits act together, one of :data:`pairedit_sdk.compose.MODES`. ``None``
+            is the stack's own with FlowEdit ("guided", or "merged" for the answer of a basis), and
+            "merged" with the other methods.
         on_step: called with (done, total).
 
     Raises:
@@ -74,7 +83,7 @@ def sweep(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, scales: Sequence[float], *,
     method: str = "flowedit", steps: int | None = None, n_max: int | None = None,
     n_avg: int | None = None, threshold: float | None = None, guidance: float | None = None,
-    seed: int = 0, resolution: int | None = None, mode: str = "merged",
+    seed: int = 0, resolution: int | None = None, mode: str | None = None,
     on_step: StepHook | None = None,
 ) -> list[Image.Image]:  # fmt: skip
     """The picture at several strengths: :func:`edit_image` with ``edits @ scale`` for each scale.
@@ -96,7 +105,7 @@ def sweep_latents(
     base: FlowBase, x: torch.Tensor, edits: Edit | EditStack, scales: Sequence[float], *,
     method: str = "flowedit", steps: int | None = None, n_max: int | None = None,
     n_avg: int | None = None, threshold: float | None = None, guidance: float | None = None,
-    seed: int = 0, mode: str = "merged", on_step: StepHook | None = None,
+    seed: int = 0, mode: str | None = None, on_step: StepHook | None = None,
 ) -> list[torch.Tensor]:  # fmt: skip
     """:func:`sweep` on latents [B, C, h, w]: one tensor of that shape for each scale.
 
@@ -114,7 +123,7 @@ def edit_latents(
     base: FlowBase, x: torch.Tensor, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
     threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-    mode: str = "merged", on_step: StepHook | None = None,
+    mode: str | None = None, on_step: StepHook | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """:func:`edit_image` on latents [B, C, h, w]; the rows are edited together, each with its own
     noise drawn in order from the seed."""
@@ -191,7 +200,7 @@ class _Way:
 
 def _way(
     edits: EditStack, method: str, steps: int | None, n_max: int | None, n_avg: int | None,
-    threshold: float | None, guidance: float | None, seed: int, mode: str,
+    threshold: float | None, guidance: float | None, seed: int, mode: str | None,
 ) -> _Way:  # fmt: skip
     """What was asked for, and for the rest what suits the edits."""
     own = edits.editor if method == "flowedit" else EditorSettings()
@@ -205,7 +214,8 @@ def _way(
     return _Way(
         method, own.steps if steps is None else steps, n_max,
         own.n_avg if n_avg is None else n_avg,
-        own.threshold if threshold is None else threshold, guidance, seed, mode,
+        own.threshold if threshold is None else threshold, guidance, seed,
+        mode or default_mode(edits, method),
     )  # fmt: skip
 
 
@@ -238,7 +248,7 @@ def _edit(
             for index, row in enumerate(x)
         ]  # fmt: skip
         return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
-    copies = _copies(base, x, stack, scales, way, hook)
+    copies = _copies(base, x, stack.without_repeats(), scales, way, hook)
     # What each edit made of its own copy, added; with one copy there is nothing to add.
     return [each[0] + (each[1:] - x).sum(dim=0) for each in copies]
 
@@ -251,8 +261,9 @@ def _copies(
     what is guided, one for each edit that is heard."""
     guidance = stack.guidance if way.guidance is None else way.guidance
     condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
-    paths = way.method == "flowedit" and way.mode == "guided"
-    copies = sum(scale != 0 for _, scale in stack.parts) if paths else 1
+    copies = sum(scale != 0 for _, scale in stack.parts)
+    paths = way.method == "flowedit" and way.mode == "guided" and copies > 1
+    copies = copies if paths else 1
     # RF-Inversion runs the plain model by itself, so its strengths have nothing to share.
     parts = (
         at_once(scales, x, way.n_avg * copies)
@@ -260,7 +271,7 @@ def _copies(
         else [[scale] for scale in scales]
     )
     results: list[torch.Tensor] = []
-    mode = "paths" if paths else way.mode
+    mode = "paths" if paths else "merged" if way.method == "flowedit" else way.mode
     with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows_at:
         for index, strengths in enumerate(parts):
             rows, count = rows_at(strengths), copies * len(strengths)

@@ -7,7 +7,8 @@ import torch
 
 from pairedit_sdk import compose
 from pairedit_sdk.bases import load_base
-from pairedit_sdk.compose import GuidedRows, MergedRows, attached_stack
+from pairedit_sdk.basis.route import Route
+from pairedit_sdk.compose import GuidedRows, MergedRows, attached_stack, default_mode
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo, EditStack
 from pairedit_sdk.editing import edit_image, edit_latents, sweep, sweep_latents
@@ -104,8 +105,8 @@ def test_strengths_in_one_pass_are_the_edits_at_these_scales(
 @pytest.mark.parametrize("scale", [1.0, -0.6])
 def test_one_edit_is_the_same_in_every_mode(base, edits, x, scale):
     merged = edit_latents(base, x, edits[0] @ scale, **SMALL)
-    _close(edit_latents(base, x, edits[0] @ scale, mode="guided", **SMALL), merged)
-    assert torch.equal(edit_latents(base, x, edits[0] @ scale, mode="sequential", **SMALL), merged)
+    for mode in (None, "guided", "sequential"):
+        assert torch.equal(edit_latents(base, x, edits[0] @ scale, mode=mode, **SMALL), merged)
 
 
 def test_guided_by_flowedit_is_the_sum_of_what_each_edit_does_alone(base, edits, x):
@@ -116,6 +117,22 @@ def test_guided_by_flowedit_is_the_sum_of_what_each_edit_does_alone(base, edits,
     assert min(float(change.abs().max()) for change in alone) > 0.01
     _close(together, x + sum(alone))
     _close(edit_latents(base, x, EditStack(stack.parts[::-1]), mode="guided", **settings), together)
+
+
+def test_an_edit_named_twice_is_that_edit_at_both_scales_together(base, edits, x):
+    whole = edit_latents(base, x, edits[0] @ 0.8 + edits[1] @ 0.5, **SMALL)
+    parts = edits[0] @ 0.5 + edits[1] @ 0.5 + edits[0] @ 0.3
+    _close(edit_latents(base, x, parts, **SMALL), whole)
+    assert torch.equal(edit_latents(base, x, parts, mode="guided", **SMALL),
+                       edit_latents(base, x, parts, **SMALL))  # fmt: skip
+
+
+def test_the_default_suits_the_method_and_the_answer_of_a_basis(edits):
+    stack = edits[0] @ 1 + edits[1] @ 1
+    assert default_mode(stack, "flowedit") == "guided"
+    assert default_mode(stack, "rf-inversion") == default_mode(stack, "inversion-lora") == "merged"
+    route = Route(stack.parts, {"one": 1.0}, 0.5)
+    assert default_mode(route @ 0.5, "flowedit") == "merged"
 
 
 def test_sequential_edits_the_result_of_the_edit_before(base, edits, x):

@@ -14,7 +14,11 @@ class Route(EditStack):
         similarities: of every edit that was considered, the highest first.
         known: whether the analogy is like anything in the basis, and the mix does anything.
         threshold: the similarity below which it is not.
+
+    A mix is one LoRA and costs what one edit costs, so on a picture its parts are merged.
     """
+
+    default_mode = "merged"
 
     def __init__(
         self, parts: Sequence[tuple[Edit, float]], similarities: dict[str, float], threshold: float
@@ -22,6 +26,9 @@ class Route(EditStack):
         super().__init__(parts)
         self.similarities, self.threshold = similarities, threshold
         self.known = not self.silent and max(similarities.values()) >= threshold
+
+    def __matmul__(self, scale: float) -> Route:
+        return Route(super().__matmul__(scale).parts, self.similarities, self.threshold)
 
     @property
     def coefficients(self) -> dict[str, float]:

@@ -54,14 +54,13 @@ Method = Annotated[
     Literal["flowedit", "rf-inversion", "inversion-lora"],
     typer.Option("--method", help="How a real picture is edited."),
 ]
-Mode = Annotated[
-    Literal["merged", "guided", "sequential"],
-    typer.Option(
-        "--mode",
-        help="How several edits act together: as one LoRA, as guidance (a row more for each), or "
-        "one after the other.",
-    ),
-]
+ModeName = Literal["merged", "guided", "sequential"]
+MODE = typer.Option(
+    "--mode",
+    help="How several edits act together: as one LoRA, as guidance (a row more for each), or one "
+    "after the other. Without it: merged, or guided where flowedit edits a picture.",
+)
+Mode = Annotated[ModeName, MODE]
 Resolution = Annotated[
     int | None,
     typer.Option(

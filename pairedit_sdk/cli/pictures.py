@@ -29,7 +29,7 @@ def edit(
     image: Image,
     edits: Annotated[list[str], typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)],
     out: options.Out,
-    mode: options.Mode = "merged",
+    mode: Annotated[options.ModeName | None, options.MODE] = None,
     method: options.Method = "flowedit",
     steps: options.EditorSteps = None,
     n_max: options.NMax = None,
@@ -52,6 +52,7 @@ def edit(
     values.check_flowedit(method, steps, n_max, n_avg, threshold, mode)
     device = values.device(device)
 
+    from pairedit_sdk.compose import default_mode
     from pairedit_sdk.editing import edit_image
     from pairedit_sdk.images import read_image
 
@@ -67,7 +68,7 @@ def edit(
     write_image(result, target)
     output.say(f"Wrote {target}.")
     _say_size(output, model, picture, stack, resolution)
-    done = {"seed": seed, "method": method, "mode": mode}
+    done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}
     output.result({"path": target, "edits": _named(chosen), **done})
 
 

@@ -12,7 +12,7 @@ from pairedit_sdk.edit_library import find_edit_path
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
-    from pairedit_sdk.edit import Edit, EditStack
+    from pairedit_sdk.edit import EditStack
 
 
 def finite(text: str, what: str) -> float:
@@ -59,8 +59,8 @@ def load_stack(chosen: Sequence[tuple[Path, float]]) -> EditStack:
     """The sum of the edits in ``chosen`` at their scales."""
     from pairedit_sdk.edit import Edit
 
-    loaded: list[tuple[Edit, float]] = [(Edit.load(path), scale) for path, scale in chosen]
-    first, *rest = [edit @ scale for edit, scale in loaded]
+    loaded = {path: Edit.load(path) for path in dict.fromkeys(path for path, _ in chosen)}
+    first, *rest = [loaded[path] @ scale for path, scale in chosen]
     for other in rest:
         first = first + other
     return first
@@ -96,7 +96,7 @@ def device(text: str | None) -> str | None:
 
 def check_flowedit(
     method: str, steps: int | None, n_max: int | None, n_avg: int | None,
-    threshold: float | None, mode: str = "merged",
+    threshold: float | None, mode: str | None = None,
 ) -> None:  # fmt: skip
     """Refuse options that do not go together.
 

@@ -34,6 +34,8 @@ class FakeInfo:
 
 
 class FakeStack:
+    default_mode = "guided"
+
     def __init__(self, parts: list[tuple[FakeEdit, float]]) -> None:
         self.parts = parts
 
@@ -119,7 +121,7 @@ class Rooms:
         self, base: Any, image: Image.Image, edits: Any, *, method: str = "flowedit",
         steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
         threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-        resolution: int | None = None, mode: str = "merged", on_step: Any = None,
+        resolution: int | None = None, mode: str | None = None, on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("edit_image", {k: v for k, v in locals().items() if k != "self"}))
         total = steps or 28
@@ -140,7 +142,7 @@ class Rooms:
         self, base: Any, image: Image.Image, edits: Any, scales: Any, *, method: str = "flowedit",
         steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
         threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-        resolution: int | None = None, mode: str = "merged", on_step: Any = None,
+        resolution: int | None = None, mode: str | None = None, on_step: Any = None,
     ) -> list[Image.Image]:  # fmt: skip
         return [
             self.edit_image(
