@@ -248,9 +248,20 @@ def _edit(
             for index, row in enumerate(x)
         ]  # fmt: skip
         return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
-    copies = _copies(base, x, stack.without_repeats(), scales, way, hook)
-    # What each edit made of its own copy, added; with one copy there is nothing to add.
-    return [each[0] + (each[1:] - x).sum(dim=0) for each in copies]
+    stack = stack.without_repeats()
+    guidance = stack.guidance if way.guidance is None else way.guidance
+    heard = [part for part in stack.parts if part[1] != 0]
+    if way.method != "flowedit" or way.mode != "guided" or len(heard) < 2:
+        return [each[0] for each in _copies(base, x, stack, scales, way, hook)]
+    # Every edit moves a copy of its own, as many at once as there is room for, and what they did is
+    # added.
+    parts, way = at_once(heard, x, way.n_avg), replace(way, guidance=guidance)
+    moved = [
+        _copies(base, x, EditStack(part), scales, way, part_of(hook, index, len(parts)))
+        for index, part in enumerate(parts)
+    ]
+    each_scale = (torch.cat(copies) for copies in zip(*moved, strict=True))
+    return [each[0] + (each[1:] - x).sum(dim=0) for each in each_scale]
 
 
 def _copies(

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from pairedit_sdk.calibration import unit_scale
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.interrupts import stopped_between_steps
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.runs import Run
@@ -136,7 +135,7 @@ def _loop(
     optimizer: torch.optim.Optimizer, accelerator: Accelerator, run: Run | None, first: int,
     on_step: Callable[[StepInfo], None] | None,
 ) -> None:  # fmt: skip
-    with _stopped_between_steps() as stopped:
+    with stopped_between_steps() as stopped:
         for step in range(first, config.steps):
             info = _step(branches, latents, config, optimizer, accelerator, run, step)
             if run is not None:
@@ -176,29 +175,6 @@ def _step(
         values = {"content_loss": content, "semantic_loss": semantic, "lr": lr}
         accelerator.log(values, step=step + 1)
     return StepInfo(step + 1, config.steps, content, semantic, lr, time.monotonic() - begun)
-
-
-@contextmanager
-def _stopped_between_steps() -> Iterator[threading.Event]:
-    """Within the block a first Ctrl-C only sets the event; a second one stops at once.
-
-    In the middle of an optimiser's step the weights are no state that a checkpoint could hold.
-    """
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(number: int, frame: object) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _lr(config: TrainConfig, step: int) -> float:

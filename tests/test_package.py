@@ -22,7 +22,7 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            "errors quiet files images image_files resources settings config plots "
+            "errors quiet interrupts files images image_files resources settings config plots "
             "evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",

@@ -146,6 +146,10 @@ class FluxBase:
         """Whether the prompt's embeddings are in memory."""
         return prompt in self._conditions
 
+    def forget(self, prompt: str) -> None:
+        """Drop a prompt's embeddings from memory."""
+        self._conditions.pop(prompt, None)
+
     def release_text_encoders(self) -> None:
         self._text = None
         gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -14,13 +15,18 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "nf4": torch.bfloat16}
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device by name, or a GPU if there is one, or the CPU.
+    """The device by name, or a GPU if there is one (this process's own, under a launcher of
+    several), or the CPU.
 
     Raises:
         UsageError: not a device, or not on this machine.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return torch.device(own if several else "cuda")
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -68,6 +68,9 @@ class FlowBase(Protocol):
     def remember(self, prompt: str, condition: Condition) -> None:
         """Take a prompt's embeddings from a cache."""
 
+    def forget(self, prompt: str) -> None:
+        """Drop a prompt's embeddings from memory."""
+
     def release_text_encoders(self) -> None:
         """Free the text encoders; prompts seen before stay available."""
 

@@ -12,6 +12,7 @@ Three layouts are read:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -61,8 +62,8 @@ class AnalogyFolder(Sequence[Analogy]):
         folder: see the module's text.
 
     Raises:
-        InputError: another layout, or files that are missing or do not belong together, all of
-            them at once.
+        InputError: another layout, or files that are missing, all of them at once. Pictures that
+            are damaged or of different sizes are found when they are read.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -73,6 +74,16 @@ class AnalogyFolder(Sequence[Analogy]):
             )
         self._layout = _layout(self.folder)
         self.ids = self._layout.ids
+
+    @property
+    def digest(self) -> str:
+        """A short hash of names, captions and file sizes: another one is other data."""
+        found = hashlib.sha256()
+        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+            found.update(f"{path.relative_to(self.folder)} {path.stat().st_size}\n".encode())
+        for caption in self.captions:
+            found.update(f"{caption}\n".encode())
+        return found.hexdigest()[:16]
 
     @property
     def captions(self) -> list[str]:
@@ -130,7 +141,10 @@ def _prepared(folder: Path, sides: Sequence[str]) -> _Layout:
 
     def caption(name: str) -> str:
         path = folder / "target" / f"{name}.txt"
-        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        try:
+            return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        except UnicodeDecodeError as error:
+            raise InputError(f"The caption {path} is not text in UTF-8") from error
 
     def read(name: str) -> Analogy:
         b_prime = read_image(found["target"][name])

@@ -29,7 +29,7 @@ KEPT = 4096
 class Shown:
     """An analogy as the base and the router see it.
 
-    Attributes:
+    Attributes, on the CPU:
         target: latents that are to be drawn, [1, C, h, w].
         references: latents that are looked at.
         query: [Q].
@@ -78,7 +78,8 @@ class AnalogyRows:
         ]
         query = query_of(self.encoder, self.settings.query, analogy.a, analogy.a_prime, analogy.b)
         target, references = laid_out(self.base, self.settings.layout, *pictures)
-        return Shown(target, references, query, analogy.caption)
+        looked = tuple(latents.cpu() for latents in references)
+        return Shown(target.cpu(), looked, query, analogy.caption)
 
 
 def cell_size(base: FlowBase, b: Image.Image, resolution: int | None) -> tuple[int, int]:

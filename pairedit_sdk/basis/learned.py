@@ -161,28 +161,27 @@ class LearnedBasis:
             ),
         )  # fmt: skip
 
-    def join(self, edit: Edit, queries: torch.Tensor) -> LearnedBasis:
+    def join(self, edit: Edit, queries: torch.Tensor, nothing: torch.Tensor) -> LearnedBasis:
         """The basis with a user's edit as one more element, which has a key of its own.
 
-        The key is the mean query of the edit's own pairs, made so long that these pairs give it
+        The key is how the queries of the edit's own pairs differ from those of no change, without
+        what all queries have in common, and so long that these pairs give it
         :data:`OWN_SHARE` of the mix.
 
         Args:
             edit: learned on the same base.
             queries: :meth:`embed` of its pairs, each with its own before picture as b, [P, Q].
+            nothing: the same with the before picture in the place of the after picture, [P, Q].
 
         Raises:
-            EditError: the edit was learned on another base.
+            EditError: the edit was learned on another base or has layers of other shapes, or the
+                basis mixes all alike.
         """
-        own, known = edit.info.base_fingerprint, self.info.base_fingerprint
-        if own and known and own != known:
-            raise EditError(
-                f"Edit {edit.name!r} was learned on another base than the basis {self.info.name}",
-                expected=f"{self.info.base} ({known})", got=f"{edit.info.base} ({own})",
-                next_step="Train the edit on the basis's base",
-            )  # fmt: skip
-        q = self.router.query(queries[:, None])  # [P, W, d]
-        direction = q.mean(dim=0)
+        self._check_joining(edit)
+        q, still = (self.router.query(given[:, None]) for given in (queries, nothing))  # [P, W, d]
+        direction = (q - still).mean(dim=0)
+        common = torch.nn.functional.normalize(still.mean(dim=0), dim=-1)
+        direction = direction - (direction * common).sum(-1, keepdim=True) * common
         reached = (q * direction).sum(-1).mean(dim=0)  # [W]
         others = torch.stack([
             replace(self.router, keys=self._all_keys()).similarities(query) for query in queries
@@ -196,6 +195,32 @@ class LearnedBasis:
             self.layers, self.router, self.info,
             [*self.joined, Joined(edit, direction * length[:, None])],
         )  # fmt: skip
+
+    def _check_joining(self, edit: Edit) -> None:
+        if self.router.activation == "uniform":
+            raise EditError(
+                f"The basis {self.info.name} mixes all its elements alike",
+                next_step="Train one with another activation",
+            )
+        own, known = edit.info.base_fingerprint, self.info.base_fingerprint
+        if own and known and own != known:
+            raise EditError(
+                f"Edit {edit.name!r} was learned on another base than the basis {self.info.name}",
+                expected=f"{self.info.base} ({known})", got=f"{edit.info.base} ({own})",
+                next_step="Train the edit on the basis's base",
+            )  # fmt: skip
+        for name, layer in edit.layers.items():
+            if name not in self.layers:
+                continue
+            wanted = (self.layers[name].up.shape[1], self.layers[name].down.shape[2])
+            got = (layer.up.shape[0], layer.down.shape[1])
+            if wanted != got:
+                raise EditError(
+                    f"Layer {name} of edit {edit.name!r} has another shape than in the basis "
+                    f"{self.info.name}",
+                    expected=f"{wanted[0]} × {wanted[1]}", got=f"{got[0]} × {got[1]}",
+                    next_step="Train the edit on the basis's base",
+                )  # fmt: skip
 
     def _all_keys(self) -> torch.Tensor:
         return torch.cat([self.router.keys, *(own.keys[:, None] for own in self.joined)], dim=-2)

@@ -2,50 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from pairedit_sdk import cache
+from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.basis.analogies import Analogy
 from pairedit_sdk.basis.analogy_rows import AnalogyRows, require_kontext
 from pairedit_sdk.basis.encoder import encoder_for, load_encoder
 from pairedit_sdk.basis.learned import LearnedBasis, LearnedInfo
 from pairedit_sdk.basis.learned_settings import BasisSettings
+from pairedit_sdk.basis.learning_run import BasisRun, BasisStep
 from pairedit_sdk.basis.mixture import Mixture
-from pairedit_sdk.checkpoints import Checkpoints, step_of
 from pairedit_sdk.errors import TrainingError, UsageError
-from pairedit_sdk.files import atomic_write, write_json
+from pairedit_sdk.interrupts import stopped_between_steps
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from pairedit_sdk.bases.protocol import Condition, FlowBase
+    from pairedit_sdk.bases.protocol import FlowBase
 
 #: Noise levels that a step's σ are drawn from.
 LEVELS = 1000
-
-
-@dataclass(frozen=True)
-class BasisStep:
-    """What is known after a step; ``loss`` is a mean over latent elements."""
-
-    step: int
-    steps: int
-    loss: float
-    seconds: float
+#: Longer gradients are cut to this, as LoRWeB's trainer does.
+GRADIENT_NORM = 1.0
 
 
 def train_basis(
     base: FlowBase, analogies: Sequence[Analogy], settings: BasisSettings | None = None, *,
-    name: str, run_dir: str | Path | None = None, resume: bool = False,
+    name: str, run_dir: str | Path | None = None, resume: bool = False, force: bool = False,
     on_step: Callable[[BasisStep], None] | None = None,
 ) -> LearnedBasis:  # fmt: skip
     """Train a basis of LoRAs that an image encoder mixes, as LoRWeB does.
@@ -61,35 +53,42 @@ def train_basis(
         name: of the basis.
         run_dir: folder for settings, metrics and checkpoints.
         resume: go on from the newest checkpoint there.
+        force: take the place of a run that is there.
         on_step: called after every step.
 
     Raises:
         UsageError: no analogies, a rank that does not fit, a run folder that is in use.
         BaseModelError: a base that does not look at pictures, or an encoder that cannot be loaded.
         TrainingError: the loss is no longer finite.
+        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
     """
     settings = settings or BasisSettings()
     looking = require_kontext(base)
     if not len(analogies):
         raise UsageError("There are no analogies to learn from", expected="one or more")
-    encoder = load_encoder(settings.encoder or encoder_for(base.name))
+    encoder = load_encoder(settings.encoder or encoder_for(base.name), str(base.device))
     rows = AnalogyRows(looking, encoder, analogies, settings)
     captions = _captions(base, rows, settings)
     mixture = Mixture(base, settings, len(rows[0].query))
     try:
         optimizer = _optimizer(settings, mixture.parameters)
-        run = None if run_dir is None else _Run(Path(run_dir), settings)
-        first = 0 if run is None else run.begin(resume, mixture, optimizer, base, len(rows))
         base.set_gradient_checkpointing(settings.gradient_checkpointing)
-        with _accelerating(base) as accelerator:
+        with _accelerating(base) as accelerator, stopped_between_steps() as stopped:
+            run = None if run_dir is None else BasisRun(Path(run_dir), settings, accelerator)
+            _check_processes(settings, accelerator)
+            first = 0
+            if run is not None:
+                first = run.begin(mixture, optimizer, base, rows, resume=resume, force=force)
             for step in range(first, settings.steps):
                 begun = time.monotonic()
                 loss = _step(mixture, rows, captions, optimizer, accelerator, step)
                 info = BasisStep(step + 1, settings.steps, loss, time.monotonic() - begun)
-                if run is not None and accelerator.is_main_process:
-                    run.after_step(info, mixture, optimizer)
+                if run is not None:
+                    run.after_step(info, mixture, optimizer, last=stopped.is_set())
                 if on_step is not None:
                     on_step(info)
+                if stopped.is_set():
+                    raise KeyboardInterrupt
         return mixture.finished(
             LearnedInfo(
                 name, base.name, base.fingerprint, base.architecture, encoder.name, settings,
@@ -107,8 +106,12 @@ def _captions(
     """The embeddings of all captions, so that the text encoders are not needed in training."""
     given = getattr(rows.analogies, "captions", None)
     texts = given if given is not None else [analogy.caption for analogy in rows.analogies]
-    said = {""} if settings.caption_dropout == 1 else {"", *texts}
-    found = {text: cache.condition(base, text) for text in sorted(said)}
+    said = set() if settings.caption_dropout == 1 else {*texts} - {""}
+    found = {"": cache.condition(base, "")}
+    for text in sorted(said):  # the text encoders are loaded once for all of them
+        known = base.condition(text)
+        found[text] = Condition(known.prompt_embeds.cpu(), known.pooled.cpu())
+        base.forget(text)
     base.release_text_encoders()
     return found
 
@@ -136,8 +139,18 @@ def _step(
             f"The loss of step {step + 1} is not a finite number",
             next_step=f"Try a smaller lr (it is {settings.lr:g})",
         )
+    torch.nn.utils.clip_grad_norm_(mixture.parameters.values(), GRADIENT_NORM)
     optimizer.step()
     return total
+
+
+def _check_processes(settings: BasisSettings, accelerator: Accelerator) -> None:
+    count = accelerator.num_processes
+    if settings.batch < count:
+        raise UsageError(
+            f"A batch of {settings.batch} cannot be shared by {count} processes",
+            expected="one for each, or more", next_step="Raise batch",
+        )  # fmt: skip
 
 
 def _losses(
@@ -151,9 +164,13 @@ def _losses(
     chosen = torch.randint(len(rows), (settings.batch,), generator=generator).tolist()
     dropped = (torch.rand(settings.batch, generator=generator) < settings.caption_dropout).tolist()
     levels = torch.randint(LEVELS, (settings.batch,), generator=generator)
-    shown = [rows[index] for index in chosen]
-    noises = [torch.randn(row.target.shape, generator=generator) for row in shown]
+    seeds = torch.randint(2**31, (settings.batch,), generator=generator).tolist()
     own = range(accelerator.process_index, settings.batch, accelerator.num_processes)
+    shown = {k: rows[chosen[k]] for k in own}
+    noises = {
+        k: torch.randn(row.target.shape, generator=torch.Generator().manual_seed(seeds[k]))
+        for k, row in shown.items()
+    }
     sizes: dict[tuple[int, ...], list[int]] = {}
     for k in own:
         sizes.setdefault(tuple(shown[k].target.shape), []).append(k)
@@ -166,8 +183,8 @@ def _losses(
         said = [captions["" if dropped[k] else shown[k].caption] for k in group]
         condition = replace(
             said[0],
-            prompt_embeds=torch.cat([s.prompt_embeds for s in said]),
-            pooled=torch.cat([s.pooled for s in said]),
+            prompt_embeds=torch.cat([s.prompt_embeds.to(base.device) for s in said]),
+            pooled=torch.cat([s.pooled.to(base.device) for s in said]),
             references=tuple(
                 torch.cat(pictures).to(base.device)
                 for pictures in zip(*(shown[k].references for k in group), strict=True)
@@ -176,7 +193,8 @@ def _losses(
         mixture.mix(torch.stack([shown[k].query for k in group]))
         v = base.velocity((1 - at) * x_0 + at * noise, sigma, condition, settings.guidance)
         error = (v.float() - (noise - x_0)).square().mean()
-        yield error * len(group) / len(own)
+        # So that the mean over the processes is the mean over the batch, whoever has more rows.
+        yield error * len(group) * accelerator.num_processes / settings.batch
 
 
 def _optimizer(
@@ -209,48 +227,3 @@ def _accelerating(base: FlowBase) -> Iterator[Accelerator]:
     finally:
         if not hosted:
             AcceleratorState._reset_state(reset_partial_state=True)
-
-
-class _Run:
-    """The folder of a basis's training: settings, metrics, checkpoints."""
-
-    def __init__(self, folder: Path, settings: BasisSettings) -> None:
-        self.folder, self.settings = folder, settings
-        self.checkpoints = Checkpoints(folder / "checkpoints")
-        self.metrics = folder / "metrics.jsonl"
-
-    def begin(
-        self, resume: bool, mixture: Mixture, optimizer: torch.optim.Optimizer, base: FlowBase,
-        count: int,
-    ) -> int:  # fmt: skip
-        """The number of finished steps."""
-        there = self.checkpoints.newest()
-        if there is not None and not resume:
-            raise UsageError(
-                f"{self.folder} already holds a run, at step {step_of(there)}",
-                next_step="Resume it (--resume), start over (--force), or choose another name",
-            )
-        free = {"steps", "checkpoint_every", "preview_every", "gradient_checkpointing"}
-        fixed = {k: v for k, v in self.settings.as_dict().items() if k not in free}
-        self.checkpoints.data = f"{base.fingerprint}/{base.precision}/{count}/{json.dumps(fixed)}"
-        done = self.checkpoints.restore(mixture.parameters, optimizer, self.settings.steps)
-        write_json(self.folder / "config.json", {"settings": self.settings.as_dict()})
-        lines = self.metrics.read_text().splitlines()[:done] if self.metrics.is_file() else []
-        text = "".join(f"{line}\n" for line in lines)
-        atomic_write(self.metrics, lambda part: _write(part, text))
-        return done
-
-    def after_step(
-        self, info: BasisStep, mixture: Mixture, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Record the step, and write a checkpoint when it is due."""
-        line = {"step": info.step, "loss": info.loss, "seconds": round(info.seconds, 4)}
-        with self.metrics.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line) + "\n")
-        every = self.settings.checkpoint_every
-        if info.step == info.steps or (every and info.step % every == 0):
-            self.checkpoints.save(info.step, mixture.parameters, optimizer)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -118,7 +118,7 @@ def _settings(path: Path) -> dict[str, Any]:
     network = _network(values)
     problems = []
     for key, wanted in _NEEDED.items():
-        if key not in network:
+        if network.get(key) is None:
             problems.append(f"{key} is missing")
         elif wanted and network[key] not in wanted:
             said = " or ".join(map(repr, wanted))
@@ -139,5 +139,10 @@ def _network(values: Mapping[str, Any]) -> dict[str, Any]:
         network = values["config"]["process"][0]["network"]
     except (KeyError, IndexError, TypeError):
         network = values.get("network", values)
-    network = dict(network)
-    return {**network, **dict(network.get("network_kwargs") or {})}
+    more = network.get("network_kwargs") or {} if isinstance(network, dict) else {}
+    if not isinstance(network, dict) or not isinstance(more, dict):
+        raise EditError(
+            "The adapter's settings in the YAML cannot be read",
+            expected="keys and values under network, and under its network_kwargs",
+        )
+    return {**network, **more}

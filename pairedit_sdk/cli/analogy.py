@@ -18,6 +18,9 @@ from pairedit_sdk.image_files import picture_path, write_image
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: Edits in a mix, unless more are asked for.
+COUNT = 3
+
 
 def analogy(
     a: Before,
@@ -25,7 +28,7 @@ def analogy(
     b: Annotated[Path, typer.Argument(metavar="B", help="The picture to edit.")],
     out: options.Out,
     scale: Annotated[float, typer.Option("--scale", help="Strength of the whole mix.")] = 1.0,
-    count: Count = 3,
+    count: Count = COUNT,
     router: Router = "encoder",
     strip: Annotated[
         Path | None, typer.Option("--strip", help="A picture of a, a\N{PRIME}, b and b\N{PRIME}.")
@@ -70,6 +73,19 @@ def analogy(
     shown = None if strip is None else another_picture(picture_path(strip), b)
     device = values.device(device)
     if learned is not None:
+        dropped = [
+            option
+            for option, given in {
+                "--scale": scale != 1, "--count": count != COUNT, "--router": router != "encoder",
+                "--force": force, "--method": method != "flowedit",
+            }.items()
+            if given
+        ]  # fmt: skip
+        if dropped:
+            raise UsageError(
+                f"{' and '.join(dropped)} cannot be used with a learned basis",
+                next_step="Leave it out, or leave out --basis",
+            )
         _answer(
             output, (a, a_prime, b), target, shown, learned, prompt=prompt, layout=layout,
             steps=steps, seed=seed, base=base, library=library, device=device, precision=precision,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,13 +76,15 @@ def train(
 ) -> None:
     """Train a basis of LoRAs on analogies, with keys that an image encoder mixes them by (LoRWeB).
 
-    Saved as LIBRARY/learned/NAME.safetensors; the run's own files lie in LIBRARY/runs/NAME. The
-    settings are LoRWeB's published ones; --set count=8 rank=2 steps=600 suits a laptop.
+    Saved as LIBRARY/learned/NAME.safetensors; the run's own files lie in LIBRARY/learned/runs/NAME.
+    The settings are LoRWeB's published ones; --set count=8 --set steps=600 suits a laptop.
     """
     from pairedit_sdk.basis.learned_settings import basis_settings
 
     output = Output(as_json, quiet)
-    target, run_dir = learned_path(name, library), run_folder(name, library)
+    target = learned_path(name, library)
+    # An edit of the same name keeps its own run.
+    run_dir = run_folder(name, library / "learned")
     if target.exists() and not (force or resume):
         raise UsageError(
             f"There is a learned basis {name} already ({target})",
@@ -93,12 +95,11 @@ def train(
 
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.basis.analogies import AnalogyFolder
-    from pairedit_sdk.basis.learning import BasisStep, train_basis
+    from pairedit_sdk.basis.learning import train_basis
+    from pairedit_sdk.basis.learning_run import BasisStep
 
     analogies = AnalogyFolder(data)
     loaded = load_base(base or KONTEXT, device=device, precision=precision or "auto")
-    if force and not resume:
-        shutil.rmtree(run_dir, ignore_errors=True)
     try:
         with output.meter(f"training {name}", config.steps) as meter:
 
@@ -106,12 +107,15 @@ def train(
                 meter.update(info.step, info.steps, f"loss {info.loss:.4f}")
 
             basis = train_basis(
-                loaded, analogies, config, name=name, run_dir=run_dir, resume=resume, on_step=shown
-            )
+                loaded, analogies, config, name=name, run_dir=run_dir, resume=resume, force=force,
+                on_step=shown,
+            )  # fmt: skip
     except KeyboardInterrupt as error:
         raise StoppedError(
             f"Training {name} was stopped", next_step="Go on with the same command and --resume"
         ) from error
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes one speaks and saves
     basis.save(target)
     output.say(
         f"Saved {target} ({len(analogies)} analogies, {config.steps} steps).\n"
@@ -150,8 +154,9 @@ def join(
         )
     pair_set = PairSet.from_folder(pairs)
     encoder = load_encoder(loaded.info.encoder)
-    queries = [loaded.embed(encoder, pair.before, pair.after, pair.before) for pair in pair_set]
-    joined = loaded.join(own, torch.stack(queries))
+    queries = [loaded.embed(encoder, p.before, p.after, p.before) for p in pair_set]
+    nothing = [loaded.embed(encoder, p.before, p.before, p.before) for p in pair_set]
+    joined = loaded.join(own, torch.stack(queries), torch.stack(nothing))
     joined.save(path)
     output.say(f"{own.name} joined {path}; it has {len(joined.elements)} elements.")
     output.result({"path": path, "elements": joined.elements})

@@ -1,8 +1,9 @@
 """``pairedit bench analogy``: a learned basis against one LoRA, words, and the user's own edits.
 
-Everything is trained on the same drawn analogies, for as many steps and with as many parameters in
-its LoRAs, and asked for analogies of people it has not seen: of changes that it was trained on, and
-of changes that it was not.
+What is trained is trained on the same drawn analogies, for as many steps and with as many
+parameters in its LoRAs, and asked for analogies of people it has not seen: of changes that it was
+trained on, and of changes that it was not. The user's own edits are learned by their recipe, from
+three pairs for each of the changes asked for.
 """
 
 from __future__ import annotations
@@ -222,14 +223,15 @@ def _cost(base: KontextBase, basis: LearnedBasis) -> dict[str, float]:
         name: LoraLayer(torch.randn_like(layer.down), torch.randn_like(layer.up))
         for name, layer in mix.layers.items()
     }
-    x = torch.randn(1, *base.latent_shape(base.resolution, base.resolution))
+    x = torch.randn(1, *base.latent_shape(base.resolution, base.resolution)).to(base.device)
     condition = base.looking_at("", [x] * 3)
     seconds: dict[str, list[float]] = {"mix": [], "single": []}
     for _ in range(TIMED):
         for name, layers in (("mix", mix.layers), ("single", plain)):
             with attached(base.transformer, {name: layers}):
                 begun = time.perf_counter()
-                base.velocity(x, torch.tensor(0.5), condition, GUIDANCE)
+                # Reading a number waits for a GPU to be done.
+                float(base.velocity(x, torch.tensor(0.5), condition, GUIDANCE).sum())
                 seconds[name].append(time.perf_counter() - begun)
     one = median(seconds["single"])
     return {

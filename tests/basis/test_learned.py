@@ -80,7 +80,12 @@ def test_an_edit_that_joins_is_chosen_for_its_own_pairs(shared):
         name: LoraLayer(torch.randn(5, i), torch.randn(o, 5)) for name, (o, i) in SHAPES.items()
     }
     own = _query(9) + 0.05 * torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
-    joined = basis.join(Edit(layers, EditInfo("mine", rank=5, base_fingerprint="f")), own)
+    nothing = torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(2)).expand(3, -1)
+    mine = Edit(layers, EditInfo("mine", rank=5, base_fingerprint="f"))
+    joined = basis.join(mine, own, nothing)
+    # What all queries have in common does not speak for the edit.
+    still = joined.coefficients(nothing[0])[:, 3]
+    assert (still < 0.5).all()
     assert joined.elements == ["1", "2", "3", "mine"]
     e = joined.coefficients(_query(9))
     assert torch.allclose(e[:, 3], torch.full_like(e[:, 3], 0.9), atol=0.05)
@@ -94,7 +99,12 @@ def test_an_edit_that_joins_is_chosen_for_its_own_pairs(shared):
     assert torch.allclose(mix.layers[name].up @ mix.layers[name].down, wanted, atol=1e-4)
     other = Edit(layers, EditInfo("other", rank=5, base="flux", base_fingerprint="g"))
     with pytest.raises(EditError, match=r"'other' was learned on another base than the basis b"):
-        basis.join(other, own)
+        basis.join(other, own, nothing)
+    strange = {"x_embedder": LoraLayer(torch.ones(1, 7), torch.ones(64, 1))}
+    with pytest.raises(EditError, match=r"Layer x_embedder of edit 'far' has another shape"):
+        basis.join(Edit(strange, EditInfo("far", rank=1)), own, nothing)
+    with pytest.raises(EditError, match="mixes all its elements alike"):
+        _basis(activation="uniform").join(mine, own, nothing)
 
 
 def test_what_is_saved_is_read_again(tmp_path):
@@ -102,7 +112,9 @@ def test_what_is_saved_is_read_again(tmp_path):
         name: LoraLayer(torch.randn(5, i), torch.randn(o, 5)) for name, (o, i) in SHAPES.items()
     }
     basis = _basis(activation="tanh").join(
-        Edit(layers, EditInfo("mine", rank=5)), torch.stack([_query(9), _query(10)])
+        Edit(layers, EditInfo("mine", rank=5)),
+        torch.stack([_query(9), _query(10)]),
+        torch.stack([_query(3), _query(4)]),
     )
     again = LearnedBasis.load(basis.save(tmp_path / "b.safetensors"))
     assert again.info == basis.info

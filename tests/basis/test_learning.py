@@ -19,7 +19,7 @@ from pairedit_sdk.errors import BaseModelError, TrainingError, UsageError
 from pairedit_sdk.lora.adapters import lora_layers
 
 SMALL = BasisSettings(
-    count=3, rank=2, key_width=8, targets="attention", steps=4, batch=2, checkpoint_every=2
+    count=3, rank=2, key_width=8, targets="attention", steps=4, batch=3, checkpoint_every=2
 )
 
 
@@ -118,6 +118,20 @@ def test_the_same_seed_gives_the_same_basis_and_a_resumed_run_too(base, analogie
     _same(
         whole, train_basis(base, analogies, SMALL, name="b", run_dir=tmp_path / "run", resume=True)
     )
+    with pytest.raises(UsageError, match=r"lr was 0\.001, now 0\.002"):
+        train_basis(
+            base,
+            analogies,
+            replace(SMALL, lr=2e-3),
+            name="b",
+            run_dir=tmp_path / "run",
+            resume=True,
+        )
+    other = [replace(analogies[0], caption="other"), *analogies[1:]]
+    with pytest.raises(UsageError, match="was on other pictures"):
+        train_basis(base, other, SMALL, name="b", run_dir=tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match="There is no checkpoint in"):
+        train_basis(base, analogies, SMALL, name="b", run_dir=tmp_path / "none", resume=True)
     losses = [
         [
             json.loads(line)["loss"]
@@ -166,7 +180,7 @@ if __name__ == "__main__":
         for name, caption in said.items()
     ]
     settings = BasisSettings(
-        count=3, rank=2, key_width=8, targets="attention", steps=4, batch=2, checkpoint_every=2
+        count=3, rank=2, key_width=8, targets="attention", steps=4, batch=3, checkpoint_every=2
     )
     train_basis(
         load_base(sys.argv[1], device="cpu"), analogies, settings, name="b", run_dir=folder / "run"

@@ -88,7 +88,7 @@ def build(options: Options) -> None:
 def _latents(vae: AutoencoderKL, changes: Changes, device: str) -> torch.Tensor:
     """Normalised latents of all pictures, [N, 2, C, h, w], in half precision."""
     pictures = changes.pictures.reshape(-1, *changes.pictures.shape[2:])
-    latents = latents_of(vae, pictures, device)
+    latents = latents_of(vae.to(device), pictures, device)
     config = vae.config
     normal = (latents - config.shift_factor) * config.scaling_factor
     return normal.half().unflatten(0, (-1, 2))
