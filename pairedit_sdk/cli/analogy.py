@@ -142,8 +142,8 @@ def _answer(
 ) -> None:  # fmt: skip
     """:func:`analogy` with a learned basis."""
     from pairedit_sdk.bases import load_base
-    from pairedit_sdk.basis.answering import STEPS, answer
-    from pairedit_sdk.basis.learned import LearnedBasis
+    from pairedit_sdk.basis.learned.answering import STEPS, answer
+    from pairedit_sdk.basis.learned.basis import LearnedBasis
     from pairedit_sdk.images import read_image
     from pairedit_sdk.plots import strip as draw_strip
 

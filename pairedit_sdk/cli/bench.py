@@ -205,8 +205,8 @@ def analogy(
 ) -> None:
     """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
     from pairedit_sdk.bases import load_base
-    from pairedit_sdk.basis.analogy_rows import require_kontext
-    from pairedit_sdk.basis.learned_settings import BasisSettings
+    from pairedit_sdk.basis.learned.rows import require_kontext
+    from pairedit_sdk.basis.learned.settings import BasisSettings
     from pairedit_sdk.evaluation.bench_analogy import SMALL, VARIANTS, Plan, run
     from pairedit_sdk.settings import from_values, with_overrides
 

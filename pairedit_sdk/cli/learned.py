@@ -79,7 +79,7 @@ def train(
     Saved as LIBRARY/learned/NAME.safetensors; the run's own files lie in LIBRARY/learned/runs/NAME.
     The settings are LoRWeB's published ones; --set count=8 --set steps=600 suits a laptop.
     """
-    from pairedit_sdk.basis.learned_settings import basis_settings
+    from pairedit_sdk.basis.learned.settings import basis_settings
 
     output = Output(as_json, quiet)
     target = learned_path(name, library)
@@ -94,9 +94,9 @@ def train(
     config = basis_settings(settings or [])
 
     from pairedit_sdk.bases import load_base
-    from pairedit_sdk.basis.analogies import AnalogyFolder
-    from pairedit_sdk.basis.learning import train_basis
-    from pairedit_sdk.basis.learning_run import BasisStep
+    from pairedit_sdk.basis.learned.analogies import AnalogyFolder
+    from pairedit_sdk.basis.learned.run import BasisStep
+    from pairedit_sdk.basis.learned.training import train_basis
 
     analogies = AnalogyFolder(data)
     loaded = load_base(base or KONTEXT, device=device, precision=precision or "auto")
@@ -141,7 +141,7 @@ def join(
     import torch
 
     from pairedit_sdk.basis.encoder import load_encoder
-    from pairedit_sdk.basis.learned import LearnedBasis
+    from pairedit_sdk.basis.learned.basis import LearnedBasis
     from pairedit_sdk.edit import Edit
     from pairedit_sdk.pairs import PairSet
 
@@ -177,7 +177,7 @@ def import_command(
     quiet: options.Quiet = False,
 ) -> None:
     """Read a checkpoint of LoRWeB's own trainer into the library."""
-    from pairedit_sdk.basis.lorweb import read_lorweb
+    from pairedit_sdk.basis.learned.lorweb import read_lorweb
 
     output = Output(as_json, quiet)
     target = learned_path(name, library)

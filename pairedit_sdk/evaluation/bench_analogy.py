@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pairedit_sdk.bases.mini.drawn_analogies import SEEN, UNSEEN, DrawnAnalogy, drawn_analogy
-from pairedit_sdk.basis.analogies import Analogy
-from pairedit_sdk.basis.answering import GUIDANCE, answer_with
 from pairedit_sdk.basis.encoder import load_encoder
-from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.learning import train_basis
+from pairedit_sdk.basis.learned.analogies import Analogy
+from pairedit_sdk.basis.learned.answering import GUIDANCE, answer_with
+from pairedit_sdk.basis.learned.settings import BasisSettings
+from pairedit_sdk.basis.learned.training import train_basis
 from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.config import load_recipe
 from pairedit_sdk.editing import edit_latents
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.bases.kontext import KontextBase
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.basis.learned import LearnedBasis
+    from pairedit_sdk.basis.learned.basis import LearnedBasis
     from pairedit_sdk.edit import Edit
 
 Change = tuple[str, str]

@@ -7,7 +7,7 @@ import pytest
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.bases.mini.drawn_analogies import CHANGES, SEEN, UNSEEN, drawn_analogy
 from pairedit_sdk.bases.mini.faces import visible
-from pairedit_sdk.basis.learned_settings import BasisSettings
+from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.evaluation import bench_analogy
 from pairedit_sdk.evaluation.bench_analogy import ASKED, SMALL, VARIANTS, Plan, run
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pairedit_sdk.basis.lorweb import read_lorweb
+from pairedit_sdk.basis.learned.lorweb import read_lorweb
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.files import write_tensors
 

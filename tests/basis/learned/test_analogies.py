@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from pairedit_sdk.basis.analogies import AnalogyFolder
+from pairedit_sdk.basis.learned.analogies import AnalogyFolder
 from pairedit_sdk.errors import InputError
 
 COLOURS = ("red", "green", "blue", "white")

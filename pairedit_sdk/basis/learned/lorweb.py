@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from pairedit_sdk.basis.learned import BasisLayer, LearnedBasis, LearnedInfo
-from pairedit_sdk.basis.learned_settings import BasisSettings
+from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.files import read_tensors

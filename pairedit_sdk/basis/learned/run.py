@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.basis.analogy_rows import AnalogyRows
-    from pairedit_sdk.basis.learned_settings import BasisSettings
-    from pairedit_sdk.basis.mixture import Mixture
+    from pairedit_sdk.basis.learned.mixture import Mixture
+    from pairedit_sdk.basis.learned.rows import AnalogyRows
+    from pairedit_sdk.basis.learned.settings import BasisSettings
 
 #: Settings that may differ when a run is resumed.
 FREE = {"steps", "checkpoint_every", "gradient_checkpointing"}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.query import query_of
+from pairedit_sdk.basis.learned.query import query_of
+from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.basis.analogy_rows import cell_size, laid_out, require_kontext
 from pairedit_sdk.basis.encoder import ImageEncoder, load_encoder
+from pairedit_sdk.basis.learned.rows import cell_size, laid_out, require_kontext
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images import resized, to_image
 from pairedit_sdk.lora.adapters import attached
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.basis.learned import LearnedBasis
+    from pairedit_sdk.basis.learned.basis import LearnedBasis
     from pairedit_sdk.edit import Edit
 
 #: What FLUX.1-Kontext is usually sampled with.

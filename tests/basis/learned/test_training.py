@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from pairedit_sdk.bases import load_base
-from pairedit_sdk.basis.analogies import Analogy
-from pairedit_sdk.basis.answering import answer, answer_with
 from pairedit_sdk.basis.encoder import load_encoder
-from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.learning import train_basis
-from pairedit_sdk.basis.mixture import Mixture
+from pairedit_sdk.basis.learned.analogies import Analogy
+from pairedit_sdk.basis.learned.answering import answer, answer_with
+from pairedit_sdk.basis.learned.mixture import Mixture
+from pairedit_sdk.basis.learned.settings import BasisSettings
+from pairedit_sdk.basis.learned.training import train_basis
 from pairedit_sdk.errors import BaseModelError, TrainingError, UsageError
 from pairedit_sdk.lora.adapters import lora_layers
 
@@ -69,7 +69,7 @@ def test_the_rows_of_a_batch_are_the_mixes_of_their_analogies(base, layout):
                     parameter.copy_(torch.randn(parameter.shape, generator=generator))
             mixture.mix(queries)
             together = base.velocity(x, torch.tensor(0.5), condition, 1.0)
-        from pairedit_sdk.basis.learned import LearnedInfo
+        from pairedit_sdk.basis.learned.basis import LearnedInfo
 
         finished = mixture.finished(LearnedInfo("b", settings=settings))
     finally:
@@ -167,9 +167,9 @@ import sys
 from pathlib import Path
 from PIL import Image
 from pairedit_sdk.bases import load_base
-from pairedit_sdk.basis.analogies import Analogy
-from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.learning import train_basis
+from pairedit_sdk.basis.learned.analogies import Analogy
+from pairedit_sdk.basis.learned.settings import BasisSettings
+from pairedit_sdk.basis.learned.training import train_basis
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2])

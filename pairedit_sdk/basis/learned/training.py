@@ -14,13 +14,13 @@ import torch
 
 from pairedit_sdk import cache
 from pairedit_sdk.bases.protocol import Condition
-from pairedit_sdk.basis.analogies import Analogy
-from pairedit_sdk.basis.analogy_rows import AnalogyRows, require_kontext
 from pairedit_sdk.basis.encoder import encoder_for, load_encoder
-from pairedit_sdk.basis.learned import LearnedBasis, LearnedInfo
-from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.learning_run import BasisRun, BasisStep
-from pairedit_sdk.basis.mixture import Mixture
+from pairedit_sdk.basis.learned.analogies import Analogy
+from pairedit_sdk.basis.learned.basis import LearnedBasis, LearnedInfo
+from pairedit_sdk.basis.learned.mixture import Mixture
+from pairedit_sdk.basis.learned.rows import AnalogyRows, require_kontext
+from pairedit_sdk.basis.learned.run import BasisRun, BasisStep
+from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.interrupts import stopped_between_steps
 

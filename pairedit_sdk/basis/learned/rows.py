@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.basis.analogies import Analogy
-from pairedit_sdk.basis.learned_settings import BasisSettings
-from pairedit_sdk.basis.query import grid_of, query_of
+from pairedit_sdk.basis.learned.analogies import Analogy
+from pairedit_sdk.basis.learned.query import grid_of, query_of
+from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.images import fit_size, resized, to_tensor
 

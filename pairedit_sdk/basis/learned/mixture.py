@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.basis.learned import BasisLayer, LearnedBasis, LearnedInfo
-from pairedit_sdk.basis.learned_settings import BasisSettings
+from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import (

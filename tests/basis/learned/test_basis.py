@@ -7,9 +7,9 @@ import torch
 
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.basis.encoder import load_encoder
-from pairedit_sdk.basis.learned import BasisLayer, LearnedBasis, LearnedInfo
-from pairedit_sdk.basis.learned_settings import BasisSettings, basis_settings
-from pairedit_sdk.basis.query import grid_of, query_of
+from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.basis.learned.query import grid_of, query_of
+from pairedit_sdk.basis.learned.settings import BasisSettings, basis_settings
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, UsageError
