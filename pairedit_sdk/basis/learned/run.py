@@ -86,17 +86,22 @@ class BasisRun:
         return done
 
     def after_step(
-        self, info: BasisStep, mixture: Mixture, optimizer: torch.optim.Optimizer, *, last: bool
+        self, info: BasisStep, mixture: Mixture, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Record the step, and write a checkpoint when it is due or the ``last`` one."""
+        """Record the step, and write a checkpoint when it is due."""
         if not self.accelerator.is_main_process:
             return
         line = {"step": info.step, "loss": info.loss, "seconds": round(info.seconds, 4)}
         with self.metrics.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
         every = self.settings.checkpoint_every
-        if last or info.step == info.steps or (every and info.step % every == 0):
-            self.checkpoints.save(info.step, mixture.parameters, optimizer)
+        if info.step == info.steps or (every and info.step % every == 0):
+            self.checkpoint(info.step, mixture, optimizer)
+
+    def checkpoint(self, step: int, mixture: Mixture, optimizer: torch.optim.Optimizer) -> None:
+        """Write everything that a resumed run needs."""
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(step, mixture.parameters, optimizer)
 
     def _same_settings(self) -> None:
         path = self.folder / "config.json"

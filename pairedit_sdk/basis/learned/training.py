@@ -84,10 +84,12 @@ def train_basis(
                 loss = _step(mixture, rows, captions, optimizer, accelerator, step)
                 info = BasisStep(step + 1, settings.steps, loss, time.monotonic() - begun)
                 if run is not None:
-                    run.after_step(info, mixture, optimizer, last=stopped.is_set())
+                    run.after_step(info, mixture, optimizer)
                 if on_step is not None:
                     on_step(info)
                 if stopped.is_set():
+                    if run is not None:
+                        run.checkpoint(info.step, mixture, optimizer)
                     raise KeyboardInterrupt
         return mixture.finished(
             LearnedInfo(

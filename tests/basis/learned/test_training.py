@@ -1,6 +1,8 @@
 """Training a basis: reproducible, resumable, and every part of it learns."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -141,6 +143,22 @@ def test_the_same_seed_gives_the_same_basis_and_a_resumed_run_too(base, analogie
     ]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 4
+
+
+def test_ctrl_c_keeps_the_step_under_way(base, analogies, tmp_path):
+    settings = replace(SMALL, checkpoint_every=0)
+
+    def interrupt(info):
+        if info.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_basis(
+            base, analogies, settings, name="b", run_dir=tmp_path / "run", on_step=interrupt
+        )
+    later = train_basis(base, analogies, settings, name="b", run_dir=tmp_path / "run", resume=True)
+    _same(later, train_basis(base, analogies, settings, name="b"))
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
 
 
 def test_two_processes_give_what_one_gives(base, analogies, tmp_path, tiny_kontext_folder):
