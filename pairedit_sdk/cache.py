@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pairedit_sdk.bases.folders import BUILT_IN
 from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.files import read_tensors, write_tensors
 from pairedit_sdk.images import fit_size, to_tensor
@@ -69,7 +70,7 @@ def condition(base: FlowBase, prompt: str) -> Condition:
     Loading FLUX.1's text encoders takes far longer than an edit, and nearly every call needs only
     the empty prompt.
     """
-    if base.name == "mini" or base.knows(prompt):
+    if base.name in BUILT_IN or base.knows(prompt):
         return base.condition(prompt)
     key = _hash("prompt", base.text_fingerprint, str(base.dtype), prompt)
     path = cache_folder() / f"prompt-{key}.safetensors"

@@ -19,8 +19,8 @@ def load_base(
     """Load a base model.
 
     Args:
-        name_or_path: "mini" (the built-in base), a pipeline folder, or a Hugging Face id such as
-            "black-forest-labs/FLUX.1-dev".
+        name_or_path: "mini" or "mini-kontext" (built in), a pipeline folder, or a Hugging Face id
+            such as "black-forest-labs/FLUX.1-dev".
         device: "cpu", "cuda", "cuda:1", "mps"; by default a GPU if there is one.
         precision: "fp32", "bf16" or "nf4"; "auto" is bf16 on a GPU and fp32 on a CPU.
 

@@ -186,7 +186,7 @@ class FluxBase:
         if condition.references:
             raise UsageError(
                 f"Base {self.name} takes no condition images",
-                expected="a FLUX.1-Kontext", next_step="Load its folder or hub id",
+                expected="a FLUX.1-Kontext", next_step="Use mini-kontext, or its folder or hub id",
             )  # fmt: skip
         return pack(x), position_ids(x.shape[2] // 2, x.shape[3] // 2)
 

@@ -20,7 +20,7 @@ PARTS = (
 FLUX_BLOCKS = 19
 _MINI = Path(__file__).resolve().parent / "mini"
 #: The bases that are part of the package, and their pipeline folders.
-BUILT_IN = {"mini": _MINI / "weights"}
+BUILT_IN = {"mini": _MINI / "weights", "mini-kontext": _MINI / "kontext"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 MINI_HINT = "or use the built-in base with --base mini, which needs no download"
 
@@ -64,7 +64,8 @@ def resolve(name_or_path: str) -> Path:
     if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
         raise BaseModelError(
             f"There is no base {name_or_path!r}",
-            expected="mini, a pipeline folder, or a hub id such as black-forest-labs/FLUX.1-dev",
+            expected="mini, mini-kontext, a pipeline folder, or a hub id such as "
+            "black-forest-labs/FLUX.1-dev",
         )
     return _from_hub(name_or_path)
 

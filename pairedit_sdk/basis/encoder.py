@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.bases.folders import mini_folder
+from pairedit_sdk.bases.folders import BUILT_IN
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.images import as_rgb
 from pairedit_sdk.quiet import no_bars
@@ -53,7 +53,7 @@ class ImageEncoder:
 def encoder_for(base_name: str) -> str:
     """The encoder that goes with a base unless another one is asked for: the base's own, if it
     has one, as the built-in base does."""
-    if base_name == MINI or (Path(base_name) / "image_encoder").is_dir():
+    if base_name in BUILT_IN or (Path(base_name) / "image_encoder").is_dir():
         return base_name
     return DEFAULT
 
@@ -62,8 +62,8 @@ def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEn
     """The built-in base's own encoder, or any CLIP or SigLIP image encoder.
 
     Args:
-        name_or_path: "mini", a folder (of the encoder, or of a pipeline that holds one), or a hub
-            id.
+        name_or_path: a built-in base, a folder (of the encoder, or of a pipeline with one), or
+            a hub id.
         device: where it runs; ``None`` is the CPU, where one picture takes a moment.
 
     Raises:
@@ -76,7 +76,7 @@ def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEn
         SiglipVisionModel,
     )
 
-    place = str(mini_folder()) if name_or_path == MINI else name_or_path
+    place = str(BUILT_IN.get(name_or_path, name_or_path))
     model_at = processor_at = place
     if (Path(place) / "image_encoder").is_dir():
         model_at = str(Path(place) / "image_encoder")

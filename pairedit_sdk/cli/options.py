@@ -12,9 +12,9 @@ Base = Annotated[
     typer.Option(
         "--base",
         envvar="PAIREDIT_BASE",
-        help="The base model: mini (inside the package), a folder, or a hub id like "
-        "black-forest-labs/FLUX.1-dev. Without it: the one that the edit was learned "
-        "on, else mini.",
+        help="The base model: mini or mini-kontext (inside the package), a folder, or a hub id "
+        "like black-forest-labs/FLUX.1-dev. Without it: the one that the edit was learned on, else "
+        "mini.",
     ),
 ]
 Device = Annotated[
