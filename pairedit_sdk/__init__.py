@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases import load_base
+    from pairedit_sdk.basis.learned.analogies import AnalogyFolder
+    from pairedit_sdk.basis.learned.answering import answer
+    from pairedit_sdk.basis.learned.basis import LearnedBasis
+    from pairedit_sdk.basis.learned.settings import BasisSettings
+    from pairedit_sdk.basis.learned.training import train_basis
     from pairedit_sdk.basis.library import Basis
     from pairedit_sdk.config import TrainConfig, load_recipe
     from pairedit_sdk.edit import Edit, EditStack
@@ -24,13 +29,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnalogyFolder",
     "Basis",
+    "BasisSettings",
     "Edit",
     "EditStack",
+    "LearnedBasis",
     "PairEditError",
     "PairSet",
     "TrainConfig",
     "__version__",
+    "answer",
     "check_pairs",
     "edit_image",
     "generate",
@@ -39,15 +48,20 @@ __all__ = [
     "read_image",
     "sweep",
     "train",
+    "train_basis",
 ]
 
 _HOME = {
+    "AnalogyFolder": "basis.learned.analogies",
     "Basis": "basis.library",
+    "BasisSettings": "basis.learned.settings",
     "Edit": "edit",
     "EditStack": "edit",
+    "LearnedBasis": "basis.learned.basis",
     "PairEditError": "errors",
     "PairSet": "pairs",
     "TrainConfig": "config",
+    "answer": "basis.learned.answering",
     "check_pairs": "pairs",
     "edit_image": "editing",
     "generate": "generation",
@@ -56,6 +70,7 @@ _HOME = {
     "read_image": "images",
     "sweep": "editing",
     "train": "training",
+    "train_basis": "basis.learned.training",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,18 +73,67 @@ def condition(base: FlowBase, prompt: str) -> Condition:
     """
     if base.name in BUILT_IN or base.knows(prompt):
         return base.condition(prompt)
-    key = _hash("prompt", base.text_fingerprint, str(base.dtype), prompt)
-    path = cache_folder() / f"prompt-{key}.safetensors"
+    path = _prompt_path(base, prompt)
     if path.is_file():
-        tensors, _ = read_tensors(path)
-        base.remember(prompt, Condition(tensors["prompt_embeds"], tensors["pooled"]))
+        base.remember(prompt, _read_condition(path))
     else:
         made = base.condition(prompt)
         # They are larger than some transformers: not to be kept beside one.
         base.release_text_encoders()
         with suppress(OSError):  # an unwritable home costs time, not the edit
-            write_tensors(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
+            _write_condition(path, made)
     return base.condition(prompt)
+
+
+def conditions(base: FlowBase, prompts: Iterable[str]) -> Mapping[str, Condition]:
+    """The embeddings of many prompts, with the text encoders loaded once, and released after it.
+
+    Those of large text encoders (4 MiB each with FLUX.1) stay on disk, and are read when they are
+    asked for: a data set has more captions than fit into memory.
+
+    Raises:
+        OSError: they cannot be written there.
+    """
+    prompts = sorted(set(prompts))
+    if base.name in BUILT_IN:
+        return {prompt: base.condition(prompt) for prompt in prompts}
+    paths = {prompt: _prompt_path(base, prompt) for prompt in prompts}
+    for prompt, path in paths.items():
+        if not path.is_file():
+            _write_condition(path, base.condition(prompt))
+            base.forget(prompt)
+    base.release_text_encoders()
+    return _OnDisk(paths)
+
+
+class _OnDisk(Mapping[str, Condition]):
+    """Embeddings by their prompt, read from files."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, prompt: str) -> Condition:
+        return _read_condition(self._paths[prompt])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def _prompt_path(base: FlowBase, prompt: str) -> Path:
+    key = _hash("prompt", base.text_fingerprint, str(base.dtype), prompt)
+    return cache_folder() / f"prompt-{key}.safetensors"
+
+
+def _read_condition(path: Path) -> Condition:
+    tensors, _ = read_tensors(path)
+    return Condition(tensors["prompt_embeds"], tensors["pooled"])
+
+
+def _write_condition(path: Path, made: Condition) -> None:
+    write_tensors(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
 
 
 def _encode(

@@ -61,6 +61,24 @@ def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
         cache.condition(second, "a young person")
 
 
+def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monkeypatch):
+    base = FluxBase.load(str(tiny_folder), device="cpu")
+    alone = base.condition("add a hat")
+    base.forget("add a hat")
+    found = cache.conditions(base, ["add a hat", "", "add a hat"])
+    assert sorted(found) == ["", "add a hat"]
+    assert not base.knows("add a hat")
+    assert base._text is None
+    assert torch.equal(found["add a hat"].prompt_embeds, alone.prompt_embeds)
+    assert torch.equal(found["add a hat"].pooled, alone.pooled)
+
+    def refuse(self, prompt):
+        raise AssertionError("the text encoders were loaded again")
+
+    monkeypatch.setattr(FluxBase, "_encode_prompt", refuse)
+    assert len(cache.conditions(base, ["add a hat", ""])) == 2
+
+
 def test_bases_with_the_same_text_encoders_but_other_lengths_share_no_prompts(tiny_folder):
     dev, schnell = (FluxBase.load(str(tiny_folder), device="cpu") for _ in range(2))
     schnell._text_length = 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from pairedit_sdk.lora.adapters import attached
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.bases.protocol import Condition, FlowBase
     from pairedit_sdk.basis.learned.basis import LearnedBasis
     from pairedit_sdk.edit import Edit
 
@@ -82,7 +82,6 @@ def answer(
     return Answer(resized(b_prime, b.size), mean, mix)
 
 
-@torch.no_grad()
 def answer_with(
     base: FlowBase, mix: Edit | None, a: Image.Image, a_prime: Image.Image, b: Image.Image, *,
     prompt: str = "", layout: str = "grid", steps: int = STEPS, guidance: float = GUIDANCE,
@@ -92,15 +91,40 @@ def answer_with(
     looking = require_kontext(base)
     like, references = laid_out(looking, layout, a, a_prime, b, b)
     condition = replace(cache.condition(base, prompt), references=references)
+    with attached(base.transformer, {} if mix is None else {"mix": mix.layers}):
+        return sampled(
+            base, condition, like.shape, layout=layout, steps=steps, guidance=guidance, seed=seed,
+            on_step=on_step,
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def sampled(
+    base: FlowBase, condition: Condition, shape: Sequence[int], *, layout: str,
+    steps: int = STEPS, guidance: float = GUIDANCE, seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Image.Image:  # fmt: skip
+    """b′ from noise, with whatever is attached to the base; of a grid its last quarter.
+
+    Args:
+        base: a Kontext.
+        condition: what is said, and the pictures that are looked at.
+        shape: of the latents that are drawn.
+        layout: "grid" or "sequence".
+        steps: Euler steps.
+        guidance: distilled guidance.
+        seed: of the noise.
+        on_step: called with (done, total).
+    """
     generator = torch.Generator("cpu").manual_seed(seed)
-    x = torch.randn(like.shape, generator=generator, dtype=base.dtype).to(base.device)
+    x = torch.randn(*shape, generator=generator, dtype=base.dtype).to(base.device)
     sigmas = base.sigmas(steps, *base.image_size(x))
     hook = on_step or (lambda done, total: None)
-    with attached(base.transformer, {} if mix is None else {"mix": mix.layers}):
-        x = solvers.euler(
-            x, sigmas, lambda x, sigma, _: base.velocity(x, sigma, condition, guidance), hook
-        )
+    x = solvers.euler(
+        x, sigmas, lambda x, sigma, _: base.velocity(x, sigma, condition, guidance), hook
+    )
+    picture = to_image(base.decode(x))
     if layout == "grid":
-        picture = to_image(base.decode(x))
-        return picture.crop((b.width, b.height, 2 * b.width, 2 * b.height))
-    return to_image(base.decode(x))
+        width, height = picture.size
+        return picture.crop((width // 2, height // 2, width, height))
+    return picture

@@ -1,10 +1,11 @@
-"""The folder of a basis's training: settings, metrics, checkpoints."""
+"""The folder of a basis's training: settings, metrics, checkpoints, previews."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from pairedit_sdk.files import atomic_write, write_json
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
+    from PIL import Image
 
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.basis.learned.mixture import Mixture
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.learned.settings import BasisSettings
 
 #: Settings that may differ when a run is resumed.
-FREE = {"steps", "checkpoint_every", "gradient_checkpointing"}
+FREE = {"steps", "checkpoint_every", "preview_every", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class BasisStep:
 
 
 class BasisRun:
-    """``config.json``, ``metrics.jsonl`` and ``checkpoints/``; only the main process writes.
+    """``config.json``, ``metrics.jsonl``, ``checkpoints/`` and ``previews/``.
+
+    Only the main process writes.
 
     Args:
         folder: where the run is.
@@ -102,6 +106,15 @@ class BasisRun:
         """Write everything that a resumed run needs."""
         if self.accelerator.is_main_process:
             self.checkpoints.save(step, mixture.parameters, optimizer)
+
+    def preview(self, step: int, picture: Callable[[], Image.Image]) -> None:
+        """Draw and keep a picture of how analogies are answered, when it is due."""
+        every = self.settings.preview_every
+        if not every or step % every or not self.accelerator.is_main_process:
+            return
+        drawn = picture()
+        target = self.folder / "previews" / f"step-{step:06d}.png"
+        atomic_write(target, lambda part: drawn.save(part, format="PNG"))
 
     def _same_settings(self) -> None:
         path = self.folder / "config.json"

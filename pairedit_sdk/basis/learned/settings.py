@@ -58,6 +58,7 @@ class BasisSettings:
         seed: the only source of the run's randomness.
         gradient_checkpointing: trade time for memory in the transformer.
         checkpoint_every: steps between checkpoints, 0 for only the last.
+        preview_every: steps between pictures of how some of the analogies are answered, 0 for none.
     """
 
     count: int = 32
@@ -84,6 +85,7 @@ class BasisSettings:
     seed: int = 0
     gradient_checkpointing: bool = False
     checkpoint_every: int = 250
+    preview_every: int = 0
 
     def __post_init__(self) -> None:
         refuse(broken_rules(self, _RULES))
@@ -120,6 +122,7 @@ _RULES: dict[str, Rule] = {
     "optimizer": one_of(("adamw", "adamw8bit")),
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "checkpoint_every": whole(0),
+    "preview_every": whole(0),
 }
 
 

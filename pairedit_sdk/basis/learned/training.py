@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +17,20 @@ from pairedit_sdk import cache
 from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.basis.encoder import encoder_for, load_encoder
 from pairedit_sdk.basis.learned.analogies import Analogy
+from pairedit_sdk.basis.learned.answering import sampled
 from pairedit_sdk.basis.learned.basis import LearnedBasis, LearnedInfo
 from pairedit_sdk.basis.learned.mixture import Mixture
 from pairedit_sdk.basis.learned.rows import AnalogyRows, require_kontext
 from pairedit_sdk.basis.learned.run import BasisRun, BasisStep
 from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.images import resized
 from pairedit_sdk.interrupts import stopped_between_steps
+from pairedit_sdk.plots import collage
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from PIL import Image
 
     from pairedit_sdk.bases.protocol import FlowBase
 
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 LEVELS = 1000
 #: Longer gradients are cut to this, as LoRWeB's trainer does.
 GRADIENT_NORM = 1.0
+#: Analogies in a preview.
+PREVIEWED = 6
 
 
 def train_basis(
@@ -85,6 +92,7 @@ def train_basis(
                 info = BasisStep(step + 1, settings.steps, loss, time.monotonic() - begun)
                 if run is not None:
                     run.after_step(info, mixture, optimizer)
+                    run.preview(info.step, partial(_preview, mixture, rows, captions))
                 if on_step is not None:
                     on_step(info)
                 if stopped.is_set():
@@ -108,14 +116,25 @@ def _captions(
     """The embeddings of all captions, so that the text encoders are not needed in training."""
     given = getattr(rows.analogies, "captions", None)
     texts = given if given is not None else [analogy.caption for analogy in rows.analogies]
-    said = set() if settings.caption_dropout == 1 else {*texts} - {""}
-    found = {"": cache.condition(base, "")}
-    for text in sorted(said):  # the text encoders are loaded once for all of them
-        known = base.condition(text)
-        found[text] = Condition(known.prompt_embeds.cpu(), known.pooled.cpu())
-        base.forget(text)
-    base.release_text_encoders()
-    return found
+    return cache.conditions(base, {""} if settings.caption_dropout == 1 else {*texts, ""})
+
+
+def _preview(mixture: Mixture, rows: AnalogyRows, captions: Mapping[str, Condition]) -> Image.Image:
+    """Some of the analogies, and what is made of b as the basis now is."""
+    base, settings = mixture.base, mixture.settings
+    count = min(PREVIEWED, len(rows))
+    shown = []
+    for index in (k * len(rows) // count for k in range(count)):
+        row, analogy = rows[index], rows.analogies[index]
+        said = captions["" if settings.caption_dropout == 1 else row.caption]
+        references = tuple(latents.to(base.device) for latents in row.references)
+        mixture.mix(row.query[None])
+        made = sampled(
+            base, replace(said, references=references), row.target.shape, layout=settings.layout
+        )
+        sides = (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime)
+        shown.append([*(resized(picture, made.size) for picture in sides), made])
+    return collage(shown, ["a", "a'", "b", "b'", "made"])
 
 
 def _step(

@@ -18,6 +18,7 @@ from pairedit_sdk.basis.learned.mixture import Mixture
 from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.basis.learned.training import train_basis
 from pairedit_sdk.errors import BaseModelError, TrainingError, UsageError
+from pairedit_sdk.images import read_image
 from pairedit_sdk.lora.adapters import lora_layers
 
 SMALL = BasisSettings(
@@ -145,6 +146,19 @@ def test_the_same_seed_gives_the_same_basis_and_a_resumed_run_too(base, analogie
     assert len(losses[0]) == 4
 
 
+@pytest.mark.parametrize("layout", ["grid", "sequence"])
+def test_previews_show_the_basis_as_it_stands_and_change_nothing(base, analogies, tmp_path, layout):
+    settings = replace(SMALL, layout=layout)
+    seen = replace(settings, preview_every=4)
+    looked = train_basis(base, analogies, seen, name="b", run_dir=tmp_path / "run")
+    _same(looked, train_basis(base, analogies, settings, name="b"))
+    (path,) = (tmp_path / "run" / "previews").iterdir()
+    assert path.name == "step-000004.png"
+    shown = read_image(path)
+    assert shown.width > 5 * base.resolution
+    assert shown.height > 2 * base.resolution
+
+
 def test_ctrl_c_keeps_the_step_under_way(base, analogies, tmp_path):
     settings = replace(SMALL, checkpoint_every=0)
 
@@ -183,7 +197,6 @@ def test_two_processes_give_what_one_gives(base, analogies, tmp_path, tiny_konte
 SCRIPT = """
 import sys
 from pathlib import Path
-from PIL import Image
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.basis.learned.analogies import Analogy
 from pairedit_sdk.basis.learned.settings import BasisSettings
