@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.files import write_tensors
-from pairedit_sdk.lora.formats import read_lora, read_lora_header, to_diffusers
+from pairedit_sdk.lora.formats import LoraFile, read_lora, read_lora_header, to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
@@ -115,20 +115,28 @@ class Edit:
     def save(self, path: str | Path) -> Path:
         """Write the edit as one safetensors file that stock diffusers loads as a LoRA."""
         tensors, header = to_diffusers(self.layers)
-        header["pairedit"] = json.dumps({"schema": SCHEMA, **asdict(self.info)}, sort_keys=True)
-        header |= self._modelspec()
-        return write_tensors(Path(path), tensors, header)
+        return write_tensors(Path(path), tensors, {**header, **self.header()})
+
+    def header(self) -> dict[str, str]:
+        """What a file's metadata says of the edit, for this SDK and for other tools."""
+        about = json.dumps({"schema": SCHEMA, **asdict(self.info)}, sort_keys=True)
+        return {"pairedit": about, **self._modelspec()}
 
     @classmethod
     def load(cls, path: str | Path) -> Edit:
-        """Read an edit, or any LoRA in diffusers' form whose alpha is baked in.
+        """Read an edit, or a LoRA of another tool; see :mod:`pairedit_sdk.lora.formats`.
 
         Raises:
-            EditError: no such file, not safetensors, damaged, or another form of LoRA.
+            EditError: no such file, not safetensors, damaged, or no whole LoRA of FLUX.
         """
         path = Path(path)
-        layers, header = read_lora(path)
-        return cls(layers, _info(header, max(layer.rank for layer in layers.values()), path))
+        return cls.of_file(read_lora(path), path)
+
+    @classmethod
+    def of_file(cls, found: LoraFile, path: Path) -> Edit:
+        """An edit of what was read from ``path``."""
+        rank = max(layer.rank for layer in found.layers.values())
+        return cls(found.layers, _info(found.header, rank, path))
 
     @staticmethod
     def read_info(path: str | Path) -> EditInfo:

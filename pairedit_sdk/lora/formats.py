@@ -1,22 +1,43 @@
-"""LoRA files in diffusers' form: alpha baked into B, keys ``transformer.LAYER.lora_A.weight``."""
+"""LoRA files: the SDK's own form, which is diffusers', and reading those of other tools.
+
+Own files have alpha baked into B and keys ``transformer.LAYER.lora_A.weight``. A file of another
+tool is told by its keys, layer by layer:
+
+- diffusers: ``transformer.LAYER.lora_A.weight``, alpha in the header's adapter metadata;
+- peft: ``base_model.model.LAYER.lora_A.weight``, alpha in the ``adapter_config.json`` beside it;
+- kohya: ``lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight``, alpha in tensors;
+- ComfyUI: the same layers with dots, after ``diffusion_model.``;
+- PairEdit and Concept Sliders: ``lora_unet_transformer_blocks_0_attn_to_q.lora_down.weight``,
+  alpha in tensors.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.files import read_tensors
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lora.names import SWAPPED, of_first_release, of_flat
 
 if TYPE_CHECKING:
     import torch
 
 PREFIX = "transformer."
+PEFT_PREFIX = "base_model.model."
+PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+METADATA = "lora_adapter_metadata"
+
+_HALF = re.compile(r"(.+?)\.lora_?(A|B|down|up)(?:\.default)?\.weight")
+#: Left out of an error's list beyond so many.
+SHOWN = 5
 
 
 def to_diffusers(layers: Mapping[str, LoraLayer]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -30,70 +51,97 @@ def to_diffusers(layers: Mapping[str, LoraLayer]) -> tuple[dict[str, torch.Tenso
     for name, layer in layers.items():
         tensors[f"{PREFIX}{name}.lora_A.weight"] = layer.down
         tensors[f"{PREFIX}{name}.lora_B.weight"] = layer.up
+    header = {f"{PREFIX}{key}": value for key, value in adapter_config(layers).items()}
+    return tensors, {METADATA: json.dumps(header, sort_keys=True)}
+
+
+def adapter_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
+    """peft's description of layers whose alpha is baked in."""
     ranks = {name: layer.rank for name, layer in layers.items()}
     rank = max(ranks.values(), default=0)
     other = {name: r for name, r in ranks.items() if r != rank}
-    config = {
+    return {
         "r": rank,
         "lora_alpha": rank,
         "target_modules": sorted(layers),
         "rank_pattern": other,
         "alpha_pattern": other,
     }
-    header = {f"{PREFIX}{key}": value for key, value in config.items()}
-    return tensors, {"lora_adapter_metadata": json.dumps(header, sort_keys=True)}
 
 
-def from_diffusers(tensors: Mapping[str, torch.Tensor], source: str) -> dict[str, LoraLayer]:
-    """Layers of a file in diffusers' form.
+@dataclass(frozen=True)
+class LoraFile:
+    """What a file of LoRAs holds.
+
+    Attributes:
+        layers: by diffusers' names, every alpha baked in.
+        header: the file's metadata.
+        forms: those of which layers were found.
+        left_out: keys that are no LoRA of a FLUX transformer's layer.
+    """
+
+    layers: dict[str, LoraLayer]
+    header: dict[str, str]
+    forms: list[str]
+    left_out: list[str]
+
+
+@dataclass
+class _Found:
+    """The halves of one module of a file."""
+
+    down: torch.Tensor | None = None
+    up: torch.Tensor | None = None
+    alpha: float | None = None
+    keys: list[str] = field(default_factory=list)
+
+
+def read_lora(
+    path: Path, alpha: float | None = None, *, partly: bool = False, pickled: bool = False
+) -> LoraFile:
+    """The layers of a file in any of the forms above.
+
+    Args:
+        path: a safetensors file, or the folder that peft writes.
+        alpha: of layers in a form that states none and for which there is no custom.
+        partly: take what can be read, whatever else there is.
+        pickled: read a ``.pt`` file too. Its pickle is not executed: torch's ``weights_only``
+            reader knows tensors and plain containers alone.
 
     Raises:
-        EditError: keys of another form, halves without their partner, or shapes that do not fit.
+        EditError: no such file, damaged, no LoRA of FLUX, only in part one (and not ``partly``),
+            or of an alpha that cannot be known.
     """
-    downs: dict[str, torch.Tensor] = {}
-    ups: dict[str, torch.Tensor] = {}
-    foreign: list[str] = []
-    for key, value in tensors.items():
-        name = key.removeprefix(PREFIX)
-        if key.startswith(PREFIX) and name.endswith(".lora_A.weight"):
-            downs[name.removesuffix(".lora_A.weight")] = value
-        elif key.startswith(PREFIX) and name.endswith(".lora_B.weight"):
-            ups[name.removesuffix(".lora_B.weight")] = value
-        else:
-            foreign.append(key)
-    if foreign or not downs:
-        raise EditError(
-            f"{source} is not an edit of this SDK's form",
-            expected="keys such as transformer.….lora_A.weight",
-            got=f"{len(foreign)} other keys, the first is {foreign[0]}"
-            if foreign
-            else "no tensors",
-        )
-    lonely = sorted(downs.keys() ^ ups.keys())
-    if lonely:
-        raise EditError(f"{source}: {len(lonely)} layers have only one half, the first {lonely[0]}")
-    layers = {}
-    for name in sorted(downs):
-        down, up = downs[name], ups[name]
-        if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
+    if path.is_dir():
+        path = path / PEFT_WEIGHTS
+    if path.suffix in (".pt", ".pth", ".bin") and path.is_file():
+        if not pickled:
             raise EditError(
-                f"{source}: layer {name} has halves that do not fit together",
-                expected="lora_A [rank, in] and lora_B [out, rank]",
-                got=f"{list(down.shape)} and {list(up.shape)}",
+                f"{path.name} is a pickle, and none is opened here",
+                next_step=f"Make an edit of it with `pairedit edits import {path} --name NAME`",
             )
-        layers[name] = LoraLayer(down, up)
-    return layers
-
-
-def read_lora(path: Path) -> tuple[dict[str, LoraLayer], dict[str, str]]:
-    """The layers of a file in diffusers' form, every alpha baked in, and the header's metadata.
-
-    Raises:
-        EditError: no such file, not safetensors, damaged, or another form of LoRA.
-    """
-    with _explained(path):
-        tensors, header = read_tensors(path)
-    return _bake_alpha(from_diffusers(tensors, path.name), header, path.name), header
+        tensors = _unpickled(path)
+        header: dict[str, str] = {}
+    else:
+        with _explained(path):
+            tensors, header = read_tensors(path)
+    found, left_out = _modules(tensors)
+    layers, forms, unknown = _placed(found, _Alphas(header, path, alpha), path.name)
+    left_out += unknown
+    grave = [key for key in left_out if not key.startswith(("lora_te", "text_encoder"))]
+    expected = "the form of diffusers, peft, kohya, ComfyUI or PairEdit"
+    if not layers:
+        raise EditError(
+            f"{path.name} is no LoRA of FLUX's layers",
+            expected=expected, got=_list(left_out) or "no tensors",
+        )  # fmt: skip
+    if grave and not partly:
+        raise EditError(
+            f"{path.name} can be read only in part: {len(grave)} of its tensors are unknown",
+            expected=expected, got=_list(grave),
+            next_step="Take what can be read with `pairedit edits import --partly`",
+        )  # fmt: skip
+    return LoraFile(dict(sorted(layers.items())), header, forms, sorted(left_out))
 
 
 def read_lora_header(path: Path) -> tuple[dict[str, str], list[int]]:
@@ -105,9 +153,202 @@ def read_lora_header(path: Path) -> tuple[dict[str, str], list[int]]:
     from safetensors import safe_open
 
     with _explained(path), safe_open(path, framework="numpy") as handle:
-        downs = [name for name in handle.keys() if name.endswith(".lora_A.weight")]  # noqa: SIM118
+        halves = {name: _HALF.fullmatch(name) for name in handle.keys()}  # noqa: SIM118
+        downs = [name for name, half in halves.items() if half and half[2] in ("A", "down")]
         ranks = [handle.get_slice(name).get_shape()[0] for name in downs]
         return dict(handle.metadata() or {}), ranks
+
+
+def _modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, _Found], list[str]]:
+    """The halves and alphas by module, and the keys that are neither."""
+    found: dict[str, _Found] = {}
+    others: list[str] = []
+    for key, value in tensors.items():
+        half = _HALF.fullmatch(key)
+        module = half[1] if half else key.removesuffix(".alpha")
+        if half is None and not (key.endswith(".alpha") and value.numel() == 1):
+            others.append(key)
+            continue
+        own = found.setdefault(module, _Found())
+        own.keys.append(key)
+        if half is None:
+            own.alpha = float(value)
+        elif half[2] in ("A", "down"):
+            own.down = value
+        else:
+            own.up = value
+    return found, others
+
+
+def _placed(
+    found: Mapping[str, _Found], alphas: _Alphas, source: str
+) -> tuple[dict[str, LoraLayer], list[str], list[str]]:
+    """The layers, the forms they came in, and the keys of modules that FLUX does not have."""
+    layers: dict[str, LoraLayer] = {}
+    forms: dict[str, None] = {}
+    unknown: list[str] = []
+    for module, halves in found.items():
+        form, names = _names(module)
+        if not names:
+            unknown += halves.keys
+            continue
+        if halves.down is None or halves.up is None:
+            raise EditError(f"{source}: {module} has only one half of a LoRA")
+        down, up = halves.down, halves.up
+        if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
+            raise EditError(
+                f"{source}: layer {module} has halves that do not fit together",
+                expected="lora_A [rank, in] and lora_B [out, rank]",
+                got=f"{list(down.shape)} and {list(up.shape)}",
+            )
+        if not down.shape[0] or not all(half.float().isfinite().all() for half in (down, up)):
+            raise EditError(f"{source}: layer {module} has no values, or some that are no numbers")
+        factor = alphas.factor(form, names[0], down.shape[0], halves.alpha)
+        up = up if factor == 1 else up.float() * factor
+        if names == (SWAPPED,) and form in ("kohya", "ComfyUI"):
+            up = up.roll(up.shape[0] // 2, 0)
+        forms[form] = None
+        layers |= _split(names, down, up, f"{source}: {module}")
+    return layers, list(forms), unknown
+
+
+def _names(module: str) -> tuple[str, tuple[str, ...]]:
+    """The form that a module's name is of, and the layers that it stands for."""
+    for form, prefix in (("diffusers", PREFIX), ("peft", PEFT_PREFIX)):
+        if module.startswith(prefix):
+            return form, (module.removeprefix(prefix).removeprefix(PREFIX),)
+    if module.startswith("diffusion_model."):
+        return "ComfyUI", of_first_release(
+            module.removeprefix("diffusion_model.").replace(".", "_")
+        )
+    if module.startswith("lora_unet_"):
+        name = module.removeprefix("lora_unet_")
+        if flat := of_flat(name):
+            return "PairEdit", (flat,)
+        return "kohya", of_first_release(name)
+    return "", ()
+
+
+def _split(
+    names: Sequence[str], down: torch.Tensor, up: torch.Tensor, what: str
+) -> dict[str, LoraLayer]:
+    """The layers whose rows ``up`` has; each keeps those rank components that reach it."""
+    if len(names) == 1:
+        return {names[0]: LoraLayer(down, up)}
+    # q, k and v are as wide as what they read; what remains is the MLP's.
+    width = down.shape[1]
+    rows = [width] * 3 + ([up.shape[0] - 3 * width] if len(names) == 4 else [])
+    if sum(rows) != up.shape[0] or rows[-1] <= 0:
+        raise EditError(
+            f"{what} does not have the rows of {', '.join(n.split('.')[-1] for n in names)}",
+            expected=f"three times {width} rows"
+            + (" and those of the MLP" if len(names) == 4 else ""),
+            got=f"{up.shape[0]} rows",
+        )
+    layers = {}
+    for name, part in zip(names, up.split(rows), strict=True):
+        used = part.abs().amax(dim=0) > 0
+        if used.any():
+            layers[name] = LoraLayer(down[used], part[:, used].contiguous())
+    return layers
+
+
+class _Alphas:
+    """What a file says of alpha, and what is the custom where it says nothing."""
+
+    def __init__(self, header: Mapping[str, str], path: Path, given: float | None) -> None:
+        self.source, self.given = path.name, given
+        self.config, self.stated = _config(header, path)
+        self.patterns: dict[str, Any] = {}
+        if self.config.get("use_dora"):
+            raise EditError(
+                f"{self.source} is a DoRA, which also scales the base's own weights",
+                expected="a plain LoRA",
+            )
+        try:
+            self.patterns = dict(self.config.get("alpha_pattern") or {})
+        except (TypeError, ValueError) as error:
+            raise EditError(f"{self.source}: its LoRA metadata is damaged") from error
+
+    def factor(self, form: str, layer: str, rank: int, alpha: float | None) -> float:
+        """alpha / rank of a layer."""
+        if alpha is None and form in ("diffusers", "peft") and self.config.get("r") is not None:
+            root = bool(self.config.get("use_rslora"))  # alpha / √rank in place of alpha / rank
+            try:
+                # peft's patterns match a layer's name or the end of it, the first one that does.
+                given = (
+                    value
+                    for pattern, value in self.patterns.items()
+                    if re.fullmatch(rf"(.*\.)?({pattern})", layer)
+                )
+                said = next(given, self.config.get("lora_alpha", self.config["r"]))
+                return _finite(said) / (rank**0.5 if root else rank)
+            except (TypeError, ValueError, re.error) as error:
+                raise EditError(
+                    f"{self.source}: its LoRA metadata has an alpha that is no number"
+                ) from error
+        if alpha is None:
+            alpha = self.given
+        if alpha is None and (form == "PairEdit" or (form == "peft" and not self.stated)):
+            raise EditError(
+                f"{self.source} does not say its alpha, and without it the strength is unknown",
+                expected=f"an {PEFT_CONFIG} beside it" if form == "peft" else "alpha tensors",
+                next_step="Say it with `pairedit edits import --alpha` (PairEdit and Concept "
+                "Sliders train with 1)",
+            )
+        if alpha is not None and not math.isfinite(alpha):
+            raise EditError(f"{self.source}: the alpha of {layer} is no number")
+        return 1.0 if alpha is None else alpha / rank
+
+
+def _finite(said: Any) -> float:
+    value = float(said)
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return value
+
+
+def _config(header: Mapping[str, str], path: Path) -> tuple[dict[str, Any], bool]:
+    """peft's description of the LoRA, from the header or the file beside it."""
+    beside = path.with_name(PEFT_CONFIG)
+    try:
+        if METADATA in header:
+            values = json.loads(header[METADATA])
+            return {k.removeprefix(PREFIX): v for k, v in values.items()}, True
+        if path.name == PEFT_WEIGHTS and beside.is_file():
+            return dict(json.loads(beside.read_text(encoding="utf-8"))), True
+    except (ValueError, AttributeError, TypeError) as error:
+        raise EditError(f"{path.name}: its LoRA metadata is damaged") from error
+    return {}, False
+
+
+def _unpickled(path: Path) -> dict[str, torch.Tensor]:
+    import pickle
+    import zipfile
+
+    import torch
+
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError,
+        AttributeError, IndexError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        raise EditError(
+            f"{path.name} is not a readable file of tensors",
+            expected="a state dict of tensors; anything else in a pickle is not executed",
+        ) from error
+    plain = isinstance(values, dict) and all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in values.items()
+    )
+    if not plain:
+        raise EditError(f"{path.name} holds something else than named tensors")
+    return dict(values)
+
+
+def _list(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return ", ".join(sorted(keys)[:SHOWN]) + more
 
 
 @contextmanager
@@ -124,31 +365,3 @@ def _explained(path: Path) -> Iterator[None]:
             f"{path.name} is not a readable safetensors file ({reason})",
             next_step="Copy it again or train the edit again; pickles are never opened",
         ) from error
-
-
-def _bake_alpha(
-    layers: dict[str, LoraLayer], header: Mapping[str, str], source: str
-) -> dict[str, LoraLayer]:
-    """Put an alpha that a foreign file states in its metadata into B."""
-    try:
-        config = json.loads(header.get("lora_adapter_metadata", "{}"))
-        rank = config.get("transformer.r")
-        alpha = config.get("transformer.lora_alpha", rank)
-        patterns = dict(config.get("transformer.alpha_pattern") or {})
-        root = bool(config.get("transformer.use_rslora"))  # alpha / √rank in place of alpha / rank
-    except (ValueError, AttributeError) as error:
-        raise EditError(f"{source}: its LoRA metadata is damaged") from error
-    if rank is None:
-        return layers
-    baked = {}
-    for name, layer in layers.items():
-        try:
-            # peft's patterns match a layer's name or the end of it, the first one that does.
-            given = (v for p, v in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", name))
-            factor = float(next(given, alpha)) / (layer.rank**0.5 if root else layer.rank)
-        except (TypeError, ValueError, re.error) as error:
-            raise EditError(
-                f"{source}: its LoRA metadata has an alpha that is no number"
-            ) from error
-        baked[name] = layer if factor == 1 else LoraLayer(layer.down, layer.up * factor)
-    return baked

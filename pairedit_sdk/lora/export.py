@@ -1,0 +1,142 @@
+"""Writing an edit's LoRA for other tools; reading them back is in :mod:`formats`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.files import write_tensors
+from pairedit_sdk.lora.formats import (
+    PEFT_PREFIX,
+    PEFT_WEIGHTS,
+    adapter_config,
+    to_diffusers,
+)
+from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lora.names import SWAPPED, first_release_of
+
+if TYPE_CHECKING:
+    import torch
+
+FORMATS = ("diffusers", "kohya", "peft")
+DTYPES = ("fp32", "bf16", "fp16")
+#: FLUX's MLPs are so many times as wide as the tokens.
+MLP = 4
+
+
+def export(
+    layers: Mapping[str, LoraLayer], form: str, path: Path, header: Mapping[str, str],
+    dtype: str = "fp32", base: str = "",
+) -> Path:  # fmt: skip
+    """Write the layers in another tool's form; the update of every weight is the same.
+
+    Args:
+        layers: by diffusers' names.
+        form: one of :data:`FORMATS`: "diffusers" (also read by ComfyUI), "kohya", or "peft", which
+            is a folder.
+        path: of the file or folder.
+        header: metadata besides the form's own.
+        dtype: one of :data:`DTYPES`.
+        base: its name, for peft's description.
+
+    Raises:
+        UsageError: an unknown form or dtype.
+        EditError: a layer that has no name in this form.
+        OSError: it could not be written.
+    """
+    import torch
+
+    if form not in FORMATS or dtype not in DTYPES:
+        raise UsageError(
+            f"There is no export as {form} in {dtype}",
+            expected=f"{', '.join(FORMATS)}; {', '.join(DTYPES)}",
+        )
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    layers = {
+        name: LoraLayer(layer.down.to(kind), layer.up.to(kind)) for name, layer in layers.items()
+    }
+    if form == "peft":
+        return _write_peft(layers, path, header, base)
+    tensors, own = (to_kohya(layers), {}) if form == "kohya" else to_diffusers(layers)
+    return write_tensors(path, tensors, {**header, **own})
+
+
+def to_kohya(layers: Mapping[str, LoraLayer]) -> dict[str, torch.Tensor]:
+    """The layers by the first release's names, with alpha = rank.
+
+    q, k, v (and a single block's MLP) are rows of one weight: each keeps its own rank components,
+    and the others' rows are zero in them, so that the fused update is exact, and can be taken
+    apart again.
+    """
+    import torch
+
+    groups: dict[str, dict[str, LoraLayer]] = {}
+    fused: dict[str, tuple[str, ...]] = {}
+    for name, layer in layers.items():
+        found = first_release_of(name)
+        if found is None:
+            raise EditError(f"Layer {name} has no name in kohya's form")
+        fused[found[0]] = found[1]
+        groups.setdefault(found[0], {})[name] = layer
+    tensors: dict[str, torch.Tensor] = {}
+    for module, own in groups.items():
+        parts = fused[module]
+        first = next(iter(own.values()))
+        down, up = first.down, first.up
+        if len(parts) > 1:
+            down, up = _fused([own.get(name) for name in parts], first)
+        elif parts == (SWAPPED,):
+            up = up.roll(up.shape[0] // 2, 0)
+        key = f"lora_unet_{module}"
+        tensors[f"{key}.lora_down.weight"] = down
+        tensors[f"{key}.lora_up.weight"] = up
+        tensors[f"{key}.alpha"] = torch.tensor(float(down.shape[0]), dtype=down.dtype)
+    return tensors
+
+
+def _fused(parts: list[LoraLayer | None], like: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:
+    width = like.down.shape[1]
+    rank = max(part.rank for part in parts if part is not None)
+    rows = [width, width, width, MLP * width][: len(parts)]
+    down = like.down.new_zeros(rank * len(parts), width)
+    up = like.up.new_zeros(sum(rows), rank * len(parts))
+    for number, part in enumerate(parts):
+        if part is None:
+            continue
+        at, top = rank * number, sum(rows[:number])
+        down[at : at + part.rank] = part.down
+        up[top : top + part.up.shape[0], at : at + part.rank] = part.up
+    return down, up
+
+
+def _write_peft(
+    layers: Mapping[str, LoraLayer], folder: Path, header: Mapping[str, str], base: str
+) -> Path:
+    from pairedit_sdk.quiet import quiet
+
+    with quiet():
+        from peft import LoraConfig
+
+    if folder.exists():
+        raise UsageError(
+            f"{folder} is there already", expected="a new folder", next_step="Name another one"
+        )
+    tensors = {}
+    for name, layer in layers.items():
+        tensors[f"{PEFT_PREFIX}{name}.lora_A.weight"] = layer.down
+        tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"] = layer.up
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        write_tensors(part / PEFT_WEIGHTS, tensors, header)
+        config = LoraConfig(
+            **adapter_config(layers), base_model_name_or_path=base or None, inference_mode=True
+        )
+        config.save_pretrained(part)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder

@@ -1,0 +1,86 @@
+"""``edits export`` and ``edits import``: to other tools and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import Result
+
+from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.lora.layers import LoraLayer
+
+Pairedit = Callable[..., Result]
+NAME = "transformer_blocks.0.attn.to_q"
+
+
+@pytest.fixture
+def saved(library: Path) -> Path:
+    generator = torch.Generator().manual_seed(0)
+    layer = LoraLayer(torch.randn(2, 64, generator=generator), torch.randn(64, 2))
+    Edit({NAME: layer}, EditInfo("hat", base="mini", rank=2)).save(library / "hat.safetensors")
+    return library
+
+
+@pytest.mark.parametrize("form", ["diffusers", "kohya", "peft"])
+def test_out_and_in_again(pairedit: Pairedit, saved: Path, tmp_path: Path, form: str) -> None:
+    out = tmp_path / ("folder" if form == "peft" else "out.safetensors")
+    result = pairedit("edits", "export", "hat", "--format", form, "-o", out, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["format"] == form
+    result = pairedit("edits", "import", out, "--name", "back", "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["layers"], said["format"], said["left_out"]) == (1, [form], [])
+    one, two = (Edit.load(saved / f"{name}.safetensors") for name in ("hat", "back"))
+    assert torch.allclose(
+        one.layers[NAME].up @ one.layers[NAME].down, two.layers[NAME].up @ two.layers[NAME].down
+    )
+    assert (two.name, two.info.base) == ("back", "mini")
+
+
+def test_the_file_is_half_as_large_in_16_bits(
+    pairedit: Pairedit, saved: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.safetensors"
+    assert pairedit("edits", "export", "hat", "-o", out, "--dtype", "bf16").exit_code == 0
+    assert all(tensor.dtype is torch.bfloat16 for tensor in load_file(out).values())
+    before = out.read_bytes()
+    result = pairedit("edits", "export", "hat", "-o", out)
+    assert result.exit_code == 2
+    assert f"{out} is there already" in " ".join(result.stderr.split())
+    assert out.read_bytes() == before
+    assert pairedit("edits", "export", "hat", "-o", out, "--force").exit_code == 0
+
+
+def test_what_is_left_out_and_what_does_not_fit_is_named(
+    pairedit: Pairedit, library: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
+    key = "lora_unet_transformer_blocks_{}_attn_to_q"
+    tensors = {}
+    for block in (0, 7):
+        tensors[f"{key.format(block)}.lora_down.weight"] = torch.ones(2, 64)
+        tensors[f"{key.format(block)}.lora_up.weight"] = torch.ones(64, 2)
+    tensors["lora_te1_x.lora_down.weight"] = torch.ones(2)
+    path = tmp_path / "far.safetensors"
+    save_file(tensors, path)
+
+    result = pairedit("edits", "import", path)
+    assert result.exit_code == 2
+    assert "far.safetensors does not say its alpha" in " ".join(result.stderr.split())
+    result = pairedit("edits", "import", path, "--alpha", "1", "--base", tiny_folder)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert f"1 of the 2 layers of far.safetensors are none of {tiny_folder}" in said
+    assert "transformer_blocks.7.attn.to_q" in said
+    assert list(library.iterdir()) == []
+
+    result = pairedit("edits", "import", path, "--alpha", "1")
+    assert result.exit_code == 0
+    assert "2 layers, rank 2, from PairEdit" in result.stdout
+    assert "Left out 1 tensors: lora_te1_x.lora_down.weight." in " ".join(result.stdout.split())
+    assert pairedit("edits", "import", path, "--alpha", "1").exit_code == 2  # it is there now
