@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,7 @@ class EditInfo:
         editor: how the edit is meant to be applied to pictures.
         parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
+        licence: under which the edit may be used, in its owner's words.
         sdk_version: version of this package.
     """
 
@@ -77,6 +78,7 @@ class EditInfo:
     editor: EditorSettings = field(default_factory=EditorSettings)
     parts: list[tuple[str, float]] = field(default_factory=list)
     created: str = ""
+    licence: str = ""
     sdk_version: str = ""
 
     @staticmethod
@@ -102,6 +104,10 @@ class Edit:
     @property
     def name(self) -> str:
         return self.info.name
+
+    def with_info(self, **changes: Any) -> Edit:
+        """The same edit with some of its :class:`EditInfo` changed."""
+        return Edit(self.layers, replace(self.info, **changes))
 
     def __matmul__(self, scale: float) -> EditStack:
         return EditStack([(self, scale)])
@@ -172,7 +178,9 @@ class Edit:
             "modelspec.implementation": "diffusers",
             "modelspec.title": self.name,
             "modelspec.resolution": f"{side}x{side}",
+            "modelspec.tags": "pairedit, image-editing",
             **({"modelspec.date": self.info.created} if self.info.created else {}),
+            **({"modelspec.license": self.info.licence} if self.info.licence else {}),
         }
 
 

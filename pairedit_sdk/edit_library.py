@@ -36,6 +36,11 @@ def edit_path(name: str, library: str | Path) -> Path:
     return Path(library) / f"{check_name(name)}{SUFFIX}"
 
 
+def preview_path(edit: Path) -> Path:
+    """The picture beside an edit's file that shows what it does, whether it is there or not."""
+    return edit.with_suffix(".png")
+
+
 def run_folder(name: str, library: str | Path) -> Path:
     """The folder of a training run's own files: config, metrics, checkpoints, previews."""
     return Path(library) / "runs" / check_name(name)

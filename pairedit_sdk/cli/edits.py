@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,14 @@ import typer
 
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import SUFFIX, edit_path, find_edit_path, list_edits
+from pairedit_sdk.edit_library import (
+    SUFFIX,
+    check_name,
+    edit_path,
+    find_edit_path,
+    list_edits,
+    preview_path,
+)
 from pairedit_sdk.errors import PairEditError, UsageError
 
 app = typer.Typer(
@@ -68,14 +75,37 @@ def show(
     output = Output(as_json, quiet)
     path = find_edit_path(edit, library)
     info = asdict(Edit.read_info(path))
-    for key, value in {"path": path, **info}.items():
+    picture = preview_path(path)
+    about = {"path": path, **({"preview": picture} if picture.is_file() else {}), **info}
+    for key, value in about.items():
         if isinstance(value, dict):
             output.say(f"{key}:")
             for name, item in value.items():
                 output.say(f"  {name}: {item}")
         else:
             output.say(f"{key}: {_shown(value)}")
-    output.result({"path": path, **info})
+    output.result(about)
+
+
+@app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An edit of the library.")],
+    library: Library = DEFAULT_LIBRARY,
+    quiet: Quiet = False,
+) -> None:
+    """Delete an edit from the library, and take it out of the basis.
+
+    Its run, with which it could be learned on, stays in LIBRARY/runs.
+    """
+    from pairedit_sdk.basis.library import Basis
+
+    path = find_edit_path(check_name(name), library)
+    basis = Basis.open(library)
+    if name in basis.index.names:
+        basis.remove(name)
+    path.unlink()
+    preview_path(path).unlink(missing_ok=True)
+    Output(quiet=quiet).say(f"Removed {path}.")
 
 
 @app.command("export")
@@ -172,7 +202,7 @@ def import_command(
 
         require_layers(base, edit.layers, file.name)
     made_for = edit.info.base or base or ""
-    edit = Edit(edit.layers, replace(edit.info, name=target.stem, base=made_for))
+    edit = edit.with_info(name=target.stem, base=made_for)
     edit.save(target)
     form = " and ".join(found.forms)
     output.say(f"Saved {target}: {len(edit.layers)} layers, rank {edit.info.rank}, from {form}.")

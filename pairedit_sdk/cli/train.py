@@ -15,8 +15,9 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import edit_path, run_folder
+from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
 from pairedit_sdk.errors import InputError, UsageError
+from pairedit_sdk.image_files import write_image
 
 if TYPE_CHECKING:
     from pairedit_sdk.config import TrainConfig
@@ -53,6 +54,9 @@ def train(
     place: Annotated[
         bool, typer.Option("--place", help="Put the edit into the library's basis as well.")
     ] = False,
+    licence: Annotated[
+        str, typer.Option("--licence", help="Under which the edit may be used; kept in its file.")
+    ] = "",
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -61,9 +65,9 @@ def train(
 ) -> None:
     """Learn an edit from before/after pairs.
 
-    The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, the run's own files
-    (settings, metrics, checkpoints, and previews with --set preview_every=100) in
-    LIBRARY/runs/NAME.
+    The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, what it makes of
+    its own pairs as NAME.png beside it, and the run's own files (settings, metrics, checkpoints,
+    and previews with --set preview_every=100) in LIBRARY/runs/NAME.
     """
     output = Output(as_json, quiet)
     target, run_dir = edit_path(name, library), run_folder(name, library)
@@ -75,6 +79,8 @@ def train(
     base_name = config.base or options.DEFAULT_BASE
 
     from pairedit_sdk.bases import load_base
+    from pairedit_sdk.edit import EditInfo
+    from pairedit_sdk.previews import preview
     from pairedit_sdk.training import train as run_training
 
     basis = None
@@ -103,7 +109,10 @@ def train(
             next_step=f"Go on with `{again} --resume`",
         ) from error
     seconds = time.perf_counter() - started
+    edit = edit.with_info(created=EditInfo.now(), licence=licence)
     edit.save(target)
+    picture = preview(loaded, edit, pair_set)
+    write_image(picture, preview_path(target))
     if basis is not None:
         basis.place(edit, pair_set, replacing=True)
     shown = "" if library == options.DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
@@ -116,6 +125,7 @@ def train(
         {
             "name": name,
             "path": target,
+            "preview": preview_path(target),
             "run_dir": run_dir,
             "base": base_name,
             "pairs": [pair.name for pair in pair_set],

@@ -66,6 +66,9 @@ class FakeEdit:
     def read_info(cls, path: Path) -> FakeInfo:
         return cls.load(path).info
 
+    def with_info(self, **changes: Any) -> FakeEdit:
+        return self
+
     def require_base(self, base: Any) -> None:
         pass
 
@@ -168,7 +171,11 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
 
     rooms = Rooms()
     modules: dict[str, dict[str, Any]] = {
-        "edit": {"Edit": FakeEdit, "EditStack": FakeStack},
+        "edit": {
+            "Edit": FakeEdit,
+            "EditInfo": SimpleNamespace(now=lambda: "2026-01-01T00:00:00+00:00"),
+            "EditStack": FakeStack,
+        },
         "training": {"train": rooms.train},
         "editing": {
             "edit_image": rooms.edit_image,
