@@ -1,9 +1,14 @@
-"""Checkpoints of a training: everything that going on bit for bit needs, the last few of them."""
+"""Checkpoints of a training: everything that going on bit for bit needs.
+
+The last few are kept, and the best, where it is known how good they are.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +26,41 @@ SCHEMA = 1
 KEPT = 2
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """One file.
+
+    Attributes:
+        path: of it.
+        step: finished steps.
+        fidelity: how well the training pairs are done at this step, where that was measured.
+    """
+
+    path: Path
+    step: int
+    fidelity: float | None
+
+
 class Checkpoints:
     """``FOLDER/step-000100.safetensors``, of one run.
 
     Attributes:
         folder: where they are.
+        kept: so many of the last ones; the one of the highest fidelity is kept besides.
         data: what the run is trained on and with, in a word; a checkpoint of another is refused.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data = folder, ""
+    def __init__(self, folder: Path, kept: int = KEPT) -> None:
+        self.folder, self.kept, self.data = folder, kept, ""
+
+    def saved(self) -> list[Checkpoint]:
+        """All that are there, in the order of their steps.
+
+        Raises:
+            TrainingError: one is damaged.
+        """
+        states = [(path, read_state(path)) for path in self._all()]
+        return [Checkpoint(p, int(s["step"]), s.get("fidelity")) for p, s in states]
 
     def newest(self) -> Path | None:
         """The last one that was written, if there is any."""
@@ -84,9 +114,9 @@ class Checkpoints:
 
     def save(
         self, step: int, parameters: Mapping[str, torch.nn.Parameter],
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer, fidelity: float | None = None,
     ) -> None:  # fmt: skip
-        """Write everything that a resumed run needs; only the last few are kept.
+        """Write everything that a resumed run needs; the last few and the best are kept.
 
         Raises:
             TrainingError: it could not be written.
@@ -95,16 +125,22 @@ class Checkpoints:
         tensors = {f"parameter/{n}": p.detach() for n, p in parameters.items()}
         flat = optimizer_tensors(optimizer, names)
         tensors |= {f"optimizer/{n}": t for n, t in flat.items()}
-        state = json.dumps({"schema": SCHEMA, "step": step, "data": self.data})
+        state = {"schema": SCHEMA, "step": step, "data": self.data, "fidelity": fidelity}
+        path = self.folder / f"step-{step:06d}.safetensors"
         try:
-            write_tensors(self.folder / f"step-{step:06d}.safetensors", tensors, {"state": state})
+            write_tensors(path, tensors, {"state": json.dumps(state)})
         except OSError as error:
             raise TrainingError(
                 f"The checkpoint of step {step} could not be written ({error})",
                 next_step="Free some disk space and resume; earlier checkpoints are intact",
             ) from error
-        for old in self._all()[:-KEPT]:
-            old.unlink()
+        older = self._all()[: -self.kept]
+        if older:
+            known = [c for c in self.saved() if c.fidelity is not None]
+            best = max(known, key=lambda c: (c.fidelity or 0.0, c.step)).path if known else None
+            for old in older:
+                if old != best:
+                    old.unlink()
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.safetensors"))
@@ -115,13 +151,42 @@ def step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, from the header alone.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    from safetensors import safe_open
+
+    with _explained(path), safe_open(path, framework="numpy") as handle:
+        return dict(json.loads(handle.metadata()["state"]))
+
+
+def read_parameters(path: Path) -> dict[str, torch.Tensor]:
+    """The trained parameters of a checkpoint.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    tensors, _ = _read(path)
+    own = "parameter/"
+    return {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
+
+
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    with _explained(path):
+        tensors, header = read_tensors(path)
+        return tensors, dict(json.loads(header["state"]))
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
-        tensors, header = read_tensors(path)
-        return tensors, dict(json.loads(header["state"]))
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"Checkpoint {path} is damaged",
             next_step="Delete it to go on from the one before, or start over with --force",

@@ -82,6 +82,7 @@ class TrainConfig:
         accumulate: batches whose gradients are summed before a step.
         gradient_checkpointing: trade time for memory in the transformer.
         checkpoint_every: steps between checkpoints, 0 for only the last.
+        keep: so many of the last checkpoints are kept, and the best besides.
         preview_every: steps between preview strips on the training pairs, 0 for none.
         track: an accelerate tracker ("tensorboard", "wandb", …), or ``None``.
     """
@@ -117,6 +118,7 @@ class TrainConfig:
     accumulate: int = 1
     gradient_checkpointing: bool = False
     checkpoint_every: int = 100
+    keep: int = 2
     preview_every: int = 0
     track: str | None = None
 
@@ -168,6 +170,7 @@ _RULES: dict[str, Rule] = {
     "weight_decay": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
     "accumulate": whole(1),
     "checkpoint_every": whole(0),
+    "keep": whole(1),
     "preview_every": whole(0),
 }
 

@@ -31,19 +31,23 @@ if TYPE_CHECKING:
 
 #: Settings that may differ when a run is resumed: they do not change what a step does, or only its
 #: rounding. The steps are free too, unless the learning rate's schedule depends on them.
-FREE_ON_RESUME = {"checkpoint_every", "preview_every", "track", "base", "gradient_checkpointing"}
+FREE_ON_RESUME = {
+    "checkpoint_every", "keep", "preview_every", "track", "base", "gradient_checkpointing",
+}  # fmt: skip
+PAIRS = "pairs.safetensors"
 
 
 class Run:
     """The folder of one run.
 
     ``config.json``, ``metrics.jsonl`` (one line per step), ``checkpoints/step-000100.safetensors``,
-    ``previews/step-000100.png``, ``cache/`` (latents), ``content.safetensors``.
+    ``previews/step-000100.png``, ``cache/`` and ``pairs.safetensors`` (latents),
+    ``content.safetensors``.
     """
 
     def __init__(self, folder: Path, config: TrainConfig, name: str) -> None:
         self.folder, self.config, self.name = folder, config, name
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.cache_folder = folder / "cache"
         self.metrics = folder / "metrics.jsonl"
 
@@ -61,7 +65,7 @@ class Run:
                 next_step="Resume it (--resume), start over (--force), or choose another name",
             )
         if resume and there is not None and settings.is_file():
-            before = _read_settings(settings)
+            before = read_settings(settings)
             now = self.config.as_dict()
             free = FREE_ON_RESUME | ({"steps"} if self.config.lr_schedule == "constant" else set())
             changed = [
@@ -94,6 +98,10 @@ class Run:
         write_json(
             self.folder / "config.json", {"name": self.name, "settings": self.config.as_dict()}
         )
+        sides = {f"{k}/{side}": x for k, p in enumerate(latents)
+                 for side, x in (("before", p.x_a), ("after", p.x_b))}  # fmt: skip
+        names = json.dumps([pair.name for pair in latents])
+        write_tensors(self.folder / PAIRS, sides, {"names": names})
         self._cut_metrics(done)
         return done
 
@@ -110,20 +118,22 @@ class Run:
             handle.write(json.dumps(line) + "\n")
         every = self.config.checkpoint_every
         if info.step == info.steps or (every and info.step % every == 0):
-            self.checkpoint(info.step, branches.parameters, optimizer)
+            # With a single checkpoint there is nothing to choose from.
+            known = fidelity(branches, latents) if every and every < info.steps else None
+            self.checkpoint(info.step, branches.parameters, optimizer, known)
         if self.config.preview_every and info.step % self.config.preview_every == 0:
             self._preview(info.step, branches, latents)
 
     def checkpoint(
         self, step: int, parameters: dict[str, torch.nn.Parameter],
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer, fidelity: float | None = None,
     ) -> None:  # fmt: skip
         """Write everything that a resumed run needs.
 
         Raises:
             TrainingError: it could not be written.
         """
-        self.checkpoints.save(step, parameters, optimizer)
+        self.checkpoints.save(step, parameters, optimizer, fidelity)
 
     def finish(self, content: dict[str, LoraLayer] | None, edit: Edit) -> None:
         """Keep the content LoRA and the edit with the run."""
@@ -146,7 +156,12 @@ class Run:
         atomic_write(self.metrics, lambda part: _write(part, kept))
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a run's ``config.json`` holds.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
         return dict(settings)
@@ -179,21 +194,32 @@ def _preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Imag
     """The training pairs as they stand: before, edited at 0.5 and 1, after; one row per pair."""
     from pairedit_sdk.plots import collage
 
-    base, config = branches.base, branches.config
+    base = branches.base
     rows = []
     for pair in latents:
-        sigmas = base.sigmas(config.edit_steps, *base.image_size(pair.x_a))
-        row = [pair.x_a]
-        for scale in (0.5, 1.0):
-            live = MergedRows(
-                base, branches.live_scales(scale), branches.condition, config.guidance
-            )
-            with torch.no_grad():
-                row.append(
-                    solvers.flowedit(
-                        pair.x_a, sigmas, live, noise_source(pair.x_a, 0),
-                        n_max=solvers.last_steps(config.edit_steps),
-                    )
-                )  # fmt: skip
-        rows.append([to_image(base.decode(x)) for x in [*row, pair.x_b]])
+        edited = [_edited(branches, pair, scale) for scale in (0.5, 1.0)]
+        rows.append([to_image(base.decode(x)) for x in [pair.x_a, *edited, pair.x_b]])
     return collage(rows, ["before", "0.5", "1.0", "after"], [pair.name for pair in latents])
+
+
+def fidelity(branches: Branches, latents: list[PairLatents]) -> float:
+    """How much of the pairs' change the edit makes, at scale 1 and as it now is: 1 − Σ‖z − x_B‖² /
+    Σ‖x_A − x_B‖² over the pairs, z what FlowEdit makes of x_A. It is 1 for x_B itself, and 0 for
+    doing nothing."""
+    missed = there = 0.0
+    for pair in latents:
+        z = _edited(branches, pair, 1.0)
+        missed += float((z - pair.x_b).square().sum())
+        there += float((pair.x_a - pair.x_b).square().sum())
+    return 1 - missed / there if there else 0.0
+
+
+@torch.no_grad()
+def _edited(branches: Branches, pair: PairLatents, scale: float) -> torch.Tensor:
+    base, config = branches.base, branches.config
+    sigmas = base.sigmas(config.edit_steps, *base.image_size(pair.x_a))
+    live = MergedRows(base, branches.live_scales(scale), branches.condition, config.guidance)
+    return solvers.flowedit(
+        pair.x_a, sigmas, live, noise_source(pair.x_a, 0),
+        n_max=solvers.last_steps(config.edit_steps),
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.cache import PairLatents
     from pairedit_sdk.pairs import PairSet
+
+
+#: A loss above this is no training any more. A velocity's mean square is about 1, and η² times the
+#: pair's difference is in the targets.
+EXPLODED = 1e3
 
 
 @dataclass(frozen=True)
@@ -97,21 +102,40 @@ def train(
             _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
         semantic = branches.baked("semantic")
         content = branches.baked("content") if config.content_lora else None
-        factor = config.gain if len(latents) > 1 else 1.0
-        if config.calibrate:
-            detach_all(base.transformer)
-            factor *= unit_scale(
-                base, semantic, latents, condition, config.guidance, steps=config.edit_steps
-            )
-        if factor != 1:
-            semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
-        edit = Edit(semantic, _info(base, pairs, config, name, factor))
+        detach_all(base.transformer)
+        edit = finished(base, semantic, latents, config, name)
         if run is not None:
             run.finish(content, edit)
         return edit
     finally:
         base.set_gradient_checkpointing(False)
         detach_all(base.transformer)
+
+
+def finished(
+    base: FlowBase, semantic: Mapping[str, LoraLayer], latents: Sequence[PairLatents],
+    config: TrainConfig, name: str, steps: int | None = None,
+) -> Edit:  # fmt: skip
+    """The edit that a trained LoRA becomes: with gain and calibration in it, and described.
+
+    Args:
+        base: without any LoRA attached.
+        semantic: the LoRA, alpha baked in.
+        latents: of the training pairs.
+        config: it was trained with.
+        name: of the edit.
+        steps: that were trained; ``None`` are the config's.
+    """
+    factor = config.gain if len(latents) > 1 else 1.0
+    if config.calibrate:
+        condition = cache.condition(base, "")
+        factor *= unit_scale(
+            base, semantic, latents, condition, config.guidance, steps=config.edit_steps
+        )
+    if factor != 1:
+        semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
+    pairs = [pair.name for pair in latents]
+    return Edit(semantic, _info(base, pairs, config, name, factor, steps or config.steps))
 
 
 def _check_fit(base: FlowBase, config: TrainConfig) -> None:
@@ -164,9 +188,12 @@ def _step(
                 accelerator.backward(losses.total / config.accumulate)
                 content += float(losses.content.detach()) / config.accumulate
                 semantic += float(losses.semantic.detach()) / config.accumulate
-    if not math.isfinite(content + semantic):
+    loss = content + semantic
+    if not loss < EXPLODED * max(1.0, config.eta**2):  # NaN is not
         raise TrainingError(
-            f"The loss of step {step + 1} is not a finite number",
+            f"The loss of step {step + 1} is "
+            + (f"{loss:.0f}" if math.isfinite(loss) else "not a finite number"),
+            expected="about 1; the training has come apart",
             next_step=f"Try a smaller lr (it is {config.lr:g})"
             + (f"; earlier checkpoints are in {run.checkpoints.folder}" if run else ""),
         )
@@ -224,14 +251,14 @@ def _accelerating(
 
 
 def _info(
-    base: FlowBase, pairs: PairSet, config: TrainConfig, name: str, factor: float
+    base: FlowBase, pairs: list[str], config: TrainConfig, name: str, factor: float, steps: int
 ) -> EditInfo:
     # No time of day in here: the same run gives the same file.
     return EditInfo(
         name=name, base=base.name, architecture=base.architecture,
         base_fingerprint=base.fingerprint, precision=base.precision, guidance=config.guidance,
-        resolution=config.resolution or base.resolution, rank=config.rank, steps=config.steps,
-        pairs=list(pairs.names), settings=config.as_dict(), unit_scale=factor,
+        resolution=config.resolution or base.resolution, rank=config.rank, steps=steps,
+        pairs=pairs, settings=config.as_dict(), unit_scale=factor,
         editor=EditorSettings(config.edit_steps, config.edit_n_avg, config.edit_threshold),
         sdk_version=__version__,
     )  # fmt: skip

@@ -26,8 +26,8 @@ LEVELS: dict[str, int] = {
             "evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
-            "training branches calibration runs checkpoints inversion compose editing generation "
-            "basis evaluation progress",
+            "training branches calibration runs checkpoints picking previews inversion compose editing "
+            "generation basis evaluation progress",
             "demo",
             "cli __main__",
         )

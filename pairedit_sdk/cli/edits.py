@@ -1,30 +1,43 @@
-"""``pairedit edits``: what is in the library, and exchanging it with other tools."""
+"""``pairedit edits``: what is in the library."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
+from pairedit_sdk.cli import exchange, values
+from pairedit_sdk.cli.options import (
+    DEFAULT_BASE,
+    DEFAULT_LIBRARY,
+    Base,
+    Device,
+    Json,
+    Library,
+    Quiet,
+)
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import (
-    SUFFIX,
     check_name,
     edit_path,
     find_edit_path,
     list_edits,
     preview_path,
+    run_folder,
 )
 from pairedit_sdk.errors import PairEditError, UsageError
+from pairedit_sdk.image_files import picture_path, write_image
 
 app = typer.Typer(
     rich_markup_mode=None,
     help="The edits that are saved in the library.",
     invoke_without_command=True,
 )
+
+app.command("export")(exchange.export_command)
+app.command("import")(exchange.import_command)
 
 
 @app.callback()
@@ -108,112 +121,65 @@ def remove(
     Output(quiet=quiet).say(f"Removed {path}.")
 
 
-@app.command("export")
-def export_command(
-    edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
+@app.command("pick")
+def pick(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An edit with a run in the library.")],
     out: Annotated[
-        Path,
-        typer.Option("-o", "--out", help="The file to write; of peft's form, a new folder."),
-    ],
-    form: Annotated[
-        Literal["diffusers", "kohya", "peft"],
-        typer.Option(
-            "--format",
-            help="diffusers (ComfyUI reads it too), kohya (for A1111, Forge and sd-scripts), or "
-            "peft.",
-        ),
-    ] = "diffusers",
-    dtype: Annotated[
-        Literal["fp32", "bf16", "fp16"],
-        typer.Option("--dtype", help="16 bits halve the file, and round the edit."),
-    ] = "fp32",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+        Path | None, typer.Option("-o", "--out", help="A picture: what each checkpoint makes.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option("--step", min=1, help="Make the edit of this checkpoint.")
+    ] = None,
+    base: Base = None,
     library: Library = DEFAULT_LIBRARY,
+    device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write an edit for another tool, with the same update on every weight."""
-    from pairedit_sdk.edit import Edit
-    from pairedit_sdk.lora.export import export
+    """Compare the checkpoints of a run on its training pairs, and choose one.
 
-    output = Output(as_json, quiet)
-    loaded = Edit.load(find_edit_path(edit, library))
-    if out.exists() and not (force and out.is_file()):
-        raise UsageError(f"{out} is there already", next_step="Name another, or replace a file "
-                         "with --force")  # fmt: skip
-    if form != "peft" and out.suffix != SUFFIX:
-        raise UsageError(
-            f"{out} is no name for this form", expected=f"a name that ends with {SUFFIX}"
-        )
-    export(loaded.layers, form, out, loaded.header(), dtype, loaded.info.base)
-    output.say(f"Wrote {out}.")
-    output.result({"name": loaded.name, "path": out, "format": form, "dtype": dtype})
-
-
-@app.command("import")
-def import_command(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="A LoRA for FLUX: a safetensors file of diffusers, kohya, ComfyUI or Concept "
-            "Sliders, PairEdit's .pt, or the folder that peft writes.",
-        ),
-    ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="What the edit is to be called. [the file's name]")
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base", help="The base it was made for; its layers are compared with the file's."
-        ),
-    ] = None,
-    alpha: Annotated[
-        float | None,
-        typer.Option("--alpha", help="Where the file does not say it: alpha of the LoRA."),
-    ] = None,
-    partly: Annotated[
-        bool, typer.Option("--partly", help="Take what can be read of a file.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an edit of that name.")] = False,
-    library: Library = DEFAULT_LIBRARY,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make an edit of the library from another tool's LoRA.
-
-    The update of every weight stays the same; alpha is baked in. What is left out is said.
+    The last is not always the best. Fidelity is how much of the pairs' change is made: 1 is all of
+    it. --step replaces the edit with that of a checkpoint; everything else of the run stays.
     """
-    from pairedit_sdk.edit import Edit
-    from pairedit_sdk.lora.formats import read_lora
+    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.edit import Edit, EditInfo
+    from pairedit_sdk.picking import candidates, strip
+    from pairedit_sdk.runs import read_settings
 
     output = Output(as_json, quiet)
-    target = edit_path(name or file.stem, library)
-    if target.exists() and not force:
+    target = None if out is None else picture_path(out)
+    run_dir = run_folder(name, library)
+    if not (run_dir / "config.json").is_file():
         raise UsageError(
-            f"There is an edit {target.stem} already ({target})",
-            next_step="Choose another --name, or replace it with --force",
+            f"There is no run of {name} in {run_dir}", next_step="Train it with `pairedit train`"
         )
-    found = read_lora(file, alpha, partly=partly, pickled=True)
-    edit = Edit.of_file(found, file)
-    if base is not None:
-        from pairedit_sdk.bases.skeleton import require_layers
-
-        require_layers(base, edit.layers, file.name)
-    made_for = edit.info.base or base or ""
-    edit = edit.with_info(name=target.stem, base=made_for)
-    edit.save(target)
-    form = " and ".join(found.forms)
-    output.say(f"Saved {target}: {len(edit.layers)} layers, rank {edit.info.rank}, from {form}.")
-    if found.left_out:
-        shown = ", ".join(found.left_out[:5])
-        more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
-        output.say(f"Left out {len(found.left_out)} tensors: {shown}{more}.")
-    output.result(
-        {"name": target.stem, "path": target, "format": found.forms, "layers": len(edit.layers),
-         "rank": edit.info.rank, "left_out": found.left_out}
+    settings = read_settings(run_dir / "config.json")
+    model = load_base(
+        base or settings.get("base") or DEFAULT_BASE, device=values.device(device),
+        precision=settings.get("precision", "auto"),
     )  # fmt: skip
+    found = candidates(model, run_dir, name)
+    for one in found:
+        known = "" if one.fidelity is None else f"  fidelity {one.fidelity:.3f}"
+        output.say(f"step {one.step}{known}")
+    if target is not None:
+        write_image(strip(model, run_dir, found), target)
+        output.say(f"Wrote {target}.")
+    if step is not None:
+        chosen = [one for one in found if one.step == step]
+        if not chosen:
+            raise UsageError(
+                f"There is no checkpoint of step {step}",
+                expected=", ".join(str(one.step) for one in found),
+                next_step="More of them are kept with `--set keep=10`",
+            )
+        path = edit_path(name, library)
+        licence = Edit.read_info(path).licence if path.is_file() else ""
+        edit = chosen[0].edit.with_info(created=EditInfo.now(), licence=licence)
+        edit.save(path)
+        output.say(f"Saved {path}, as it was at step {step}.")
+    rows = [{"step": one.step, "fidelity": one.fidelity} for one in found]
+    output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})
 
 
 def _shown(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,38 @@ def test_what_is_left_out_and_what_does_not_fit_is_named(
     assert "2 layers, rank 2, from PairEdit" in result.stdout
     assert "Left out 1 tensors: lora_te1_x.lora_down.weight." in " ".join(result.stdout.split())
     assert pairedit("edits", "import", path, "--alpha", "1").exit_code == 2  # it is there now
+
+
+def test_pick_a_checkpoint(
+    pairedit: Pairedit, library: Path, tmp_path: Path, tiny_folder: Path
+) -> None:
+    from pairedit_sdk.bases.mini.faces import sample_face
+
+    face = sample_face(random.Random(1), style="photo", hat="none")
+    for side, drawn in (("source", face), ("target", face.with_(hat="cap"))):
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+        drawn.draw(64).save(tmp_path / "pairs" / side / "1.png")
+    settings = ("steps=4", "checkpoint_every=2", "rank=2", "edit_steps=4", "resolution=64")
+    result = pairedit(
+        "train", tmp_path / "pairs", "--name", "cap", "--base", tiny_folder, "--skip-check",
+        *(word for setting in settings for word in ("--set", setting)), "--licence", "CC0",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert (library / "cap.png").is_file()
+    assert Edit.read_info(library / "cap.safetensors").created.startswith("20")
+    result = pairedit("edits", "pick", "cap", "-o", "strip.png", "--step", "2", "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert [row["step"] for row in said["checkpoints"]] == [2, 4]
+    assert (tmp_path / "strip.png").is_file()
+    info = Edit.read_info(library / "cap.safetensors")
+    assert (info.steps, info.licence) == (2, "CC0")
+    result = pairedit("edits", "pick", "cap", "--step", "3")
+    assert result.exit_code == 2
+    assert "There is no checkpoint of step 3" in result.stderr
+    assert pairedit("edits", "pick", "none").exit_code == 2
+    assert pairedit("edits", "show", "cap").stdout.splitlines()[1] == (
+        f"preview: {library / 'cap.png'}"
+    )
+    assert pairedit("edits", "remove", "cap").exit_code == 0
+    assert not (library / "cap.png").exists()

@@ -1,0 +1,119 @@
+"""``pairedit edits export | import``: edits of the library as other tools' files, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.edit_library import SUFFIX, edit_path, find_edit_path
+from pairedit_sdk.errors import UsageError
+
+
+def export_command(
+    edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="The file to write; of peft's form, a new folder."),
+    ],
+    form: Annotated[
+        Literal["diffusers", "kohya", "peft"],
+        typer.Option(
+            "--format",
+            help="diffusers (ComfyUI reads it too), kohya (for A1111, Forge and sd-scripts), or "
+            "peft.",
+        ),
+    ] = "diffusers",
+    dtype: Annotated[
+        Literal["fp32", "bf16", "fp16"],
+        typer.Option("--dtype", help="16 bits halve the file, and round the edit."),
+    ] = "fp32",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    library: Library = DEFAULT_LIBRARY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write an edit for another tool, with the same update on every weight."""
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.lora.export import export
+
+    output = Output(as_json, quiet)
+    loaded = Edit.load(find_edit_path(edit, library))
+    if out.exists() and not (force and out.is_file()):
+        raise UsageError(f"{out} is there already", next_step="Name another, or replace a file "
+                         "with --force")  # fmt: skip
+    if form != "peft" and out.suffix != SUFFIX:
+        raise UsageError(
+            f"{out} is no name for this form", expected=f"a name that ends with {SUFFIX}"
+        )
+    export(loaded.layers, form, out, loaded.header(), dtype, loaded.info.base)
+    output.say(f"Wrote {out}.")
+    output.result({"name": loaded.name, "path": out, "format": form, "dtype": dtype})
+
+
+def import_command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A LoRA for FLUX: a safetensors file of diffusers, kohya, ComfyUI or Concept "
+            "Sliders, PairEdit's .pt, or the folder that peft writes.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the edit is to be called. [the file's name]")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", help="The base it was made for; its layers are compared with the file's."
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option("--alpha", help="Where the file does not say it: alpha of the LoRA."),
+    ] = None,
+    partly: Annotated[
+        bool, typer.Option("--partly", help="Take what can be read of a file.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an edit of that name.")] = False,
+    library: Library = DEFAULT_LIBRARY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make an edit of the library from another tool's LoRA.
+
+    The update of every weight stays the same; alpha is baked in. What is left out is said.
+    """
+    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.lora.formats import read_lora
+
+    output = Output(as_json, quiet)
+    target = edit_path(name or file.stem, library)
+    if target.exists() and not force:
+        raise UsageError(
+            f"There is an edit {target.stem} already ({target})",
+            next_step="Choose another --name, or replace it with --force",
+        )
+    found = read_lora(file, alpha, partly=partly, pickled=True)
+    edit = Edit.of_file(found, file)
+    if base is not None:
+        from pairedit_sdk.bases.skeleton import require_layers
+
+        require_layers(base, edit.layers, file.name)
+    made_for = edit.info.base or base or ""
+    edit = edit.with_info(name=target.stem, base=made_for)
+    edit.save(target)
+    form = " and ".join(found.forms)
+    output.say(f"Saved {target}: {len(edit.layers)} layers, rank {edit.info.rank}, from {form}.")
+    if found.left_out:
+        shown = ", ".join(found.left_out[:5])
+        more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
+        output.say(f"Left out {len(found.left_out)} tensors: {shown}{more}.")
+    output.result(
+        {"name": target.stem, "path": target, "format": found.forms, "layers": len(edit.layers),
+         "rank": edit.info.rank, "left_out": found.left_out}
+    )  # fmt: skip
