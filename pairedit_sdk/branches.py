@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,12 +66,15 @@ class Branches:
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
 
-    def losses(self, latents: list[PairLatents], draw: int) -> Iterator[Losses]:
+    def losses(
+        self, latents: list[PairLatents], draw: int, own: Sequence[int] | None = None
+    ) -> Iterator[Losses]:
         """The losses of draw number ``draw``: ``batch`` times a pair, a σ and an ε.
 
-        Pairs of different sizes cannot share a forward pass: each size gives one item, weighted by
-        its number of rows. Differentiate an item before taking the next one, because gradient
-        checkpointing computes it again with the scales as they then are.
+        Of several processes each takes its ``own`` rows of the batch; their losses sum to those of
+        all rows. Pairs of different sizes cannot share a forward pass: each size gives one item,
+        weighted by its number of rows. Differentiate an item before taking the next one, because
+        gradient checkpointing computes it again with the scales as they then are.
         """
         generator = torch.Generator().manual_seed(_draw_seed(self.config.seed, draw))
         count = self.config.batch
@@ -85,8 +88,8 @@ class Branches:
         if self.config.objective == "flowedit":
             places = torch.rand(count, generator=generator)
         groups: dict[torch.Size, list[int]] = {}
-        for row, i in enumerate(chosen):
-            groups.setdefault(latents[i].x_a.shape, []).append(row)
+        for row in range(count) if own is None else own:
+            groups.setdefault(latents[chosen[row]].x_a.shape, []).append(row)
         for rows in groups.values():
             x_a = torch.cat([latents[chosen[r]].x_a for r in rows])
             x_b = torch.cat([latents[chosen[r]].x_b for r in rows])

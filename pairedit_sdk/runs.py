@@ -43,10 +43,14 @@ class Run:
     ``config.json``, ``metrics.jsonl`` (one line per step), ``checkpoints/step-000100.safetensors``,
     ``previews/step-000100.png``, ``cache/`` and ``pairs.safetensors`` (latents),
     ``content.safetensors``.
+
+    Attributes:
+        writes: whether this process is the one that writes it.
     """
 
     def __init__(self, folder: Path, config: TrainConfig, name: str) -> None:
         self.folder, self.config, self.name = folder, config, name
+        self.writes = True
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.cache_folder = folder / "cache"
         self.metrics = folder / "metrics.jsonl"
@@ -95,6 +99,8 @@ class Run:
         """
         self.checkpoints.data = f"{base.fingerprint}/{base.precision}/{_digest(latents)}"
         done = self.checkpoints.restore(parameters, optimizer, self.config.steps)
+        if not self.writes:
+            return done
         write_json(
             self.folder / "config.json", {"name": self.name, "settings": self.config.as_dict()}
         )
@@ -110,6 +116,8 @@ class Run:
         latents: list[PairLatents],
     ) -> None:  # fmt: skip
         """Record the step, and write a checkpoint and a preview when they are due."""
+        if not self.writes:
+            return
         line = {
             "step": info.step, "content_loss": info.content_loss,
             "semantic_loss": info.semantic_loss, "lr": info.lr, "seconds": round(info.seconds, 4),
@@ -133,10 +141,13 @@ class Run:
         Raises:
             TrainingError: it could not be written.
         """
-        self.checkpoints.save(step, parameters, optimizer, fidelity)
+        if self.writes:
+            self.checkpoints.save(step, parameters, optimizer, fidelity)
 
     def finish(self, content: dict[str, LoraLayer] | None, edit: Edit) -> None:
         """Keep the content LoRA and the edit with the run."""
+        if not self.writes:
+            return
         if content:
             tensors, header = to_diffusers(content)
             write_tensors(self.folder / "content.safetensors", tensors, header)

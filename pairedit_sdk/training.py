@@ -7,13 +7,12 @@ a frozen twin of θ_c that shares its memory, so that L_s can give θ_c no gradi
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,6 +25,7 @@ from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.interrupts import stopped_between_steps
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.processes import accelerating, share_of, sum_gradients, summed
 from pairedit_sdk.runs import Run
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def train(
 ) -> Edit:  # fmt: skip
     """Learn the change that the pairs show.
 
+    Under ``accelerate launch`` every process takes its share of each batch, and the edit is that of
+    one process with the same batch, within rounding.
+
     The noise of every step depends on the run's seed and the step's number alone, so a run on a CPU
     is reproducible bit for bit on the same machine, resumed or not; a GPU's own kernels may round
     differently from run to run.
@@ -77,29 +80,35 @@ def train(
         The edit: the semantic LoRA with alpha baked in.
 
     Raises:
-        UsageError: settings that do not fit the base, or a run folder that is in use.
-        TrainingError: the losses are no longer finite.
+        UsageError: settings that do not fit the base, or a run folder that is in use, or a batch
+            with fewer rows than there are processes.
+        TrainingError: the losses are no longer finite, or beyond all bounds.
         KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
     """
     config = config or TrainConfig()
     _check_fit(base, config)
     run = Run(Path(run_dir), config, name) if run_dir is not None else None
-    if run is not None:
-        run.open(resume)
-    condition = cache.condition(base, "")
-    base.release_text_encoders()
-    latents = cache.encode_pairs(
-        base, pairs, config.resolution, run.cache_folder if run is not None else None
-    )
     try:
-        branches = Branches(base, config, condition)
-        optimizer = _optimizer(config, branches.parameters)
-        first = 0
-        if run is not None:
-            first = run.restore(branches.parameters, optimizer, latents, base)
-        base.set_gradient_checkpointing(config.gradient_checkpointing)
-        with _accelerating(base, config, run) as accelerator:
-            _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
+        folder = None if run is None else run.folder
+        with accelerating(base.device, config.track, folder) as accelerator:
+            share_of(accelerator, config.batch)
+            accelerator.wait_for_everyone()  # the first may have cleared the folder
+            if run is not None:
+                run.writes = accelerator.is_main_process
+                run.open(resume)
+            condition = cache.condition(base, "")
+            base.release_text_encoders()
+            latents = cache.encode_pairs(
+                base, pairs, config.resolution, run.cache_folder if run is not None else None
+            )
+            branches = Branches(base, config, condition)
+            optimizer = _optimizer(config, branches.parameters)
+            first = 0
+            if run is not None:
+                first = run.restore(branches.parameters, optimizer, latents, base)
+            base.set_gradient_checkpointing(config.gradient_checkpointing)
+            with _tracked(accelerator, config):
+                _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
         semantic = branches.baked("semantic")
         content = branches.baked("content") if config.content_lora else None
         detach_all(base.transformer)
@@ -110,6 +119,19 @@ def train(
     finally:
         base.set_gradient_checkpointing(False)
         detach_all(base.transformer)
+
+
+@contextmanager
+def _tracked(accelerator: Accelerator, config: TrainConfig) -> Iterator[None]:
+    if not config.track:
+        yield
+        return
+    settings = {k: str(v) for k, v in config.as_dict().items()}
+    accelerator.init_trackers("pairedit", config=settings)
+    try:
+        yield
+    finally:
+        accelerator.end_training()
 
 
 def finished(
@@ -140,11 +162,6 @@ def finished(
 
 def _check_fit(base: FlowBase, config: TrainConfig) -> None:
     """Refuse what cannot work before anything slow is done or any file is written."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError(
-            "Training one edit on several processes is not supported yet",
-            next_step="Start it without a launcher, or train one edit per process",
-        )
     require_bare(base.transformer)
     check_rank(base.transformer, base.lora_targets(config.targets), config.rank)
     if config.precision not in ("auto", base.precision):
@@ -166,7 +183,7 @@ def _loop(
                 run.after_step(info, branches, optimizer, latents)
             if on_step is not None:
                 on_step(info)
-            if stopped.is_set():
+            if any(summed(accelerator, stopped.is_set())):
                 if run is not None:
                     run.checkpoint(info.step, branches.parameters, optimizer)
                 raise KeyboardInterrupt
@@ -184,10 +201,13 @@ def _step(
     content = semantic = 0.0
     with torch.enable_grad():
         for part in range(config.accumulate):
-            for losses in branches.losses(latents, step * config.accumulate + part):
+            draw = step * config.accumulate + part
+            for losses in branches.losses(latents, draw, share_of(accelerator, config.batch)):
                 accelerator.backward(losses.total / config.accumulate)
                 content += float(losses.content.detach()) / config.accumulate
                 semantic += float(losses.semantic.detach()) / config.accumulate
+    content, semantic = summed(accelerator, content, semantic)
+    sum_gradients(accelerator, branches.parameters.values())
     loss = content + semantic
     if not loss < EXPLODED * max(1.0, config.eta**2):  # NaN is not
         raise TrainingError(
@@ -219,35 +239,6 @@ def _optimizer(
 
         kind = bnb.optim.AdamW8bit
     return kind(parameters.values(), lr=config.lr, weight_decay=config.weight_decay)  # type: ignore[call-arg]
-
-
-@contextmanager
-def _accelerating(
-    base: FlowBase, config: TrainConfig, run: Run | None
-) -> Iterator[Accelerator]:  # fmt: skip
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    # accelerate remembers its first device and precision for the whole process. A program that
-    # has its own Accelerator keeps it as it is; otherwise nothing of this run is left behind, so
-    # that the next one may be on another device.
-    hosted = bool(AcceleratorState._shared_state)
-    # No autocast: the base computes in its own dtype and peft casts around the float32 LoRAs.
-    own: dict[str, Any] = {"mixed_precision": "no", "cpu": base.device.type == "cpu"}
-    accelerator = Accelerator(
-        log_with=config.track, project_dir=str(run.folder) if run is not None else None,
-        **({} if hosted else own),
-    )  # fmt: skip
-    try:
-        if config.track:
-            settings = {k: str(v) for k, v in config.as_dict().items()}
-            accelerator.init_trackers("pairedit", config=settings)
-        yield accelerator
-    finally:
-        if config.track:
-            accelerator.end_training()
-        if not hosted:
-            AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _info(

@@ -2,7 +2,10 @@
 
 import json
 import signal
+import subprocess
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
+from pairedit_sdk.processes import share_of
 from pairedit_sdk.training import train
 
 SHORT = TrainConfig(steps=4, rank=4, checkpoint_every=2, sigma_count=8)
@@ -478,10 +482,52 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(tiny_base, pairs, tmp_pat
     assert all(torch.equal(edit.layers[n].up, layer.up) for n, layer in whole.layers.items())
 
 
-def test_several_processes_are_refused(tiny_base, pairs, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="several processes is not supported yet"):
-        train(tiny_base, pairs, SHORT, name="e")
+def test_two_processes_learn_the_edit_that_one_learns(tiny_base, tiny_folder, pairs, tmp_path):
+    """The command itself under a launcher: one of the processes speaks and writes."""
+    for side in ("before", "after"):
+        folder = tmp_path / "pairs" / ("source" if side == "before" else "target")
+        folder.mkdir(parents=True)
+        for pair in pairs:
+            getattr(pair, side).save(folder / f"{pair.name}.png")
+    config = replace(SHORT, batch=3, sigma_sampling="stratified", resolution=64)
+    launch = [
+        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", "0", "-m", "pairedit_sdk.cli", "train", str(tmp_path / "pairs"),
+        "--name", "e", "--base", str(tiny_folder), "--recipe", "published", "--skip-check",
+        "--library", str(tmp_path / "edits"), "--json",
+    ]  # fmt: skip
+    for key in ("steps", "rank", "checkpoint_every", "sigma_count", "batch", "sigma_sampling",
+                "resolution"):  # fmt: skip
+        launch += ["--set", f"{key}={getattr(config, key)}"]
+    done = subprocess.run(launch, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout)["steps"] == 4
+    losses = []
+    whole = train(
+        tiny_base, pairs, config, name="e",
+        on_step=lambda info: losses.append(info.content_loss + info.semantic_loss),
+    )  # fmt: skip
+    lines = (tmp_path / "edits" / "runs" / "e" / "metrics.jsonl").read_text().splitlines()
+    two = [row["content_loss"] + row["semantic_loss"] for row in map(json.loads, lines)]
+    assert two == pytest.approx(losses, rel=1e-4)
+    edit = Edit.load(tmp_path / "edits" / "e.safetensors")
+    for name, layer in whole.layers.items():
+        assert torch.allclose(edit.layers[name].up, layer.up, rtol=1e-2, atol=1e-5)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    alone, three = (SimpleNamespace(num_processes=n, process_index=n - 1) for n in (1, 3))
+    assert list(share_of(alone, 4)) == [0, 1, 2, 3]
+    assert list(share_of(three, 7)) == [2, 5]
+    with pytest.raises(UsageError, match="A batch of 2 cannot be shared by 3 processes"):
+        share_of(three, 2)
+
+
+def test_losses_beyond_all_bounds_stop_the_run(tiny_base, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr("pairedit_sdk.training.EXPLODED", 1e-3)
+    with pytest.raises(TrainingError, match=r"The loss of step 1 is \d+.*Try a smaller lr"):
+        train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+    assert not (tmp_path / "edit.safetensors").exists()
 
 
 def test_a_calibrated_edit_at_scale_1_is_the_plain_one_at_its_factor(tiny_base, pairs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import SUFFIX, check_name, find_edit_path, run_folder
 from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.processes import is_first
 
 KONTEXT = "mini-kontext"
 
@@ -114,8 +114,8 @@ def train(
         raise StoppedError(
             f"Training {name} was stopped", next_step="Go on with the same command and --resume"
         ) from error
-    if os.environ.get("RANK", "0") != "0":
-        return  # of several processes one speaks and saves
+    if not is_first():
+        return
     basis.save(target)
     output.say(
         f"Saved {target} ({len(analogies)} analogies, {config.steps} steps).\n"

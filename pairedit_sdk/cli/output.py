@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pairedit_sdk.processes import is_first
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -31,6 +33,11 @@ class Output:
 
     as_json: bool = False
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_first():  # of several processes one speaks
+            object.__setattr__(self, "as_json", False)
+            object.__setattr__(self, "quiet", True)
 
     @property
     def words(self) -> Console | None:

@@ -18,6 +18,7 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
 from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.image_files import write_image
+from pairedit_sdk.processes import is_first
 
 if TYPE_CHECKING:
     from pairedit_sdk.config import TrainConfig
@@ -90,7 +91,7 @@ def train(
         basis = Basis.open(library)
         basis.prepare(base_name)
     loaded = load_base(base_name, device=device, precision=config.precision)
-    if force and not resume:
+    if force and not resume and is_first():
         shutil.rmtree(run_dir, ignore_errors=True)
     started = time.perf_counter()
     try:
@@ -108,6 +109,8 @@ def train(
             f"Training {name} was stopped {_progress(run_dir)}",
             next_step=f"Go on with `{again} --resume`",
         ) from error
+    if not is_first():
+        return
     seconds = time.perf_counter() - started
     edit = edit.with_info(created=EditInfo.now(), licence=licence)
     edit.save(target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.images import resized
 from pairedit_sdk.interrupts import stopped_between_steps
 from pairedit_sdk.plots import collage
+from pairedit_sdk.processes import accelerating, share_of, sum_gradients, summed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,7 +51,7 @@ def train_basis(
 
     A step's analogies, noise and noise levels depend on the seed and the step's number alone: on a
     CPU a run is reproducible bit for bit, resumed or not. Under ``accelerate launch`` every process
-    takes its part of each batch, and gradients are averaged.
+    takes its part of each batch, and gradients are summed.
 
     Args:
         base: a frozen Kontext; it is left exactly as it was.
@@ -80,9 +80,9 @@ def train_basis(
     try:
         optimizer = _optimizer(settings, mixture.parameters)
         base.set_gradient_checkpointing(settings.gradient_checkpointing)
-        with _accelerating(base) as accelerator, stopped_between_steps() as stopped:
+        with accelerating(base.device) as accelerator, stopped_between_steps() as stopped:
             run = None if run_dir is None else BasisRun(Path(run_dir), settings, accelerator)
-            _check_processes(settings, accelerator)
+            share_of(accelerator, settings.batch)
             first = 0
             if run is not None:
                 first = run.begin(mixture, optimizer, base, rows, resume=resume, force=force)
@@ -95,7 +95,7 @@ def train_basis(
                     run.preview(info.step, partial(_preview, mixture, rows, captions))
                 if on_step is not None:
                     on_step(info)
-                if stopped.is_set():
+                if any(summed(accelerator, stopped.is_set())):
                     if run is not None:
                         run.checkpoint(info.step, mixture, optimizer)
                     raise KeyboardInterrupt
@@ -149,12 +149,8 @@ def _step(
             for loss in _losses(mixture, rows, captions, accelerator, step, part):
                 accelerator.backward(loss / settings.accumulate)
                 total += float(loss.detach()) / settings.accumulate
-    if accelerator.num_processes > 1:
-        mean = accelerator.reduce(torch.tensor(total, device=mixture.base.device), "mean")
-        total = float(mean)
-        for parameter in mixture.parameters.values():
-            if parameter.grad is not None:
-                parameter.grad = accelerator.reduce(parameter.grad, "mean")
+    (total,) = summed(accelerator, total)
+    sum_gradients(accelerator, mixture.parameters.values())
     if not math.isfinite(total):
         raise TrainingError(
             f"The loss of step {step + 1} is not a finite number",
@@ -163,15 +159,6 @@ def _step(
     torch.nn.utils.clip_grad_norm_(mixture.parameters.values(), GRADIENT_NORM)
     optimizer.step()
     return total
-
-
-def _check_processes(settings: BasisSettings, accelerator: Accelerator) -> None:
-    count = accelerator.num_processes
-    if settings.batch < count:
-        raise UsageError(
-            f"A batch of {settings.batch} cannot be shared by {count} processes",
-            expected="one for each, or more", next_step="Raise batch",
-        )  # fmt: skip
 
 
 def _losses(
@@ -186,7 +173,7 @@ def _losses(
     dropped = (torch.rand(settings.batch, generator=generator) < settings.caption_dropout).tolist()
     levels = torch.randint(LEVELS, (settings.batch,), generator=generator)
     seeds = torch.randint(2**31, (settings.batch,), generator=generator).tolist()
-    own = range(accelerator.process_index, settings.batch, accelerator.num_processes)
+    own = share_of(accelerator, settings.batch)
     shown = {k: rows[chosen[k]] for k in own}
     noises = {
         k: torch.randn(row.target.shape, generator=torch.Generator().manual_seed(seeds[k]))
@@ -214,8 +201,7 @@ def _losses(
         mixture.mix(torch.stack([shown[k].query for k in group]))
         v = base.velocity((1 - at) * x_0 + at * noise, sigma, condition, settings.guidance)
         error = (v.float() - (noise - x_0)).square().mean()
-        # So that the mean over the processes is the mean over the batch, whoever has more rows.
-        yield error * len(group) * accelerator.num_processes / settings.batch
+        yield error * len(group) / settings.batch
 
 
 def _optimizer(
@@ -230,21 +216,3 @@ def _optimizer(
         parameters.values(), lr=settings.lr, betas=(settings.beta1, settings.beta2),
         weight_decay=settings.weight_decay,
     )  # fmt: skip
-
-
-@contextmanager
-def _accelerating(base: FlowBase) -> Iterator[Accelerator]:
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    hosted = bool(AcceleratorState._shared_state)
-    accelerator = (
-        Accelerator()
-        if hosted
-        else Accelerator(mixed_precision="no", cpu=base.device.type == "cpu")
-    )
-    try:
-        yield accelerator
-    finally:
-        if not hosted:
-            AcceleratorState._reset_state(reset_partial_state=True)

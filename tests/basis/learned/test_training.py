@@ -197,6 +197,7 @@ def test_two_processes_give_what_one_gives(base, analogies, tmp_path, tiny_konte
 SCRIPT = """
 import sys
 from pathlib import Path
+from PIL import Image
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.basis.learned.analogies import Analogy
 from pairedit_sdk.basis.learned.settings import BasisSettings

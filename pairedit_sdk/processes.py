@@ -1,0 +1,86 @@
+"""A training on one or several processes, by accelerate: each takes its share of every batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks and writes, of those that were launched."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def accelerating(
+    device: torch.device, tracker: str | None = None, folder: Path | None = None
+) -> Iterator[Accelerator]:
+    """An Accelerator for a training on ``device``, with nothing of it left behind.
+
+    accelerate remembers its first device and precision for the whole process. A program that has
+    its own Accelerator keeps it as it is; otherwise the next training may be on another device.
+
+    Args:
+        device: the base's.
+        tracker: one of accelerate's, "tensorboard" for example.
+        folder: where it writes.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    hosted = bool(AcceleratorState._shared_state)
+    where = None if folder is None else str(folder)
+    if hosted:
+        accelerator = Accelerator(log_with=tracker, project_dir=where)
+    else:
+        # No autocast: the base computes in its own dtype and peft casts around the float32 LoRAs.
+        accelerator = Accelerator(
+            log_with=tracker, project_dir=where, mixed_precision="no", cpu=device.type == "cpu"
+        )
+    try:
+        yield accelerator
+    finally:
+        if not hosted:
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def share_of(accelerator: Accelerator, batch: int) -> range:
+    """Which rows of a batch this process takes.
+
+    Raises:
+        UsageError: there are fewer rows than processes.
+    """
+    if batch < accelerator.num_processes:
+        raise UsageError(
+            f"A batch of {batch} cannot be shared by {accelerator.num_processes} processes",
+            expected="one for each, or more", next_step="Raise batch",
+        )  # fmt: skip
+    return range(accelerator.process_index, batch, accelerator.num_processes)
+
+
+def summed(accelerator: Accelerator, *values: float) -> list[float]:
+    """The sums of numbers over all processes."""
+    if accelerator.num_processes == 1:
+        return list(values)
+    import torch
+
+    given = torch.tensor([float(value) for value in values], device=accelerator.device)
+    return [float(value) for value in accelerator.reduce(given, "sum")]
+
+
+def sum_gradients(accelerator: Accelerator, parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Give every process the sum of all processes' gradients."""
+    if accelerator.num_processes == 1:
+        return
+    for parameter in parameters:
+        own = parameter.grad if parameter.grad is not None else parameter.detach() * 0
+        parameter.grad = accelerator.reduce(own, "sum")
