@@ -6,6 +6,7 @@ The last few are kept, and the best, where it is known how good they are.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.files import (
@@ -24,6 +26,7 @@ from pairedit_sdk.files import (
 
 SCHEMA = 1
 KEPT = 2
+LOCK = "run.lock"
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,43 @@ class Checkpoints:
 
     def _all(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.safetensors"))
+
+
+@contextmanager
+def alone(folder: Path | None) -> Iterator[None]:
+    """Within the block no other training can be in this run folder.
+
+    Args:
+        folder: of the run; ``None`` locks nothing.
+
+    Raises:
+        UsageError: another one is.
+    """
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(
+            f"Another training is going on in {folder}",
+            next_step="Wait for it or stop it, or choose another name",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clear(folder: Path) -> None:
+    """Delete all of a run, but for its lock; only for who is :func:`alone` in it."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def step_of(path: Path) -> int:

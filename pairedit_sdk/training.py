@@ -19,6 +19,7 @@ import torch
 from pairedit_sdk import __version__, cache
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.calibration import unit_scale
+from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
@@ -90,7 +91,10 @@ def train(
     run = Run(Path(run_dir), config, name) if run_dir is not None else None
     try:
         folder = None if run is None else run.folder
-        with accelerating(base.device, config.track, folder) as accelerator:
+        with (
+            accelerating(base.device, config.track, folder) as accelerator,
+            alone(folder if accelerator.is_main_process else None),
+        ):
             share_of(accelerator, config.batch)
             accelerator.wait_for_everyone()  # the first may have cleared the folder
             if run is not None:

@@ -12,6 +12,7 @@ import torch
 
 from pairedit_sdk import cache
 from pairedit_sdk.branches import Branches
+from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
@@ -521,6 +522,16 @@ def test_a_batch_that_processes_cannot_share_is_refused():
     assert list(share_of(three, 7)) == [2, 5]
     with pytest.raises(UsageError, match="A batch of 2 cannot be shared by 3 processes"):
         share_of(three, 2)
+
+
+def test_two_trainings_cannot_be_in_one_folder(tiny_base, pairs, tmp_path):
+    def other(info):
+        with pytest.raises(UsageError, match="Another training is going on in"), alone(tmp_path):
+            raise AssertionError("it was let in")
+
+    train(tiny_base, pairs, replace(SHORT, steps=1), name="e", run_dir=tmp_path, on_step=other)
+    with alone(tmp_path):
+        pass
 
 
 def test_losses_beyond_all_bounds_stop_the_run(tiny_base, pairs, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -80,6 +79,7 @@ def train(
     base_name = config.base or options.DEFAULT_BASE
 
     from pairedit_sdk.bases import load_base
+    from pairedit_sdk.checkpoints import alone, clear
     from pairedit_sdk.edit import EditInfo
     from pairedit_sdk.previews import preview
     from pairedit_sdk.training import train as run_training
@@ -91,8 +91,9 @@ def train(
         basis = Basis.open(library)
         basis.prepare(base_name)
     loaded = load_base(base_name, device=device, precision=config.precision)
-    if force and not resume and is_first():
-        shutil.rmtree(run_dir, ignore_errors=True)
+    if force and not resume and is_first() and run_dir.is_dir():
+        with alone(run_dir):
+            clear(run_dir)
     started = time.perf_counter()
     try:
         with output.meter(f"training {name}", config.steps) as meter:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairedit_sdk.checkpoints import Checkpoints, step_of
+from pairedit_sdk.checkpoints import Checkpoints, clear, step_of
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.files import atomic_write, write_json
 
@@ -65,7 +64,7 @@ class BasisRun:
                 its settings or analogies were others.
         """
         if force and not resume and self.accelerator.is_main_process:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            clear(self.folder)
         self.accelerator.wait_for_everyone()
         there = self.checkpoints.newest()
         if there is not None and not resume:

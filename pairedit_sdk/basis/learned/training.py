@@ -22,6 +22,7 @@ from pairedit_sdk.basis.learned.mixture import Mixture
 from pairedit_sdk.basis.learned.rows import AnalogyRows, require_kontext
 from pairedit_sdk.basis.learned.run import BasisRun, BasisStep
 from pairedit_sdk.basis.learned.settings import BasisSettings
+from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.images import resized
 from pairedit_sdk.interrupts import stopped_between_steps
@@ -80,7 +81,11 @@ def train_basis(
     try:
         optimizer = _optimizer(settings, mixture.parameters)
         base.set_gradient_checkpointing(settings.gradient_checkpointing)
-        with accelerating(base.device) as accelerator, stopped_between_steps() as stopped:
+        with (
+            accelerating(base.device) as accelerator,
+            alone(Path(run_dir) if run_dir and accelerator.is_main_process else None),
+            stopped_between_steps() as stopped,
+        ):
             run = None if run_dir is None else BasisRun(Path(run_dir), settings, accelerator)
             share_of(accelerator, settings.batch)
             first = 0
