@@ -76,8 +76,8 @@ class Plan:
     each: int = 16
     asked: int = 4
     settings: BasisSettings = BasisSettings(  # noqa: RUF009  # frozen
-        count=8, rank=4, key_width=32, targets="attention", layout="sequence", steps=600,
-        checkpoint_every=0,
+        count=8, rank=4, alpha=32.0, key_width=32, targets="attention", layout="sequence",
+        unit_embeddings=True, start="difference", lr=2e-3, steps=600, checkpoint_every=0,
     )  # fmt: skip
     steps: int = 14
     recipe: str = "mini"
@@ -91,7 +91,7 @@ class Plan:
 
 SMALL = Plan(
     seen=ASKED[:2], unseen=UNSEEN[:2], seeds=1, each=2, asked=2, steps=8,
-    settings=replace(Plan.settings, count=4, steps=40),
+    settings=replace(Plan.settings, count=4, alpha=16.0, steps=40),
 )  # fmt: skip
 
 
@@ -163,6 +163,7 @@ def _variant(
         return _own_edits(plain, plan, seed, folder), None
     changed: dict[str, Any] = {}
     if variant == "single":
+        # Its alpha is its rank; a basis of that alpha is this very LoRA where it mixes all alike.
         changed = {"count": 1, "rank": settings.count * settings.rank}
     elif variant != "basis":
         changed = {"activation": variant}

@@ -114,7 +114,8 @@ class LearnedBasis:
         Raises:
             EditError: the encoder's embeddings are not as wide as the projection expects.
         """
-        found = query_of(encoder, self.info.settings.query, a, a_prime, b)
+        settings = self.info.settings
+        found = query_of(encoder, settings.query, a, a_prime, b, unit=settings.unit_embeddings)
         wanted = self.router.projection.shape[-1]
         if len(found) != wanted:
             raise EditError(

@@ -15,7 +15,7 @@ import torch
 
 from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
 from pairedit_sdk.basis.learned.settings import BasisSettings
-from pairedit_sdk.basis.router import Router
+from pairedit_sdk.basis.router import Router, difference_projection
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import (
     activate,
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
 
 BASIS = "basis"
+#: Size of the random map with which a query starts as that of E(a′) − E(a): the first softmax then
+#: leaves neither all of the basis nor only one element in the mix.
+DIFFERENCE = 4.0
 
 
 class Mixture:
@@ -53,7 +56,12 @@ class Mixture:
         keys = torch.randn(count, settings.count, settings.key_width, generator=generator)
         bound = 1 / math.sqrt(width)
         projection = torch.rand(count, settings.key_width, width, generator=generator)
-        for name, value in {"keys": keys, "projection": (2 * projection - 1) * bound}.items():
+        projection = (2 * projection - 1) * bound
+        if settings.start == "difference":
+            shape = (count, settings.key_width, width // 3)
+            random = torch.randn(shape, generator=generator) * DIFFERENCE
+            projection = random @ difference_projection(width // 3)
+        for name, value in {"keys": keys, "projection": projection}.items():
             self.parameters[name] = torch.nn.Parameter(value.to(base.device))
         self._gates: dict[str, torch.Tensor] = {}
         self._hooks = [

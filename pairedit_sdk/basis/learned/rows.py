@@ -76,7 +76,10 @@ class AnalogyRows:
         pictures = [
             resized(p, size) for p in (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime)
         ]
-        query = query_of(self.encoder, self.settings.query, analogy.a, analogy.a_prime, analogy.b)
+        query = query_of(
+            self.encoder, self.settings.query, analogy.a, analogy.a_prime, analogy.b,
+            unit=self.settings.unit_embeddings,
+        )  # fmt: skip
         target, references = laid_out(self.base, self.settings.layout, *pictures)
         looked = tuple(latents.cpu() for latents in references)
         return Shown(target.cpu(), looked, query, analogy.caption)

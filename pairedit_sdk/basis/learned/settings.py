@@ -24,6 +24,7 @@ from pairedit_sdk.settings import (
 ACTIVATIONS = ("softmax", "tanh", "uniform")
 LAYOUTS = ("grid", "sequence")
 QUERIES = ("pictures", "grid")
+STARTS = ("random", "difference")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class BasisSettings:
             baseline that mixes all alike, whatever the analogy.
         shared: one projection and one set of keys for all adapted weights in the place of one for
             each.
+        unit_embeddings: bring the embeddings to length 1. As they come from the encoder (as
+            published) they are some ten to twenty times as long, and so is every step that training
+            takes with the projection: with the built-in encoder a few hundred steps are enough for
+            the softmax to choose one LoRA for all analogies.
+        start: "random" is the published start of the projection, "difference" a random map of
+            E(a′) − E(a), so that the first mixes already depend on what was changed.
         query: "pictures" gives the router the embeddings of a, a′ and b one after the other,
             "grid" one of all three in a grid.
         layout: "grid" lets the base look at [a, a′; b, b] and draw [a, a′; b, b′]; "sequence" lets
@@ -67,6 +74,8 @@ class BasisSettings:
     key_width: int = 128
     activation: str = "softmax"
     shared: bool = False
+    unit_embeddings: bool = False
+    start: str = "random"
     query: str = "pictures"
     layout: str = "grid"
     targets: str = "blocks"
@@ -88,7 +97,10 @@ class BasisSettings:
     preview_every: int = 0
 
     def __post_init__(self) -> None:
-        refuse(broken_rules(self, _RULES))
+        problems = broken_rules(self, _RULES)
+        if self.start == "difference" and (self.query == "grid" or not self.unit_embeddings):
+            problems.append("start=difference needs query=pictures and unit_embeddings=true")
+        refuse(problems)
 
     @property
     def scaling(self) -> float:
@@ -107,6 +119,7 @@ _RULES: dict[str, Rule] = {
     "alpha": (lambda v: v is None or v > 0, "a number above 0, or nothing"),
     "key_width": whole(1),
     "activation": one_of(ACTIVATIONS),
+    "start": one_of(STARTS),
     "query": one_of(QUERIES),
     "layout": one_of(LAYOUTS),
     "resolution": (lambda v: v is None or 16 <= v <= 4096, "16 to 4096 pixels, or nothing"),

@@ -159,6 +159,33 @@ def test_previews_show_the_basis_as_it_stands_and_change_nothing(base, analogies
     assert shown.height > 2 * base.resolution
 
 
+def test_a_start_from_the_difference_asks_for_the_change_alone(base):
+    settings = replace(SMALL, start="difference", unit_embeddings=True)
+    mixture = Mixture(base, settings, 6)
+    try:
+        a, change = torch.randn(2), torch.randn(2)
+        one = mixture.router.query(torch.cat([a, a + change, torch.randn(2)]))
+        two = mixture.router.query(torch.cat([-a, change - a, torch.randn(2)]))
+        assert torch.allclose(one, two, atol=1e-4)
+        assert mixture.router.query(torch.cat([a, a, torch.randn(2)])).abs().max() < 1e-4
+    finally:
+        mixture.close()
+
+
+def test_unit_embeddings_are_those_that_the_basis_is_asked_with_later(base, analogies):
+    settings = replace(SMALL, steps=1, start="difference", unit_embeddings=True)
+    basis = train_basis(base, analogies, settings, name="b")
+    one = analogies[0]
+    query = basis.embed(load_encoder(basis.info.encoder), one.a, one.a_prime, one.b)
+    assert torch.allclose(query.view(3, -1).norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("changed", [{"unit_embeddings": False}, {"query": "grid"}])
+def test_the_difference_needs_pictures_embedded_apart_and_of_length_1(changed):
+    with pytest.raises(UsageError, match="start=difference needs query=pictures and unit"):
+        replace(SMALL, **{"start": "difference", "unit_embeddings": True, **changed})
+
+
 def test_ctrl_c_keeps_the_step_under_way(base, analogies, tmp_path):
     settings = replace(SMALL, checkpoint_every=0)
 
