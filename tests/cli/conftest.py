@@ -183,6 +183,7 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
             "seen_size": rooms.seen_size,
         },
         "generation": {"generate": rooms.generate},
+        "previews": {"preview": lambda base, edit, pairs: Image.new("RGB", (8, 8))},
     }
     monkeypatch.setattr("pairedit_sdk.bases.load_base", rooms.load_base)
     for name, content in modules.items():
