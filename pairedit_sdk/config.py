@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.optimizers import OPTIMIZERS
 from pairedit_sdk.resources import recipes_dir
 from pairedit_sdk.settings import (
     Rule,
@@ -29,7 +30,6 @@ from pairedit_sdk.settings import (
 OBJECTIVES = ("pairedit", "difference", "slider", "reconstruction", "flowedit")
 NOISINGS = ("content-preserving", "standard")
 PRECISIONS = ("auto", "fp32", "bf16", "nf4")
-OPTIMIZERS = ("adamw", "adamw8bit")
 SCHEDULES = ("constant", "cosine")
 SIGMA_SAMPLINGS = ("uniform", "stratified")
 

@@ -214,9 +214,11 @@ def _preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Imag
 
 
 def fidelity(branches: Branches, latents: list[PairLatents]) -> float:
-    """How much of the pairs' change the edit makes, at scale 1 and as it now is: 1 − Σ‖z − x_B‖² /
-    Σ‖x_A − x_B‖² over the pairs, z what FlowEdit makes of x_A. It is 1 for x_B itself, and 0 for
-    doing nothing."""
+    """How much of the pairs' change the LoRA makes as it now is: 1 − Σ‖z − x_B‖² / Σ‖x_A − x_B‖²
+    over the pairs, z what FlowEdit makes of x_A. It is 1 for x_B itself, and 0 for doing nothing.
+
+    Gain, calibration and damping are not in it: they come after the training, and the gain is
+    there for other pictures than the pairs'."""
     missed = there = 0.0
     for pair in latents:
         z = _edited(branches, pair, 1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.interrupts import stopped_between_steps
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.optimizers import adamw
 from pairedit_sdk.processes import accelerating, share_of, sum_gradients, summed
 from pairedit_sdk.runs import Run
 
@@ -91,11 +92,9 @@ def train(
     run = Run(Path(run_dir), config, name) if run_dir is not None else None
     try:
         folder = None if run is None else run.folder
-        with (
-            accelerating(base.device, config.track, folder) as accelerator,
-            alone(folder if accelerator.is_main_process else None),
-        ):
-            share_of(accelerator, config.batch)
+        with accelerating(base.device, config.track, folder) as accelerator, ExitStack() as held:
+            share_of(accelerator, config.batch)  # refuses before a folder is made
+            held.enter_context(alone(folder if accelerator.is_main_process else None))
             accelerator.wait_for_everyone()  # the first may have cleared the folder
             if run is not None:
                 run.writes = accelerator.is_main_process
@@ -106,7 +105,10 @@ def train(
                 base, pairs, config.resolution, run.cache_folder if run is not None else None
             )
             branches = Branches(base, config, condition)
-            optimizer = _optimizer(config, branches.parameters)
+            optimizer = adamw(
+                config.optimizer, branches.parameters.values(), lr=config.lr,
+                weight_decay=config.weight_decay,
+            )  # fmt: skip
             first = 0
             if run is not None:
                 first = run.restore(branches.parameters, optimizer, latents, base)
@@ -232,17 +234,6 @@ def _lr(config: TrainConfig, step: int) -> float:
     if config.lr_schedule == "cosine":
         return config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
     return config.lr
-
-
-def _optimizer(
-    config: TrainConfig, parameters: dict[str, torch.nn.Parameter]
-) -> torch.optim.Optimizer:
-    kind: type[torch.optim.Optimizer] = torch.optim.AdamW
-    if config.optimizer == "adamw8bit":
-        import bitsandbytes as bnb
-
-        kind = bnb.optim.AdamW8bit
-    return kind(parameters.values(), lr=config.lr, weight_decay=config.weight_decay)  # type: ignore[call-arg]
 
 
 def _info(

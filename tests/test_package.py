@@ -22,8 +22,8 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            "errors quiet interrupts processes files images image_files resources settings config "
-            "plots evaluation.metrics",
+            "errors quiet interrupts processes optimizers files images image_files resources "
+            "settings config plots evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "

@@ -9,7 +9,7 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import edit_path
+from pairedit_sdk.edit_library import edit_path, preview_path
 from pairedit_sdk.errors import UsageError
 
 
@@ -62,6 +62,7 @@ def compose(
         held = max(layer.rank for layer in layers.values())
         edit = Edit(layers, replace(edit.info, rank=held))
     edit.save(target)
+    preview_path(target).unlink(missing_ok=True)  # that of an edit which this one replaces
     output.say(f"Saved {target}, rank {edit.info.rank}.")
     if rank is not None:
         output.say(f"Relative error of the update: {error:.2%}")

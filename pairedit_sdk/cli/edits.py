@@ -138,8 +138,9 @@ def pick(
 ) -> None:
     """Compare the checkpoints of a run on its training pairs, and choose one.
 
-    The last is not always the best. Fidelity is how much of the pairs' change is made: 1 is all of
-    it. --step replaces the edit with that of a checkpoint; everything else of the run stays.
+    The last is not always the best. Fidelity is how much of the pairs' change the LoRA makes,
+    before gain and calibration: 1 is all of it. --step replaces the edit with that of a checkpoint;
+    everything else of the run stays.
     """
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.edit import Edit, EditInfo
@@ -177,6 +178,7 @@ def pick(
         licence = Edit.read_info(path).licence if path.is_file() else ""
         edit = chosen[0].edit.with_info(created=EditInfo.now(), licence=licence)
         edit.save(path)
+        write_image(strip(model, run_dir, chosen), preview_path(path))
         output.say(f"Saved {path}, as it was at step {step}.")
     rows = [{"step": one.step, "fidelity": one.fidelity} for one in found]
     output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})

@@ -9,7 +9,7 @@ import typer
 
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import SUFFIX, edit_path, find_edit_path
+from pairedit_sdk.edit_library import SUFFIX, edit_path, find_edit_path, preview_path
 from pairedit_sdk.errors import UsageError
 
 
@@ -107,6 +107,7 @@ def import_command(
     made_for = edit.info.base or base or ""
     edit = edit.with_info(name=target.stem, base=made_for)
     edit.save(target)
+    preview_path(target).unlink(missing_ok=True)  # that of an edit which this one replaces
     form = " and ".join(found.forms)
     output.say(f"Saved {target}: {len(edit.layers)} layers, rank {edit.info.rank}, from {form}.")
     if found.left_out:

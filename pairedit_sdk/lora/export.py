@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.files import write_tensors
-from pairedit_sdk.lora.formats import (
-    PEFT_PREFIX,
-    PEFT_WEIGHTS,
-    adapter_config,
-    to_diffusers,
-)
+from pairedit_sdk.lora.alphas import PEFT_WEIGHTS
+from pairedit_sdk.lora.formats import PEFT_PREFIX, adapter_config, to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lora.names import SWAPPED, first_release_of
 

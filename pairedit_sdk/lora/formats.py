@@ -14,7 +14,6 @@ tool is told by its keys, layer by layer:
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,16 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.files import read_tensors
+from pairedit_sdk.lora.alphas import METADATA, PEFT_WEIGHTS, PREFIX, Alphas
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lora.names import SWAPPED, of_first_release, of_flat
 
 if TYPE_CHECKING:
     import torch
 
-PREFIX = "transformer."
 PEFT_PREFIX = "base_model.model."
-PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-METADATA = "lora_adapter_metadata"
 
 _HALF = re.compile(r"(.+?)\.lora_?(A|B|down|up)(?:\.default)?\.weight")
 #: Left out of an error's list beyond so many.
@@ -126,7 +123,7 @@ def read_lora(
         with _explained(path):
             tensors, header = read_tensors(path)
     found, left_out = _modules(tensors)
-    layers, forms, unknown = _placed(found, _Alphas(header, path, alpha), path.name)
+    layers, forms, unknown = _placed(found, Alphas(header, path, alpha), path.name)
     left_out += unknown
     grave = [key for key in left_out if not key.startswith(("lora_te", "text_encoder"))]
     expected = "the form of diffusers, peft, kohya, ComfyUI or PairEdit"
@@ -181,7 +178,7 @@ def _modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, _Found], li
 
 
 def _placed(
-    found: Mapping[str, _Found], alphas: _Alphas, source: str
+    found: Mapping[str, _Found], alphas: Alphas, source: str
 ) -> tuple[dict[str, LoraLayer], list[str], list[str]]:
     """The layers, the forms they came in, and the keys of modules that FLUX does not have."""
     layers: dict[str, LoraLayer] = {}
@@ -251,75 +248,6 @@ def _split(
         if used.any():
             layers[name] = LoraLayer(down[used], part[:, used].contiguous())
     return layers
-
-
-class _Alphas:
-    """What a file says of alpha, and what is the custom where it says nothing."""
-
-    def __init__(self, header: Mapping[str, str], path: Path, given: float | None) -> None:
-        self.source, self.given = path.name, given
-        self.config, self.stated = _config(header, path)
-        self.patterns: dict[str, Any] = {}
-        if self.config.get("use_dora"):
-            raise EditError(
-                f"{self.source} is a DoRA, which also scales the base's own weights",
-                expected="a plain LoRA",
-            )
-        try:
-            self.patterns = dict(self.config.get("alpha_pattern") or {})
-        except (TypeError, ValueError) as error:
-            raise EditError(f"{self.source}: its LoRA metadata is damaged") from error
-
-    def factor(self, form: str, layer: str, rank: int, alpha: float | None) -> float:
-        """alpha / rank of a layer."""
-        if alpha is None and form in ("diffusers", "peft") and self.config.get("r") is not None:
-            root = bool(self.config.get("use_rslora"))  # alpha / √rank in place of alpha / rank
-            try:
-                # peft's patterns match a layer's name or the end of it, the first one that does.
-                given = (
-                    value
-                    for pattern, value in self.patterns.items()
-                    if re.fullmatch(rf"(.*\.)?({pattern})", layer)
-                )
-                said = next(given, self.config.get("lora_alpha", self.config["r"]))
-                return _finite(said) / (rank**0.5 if root else rank)
-            except (TypeError, ValueError, re.error) as error:
-                raise EditError(
-                    f"{self.source}: its LoRA metadata has an alpha that is no number"
-                ) from error
-        if alpha is None:
-            alpha = self.given
-        if alpha is None and (form == "PairEdit" or (form == "peft" and not self.stated)):
-            raise EditError(
-                f"{self.source} does not say its alpha, and without it the strength is unknown",
-                expected=f"an {PEFT_CONFIG} beside it" if form == "peft" else "alpha tensors",
-                next_step="Say it with `pairedit edits import --alpha` (PairEdit and Concept "
-                "Sliders train with 1)",
-            )
-        if alpha is not None and not math.isfinite(alpha):
-            raise EditError(f"{self.source}: the alpha of {layer} is no number")
-        return 1.0 if alpha is None else alpha / rank
-
-
-def _finite(said: Any) -> float:
-    value = float(said)
-    if not math.isfinite(value):
-        raise ValueError(value)
-    return value
-
-
-def _config(header: Mapping[str, str], path: Path) -> tuple[dict[str, Any], bool]:
-    """peft's description of the LoRA, from the header or the file beside it."""
-    beside = path.with_name(PEFT_CONFIG)
-    try:
-        if METADATA in header:
-            values = json.loads(header[METADATA])
-            return {k.removeprefix(PREFIX): v for k, v in values.items()}, True
-        if path.name == PEFT_WEIGHTS and beside.is_file():
-            return dict(json.loads(beside.read_text(encoding="utf-8"))), True
-    except (ValueError, AttributeError, TypeError) as error:
-        raise EditError(f"{path.name}: its LoRA metadata is damaged") from error
-    return {}, False
 
 
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:

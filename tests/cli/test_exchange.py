@@ -56,6 +56,9 @@ def test_the_file_is_half_as_large_in_16_bits(
     assert f"{out} is there already" in " ".join(result.stderr.split())
     assert out.read_bytes() == before
     assert pairedit("edits", "export", "hat", "-o", out, "--force").exit_code == 0
+    (saved / "hat.png").write_text("of the former edit")
+    assert pairedit("edits", "import", out, "--name", "hat", "--force").exit_code == 0
+    assert not (saved / "hat.png").exists()
 
 
 def test_what_is_left_out_and_what_does_not_fit_is_named(
@@ -104,11 +107,13 @@ def test_pick_a_checkpoint(
     assert result.exit_code == 0, result.output
     assert (library / "cap.png").is_file()
     assert Edit.read_info(library / "cap.safetensors").created.startswith("20")
+    before = (library / "cap.png").read_bytes()
     result = pairedit("edits", "pick", "cap", "-o", "strip.png", "--step", "2", "--json")
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert [row["step"] for row in said["checkpoints"]] == [2, 4]
     assert (tmp_path / "strip.png").is_file()
+    assert (library / "cap.png").read_bytes() != before  # it shows the edit that is now there
     info = Edit.read_info(library / "cap.safetensors")
     assert (info.steps, info.licence) == (2, "CC0")
     result = pairedit("edits", "pick", "cap", "--step", "3")

@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pairedit_sdk.optimizers import OPTIMIZERS
 from pairedit_sdk.settings import (
     Rule,
     broken_rules,
@@ -132,7 +133,7 @@ _RULES: dict[str, Rule] = {
     "beta1": _SHARE,
     "beta2": _SHARE,
     "weight_decay": (lambda v: math.isfinite(v) and v >= 0, "a number of at least 0"),
-    "optimizer": one_of(("adamw", "adamw8bit")),
+    "optimizer": one_of(OPTIMIZERS),
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "checkpoint_every": whole(0),
     "preview_every": whole(0),

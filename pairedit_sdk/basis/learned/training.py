@@ -26,6 +26,7 @@ from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.images import resized
 from pairedit_sdk.interrupts import stopped_between_steps
+from pairedit_sdk.optimizers import adamw
 from pairedit_sdk.plots import collage
 from pairedit_sdk.processes import accelerating, share_of, sum_gradients, summed
 
@@ -79,7 +80,10 @@ def train_basis(
     captions = _captions(base, rows, settings)
     mixture = Mixture(base, settings, len(rows[0].query))
     try:
-        optimizer = _optimizer(settings, mixture.parameters)
+        optimizer = adamw(
+            settings.optimizer, mixture.parameters.values(), lr=settings.lr,
+            betas=(settings.beta1, settings.beta2), weight_decay=settings.weight_decay,
+        )  # fmt: skip
         base.set_gradient_checkpointing(settings.gradient_checkpointing)
         with (
             accelerating(base.device) as accelerator,
@@ -207,17 +211,3 @@ def _losses(
         v = base.velocity((1 - at) * x_0 + at * noise, sigma, condition, settings.guidance)
         error = (v.float() - (noise - x_0)).square().mean()
         yield error * len(group) / settings.batch
-
-
-def _optimizer(
-    settings: BasisSettings, parameters: Mapping[str, torch.nn.Parameter]
-) -> torch.optim.Optimizer:
-    kind: type[torch.optim.Optimizer] = torch.optim.AdamW
-    if settings.optimizer == "adamw8bit":
-        import bitsandbytes as bnb
-
-        kind = bnb.optim.AdamW8bit
-    return kind(  # type: ignore[call-arg]
-        parameters.values(), lr=settings.lr, betas=(settings.beta1, settings.beta2),
-        weight_decay=settings.weight_decay,
-    )  # fmt: skip
