@@ -29,7 +29,8 @@ from pairedit_sdk.settings import (
 
 OBJECTIVES = ("pairedit", "difference", "slider", "reconstruction", "flowedit")
 NOISINGS = ("content-preserving", "standard")
-PRECISIONS = ("auto", "fp32", "bf16", "nf4")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "nf4", "int8")
+LORA_PRECISIONS = ("fp32", "bf16")
 SCHEDULES = ("constant", "cosine")
 SIGMA_SAMPLINGS = ("uniform", "stratified")
 
@@ -53,6 +54,9 @@ class TrainConfig:
         resolution: side in pixels of a square with the training pictures' area; ``None`` is the
             base's own. The aspect ratio is kept.
         precision: precision of the frozen base, see :func:`pairedit_sdk.load_base`.
+        lora_precision: precision of the LoRAs in training; "bf16" saves half of their memory and
+            of their optimiser's, and rounds small steps away.
+        offload: let the transformer leave the device while other parts of the base are used.
         sigma_count: σ is drawn from the noise levels of a sampling schedule this long.
         sigma_sampling: "uniform" draws every σ by itself; "stratified" gives each draw of a batch
             its own part of the schedule.
@@ -100,6 +104,8 @@ class TrainConfig:
     seed: int = 0
     resolution: int | None = None
     precision: str = "auto"
+    lora_precision: str = "fp32"
+    offload: bool = False
     sigma_count: int = 28
     sigma_sampling: str = "uniform"
     objective: str = "pairedit"
@@ -156,6 +162,7 @@ _RULES: dict[str, Rule] = {
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "resolution": (lambda v: v is None or 16 <= v <= 4096, "16 to 4096 pixels, or nothing"),
     "precision": one_of(PRECISIONS),
+    "lora_precision": one_of(LORA_PRECISIONS),
     "sigma_count": (lambda v: 2 <= v <= 1000, "2 to 1000"),
     "sigma_sampling": one_of(SIGMA_SAMPLINGS),
     "objective": one_of(OBJECTIVES),

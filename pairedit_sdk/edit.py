@@ -300,7 +300,10 @@ class EditStack:
         info = EditInfo(
             name=name, base=first.base, architecture=first.architecture,
             base_fingerprint=first.base_fingerprint,
-            precision="nf4" if any(i.precision == "nf4" for i in own) else first.precision,
+            precision=next(
+                (kind for kind in ("nf4", "int8") if any(i.precision == kind for i in own)),
+                first.precision,
+            ),
             guidance=self.guidance if guidance is None else guidance,
             resolution=max(edit.info.resolution for edit, _ in self.parts),
             rank=max(layer.rank for layer in layers.values()), editor=self.editor,

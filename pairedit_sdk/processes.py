@@ -77,10 +77,26 @@ def summed(accelerator: Accelerator, *values: float) -> list[float]:
     return [float(value) for value in accelerator.reduce(given, "sum")]
 
 
-def sum_gradients(accelerator: Accelerator, parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Give every process the sum of all processes' gradients."""
-    if accelerator.num_processes == 1:
-        return
+def gradient_scale(dtype: torch.dtype, elements: int) -> float:
+    """What a loss is multiplied by before it is differentiated, and the gradients divided by after.
+
+    A mean over the elements of latents gives each of them a gradient too small for fp16; their sum
+    does not. A power of two, so that nothing is rounded on the way. 1 for all other precisions.
+
+    Args:
+        dtype: in which gradients pass through the transformer.
+        elements: that the loss is the mean of.
+    """
+    return 2.0 ** (elements.bit_length() - 1) if str(dtype) == "torch.float16" else 1.0
+
+
+def sum_gradients(
+    accelerator: Accelerator, parameters: Iterable[torch.nn.Parameter], scale: float = 1.0
+) -> None:
+    """Give every process the sum of all processes' gradients, divided by :func:`gradient_scale`."""
     for parameter in parameters:
-        own = parameter.grad if parameter.grad is not None else parameter.detach() * 0
-        parameter.grad = accelerator.reduce(own, "sum")
+        if accelerator.num_processes > 1:
+            own = parameter.grad if parameter.grad is not None else parameter.detach() * 0
+            parameter.grad = accelerator.reduce(own, "sum")
+        if parameter.grad is not None and scale != 1:
+            parameter.grad /= scale

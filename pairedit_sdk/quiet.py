@@ -45,3 +45,8 @@ def no_bars() -> Iterator[None]:
         if shown:
             transformers_logging.enable_progress_bar()
             diffusers_logging.enable_progress_bar()
+
+
+def silence_casts() -> None:
+    """bitsandbytes says in every pass of every 8-bit layer that it computes in fp16."""
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)

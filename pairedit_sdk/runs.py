@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: rounding. The steps are free too, unless the learning rate's schedule depends on them.
 FREE_ON_RESUME = {
     "checkpoint_every", "keep", "preview_every", "track", "base", "gradient_checkpointing",
+    "offload",
 }  # fmt: skip
 PAIRS = "pairs.safetensors"
 
@@ -69,13 +70,14 @@ class Run:
                 next_step="Resume it (--resume), start over (--force), or choose another name",
             )
         if resume and there is not None and settings.is_file():
-            before = read_settings(settings)
+            # A setting that came after the run began has its default in it.
+            before = TrainConfig().as_dict() | read_settings(settings)
             now = self.config.as_dict()
             free = FREE_ON_RESUME | ({"steps"} if self.config.lr_schedule == "constant" else set())
             changed = [
-                f"{key} was {before.get(key)!r}, now {now[key]!r}"
+                f"{key} was {before[key]!r}, now {now[key]!r}"
                 for key in now
-                if key not in free and before.get(key) != now[key]
+                if key not in free and before[key] != now[key]
             ]
             if changed:
                 raise UsageError(

@@ -27,7 +27,13 @@ from pairedit_sdk.interrupts import stopped_between_steps
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.optimizers import adamw
-from pairedit_sdk.processes import accelerating, share_of, sum_gradients, summed
+from pairedit_sdk.processes import (
+    accelerating,
+    gradient_scale,
+    share_of,
+    sum_gradients,
+    summed,
+)
 from pairedit_sdk.runs import Run
 
 if TYPE_CHECKING:
@@ -205,15 +211,16 @@ def _step(
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     content = semantic = 0.0
+    scale = gradient_scale(branches.base.dtype, latents[0].x_a.numel())
     with torch.enable_grad():
         for part in range(config.accumulate):
             draw = step * config.accumulate + part
             for losses in branches.losses(latents, draw, share_of(accelerator, config.batch)):
-                accelerator.backward(losses.total / config.accumulate)
+                accelerator.backward(losses.total * scale / config.accumulate)
                 content += float(losses.content.detach()) / config.accumulate
                 semantic += float(losses.semantic.detach()) / config.accumulate
     content, semantic = summed(accelerator, content, semantic)
-    sum_gradients(accelerator, branches.parameters.values())
+    sum_gradients(accelerator, branches.parameters.values(), scale)
     loss = content + semantic
     if not loss < EXPLODED * max(1.0, config.eta**2):  # NaN is not
         raise TrainingError(

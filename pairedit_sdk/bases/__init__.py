@@ -14,15 +14,19 @@ __all__ = ["load_base"]
 
 
 def load_base(
-    name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto"
-) -> FlowBase:
+    name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto",
+    offload: bool = False,
+) -> FlowBase:  # fmt: skip
     """Load a base model.
 
     Args:
         name_or_path: "mini" or "mini-kontext" (built in), a pipeline folder, or a Hugging Face id
             such as "black-forest-labs/FLUX.1-dev".
         device: "cpu", "cuda", "cuda:1", "mps"; by default a GPU if there is one.
-        precision: "fp32", "bf16" or "nf4"; "auto" is bf16 on a GPU and fp32 on a CPU.
+        precision: "fp32", "bf16", "fp16", or, with bitsandbytes, "nf4" (4 bits) or "int8"; "auto"
+            is bf16 on a GPU and fp32 on a CPU.
+        offload: keep only one of transformer, autoencoder and text encoders on the device at a
+            time. It costs their way there and back for every picture.
 
     Raises:
         BaseModelError: not there, incomplete, or of an unsupported class.
@@ -39,4 +43,4 @@ def load_base(
     folders.check(folder, name_or_path)
     looks = folders.pipeline_class(folder) == folders.KONTEXT
     kind = KontextBase if looks else FluxBase
-    return kind.load(name_or_path, device=device, precision=precision)
+    return kind.load(name_or_path, device=device, precision=precision, offload=offload)

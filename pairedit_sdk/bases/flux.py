@@ -13,6 +13,7 @@ from torch import nn
 
 from pairedit_sdk.bases import folders
 from pairedit_sdk.bases import precision as precisions
+from pairedit_sdk.bases.placement import Placement
 from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.quiet import no_bars
@@ -35,17 +36,20 @@ class FluxBase:
     """A frozen FLUX.1 pipeline. See :class:`pairedit_sdk.bases.protocol.FlowBase`.
 
     The text encoders are loaded when a prompt is first needed and can be released after; the
-    transformer and the autoencoder are loaded at once.
+    transformer and the autoencoder are loaded at once, into main memory, and come to the device
+    when they are needed there (:class:`pairedit_sdk.bases.placement.Placement`).
     """
 
     def __init__(
         self, name: str, folder: Path, transformer: FluxTransformer2DModel, vae: AutoencoderKL,
-        *, device: torch.device, dtype: torch.dtype, precision: str,
+        *, device: torch.device, dtype: torch.dtype, precision: str, offload: bool = False,
     ) -> None:  # fmt: skip
         self.name, self.folder = name, folder
         self.device, self.dtype, self.precision = device, dtype, precision
-        self._transformer = transformer.to(device).eval().requires_grad_(False)
-        self._vae = vae.to(device).eval().requires_grad_(False)
+        transformer.eval().requires_grad_(False)
+        self._vae = vae.eval().requires_grad_(False)
+        self._placement = Placement(device, transformer, vae, offload=offload)
+        self._transformer = transformer
         self._scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
         self._text: tuple[nn.Module, nn.Module] | None = None
         self._conditions: dict[str, Condition] = {}
@@ -63,8 +67,9 @@ class FluxBase:
 
     @classmethod
     def load(
-        cls, name_or_path: str, *, device: str | None = None, precision: str = "auto"
-    ) -> FluxBase:
+        cls, name_or_path: str, *, device: str | None = None, precision: str = "auto",
+        offload: bool = False,
+    ) -> FluxBase:  # fmt: skip
         """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_base`."""
         where = precisions.choose_device(device)
         kind, dtype = precisions.choose_precision(precision, where)
@@ -72,10 +77,13 @@ class FluxBase:
         folders.check(folder, name_or_path)
         with folders.explain_damage(folder), no_bars():
             transformer = precisions.load_transformer(folder, kind, dtype, where)
-            vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=dtype)
-            return cls(
-                name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind
+            vae = AutoencoderKL.from_pretrained(
+                folder, subfolder="vae", dtype=precisions.vae_dtype(dtype)
             )
+            return cls(
+                name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind,
+                offload=offload,
+            )  # fmt: skip
 
     @staticmethod
     def _architecture(kind: str) -> str:
@@ -83,7 +91,9 @@ class FluxBase:
 
     @property
     def transformer(self) -> nn.Module:
-        return self._transformer
+        if self._placement.offload:
+            self.release_text_encoders()
+        return self._placement.transformer()
 
     @property
     def fingerprint(self) -> str:
@@ -99,15 +109,17 @@ class FluxBase:
 
     @torch.no_grad()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        z = self._vae.encode(images.to(self.device, self.dtype)).latent_dist.mode()
         config = self._vae.config
-        return (z - config.shift_factor) * config.scaling_factor
+        with self._placement.vae() as vae:
+            z = vae.encode(images.to(self.device, self._vae.dtype)).latent_dist.mode()
+        return ((z - config.shift_factor) * config.scaling_factor).to(self.dtype)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         config = self._vae.config
-        z = latents.to(self.device, self.dtype) / config.scaling_factor + config.shift_factor
-        return self._vae.decode(z).sample.float().clamp(-1, 1)
+        z = latents.to(self.device, self._vae.dtype) / config.scaling_factor + config.shift_factor
+        with self._placement.vae() as vae:
+            return vae.decode(z).sample.float().clamp(-1, 1)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return (
@@ -151,6 +163,8 @@ class FluxBase:
         self._conditions.pop(prompt, None)
 
     def release_text_encoders(self) -> None:
+        if self._text is None:
+            return
         self._text = None
         gc.collect()
         if self.device.type == "cuda":
@@ -167,7 +181,7 @@ class FluxBase:
         embeds = condition.prompt_embeds.expand(rows, -1, -1)
         # Rounded where the pipeline rounds it, so that both agree in bf16 too.
         timestep = (sigma.to(self.device).float() * 1000).to(self.dtype) / 1000
-        v = self._transformer(
+        v = self.transformer(
             hidden_states=tokens.to(self.dtype),
             timestep=timestep.reshape(-1).expand(rows),
             guidance=given,
@@ -211,16 +225,14 @@ class FluxBase:
         from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
         folder = str(self.folder)
+        dtype = precisions.text_dtype(self.dtype)
         with folders.explain_damage(self.folder), no_bars():
             clip_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer")
             t5_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer_2")
             if self._text is None:
-                clip = CLIPTextModel.from_pretrained(
-                    folder, subfolder="text_encoder", dtype=self.dtype
-                )
-                t5 = T5EncoderModel.from_pretrained(
-                    folder, subfolder="text_encoder_2", dtype=self.dtype
-                )
+                self._placement.make_room()
+                clip = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=dtype)
+                t5 = T5EncoderModel.from_pretrained(folder, subfolder="text_encoder_2", dtype=dtype)
                 where = self._text_device()
                 self._text = (clip.to(where).eval(), t5.to(where).eval())
         clip, t5 = self._text

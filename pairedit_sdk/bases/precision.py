@@ -10,8 +10,14 @@ from diffusers import FluxTransformer2DModel
 from torch import nn
 
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.quiet import silence_casts
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "nf4": torch.bfloat16}
+_DTYPES = {
+    "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "nf4": torch.bfloat16,
+    "int8": torch.bfloat16,
+}  # fmt: skip
+#: The precisions in which bitsandbytes holds the blocks' weights.
+QUANTIZED = ("nf4", "int8")
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -54,49 +60,85 @@ def choose_precision(name: str, device: torch.device) -> tuple[str, torch.dtype]
         name = "fp32" if device.type == "cpu" else "bf16"
     if name not in _DTYPES:
         raise UsageError(f"Precision {name!r}", expected="one of auto, " + ", ".join(_DTYPES))
-    if name == "nf4" and device.type == "cpu":
+    if name in QUANTIZED and device.type == "cpu":
         return name, torch.float32
     return name, _DTYPES[name]
+
+
+def vae_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What the autoencoder computes in: FLUX's overflows in fp16, and is small."""
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
+def text_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What the text encoders compute in: T5 overflows in fp16."""
+    return torch.bfloat16 if dtype == torch.float16 else dtype
 
 
 def load_transformer(
     folder: Path, precision: str, dtype: torch.dtype, device: torch.device
 ) -> FluxTransformer2DModel:
-    """The folder's transformer, in 4 bits if ``precision`` is "nf4"."""
-    if precision == "nf4" and device.type == "cuda":
+    """The folder's transformer, its blocks in 4 bits for "nf4" and in 8 for "int8"."""
+    if precision in QUANTIZED and device.type == "cuda":
         from diffusers import BitsAndBytesConfig
 
-        config = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        silence_casts()
+
+        config = (
+            BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+            )
+            if precision == "nf4"
+            else BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
         )
         return FluxTransformer2DModel.from_pretrained(
             folder, subfolder="transformer", dtype=dtype, quantization_config=config,
             device_map={"": device.index or 0},
         )  # fmt: skip
     model = FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=dtype)
-    if precision == "nf4":
-        quantize_linears(model)
+    if precision in QUANTIZED:
+        quantize_linears(model, precision)
     return model
 
 
-def quantize_linears(model: nn.Module) -> None:
-    """Hold the blocks' Linear layers in 4-bit NormalFloat, in place.
+def quantize_linears(model: nn.Module, precision: str) -> None:
+    """Hold the blocks' Linear layers in 4-bit NormalFloat or in 8-bit integers, in place.
 
-    diffusers' own quantiser needs a GPU; bitsandbytes' layer itself does not.
+    diffusers' own quantiser needs a GPU; bitsandbytes' layers themselves do not.
     """
-    import bitsandbytes as bnb
-
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and "transformer_blocks." in name:
             parent_name, _, child = name.rpartition(".")
-            layer = bnb.nn.Linear4bit(
-                module.in_features, module.out_features, bias=module.bias is not None,
-                compute_dtype=module.weight.dtype, quant_type="nf4",
-            )  # fmt: skip
-            layer.weight = bnb.nn.Params4bit(
-                module.weight.data, requires_grad=False, quant_type="nf4"
-            )
+            layer = _in_4_bits(module) if precision == "nf4" else _in_8_bits(module)
             if module.bias is not None:
                 layer.bias = nn.Parameter(module.bias.data, requires_grad=False)
-            # Moving a Linear4bit to a device is what quantises it.
+            # Moving such a layer to a device is what quantises it.
             setattr(model.get_submodule(parent_name), child, layer.to(module.weight.device))
+
+
+def _in_4_bits(module: nn.Linear) -> nn.Module:
+    import bitsandbytes as bnb
+
+    layer = bnb.nn.Linear4bit(
+        module.in_features, module.out_features, bias=module.bias is not None,
+        compute_dtype=module.weight.dtype, quant_type="nf4",
+    )  # fmt: skip
+    layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
+    return layer
+
+
+def _in_8_bits(module: nn.Linear) -> nn.Module:
+    import bitsandbytes as bnb
+
+    silence_casts()
+
+    # At threshold 0 no column is kept apart in 16 bits, and a row of a batch does not depend on
+    # the other rows.
+    layer = bnb.nn.Linear8bitLt(
+        module.in_features, module.out_features, bias=module.bias is not None,
+        has_fp16_weights=False, threshold=0.0,
+    )  # fmt: skip
+    layer.weight = bnb.nn.Int8Params(
+        module.weight.data, requires_grad=False, has_fp16_weights=False
+    )
+    return layer

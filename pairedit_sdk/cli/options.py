@@ -22,11 +22,18 @@ Device = Annotated[
     typer.Option("--device", help="cpu, cuda or mps; without it, cuda where there is one."),
 ]
 Precision = Annotated[
-    Literal["auto", "bf16", "fp32", "nf4"] | None,
+    Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
     typer.Option(
         "--precision",
-        help="How the base model is held. auto: as in training if that was nf4, else bf16 on a GPU "
-        "and fp32 on a CPU.",
+        help="How the base model is held. auto: as in training if that was nf4 or int8, else bf16 "
+        "on a GPU and fp32 on a CPU.",
+    ),
+]
+Offload = Annotated[
+    bool,
+    typer.Option(
+        "--offload",
+        help="Keep only one part of the base on the GPU at a time. Slower, for small cards.",
     ),
 ]
 Library = Annotated[

@@ -42,6 +42,7 @@ def edit(
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
+    offload: options.Offload = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -58,7 +59,7 @@ def edit(
 
     picture = read_image(image)
     stack = values.load_stack(chosen)
-    model = load_for(base, device, precision, stack)
+    model = load_for(base, device, precision, stack, offload=offload)
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
@@ -104,6 +105,7 @@ def generate(
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
+    offload: options.Offload = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -122,7 +124,7 @@ def generate(
 
     references = [read_image(path) for path in images or []]
     stack = values.load_stack(chosen) if chosen else None
-    model = load_for(base, device, precision, stack)
+    model = load_for(base, device, precision, stack, offload=offload)
     with output.meter("generating") as meter:
         result = run_generate(
             model, prompt, stack, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
@@ -152,6 +154,7 @@ def sweep(
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
+    offload: options.Offload = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -177,7 +180,7 @@ def sweep(
     picture = read_image(image)
     loaded = Edit.load(path)
     stack = loaded @ 1.0
-    model = load_for(base, device, precision, stack)
+    model = load_for(base, device, precision, stack, offload=offload)
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
             model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
@@ -192,17 +195,20 @@ def sweep(
 
 
 def load_for(
-    base: str | None, device: str | None, precision: str | None, stack: EditStack | None
-) -> FlowBase:
+    base: str | None, device: str | None, precision: str | None, stack: EditStack | None, *,
+    offload: bool = False,
+) -> FlowBase:  # fmt: skip
     """The base that was asked for, or else the one that the edits were learned on."""
     from pairedit_sdk.bases import load_base
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)
-    # Whoever trained in 4 bits has no memory for more; any other precision is the device's matter.
-    held = "nf4" if any(info.precision == "nf4" for info in infos) else "auto"
+    # Whoever trained on a quantised base has no memory for more; any other precision is the
+    # device's matter.
+    held = {info.precision for info in infos}
+    chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
     return load_base(
-        base or known or options.DEFAULT_BASE, device=device, precision=precision or held
+        base or known or options.DEFAULT_BASE, device=device, precision=chosen, offload=offload
     )
 
 

@@ -60,6 +60,7 @@ def train(
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
+    offload: options.Offload = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -73,7 +74,11 @@ def train(
     target, run_dir = edit_path(name, library), run_folder(name, library)
     device = values.device(device)
     _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
-    overrides = [*(settings or []), *([f"precision={precision}"] if precision else [])]
+    overrides = [
+        *(settings or []),
+        *([f"precision={precision}"] if precision else []),
+        *(["offload=true"] if offload else []),
+    ]
     config = settings_for(base, recipe, overrides)
     pair_set = _checked_pairs(pairs, skip_check=skip_check)
     base_name = config.base or options.DEFAULT_BASE
@@ -90,7 +95,7 @@ def train(
 
         basis = Basis.open(library)
         basis.prepare(base_name)
-    loaded = load_base(base_name, device=device, precision=config.precision)
+    loaded = load_base(base_name, device=device, precision=config.precision, offload=config.offload)
     if force and not resume and is_first() and run_dir.is_dir():
         with alone(run_dir):
             clear(run_dir)
@@ -105,7 +110,8 @@ def train(
         given = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision}
         if library != options.DEFAULT_LIBRARY:
             given["--library"] = str(library)
-        again = _command(pairs, name, given, settings or [], skip_check=skip_check)
+        changed = [*(settings or []), *(["offload=true"] if offload else [])]
+        again = _command(pairs, name, given, changed, skip_check=skip_check)
         raise StoppedError(
             f"Training {name} was stopped {_progress(run_dir)}",
             next_step=f"Go on with `{again} --resume`",

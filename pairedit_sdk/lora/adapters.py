@@ -7,7 +7,8 @@ peft multiplies a LoRA's output by ``scaling[name]``. Here that may be a column 
 the rows of one batch can carry different LoRAs: the edited and the plain branch of an editor, or
 the content and the semantic branch of training, run as one forward pass.
 
-A LoRA in training is float32. A finished one takes the base's dtype, as in stock diffusers.
+A LoRA in training is float32 unless asked for otherwise. A finished one takes the base's dtype, as
+in stock diffusers.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _ONE_VECTOR = re.compile(r"(.*\.)?(norm\w*\.linear|time_text_embed\..+)")
 
 def add_trainable(
     transformer: nn.Module, name: str, targets: Sequence[str], rank: int, alpha: float,
-    generator: torch.Generator,
+    generator: torch.Generator, dtype: torch.dtype = torch.float32,
 ) -> dict[str, nn.Parameter]:  # fmt: skip
     """Attach a new LoRA, A kaiming-uniform with gain 1 from ``generator``, as released,
-    and B zero, in float32.
+    and B zero.
 
     Returns:
         Its parameters by "LAYER.lora_A" and "LAYER.lora_B".
@@ -56,8 +57,8 @@ def add_trainable(
         with torch.no_grad():
             # Drawn on the CPU, so that a seed means the same run on every device.
             draw = torch.rand(down.shape, generator=generator) * 2 - 1
-            down.data = (draw * bound).to(down.device)
-            up.data = torch.zeros(up.shape, device=up.device)
+            down.data = (draw * bound).to(down.device, dtype)
+            up.data = torch.zeros(up.shape, device=up.device, dtype=dtype)
         parameters[f"{layer_name}.lora_A"] = down
         parameters[f"{layer_name}.lora_B"] = up
     _require_layers(parameters, name, targets)
@@ -236,8 +237,13 @@ def require_bare(transformer: nn.Module) -> None:
     Raises:
         UsageError: with what to do.
     """
-    if any(True for _ in lora_layers(transformer)):
+    if not is_bare(transformer):
         raise UsageError(
             "The base already carries a LoRA",
             next_step="Detach it first: one edit or one sum of edits is attached at a time",
         )
+
+
+def is_bare(transformer: nn.Module) -> bool:
+    """Whether the transformer carries no LoRA."""
+    return not any(True for _ in lora_layers(transformer))

@@ -101,8 +101,9 @@ class Rooms:
         return [arguments for called, arguments in self.calls if called == name]
 
     def load_base(
-        self, name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto"
-    ) -> SimpleNamespace:
+        self, name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto",
+        offload: bool = False,
+    ) -> SimpleNamespace:  # fmt: skip
         self.calls.append(("load_base", {k: v for k, v in locals().items() if k != "self"}))
         return SimpleNamespace(name=name_or_path, resolution=128)
 

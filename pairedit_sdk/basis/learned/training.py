@@ -28,7 +28,13 @@ from pairedit_sdk.images import resized
 from pairedit_sdk.interrupts import stopped_between_steps
 from pairedit_sdk.optimizers import adamw
 from pairedit_sdk.plots import collage
-from pairedit_sdk.processes import accelerating, share_of, sum_gradients, summed
+from pairedit_sdk.processes import (
+    accelerating,
+    gradient_scale,
+    share_of,
+    sum_gradients,
+    summed,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -153,13 +159,14 @@ def _step(
     settings = mixture.settings
     optimizer.zero_grad(set_to_none=True)
     total = 0.0
+    scale = gradient_scale(mixture.base.dtype, rows[0].target.numel())
     with torch.enable_grad():
         for part in range(settings.accumulate):
             for loss in _losses(mixture, rows, captions, accelerator, step, part):
-                accelerator.backward(loss / settings.accumulate)
+                accelerator.backward(loss * scale / settings.accumulate)
                 total += float(loss.detach()) / settings.accumulate
     (total,) = summed(accelerator, total)
-    sum_gradients(accelerator, mixture.parameters.values())
+    sum_gradients(accelerator, mixture.parameters.values(), scale)
     if not math.isfinite(total):
         raise TrainingError(
             f"The loss of step {step + 1} is not a finite number",
