@@ -100,6 +100,27 @@ class Branches:
             share = len(rows) / count
             yield Losses(part.content * share, part.semantic * share)
 
+    def velocities(
+        self, states: list[torch.Tensor], sigma: torch.Tensor, signs: list[float]
+    ) -> list[torch.Tensor]:
+        """The velocity at each state, as rows of one pass.
+
+        ``signs`` are the semantic LoRA's factors, 0 for a content row. Rows that carry the semantic
+        LoRA carry the twin of the content LoRA, too.
+        """
+        rows = len(sigma)
+        semantic = torch.tensor(signs).repeat_interleave(rows).to(self.base.device)
+        scales = {SEMANTIC: semantic * self.scaling}
+        if self.config.content_lora:
+            is_content = (semantic == 0).to(semantic.dtype)
+            scales[CONTENT] = is_content * self.scaling
+            scales[TWIN] = (1 - is_content) * self.scaling
+        set_scales(self.base.transformer, scales)
+        v = self.base.velocity(
+            torch.cat(states), sigma.repeat(len(states)), self.condition, self.config.guidance
+        )
+        return list(v.float().split(rows))
+
     def live_scales(self, scale: float) -> dict[str, float]:
         """Factors with which the semantic LoRA acts alone, as the saved edit will."""
         off = {CONTENT: 0.0, TWIN: 0.0} if self.config.content_lora else {}
@@ -123,7 +144,7 @@ class Branches:
         nothing = torch.zeros((), device=x_a.device)
         if config.objective == "reconstruction":
             noised = self._noise(x_b, noise, sigma)
-            (v,) = self._velocities([noised.x], sigma, [1.0])
+            (v,) = self.velocities([noised.x], sigma, [1.0])
             return Losses(nothing, semantic_loss(v, noised.velocity))
         noised = self._noise(x_a, noise, sigma)
         if config.objective == "flowedit":
@@ -131,7 +152,7 @@ class Branches:
             behind, ahead = config.lag * straight, config.lead * (1 - straight)
             way = straight - behind + place * (behind + ahead)
             target = flowedit_target(self._plain(noised.x, sigma), x_a, x_b, sigma, way)
-            (v,) = self._velocities([flowedit_state(noised, x_a, x_b, way)], sigma, [1.0])
+            (v,) = self.velocities([flowedit_state(noised, x_a, x_b, way)], sigma, [1.0])
             # σ² (v − target)² is the squared error of the picture that the model sees.
             return Losses(nothing, semantic_loss(v, target, sigma.square()))
         # Content rows first, if there are any.
@@ -139,7 +160,7 @@ class Branches:
         states = [noised.x] if config.content_lora else []
         if config.objective == "slider":
             noised_b = self._noise(x_b, noise, sigma)
-            *own, plus, minus = self._velocities(
+            *own, plus, minus = self.velocities(
                 [*states, noised_b.x, noised.x], sigma, [*signs, 1.0, -1.0]
             )
             content = content_loss(own[0], noised) if own else nothing
@@ -147,7 +168,7 @@ class Branches:
         plain = None
         if config.objective == "difference" and not config.content_lora:
             plain = self._plain(noised.x, sigma)
-        *own, v = self._velocities([*states, noised.x], sigma, [*signs, 1.0])
+        *own, v = self.velocities([*states, noised.x], sigma, [*signs, 1.0])
         content = content_loss(own[0], noised) if own else nothing
         if config.objective == "difference":
             reference = own[0] if plain is None else plain
@@ -156,29 +177,8 @@ class Branches:
             )
         return Losses(content, semantic_loss(v, guidance_target(noised, x_a, x_b, config.eta)))
 
-    def _velocities(
-        self, states: list[torch.Tensor], sigma: torch.Tensor, signs: list[float]
-    ) -> list[torch.Tensor]:
-        """The velocity at each state, as rows of one pass.
-
-        ``signs`` are the semantic LoRA's factors, 0 for a content row. Rows that carry the semantic
-        LoRA carry the twin of the content LoRA, too.
-        """
-        rows = len(sigma)
-        semantic = torch.tensor(signs).repeat_interleave(rows).to(self.base.device)
-        scales = {SEMANTIC: semantic * self.scaling}
-        if self.config.content_lora:
-            is_content = (semantic == 0).to(semantic.dtype)
-            scales[CONTENT] = is_content * self.scaling
-            scales[TWIN] = (1 - is_content) * self.scaling
-        set_scales(self.base.transformer, scales)
-        v = self.base.velocity(
-            torch.cat(states), sigma.repeat(len(states)), self.condition, self.config.guidance
-        )
-        return list(v.float().split(rows))
-
     def _plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The plain base's velocity. To be asked for before :meth:`_velocities`: what gradient
+        """The plain base's velocity. To be asked for before :meth:`velocities`: what gradient
         checkpointing computes again must find the scales of its own pass."""
         set_scales(self.base.transformer, {SEMANTIC: 0.0})
         with torch.no_grad():

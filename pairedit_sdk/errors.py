@@ -72,3 +72,14 @@ def nearest(name: str, known: list[str]) -> str:
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known: {', '.join(sorted(known))}" if known else "There is none yet"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch, on whatever device, or Python had no memory left."""
+    kind = type(error).__name__
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or kind == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in text)
+    )

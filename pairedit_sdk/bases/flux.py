@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 from pathlib import Path
 
@@ -94,6 +95,18 @@ class FluxBase:
         if self._placement.offload:
             self.release_text_encoders()
         return self._placement.transformer()
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        """The autoencoder, wherever it is at the moment."""
+        return self._vae
+
+    @property
+    def text_tokens(self) -> int:
+        """How many embeddings the base is given with every prompt, however short."""
+        path = self.folder / "tokenizer_2" / "tokenizer_config.json"
+        longest = json.loads(path.read_text(encoding="utf-8")).get("model_max_length")
+        return min(self._text_length, int(longest or self._text_length))
 
     @property
     def fingerprint(self) -> str:

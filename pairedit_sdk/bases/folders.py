@@ -46,8 +46,12 @@ def is_small(name_or_path: str) -> bool:
         return False
 
 
-def resolve(name_or_path: str) -> Path:
+def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
     """The pipeline folder of a built-in base, a path or a hub id (downloaded if need be).
+
+    Args:
+        name_or_path: of the base.
+        configs_only: of one on the hub fetch a few kilobytes of configuration, and no weights.
 
     Raises:
         BaseModelError: nothing is there, and how to get it.
@@ -67,7 +71,7 @@ def resolve(name_or_path: str) -> Path:
             expected="mini, mini-kontext, a pipeline folder, or a hub id such as "
             "black-forest-labs/FLUX.1-dev",
         )
-    return _from_hub(name_or_path)
+    return _from_hub(name_or_path, configs_only)
 
 
 def check(folder: Path, name: str) -> None:
@@ -151,11 +155,12 @@ def explain_damage(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _from_hub(hub_id: str) -> Path:
+def _from_hub(hub_id: str, configs_only: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    wanted = ["model_index.json", *(f"{part}/*" for part in PARTS)]
+    files = "*.json" if configs_only else "*"
+    wanted = ["model_index.json", *(f"{part}/{files}" for part in PARTS)]
     try:
         return Path(snapshot_download(hub_id, allow_patterns=wanted, ignore_patterns=["*.bin"]))
     except GatedRepoError as error:

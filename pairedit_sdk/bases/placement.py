@@ -36,6 +36,8 @@ class Placement:
         self, device: torch.device, transformer: nn.Module, vae: AutoencoderKL, *, offload: bool
     ) -> None:
         self.device, self.offload = device, offload
+        # There is nowhere to go from main memory, and nothing to carry on the meta device.
+        self._moves = device.type not in ("cpu", "meta")
         self._transformer, self._vae = transformer, vae
         self._ready = _is_on(transformer, device)
         self._vae_ready = _is_on(vae, device)
@@ -67,12 +69,12 @@ class Placement:
         self._vae_home()
 
     def _transformer_home(self) -> None:
-        if self.offload and self._ready and self.device != HOME and is_bare(self._transformer):
+        if self._moves and self.offload and self._ready and is_bare(self._transformer):
             _move(self._transformer, HOME)
             self._ready = False
 
     def _vae_home(self) -> None:
-        if self._vae_ready and self.device != HOME:
+        if self._moves and self._vae_ready:
             _move(self._vae, HOME)
             self._vae_ready = False
 

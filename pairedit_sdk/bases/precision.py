@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import torch
-from diffusers import FluxTransformer2DModel
 from torch import nn
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.quiet import silence_casts
+from pairedit_sdk.quiet import quiet, silence_casts
+
+with quiet():  # diffusers imports bitsandbytes
+    from diffusers import FluxTransformer2DModel
 
 _DTYPES = {
     "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "nf4": torch.bfloat16,

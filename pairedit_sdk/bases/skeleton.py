@@ -1,20 +1,23 @@
-"""A base's transformer without its weights: names and shapes, from the config alone."""
+"""A base without its weights: names and shapes, from the configs alone."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pairedit_sdk.bases import folders
+from pairedit_sdk.bases.precision import vae_dtype
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.quiet import quiet
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from pairedit_sdk.bases.flux import FluxBase
     from pairedit_sdk.lora.layers import LoraLayer
 
 #: Layers that are named in an error; of more, how many there are.
@@ -30,14 +33,63 @@ def transformer_skeleton(name_or_path: str) -> nn.Module:
     with quiet():
         from diffusers import FluxTransformer2DModel
 
-    folder = folders.resolve(name_or_path)
+    found: nn.Module = _built(FluxTransformer2DModel, _configs(name_or_path), "transformer")
+    return found
+
+
+def base_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxBase:
+    """The whole base on the meta device: it can be asked for everything but numbers.
+
+    Args:
+        name_or_path: of the base; of one on the hub only the configuration is fetched.
+        dtype: that its parts are held in.
+
+    Raises:
+        BaseModelError: the base is not there, or one of its configs is damaged.
+    """
+    with quiet():
+        from diffusers import AutoencoderKL, FluxTransformer2DModel
+
+        from pairedit_sdk.bases.flux import FluxBase
+        from pairedit_sdk.bases.kontext import KontextBase
+
+        folder = _configs(name_or_path)
+        looks = folders.pipeline_class(folder) == folders.KONTEXT
+        return (KontextBase if looks else FluxBase)(
+            name_or_path, folder, _built(FluxTransformer2DModel, folder, "transformer").to(dtype),
+            _built(AutoencoderKL, folder, "vae").to(vae_dtype(dtype)),
+            device=torch.device("meta"), dtype=dtype, precision="auto",
+        )  # fmt: skip
+
+
+def text_encoder_skeletons(name_or_path: str) -> tuple[nn.Module, nn.Module]:
+    """Both text encoders on the meta device.
+
+    Raises:
+        BaseModelError: the base is not there, or one of its configs is damaged.
+    """
+    from transformers import AutoConfig, CLIPTextModel, T5EncoderModel
+
+    folder = _configs(name_or_path)
+    with folders.explain_damage(folder), torch.device("meta"), quiet():
+        clip, t5 = (
+            kind(AutoConfig.from_pretrained(str(folder), subfolder=part))
+            for kind, part in ((CLIPTextModel, "text_encoder"), (T5EncoderModel, "text_encoder_2"))
+        )
+        return clip, t5
+
+
+def _configs(name_or_path: str) -> Path:
+    folder = folders.resolve(name_or_path, configs_only=True)
     folders.check(folder, name_or_path)
+    return folder
+
+
+def _built(kind: Any, folder: Path, part: str) -> Any:
     with folders.explain_damage(folder):
-        path = folder / "transformer" / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
         with torch.device("meta"):
-            found: nn.Module = FluxTransformer2DModel.from_config(config)
-            return found
+            return kind.from_config(config)
 
 
 def require_layers(name_or_path: str, layers: Mapping[str, LoraLayer], what: str) -> None:

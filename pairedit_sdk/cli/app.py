@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from pairedit_sdk import __version__
-from pairedit_sdk.cli import analogy, basis, bench, check, compose, demo, edits, pictures, train
+from pairedit_sdk.cli import (
+    analogy,
+    basis,
+    bench,
+    check,
+    compose,
+    demo,
+    edits,
+    estimate,
+    pictures,
+    train,
+)
 from pairedit_sdk.cli.errors import Root
 
 app = typer.Typer(
@@ -24,6 +35,7 @@ app = typer.Typer(
 
 app.command("demo")(demo.demo)
 app.command("check")(check.check)
+app.command("estimate")(estimate.estimate)
 app.command("train")(train.train)
 app.command("edit")(pictures.edit)
 app.command("generate")(pictures.generate)

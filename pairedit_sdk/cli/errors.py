@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pairedit_sdk.errors import PairEditError
+from pairedit_sdk.errors import PairEditError, is_out_of_memory
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -92,7 +92,7 @@ def describe(error: Exception, command: str = "") -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         where = f" ({error.filename})" if error.filename else ""
         return f"The system refused: {error.strerror}{where}.", FAILED
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         advice = OUT_OF_MEMORY.get(command, "Close other programs that use the memory.")
         return f"Out of memory. {advice}", FAILED
     said = " ".join(str(error).split()) or "no message"

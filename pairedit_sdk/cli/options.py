@@ -17,6 +17,18 @@ Base = Annotated[
         "mini.",
     ),
 ]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="A recipe's name or a YAML file. Without it: mini for the base mini and other "
+        "small bases, flux-dev for others.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
+]
 Device = Annotated[
     str | None,
     typer.Option("--device", help="cpu, cuda or mps; without it, cuda where there is one."),

@@ -14,6 +14,7 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
+from pairedit_sdk.cli.rehearsal import advised, rehearse
 from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
 from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.image_files import write_image
@@ -30,18 +31,8 @@ def train(
     ],
     name: Annotated[str, typer.Option("--name", help="What the edit is to be called.")],
     base: options.Base = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            help="A recipe's name or a YAML file. Without it: mini for the base mini and other "
-            "small bases, flux-dev for others.",
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
-    ] = None,
+    recipe: options.Recipe = None,
+    settings: options.Settings = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of this name.")
     ] = False,
@@ -50,6 +41,13 @@ def train(
     ] = False,
     skip_check: Annotated[
         bool, typer.Option("--skip-check", help="Train whatever pairedit check says.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check pairs, base, memory and disk, try two steps, and keep nothing.",
+        ),
     ] = False,
     place: Annotated[
         bool, typer.Option("--place", help="Put the edit into the library's basis as well.")
@@ -73,13 +71,9 @@ def train(
     output = Output(as_json, quiet)
     target, run_dir = edit_path(name, library), run_folder(name, library)
     device = values.device(device)
-    _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
-    overrides = [
-        *(settings or []),
-        *([f"precision={precision}"] if precision else []),
-        *(["offload=true"] if offload else []),
-    ]
-    config = settings_for(base, recipe, overrides)
+    if not dry_run:
+        _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
+    config = settings_for(base, recipe, overridden(settings, precision, offload=offload))
     pair_set = _checked_pairs(pairs, skip_check=skip_check)
     base_name = config.base or options.DEFAULT_BASE
 
@@ -96,12 +90,19 @@ def train(
         basis = Basis.open(library)
         basis.prepare(base_name)
     loaded = load_base(base_name, device=device, precision=config.precision, offload=config.offload)
+    if dry_run:
+        with advised(base_name, config, loaded.device):
+            rehearse(output, loaded, pair_set, config, name, library)
+        return
     if force and not resume and is_first() and run_dir.is_dir():
         with alone(run_dir):
             clear(run_dir)
     started = time.perf_counter()
     try:
-        with output.meter(f"training {name}", config.steps) as meter:
+        with (
+            advised(base_name, config, loaded.device),
+            output.meter(f"training {name}", config.steps) as meter,
+        ):
             edit = run_training(
                 loaded, pair_set, config, name=name, run_dir=run_dir, resume=resume,
                 on_step=meter.training,
@@ -144,6 +145,17 @@ def train(
             **meter.losses,
         }
     )
+
+
+def overridden(
+    settings: Sequence[str] | None, precision: str | None, *, offload: bool
+) -> list[str]:
+    """The settings given with --set, and those that have an option of their own."""
+    return [
+        *(settings or []),
+        *([f"precision={precision}"] if precision else []),
+        *(["offload=true"] if offload else []),
+    ]
 
 
 def settings_for(base: str | None, recipe: str | None, overrides: Sequence[str]) -> TrainConfig:

@@ -105,7 +105,9 @@ class Rooms:
         offload: bool = False,
     ) -> SimpleNamespace:  # fmt: skip
         self.calls.append(("load_base", {k: v for k, v in locals().items() if k != "self"}))
-        return SimpleNamespace(name=name_or_path, resolution=128)
+        return SimpleNamespace(
+            name=name_or_path, resolution=128, device=SimpleNamespace(type="cpu")
+        )
 
     def train(
         self, base: Any, pairs: Any, config: Any = None, *, name: str, run_dir: Path | None = None,

@@ -1,0 +1,102 @@
+"""``pairedit estimate``: what a training or an edit would take."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from pairedit_sdk.cli import options
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.cli.rehearsal import size, span
+from pairedit_sdk.cli.train import overridden, settings_for
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+
+    from pairedit_sdk.config import TrainConfig
+    from pairedit_sdk.estimates.needs import Needs
+
+ROWS = {
+    "transformer": "Transformer's weights",
+    "lora": "LoRAs and optimiser",
+    "working": "Activations and gradients",
+    "autoencoder": "Autoencoder at work",
+    "text_encoders": "Text encoders, before the rest",
+    "process": "Before there is a model",
+}
+
+
+def estimate(
+    method: Annotated[
+        Literal["train", "edit"], typer.Option("--for", help="Learning an edit, or using one.")
+    ] = "train",
+    base: options.Base = None,
+    recipe: options.Recipe = None,
+    settings: options.Settings = None,
+    device: Annotated[
+        Literal["cpu", "cuda"] | None,
+        typer.Option("--device", help="Where it would run, whether that is here or not."),
+    ] = None,
+    precision: options.Precision = None,
+    offload: options.Offload = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Say what memory, disk and time it would take, before anything is loaded.
+
+    It reads the base's configuration alone; of a base on the hub nothing else is fetched.
+    """
+    from pairedit_sdk.estimates.needs import editing_needs, training_needs
+
+    output = Output(as_json, quiet)
+    config = settings_for(base, recipe, overridden(settings, precision, offload=offload))
+    name = config.base or options.DEFAULT_BASE
+    here = _device_here(device)
+    kind = device or (here.type if here is not None else "cpu")
+    needs = (training_needs if method == "train" else editing_needs)(name, config, kind)
+    output.table(_table(needs))
+    seconds = None
+    what = "step" if method == "train" else "picture"
+    if here is None:
+        output.say(f"{needs.flops / 1e12:.1f} TFLOP a {what}; no GPU is here that could be timed.")
+    else:
+        seconds = _seconds(needs, config, here)
+        total = f", {span(seconds * config.steps)} in all" if method == "train" else ""
+        output.say(f"Roughly {span(seconds)} a {what} on this machine's {kind}{total}.")
+    output.result(
+        {"base": name, "device": kind, "for": method, **asdict(needs), "seconds": seconds}
+    )
+
+
+def _device_here(kind: str | None) -> torch.device | None:
+    import torch
+
+    if kind is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = kind == "cpu" or torch.cuda.is_available()
+    return torch.device(kind) if here else None
+
+
+def _seconds(needs: Needs, config: TrainConfig, device: torch.device) -> float:
+    from pairedit_sdk.bases.precision import choose_precision
+    from pairedit_sdk.estimates.speed import seconds_for
+
+    return seconds_for(needs.flops, device, choose_precision(config.precision, device)[1])
+
+
+def _table(needs: Needs) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    values: dict[str, Any] = asdict(needs)
+    for key, label in ROWS.items():
+        table.add_row(label, size(values[key]))
+    table.add_row("Memory at the peak", size(needs.peak), style="bold")
+    if needs.disk:
+        table.add_row("Disk for the run", size(needs.disk))
+    return table

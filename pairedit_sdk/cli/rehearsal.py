@@ -1,0 +1,125 @@
+"""``train --dry-run``, and what to do when memory runs out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.errors import TrainingError, is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
+
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.config import TrainConfig
+    from pairedit_sdk.pairs import PairSet
+
+#: Steps of a rehearsal: the first is slower than those that follow.
+REHEARSED = 2
+
+
+def rehearse(
+    output: Output, base: FlowBase, pairs: PairSet, config: TrainConfig, name: str, folder: Path
+) -> None:
+    """Two steps of a training of which nothing is kept, and what the whole of it will take."""
+    from pairedit_sdk.estimates.fitting import total_memory
+    from pairedit_sdk.estimates.needs import training_needs
+    from pairedit_sdk.training import StepInfo, train
+
+    expected = training_needs(base.name, config, base.device.type)
+    seconds: list[float] = []
+
+    def note(info: StepInfo) -> None:
+        seconds.append(info.seconds)
+
+    short = replace(config, steps=REHEARSED, checkpoint_every=0, preview_every=0, calibrate=False)
+    train(base, pairs, short, name=name, on_step=note)
+    peak = _peak(base.device)
+    there = total_memory(base.device)
+    free = shutil.disk_usage(
+        next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    ).free
+    output.say(
+        f"{len(pairs)} pairs and {base.name} are fine; {REHEARSED} steps went through.\n"
+        f"Memory: {size(peak)} at the peak ({size(expected.peak)} estimated), of {size(there)}.\n"
+        f"Time:   {span(seconds[-1])} a step, {span(seconds[-1] * config.steps)} in all.\n"
+        f"Disk:   {size(expected.disk)} for the run, {size(free)} are free.\n"
+        "Nothing was kept."
+    )
+    if expected.disk > free:
+        raise TrainingError(
+            f"The run needs {size(expected.disk)}, and {size(free)} are free where {folder} is",
+            next_step="Free some, choose another --library, or keep fewer checkpoints "
+            "(--set keep=1)",
+        )
+    output.result({
+        "name": name, "base": base.name, "pairs": [pair.name for pair in pairs],
+        "seconds_per_step": seconds[-1], "seconds": seconds[-1] * config.steps,
+        "peak": peak, "estimated_peak": expected.peak, "memory": there, "disk": expected.disk,
+        "disk_free": free,
+    })  # fmt: skip
+
+
+@contextmanager
+def advised(name: str, config: TrainConfig, device: torch.device) -> Iterator[None]:
+    """Where memory runs out within the block, say what would have fitted."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise _out_of_memory(name, config, device) from error
+
+
+def size(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def span(seconds: float) -> str:
+    """Seconds, for people."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _out_of_memory(name: str, config: TrainConfig, device: torch.device) -> TrainingError:
+    """The error to end a training with: what would have fitted."""
+    from pairedit_sdk.estimates.fitting import as_options, that_fit, total_memory
+    from pairedit_sdk.estimates.needs import training_needs
+
+    there = total_memory(device)
+    needs = training_needs(name, config, device.type)
+    ways = that_fit(name, config, device.type, there)
+    said = [f"{as_options(change)} ({size(fits.peak)})" for change, fits in ways]
+    return TrainingError(
+        f"The {'GPU' if device.type == 'cuda' else 'machine'} ran out of memory",
+        expected=f"about {size(needs.peak)} with these settings",
+        got=f"{size(there)} in all",
+        next_step=f"What fits: {'; or '.join(said)}" if said else "Nothing smaller fits here; use "
+        "a smaller base or another machine",
+    )  # fmt: skip
+
+
+def _peak(device: torch.device) -> int:
+    """Bytes that were in use at once, of the GPU's or of this process's memory."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_reserved(device))
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,85 @@
+"""Settings with which a training fits into the memory that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pairedit_sdk.estimates.needs import Needs, training_needs
+
+if TYPE_CHECKING:
+    import torch
+
+    from pairedit_sdk.config import TrainConfig
+
+#: How many ways out are named.
+NAMED = 3
+SMALLER = (384, 256, 128)
+
+Change = dict[str, Any]
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory of a device of this machine."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def that_fit(
+    name: str, config: TrainConfig, device: str, memory: int
+) -> list[tuple[Change, Needs]]:
+    """Up to three changes of the settings, each of which is enough; the gentlest first.
+
+    Args:
+        name: the base.
+        config: the settings that need too much.
+        device: "cpu" or "cuda".
+        memory: bytes that there are.
+    """
+    found: list[tuple[Change, Needs]] = []
+    for change in _changes(config, device):
+        needs = training_needs(name, replace(config, **change), device)
+        if needs.peak <= memory:
+            found.append((change, needs))
+            if len(found) == NAMED:
+                break
+    return found
+
+
+def as_options(change: Change) -> str:
+    """A change as it is given to ``pairedit train``."""
+    return " ".join(f"--set {key}={_yaml(value)}" for key, value in change.items())
+
+
+def _changes(config: TrainConfig, device: str) -> Iterator[Change]:
+    """What can be given up, from what only costs time to what costs quality."""
+    all_of_it: Change = {}
+    if config.batch > 1:
+        # As many rows in a step, one after the other.
+        all_of_it = {"batch": 1, "accumulate": config.batch * config.accumulate}
+        yield all_of_it
+    if not config.gradient_checkpointing:
+        yield {"gradient_checkpointing": True}
+        if all_of_it:
+            all_of_it = {**all_of_it, "gradient_checkpointing": True}
+            yield all_of_it
+        all_of_it = {**all_of_it, "gradient_checkpointing": True}
+    if device == "cuda":
+        for precision in ("int8", "nf4"):
+            if config.precision not in (precision, "nf4"):
+                yield {**all_of_it, "precision": precision}
+        all_of_it = {**all_of_it, "precision": "nf4", "optimizer": "adamw8bit"}
+        yield all_of_it
+    for side in SMALLER:
+        if config.resolution is None or side < config.resolution:
+            yield {**all_of_it, "resolution": side}
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

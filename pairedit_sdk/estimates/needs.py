@@ -1,0 +1,255 @@
+"""What learning or using an edit needs: memory on the device, disk, and arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from pairedit_sdk.bases.precision import choose_precision, text_dtype
+from pairedit_sdk.bases.protocol import Condition
+from pairedit_sdk.bases.skeleton import base_skeleton, text_encoder_skeletons
+from pairedit_sdk.branches import Branches
+from pairedit_sdk.estimates.passes import Pass, measured
+from pairedit_sdk.lora.adapters import activate, add_trainable
+from pairedit_sdk.quiet import quiet
+
+if TYPE_CHECKING:
+    from pairedit_sdk.bases.flux import FluxBase
+    from pairedit_sdk.config import TrainConfig
+
+META = torch.device("meta")
+#: Bytes of what CUDA, its libraries and their kernels take of a GPU, whatever is computed.
+CUDA = 600 * 2**20
+#: On a CPU the C library's heap grows to so many times what is alive at once: freed pieces lie
+#: between others, and are not always large enough for what comes next. The more so with gradient
+#: checkpointing, where pieces of all sizes come and go. Measured with glibc.
+HEAP, HEAP_CHECKPOINTING = 2.2, 5.0
+#: Bytes of what a training brings into a process besides tensors: checks, kernels, pictures.
+AROUND = 35 * 2**20
+#: bitsandbytes' NF4 keeps a 32-bit scale for so many weights.
+NF4_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes, unless said otherwise.
+
+    Args:
+        transformer: its weights.
+        lora: the LoRAs with their optimiser's state.
+        working: tensors alive at the worst moment of a training step, or of a pass in editing:
+            activations and gradients.
+        autoencoder: its weights, and the most it needs to encode or decode a picture.
+        text_encoders: their weights. They are gone before the transformer comes to a GPU, and
+            where they do not fit there, they work in main memory.
+        process: what is taken before there is any model.
+        peak: the most that is needed at once, on the GPU or, on a CPU, by the process.
+        disk: of a run: checkpoints and the edit.
+        flops: floating-point operations of a training step, or of an edited picture.
+    """
+
+    transformer: int
+    lora: int
+    working: int
+    autoencoder: int
+    text_encoders: int
+    process: int
+    peak: int
+    disk: int
+    flops: int
+
+
+def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
+    """What :func:`pairedit_sdk.train` needs with these settings.
+
+    Args:
+        name: the base; only its configuration is read.
+        config: the settings.
+        device: "cpu", or "cuda" whether there is a GPU here or not.
+
+    Raises:
+        BaseModelError: the base is not there.
+        UsageError: the settings do not fit the base.
+    """
+    where = torch.device(device)
+    precision, dtype = choose_precision(config.precision, where)
+    side = _side(name, dtype, config.resolution)
+    lora_size = 2 if config.lora_precision == "bf16" else 4
+    branches = 2 if config.content_lora else 1
+    step, parameters = _training_step(
+        name, dtype, config.targets, config.rank, config.lora_precision, config.content_lora,
+        config.objective == "slider", config.batch, side, config.gradient_checkpointing,
+    )  # fmt: skip
+    state = 2 if config.optimizer == "adamw8bit" else 2 * lora_size
+    lora = parameters * (lora_size + state)
+    one = parameters // branches * 4
+    disk = (config.keep + 1) * lora + branches * one
+    flops = step.flops * config.accumulate
+    return _together(name, precision, dtype, where, side, lora, step.peak, disk, flops, config)
+
+
+def editing_needs(name: str, config: TrainConfig, device: str) -> Needs:
+    """The same for one picture that is edited as ``config`` says, with FlowEdit."""
+    where = torch.device(device)
+    precision, dtype = choose_precision(config.precision, where)
+    side = _side(name, dtype, config.resolution)
+    rows = 2 * config.edit_n_avg
+    one, parameters = _editing_pass(name, dtype, config.targets, config.rank, rows, side)
+    lora = parameters * dtype.itemsize
+    steps = round(config.edit_steps * 24 / 28)
+    return _together(
+        name, precision, dtype, where, side, lora, one.peak, 0, one.flops * steps, config
+    )
+
+
+def _together(
+    name: str, precision: str, dtype: torch.dtype, where: torch.device, side: int, lora: int,
+    working: int, disk: int, flops: int, config: TrainConfig,
+) -> Needs:  # fmt: skip
+    transformer, largest = _transformer_bytes(name, precision, dtype)
+    # A quantised layer's weight is there in full while it is used.
+    working += largest
+    vae, vae_working = _autoencoder(name, dtype, side)
+    text = _text_bytes(name, dtype)
+    held = transformer + lora
+    if where.type == "cpu":
+        process = _process() + AROUND
+        heap = HEAP_CHECKPOINTING if config.gradient_checkpointing and disk else HEAP
+        peak = process + transformer + vae + max(text, lora + int(heap * max(vae_working, working)))
+    else:
+        process = CUDA
+        decoding = vae + vae_working + (0 if config.offload else held)
+        peak = process + max(held + working, decoding)
+    return Needs(
+        transformer, lora, working, vae + vae_working, text, process, peak, disk, flops
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _training_step(
+    name: str, dtype: torch.dtype, targets: str, rank: int, lora_precision: str, content: bool,
+    slider: bool, batch: int, side: int, checkpointing: bool,
+) -> tuple[Pass, int]:  # fmt: skip
+    """A step's pass forward and back, and the number of parameters that are trained."""
+    from pairedit_sdk.config import TrainConfig
+
+    base = base_skeleton(name, dtype)
+    config = TrainConfig(
+        targets=targets, rank=rank, lora_precision=lora_precision, content_lora=content
+    )
+    branches = Branches(base, config, _condition(base))
+    trained = sum(parameter.numel() for parameter in branches.parameters.values())
+    _all_meta(base)
+    base.set_gradient_checkpointing(checkpointing)
+    signs = ([0.0] if content else []) + ([1.0, -1.0] if slider else [1.0])
+    x = torch.empty(batch, *base.latent_shape(side, side), device=META)
+    sigma = torch.empty(batch, device=META)
+
+    def step() -> None:
+        errors = branches.velocities([x] * len(signs), sigma, signs)
+        total = torch.stack([error.square().mean() for error in errors]).sum()
+        torch.autograd.backward([total])
+
+    return measured(step, [*base.transformer.parameters(), x, sigma]), trained
+
+
+@lru_cache(maxsize=16)
+def _editing_pass(
+    name: str, dtype: torch.dtype, targets: str, rank: int, rows: int, side: int
+) -> tuple[Pass, int]:
+    base = base_skeleton(name, dtype)
+    condition = _condition(base)
+    added = add_trainable(
+        base.transformer, "edit", base.lora_targets(targets), rank, rank, torch.Generator(), dtype
+    )
+    activate(base.transformer, ["edit"])
+    _all_meta(base)
+    x = torch.empty(rows, *base.latent_shape(side, side), device=META)
+    sigma = torch.empty((), device=META)
+
+    @torch.no_grad()
+    def one() -> None:
+        base.velocity(x, sigma, condition, base.default_guidance)
+
+    parameters = sum(parameter.numel() for parameter in added.values())
+    return measured(one, [*base.transformer.parameters(), x, sigma]), parameters
+
+
+@lru_cache(maxsize=16)
+def _transformer_bytes(name: str, precision: str, dtype: torch.dtype) -> tuple[int, int]:
+    """Of all weights, and of the largest one that has to be unpacked to be used."""
+    base = base_skeleton(name, dtype)
+    packed: dict[int, int] = {}
+    largest = 0
+    for module_name, module in base.transformer.named_modules():
+        if isinstance(module, nn.Linear) and "transformer_blocks." in module_name:
+            count = module.weight.numel()
+            if precision == "nf4":
+                packed[id(module.weight)] = count // 2 + count // NF4_BLOCK * 4
+            elif precision == "int8":
+                packed[id(module.weight)] = count + module.out_features * 4
+            else:
+                continue
+            largest = max(largest, count * dtype.itemsize)
+    total = sum(
+        packed.get(id(p), p.numel() * p.element_size()) for p in base.transformer.parameters()
+    )
+    return total, largest
+
+
+@lru_cache(maxsize=16)
+def _autoencoder(name: str, dtype: torch.dtype, side: int) -> tuple[int, int]:
+    """Bytes of its weights, and of what is alive while it encodes or decodes."""
+    base = base_skeleton(name, dtype)
+    weights = list(base.vae.parameters())
+    picture = torch.empty(1, 3, side, side, device=META)
+    latents = torch.empty(1, *base.latent_shape(side, side), device=META)
+    works: list[Callable[[], object]] = [lambda: base.encode(picture), lambda: base.decode(latents)]
+    return _bytes(base.vae), max(
+        measured(work, [*weights, picture, latents]).peak for work in works
+    )
+
+
+@lru_cache(maxsize=16)
+def _text_bytes(name: str, dtype: torch.dtype) -> int:
+    size = text_dtype(dtype).itemsize
+    return sum(
+        p.numel() * size for encoder in text_encoder_skeletons(name) for p in encoder.parameters()
+    )
+
+
+@lru_cache(maxsize=16)
+def _side(name: str, dtype: torch.dtype, resolution: int | None) -> int:
+    base = base_skeleton(name, dtype)
+    return (resolution or base.resolution) // base.multiple * base.multiple
+
+
+def _condition(base: FluxBase) -> Condition:
+    """An empty prompt's embeddings, without numbers."""
+    config: Any = base.transformer.config
+    return Condition(
+        torch.empty(1, base.text_tokens, config.joint_attention_dim, dtype=base.dtype, device=META),
+        torch.empty(1, config.pooled_projection_dim, dtype=base.dtype, device=META),
+    )
+
+
+def _all_meta(base: FluxBase) -> None:
+    """peft makes a LoRA on the CPU where the layer it is for is nowhere."""
+    with quiet():
+        base.transformer.to(META)
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def _process() -> int:
+    """Of this process as it stands: Python, torch, diffusers and the rest."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
