@@ -23,7 +23,7 @@ LEVELS: dict[str, int] = {
     for level, names in enumerate(
         (
             "errors quiet interrupts processes optimizers files images image_files resources "
-            "settings config plots evaluation.metrics",
+            "settings config plots trackers evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "

@@ -108,6 +108,15 @@ EditorSteps = Annotated[
         "with the other methods.",
     ),
 ]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER",
+        help="Show the losses in one of accelerate's trackers too: tensorboard, wandb, … The same "
+        "as --set track=TRACKER.",
+    ),
+]
 
 DEFAULT_LIBRARY = Path("edits")
 DEFAULT_BASE = "mini"

@@ -18,6 +18,7 @@ from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
 from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.image_files import write_image
 from pairedit_sdk.processes import is_first
+from pairedit_sdk.trackers import require_tracker
 
 if TYPE_CHECKING:
     from pairedit_sdk.config import TrainConfig
@@ -57,6 +58,7 @@ def train(
     licence: Annotated[
         str, typer.Option("--licence", help="Under which the edit may be used; kept in its file.")
     ] = "",
+    track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -73,8 +75,10 @@ def train(
     target, run_dir = edit_path(name, library), run_folder(name, library)
     device = values.device(device)
     _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
-    overrides = [*(settings or []), *([f"precision={precision}"] if precision else [])]
+    given = {"precision": precision, "track": track}
+    overrides = [*(settings or []), *(f"{key}={value}" for key, value in given.items() if value)]
     config = settings_for(base, recipe, overrides)
+    require_tracker(config.track)
     pair_set = _checked_pairs(pairs, skip_check=skip_check)
     base_name = config.base or options.DEFAULT_BASE
 
@@ -102,10 +106,11 @@ def train(
                 on_step=meter.training,
             )  # fmt: skip
     except KeyboardInterrupt as error:
-        given = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision}
+        said = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision,
+                "--track": track}  # fmt: skip
         if library != options.DEFAULT_LIBRARY:
-            given["--library"] = str(library)
-        again = _command(pairs, name, given, settings or [], skip_check=skip_check)
+            said["--library"] = str(library)
+        again = _command(pairs, name, said, settings or [], skip_check=skip_check)
         raise StoppedError(
             f"Training {name} was stopped {_progress(run_dir)}",
             next_step=f"Go on with `{again} --resume`",
