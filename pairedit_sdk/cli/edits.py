@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli import exchange, values
+from pairedit_sdk.cli import exchange, hub, values
 from pairedit_sdk.cli.options import (
     DEFAULT_BASE,
     DEFAULT_LIBRARY,
@@ -38,6 +38,8 @@ app = typer.Typer(
 
 app.command("export")(exchange.export_command)
 app.command("import")(exchange.import_command)
+app.command("push")(hub.push_command)
+app.command("pull")(hub.pull_command)
 
 
 @app.callback()
