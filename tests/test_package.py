@@ -23,6 +23,7 @@ LEVELS: dict[str, int] = {
     for level, names in enumerate(
         (
             "errors quiet interrupts processes optimizers files images image_files resources "
+            "remote_library "
             "settings config plots trackers evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
+from pairedit_sdk.cli.options import (
+    DEFAULT_LIBRARY,
+    READ_LIBRARY,
+    Json,
+    Library,
+    Quiet,
+    ReadLibrary,
+)
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import find_edit_path
 
@@ -25,7 +32,7 @@ def push_command(
     message: Annotated[
         str | None, typer.Option("--message", help="Of the commit. [Edit NAME]")
     ] = None,
-    library: Library = DEFAULT_LIBRARY,
+    library: ReadLibrary = READ_LIBRARY,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,6 +92,6 @@ def pull_command(
 def _bars(quiet: bool) -> None:
     """huggingface_hub draws progress bars of its own, on standard error."""
     if quiet:
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
