@@ -24,11 +24,12 @@ LEVELS: dict[str, int] = {
         (
             "errors quiet interrupts processes optimizers files images image_files resources "
             "remote_library "
-            "settings config plots trackers evaluation.metrics",
+            "settings config plots curves trackers evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "
-            "editing generation basis evaluation progress hub hub_errors model_card",
+            "editing generation basis evaluation progress hub hub_errors model_card "
+            "run_plots",
             "demo",
             "cli __main__",
         )
