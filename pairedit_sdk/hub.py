@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.edit import Edit, EditInfo
-from pairedit_sdk.edit_library import SUFFIX, edit_path, preview_path
+from pairedit_sdk.edit_library import SUFFIX, check_name, edit_path, preview_path
 from pairedit_sdk.errors import HubError, UsageError
 from pairedit_sdk.files import atomic_write
 from pairedit_sdk.hub_errors import explained
@@ -80,11 +80,13 @@ def push(
         message: of the commit.
 
     Raises:
-        EditError: the file is no edit, or damaged.
+        UsageError: the file is the LoRA of another tool, or its name cannot be an edit's.
+        EditError: the file is not there, or damaged.
         HubError: no network, no login, no right to write there, or a public repository where a
             private one was wanted.
     """
     path = Path(edit)
+    check_name(path.stem)  # or nobody could pull it under its own name
     info = _own_info(path)
     Edit.load(path)  # a damaged file is better found here than by those who pull it
     picture = preview_path(path)

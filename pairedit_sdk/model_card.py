@@ -163,9 +163,9 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
     ]
     return (
         "```python\n" + "\n".join(lines) + "\n```\n\n"
-        "Every weight gets the same update as in pairedit. There the edit acts in all steps of the "
-        "schedule; `pairedit generate` lets it act in the second half only, so that the layout of "
-        "the picture stays."
+        "At the same scale every weight gets the same update as in pairedit. With these lines the "
+        "edit acts in all steps of the schedule; `pairedit generate` lets it act in the second "
+        "half only, so that the layout of the picture stays."
     )
 
 

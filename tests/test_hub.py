@@ -200,6 +200,10 @@ def test_what_is_no_edit_is_not_pushed(hub, tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(EditError):
         push(path, "me/x")
+    with pytest.raises(EditError):
+        push(tmp_path / "none.safetensors", "me/x")
+    with pytest.raises(UsageError, match=r"'my edit\.v2' cannot be the name of an edit"):
+        push(_edit().save(tmp_path / "my edit.v2.safetensors"), "me/x")
     assert hub.asked == []
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pairedit_sdk.edit import EditInfo, EditorSettings
+from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.model_card import hub_base, model_card
+from pairedit_sdk.quiet import no_bars
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _card(**about: Any) -> tuple[dict[str, Any], str]:
@@ -100,13 +104,18 @@ def test_the_built_in_base_and_a_folder_and_a_kontext() -> None:
     assert 'FluxKontextPipeline.from_pretrained(BUILT_IN["mini-kontext"]' in body
 
 
-def test_the_code_of_the_page_is_python_and_finds_the_base() -> None:
-    from pairedit_sdk.bases.folders import BUILT_IN
-
-    _, body = _card(base="mini", architecture="flux-1-mini")
+def test_the_code_of_the_page_loads_the_edit_into_stock_diffusers(tmp_path: Path) -> None:
+    edit = Edit.load(ROOT / "examples" / "edits" / "hat.safetensors")
+    edit.save(tmp_path / "hat.safetensors")
+    body = model_card(edit.info, str(tmp_path))  # a folder, where the page has a repository
     code = body.split("```python\n")[1].split("```")[0]
-    compile(code, "page", "exec")
-    assert (BUILT_IN["mini"] / "model_index.json").is_file()
+    done: dict[str, Any] = {}
+    with no_bars():
+        exec(compile(code, "page", "exec"), done)
+    name, layer = next(iter(edit.layers.items()))
+    loaded = done["pipe"].transformer.get_submodule(name)
+    assert loaded.lora_B["hat"].weight.float().equal(layer.up.to(loaded.weight.dtype).float())
+    assert loaded.scaling["hat"] == pytest.approx(0.8)
 
 
 def test_a_sum_names_its_parts_and_an_imported_lora_claims_nothing() -> None:

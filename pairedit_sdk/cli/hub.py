@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import Annotated
 
@@ -82,9 +83,10 @@ def pull_command(
 
     _bars(quiet)
     pulled = pull(repo_id, library, name=name, revision=revision, file=file, force=force)
+    shown = "" if library == DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
     output.say(
         f"Saved {pulled.path}, from {pulled.file} of {repo_id} at commit {pulled.commit[:7]}.\n"
-        f"See what is known of it:  pairedit edits show {pulled.path.stem}"
+        f"See what is known of it:  pairedit edits show {pulled.path.stem}{shown}"
     )
     output.result(asdict(pulled))
 
