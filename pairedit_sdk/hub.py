@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.edit import Edit, EditInfo
-from pairedit_sdk.edit_library import SUFFIX, check_name, edit_path, preview_path
+from pairedit_sdk.edit_library import SUFFIX, check_name, edit_path, local_folder, preview_path
 from pairedit_sdk.errors import HubError, UsageError
 from pairedit_sdk.files import atomic_write
 from pairedit_sdk.hub_errors import explained
@@ -95,7 +95,7 @@ def push(
     from huggingface_hub import CommitOperationAdd
 
     api = _api()
-    with explained(repo_id):
+    with explained(repo_id, writing=True):
         url = api.create_repo(repo_id, private=True if private else None, exist_ok=True)
         repo_id = url.repo_id
         if private and not api.model_info(repo_id, timeout=TIMEOUT).private:
@@ -140,6 +140,7 @@ def pull(
         HubError: the repository cannot be read, or holds no edit or several.
         EditError: the file is damaged.
     """
+    local_folder(library)  # refuses one on a URL before anything is asked for
     if name is not None:
         _free(edit_path(name, library), force)
     api = _api()
@@ -165,7 +166,6 @@ def pull(
         if picture is not None and not _is_png(picture):
             picture = None
         _free(target, force)
-        preview_path(target).unlink(missing_ok=True)  # that of an edit which this one replaces
         if info.name == target.stem:
             atomic_write(target, lambda part: _copy(path, part))
         else:
@@ -173,6 +173,8 @@ def pull(
         if picture is not None:
             shown = picture
             atomic_write(preview_path(target), lambda part: _copy(shown, part))
+        else:
+            preview_path(target).unlink(missing_ok=True)  # of an edit which this one replaces
     kept = preview_path(target) if picture is not None else None
     return Pulled(target, repo_id, commit, chosen, kept)
 

@@ -12,8 +12,15 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 @contextmanager
-def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
+def explained(
+    repo_id: str, revision: str | None = None, *, writing: bool = False
+) -> Iterator[None]:
     """Turn what huggingface_hub raises within the block into one error that says what to do.
+
+    Args:
+        repo_id: the repository that is asked for.
+        revision: of it, as the user said it.
+        writing: whether it is written to.
 
     Raises:
         HubError: for all but errors of this machine's own disk.
@@ -23,14 +30,16 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
     except PairEditError:
         raise
     except Exception as error:  # its HTTP client has changed twice, and its errors with it
-        raise _in_words(error, repo_id, revision) from error
+        raise _in_words(error, repo_id, revision, writing) from error
 
 
-def _in_words(error: BaseException, repo_id: str, revision: str | None) -> Exception:
+def _in_words(error: BaseException, repo_id: str, revision: str | None, writing: bool) -> Exception:
     from huggingface_hub import errors
 
     if isinstance(error, RuntimeError | errors.LocalEntryNotFoundError) and error.__cause__:
-        return _in_words(error.__cause__, repo_id, revision)  # it only says where that happened
+        return _in_words(
+            error.__cause__, repo_id, revision, writing
+        )  # it only says where that happened
     where = os.environ.get("HF_ENDPOINT") or "the Hugging Face Hub"
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
@@ -66,6 +75,11 @@ def _in_words(error: BaseException, repo_id: str, revision: str | None) -> Excep
             next_step=f"Check the name; if it is private or to be made, {LOG_IN}",
         )
     if status == 403:
+        if not writing:
+            return HubError(
+                f"You may not read {repo_id}",
+                next_step=f"Use a token with the right to read it: {LOG_IN}",
+            )
         return HubError(
             f"You may not write to {repo_id}",
             next_step=f"Use a token with the right to write, or an owner that is yours: {LOG_IN}",

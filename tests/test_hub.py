@@ -213,7 +213,7 @@ def test_what_is_no_edit_is_not_pushed(hub, tmp_path: Path) -> None:
         ((403, "GatedRepo"), r"a/b is gated\. Accept its conditions on its page, and log in with"),
         ((401, "GatedRepo"), r"a/b is gated\. "),
         ((404, "RepoNotFound"), r"There is no repository a/b that you may see\. Check the name"),
-        ((403, ""), r"You may not write to a/b"),
+        ((403, ""), r"You may not read a/b\. Use a token with the right to read it"),
         ((500, ""), r"http://127\.0\.0\.1:\d+ answered 500 for a/b \(.*\)\. Try again later"),
     ],
 )
@@ -262,6 +262,12 @@ def test_no_network_and_offline_mode(hub, saved: Path, tmp_path: Path, monkeypat
             HubError, match=r"a/b cannot be reached: offline mode is on\. Unset HF_HUB"
         ):
             ask()
+
+
+def test_into_a_library_on_a_url_nothing_is_pulled(hub) -> None:
+    with pytest.raises(UsageError, match="is on a URL, and edits are only read from there"):
+        pull("a/b", "memory://lib")
+    assert hub.asked == []
 
 
 def test_every_error_is_one_of_this_package() -> None:
