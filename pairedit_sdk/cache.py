@@ -7,7 +7,6 @@ picture, base or size simply misses the cache.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import torch
 
 from pairedit_sdk.bases.folders import BUILT_IN
 from pairedit_sdk.bases.protocol import Condition
-from pairedit_sdk.files import read_tensors, write_tensors
+from pairedit_sdk.files import cache_folder, read_tensors, write_tensors
 from pairedit_sdk.images import fit_size, to_tensor
 
 if TYPE_CHECKING:
@@ -37,11 +36,6 @@ class PairLatents:
     name: str
     x_a: torch.Tensor
     x_b: torch.Tensor
-
-
-def cache_folder() -> Path:
-    """``PAIREDIT_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("PAIREDIT_CACHE") or Path.home() / ".cache" / "pairedit")
 
 
 def encode_pairs(

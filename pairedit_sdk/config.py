@@ -26,6 +26,7 @@ from pairedit_sdk.settings import (
     whole,
     with_overrides,
 )
+from pairedit_sdk.trackers import TRACKERS
 
 OBJECTIVES = ("pairedit", "difference", "slider", "reconstruction", "flowedit")
 NOISINGS = ("content-preserving", "standard")
@@ -88,7 +89,8 @@ class TrainConfig:
         checkpoint_every: steps between checkpoints, 0 for only the last.
         keep: so many of the last checkpoints are kept, and the best besides.
         preview_every: steps between preview strips on the training pairs, 0 for none.
-        track: an accelerate tracker ("tensorboard", "wandb", …), or ``None``.
+        track: one of :data:`pairedit_sdk.trackers.TRACKERS` ("tensorboard", "wandb", …), to show
+            the losses in besides metrics.jsonl, or ``None``.
     """
 
     base: str | None = None
@@ -179,6 +181,7 @@ _RULES: dict[str, Rule] = {
     "checkpoint_every": whole(0),
     "keep": whole(1),
     "preview_every": whole(0),
+    "track": (lambda v: v is None or v in TRACKERS, f"one of {', '.join(TRACKERS)}, or nothing"),
 }
 
 

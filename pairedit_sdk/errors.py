@@ -60,6 +60,18 @@ class EditError(PairEditError):
     exit_code = 2
 
 
+class HubError(PairEditError):
+    """The Hugging Face Hub cannot be reached, refuses, or has something else than was wanted."""
+
+    exit_code = 2
+
+
+class LibraryError(PairEditError):
+    """A library on a URL that cannot be read."""
+
+    exit_code = 2
+
+
 class TrainingError(PairEditError):
     """A training run that cannot go on."""
 

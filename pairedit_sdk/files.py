@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import torch
 
 
+def cache_folder() -> Path:
+    """``PAIREDIT_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("PAIREDIT_CACHE") or Path.home() / ".cache" / "pairedit")
+
+
 def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it."""
     path = Path(path)

@@ -41,9 +41,9 @@ PAIRS = "pairs.safetensors"
 class Run:
     """The folder of one run.
 
-    ``config.json``, ``metrics.jsonl`` (one line per step), ``checkpoints/step-000100.safetensors``,
-    ``previews/step-000100.png``, ``cache/`` and ``pairs.safetensors`` (latents),
-    ``content.safetensors``.
+    ``config.json``, ``metrics.jsonl`` (one line per step, with the fidelity where it was measured),
+    ``checkpoints/step-000100.safetensors``, ``previews/step-000100.png``, ``cache/`` and
+    ``pairs.safetensors`` (latents), ``content.safetensors``.
 
     Attributes:
         writes: whether this process is the one that writes it.
@@ -124,12 +124,15 @@ class Run:
             "step": info.step, "content_loss": info.content_loss,
             "semantic_loss": info.semantic_loss, "lr": info.lr, "seconds": round(info.seconds, 4),
         }  # fmt: skip
+        every = self.config.checkpoint_every
+        due = info.step == info.steps or bool(every and info.step % every == 0)
+        # With a single checkpoint there is nothing to choose from.
+        known = fidelity(branches, latents) if due and every and every < info.steps else None
+        if known is not None:
+            line["fidelity"] = known  # most checkpoints are deleted later, and theirs with them
         with self.metrics.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
-        every = self.config.checkpoint_every
-        if info.step == info.steps or (every and info.step % every == 0):
-            # With a single checkpoint there is nothing to choose from.
-            known = fidelity(branches, latents) if every and every < info.steps else None
+        if due:
             self.checkpoint(info.step, branches.parameters, optimizer, known)
         if self.config.preview_every and info.step % self.config.preview_every == 0:
             self._preview(info.step, branches, latents)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ from pairedit_sdk.processes import (
     summed,
 )
 from pairedit_sdk.runs import Run
+from pairedit_sdk.trackers import require_tracker, tracking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -89,11 +90,12 @@ def train(
 
     Raises:
         UsageError: settings that do not fit the base, or a run folder that is in use, or a batch
-            with fewer rows than there are processes.
+            with fewer rows than there are processes, or a tracker that is not installed.
         TrainingError: the losses are no longer finite, or beyond all bounds.
         KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
     """
     config = config or TrainConfig()
+    require_tracker(config.track, folder=run_dir is not None)
     _check_fit(base, config)
     run = Run(Path(run_dir), config, name) if run_dir is not None else None
     try:
@@ -119,7 +121,7 @@ def train(
             if run is not None:
                 first = run.restore(branches.parameters, optimizer, latents, base)
             base.set_gradient_checkpointing(config.gradient_checkpointing)
-            with _tracked(accelerator, config):
+            with tracking(accelerator, config.track, config.as_dict()):
                 _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
         semantic = branches.baked("semantic")
         content = branches.baked("content") if config.content_lora else None
@@ -131,19 +133,6 @@ def train(
     finally:
         base.set_gradient_checkpointing(False)
         detach_all(base.transformer)
-
-
-@contextmanager
-def _tracked(accelerator: Accelerator, config: TrainConfig) -> Iterator[None]:
-    if not config.track:
-        yield
-        return
-    settings = {k: str(v) for k, v in config.as_dict().items()}
-    accelerator.init_trackers("pairedit", config=settings)
-    try:
-        yield
-    finally:
-        accelerator.end_training()
 
 
 def finished(

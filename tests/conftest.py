@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -117,3 +120,37 @@ def tiny_base(tiny_folder: Path) -> FluxBase:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or leaves prompt embeddings in the user's cache."""
     monkeypatch.setenv("PAIREDIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def _stand_in() -> ModuleType:
+    """hub_stand_in.py; the tests are no package that it could be imported from."""
+    name = "hub_stand_in"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """A stand-in of the Hugging Face Hub, and huggingface_hub with a login that may write there."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session, disable_progress_bars
+
+    stand_in = _stand_in()
+    # These were read from the environment when huggingface_hub was imported.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setenv("HF_TOKEN", stand_in.TOKEN)
+    for proxy in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(proxy, raising=False)
+    disable_progress_bars()
+    close_session()
+    with stand_in.running() as found:
+        monkeypatch.setenv("HF_ENDPOINT", found.url)
+        yield found
+    close_session()

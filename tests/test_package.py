@@ -23,11 +23,13 @@ LEVELS: dict[str, int] = {
     for level, names in enumerate(
         (
             "errors quiet interrupts processes optimizers files images image_files resources "
-            "settings config plots evaluation.metrics",
+            "remote_library "
+            "settings config plots curves trackers evaluation.metrics",
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "
-            "editing generation estimates basis evaluation progress",
+            "editing generation estimates basis evaluation progress hub hub_errors model_card "
+            "run_plots",
             "demo",
             "cli __main__",
         )

@@ -30,7 +30,7 @@ from pairedit_sdk.basis.route import Route
 from pairedit_sdk.basis.router import Fitted, fit, top
 from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edit import Edit
-from pairedit_sdk.edit_library import check_name, edit_path
+from pairedit_sdk.edit_library import check_name, edit_path, local_folder
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.files import read_tensors, write_tensors
 from pairedit_sdk.pairs import PairSet
@@ -66,10 +66,13 @@ class Basis:
         folder: the library of edits.
         encoder: the image encoder's name; ``None`` is what the basis was begun with, or else the
             one that goes with the first edit's base.
+
+    Raises:
+        UsageError: the library is on a URL.
     """
 
     def __init__(self, folder: str | Path, encoder: str | None = None) -> None:
-        self.folder = Path(folder)
+        self.folder = local_folder(folder)
         self._encoder_name = encoder
         self._encoder: ImageEncoder | None = None
         self._read: tuple[tuple[int, int], Index] | None = None

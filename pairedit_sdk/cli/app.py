@@ -17,6 +17,7 @@ from pairedit_sdk.cli import (
     edits,
     estimate,
     pictures,
+    plot,
     train,
 )
 from pairedit_sdk.cli.errors import Root
@@ -37,6 +38,7 @@ app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.command("estimate")(estimate.estimate)
 app.command("train")(train.train)
+app.command("plot")(plot.plot)
 app.command("edit")(pictures.edit)
 app.command("generate")(pictures.generate)
 app.command("sweep")(pictures.sweep)

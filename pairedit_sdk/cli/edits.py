@@ -8,15 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli import exchange, values
+from pairedit_sdk.cli import exchange, hub, values
 from pairedit_sdk.cli.options import (
     DEFAULT_BASE,
     DEFAULT_LIBRARY,
+    READ_LIBRARY,
     Base,
     Device,
     Json,
     Library,
     Quiet,
+    ReadLibrary,
 )
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import (
@@ -29,6 +31,7 @@ from pairedit_sdk.edit_library import (
 )
 from pairedit_sdk.errors import PairEditError, UsageError
 from pairedit_sdk.image_files import picture_path, write_image
+from pairedit_sdk.remote_library import is_url
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -38,6 +41,8 @@ app = typer.Typer(
 
 app.command("export")(exchange.export_command)
 app.command("import")(exchange.import_command)
+app.command("push")(hub.push_command)
+app.command("pull")(hub.pull_command)
 
 
 @app.callback()
@@ -48,7 +53,7 @@ def _group(ctx: typer.Context) -> None:
 
 @app.command("list")
 def list_command(
-    library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
+    library: ReadLibrary = READ_LIBRARY, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """List the edits in the library."""
     from rich.table import Table
@@ -68,14 +73,15 @@ def list_command(
             table.add_row(*(Text(str(cell)) for cell in (row["path"].stem, *cells)))
         output.table(table)
     else:
-        output.say(f"No edits in {library} yet. Make one with: pairedit train PAIRS --name NAME")
+        make = "" if is_url(library) else " Make one with: pairedit train PAIRS --name NAME"
+        output.say(f"No edits in {library} yet.{make}")
     output.result({"library": library, "edits": rows})
 
 
 @app.command("show")
 def show(
     edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
-    library: Library = DEFAULT_LIBRARY,
+    library: ReadLibrary = READ_LIBRARY,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -52,7 +52,8 @@ def estimate(
     from pairedit_sdk.estimates.needs import editing_needs, training_needs
 
     output = Output(as_json, quiet)
-    config = settings_for(base, recipe, overridden(settings, precision, offload=offload))
+    given = {"precision": precision, "offload": "true" if offload else None}
+    config = settings_for(base, recipe, overridden(settings, given))
     name = config.base or options.DEFAULT_BASE
     here = _device_here(device)
     kind = device or (here.type if here is not None else "cpu")

@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet
+from pairedit_sdk.cli.options import (
+    DEFAULT_LIBRARY,
+    READ_LIBRARY,
+    Json,
+    Library,
+    Quiet,
+    ReadLibrary,
+)
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import SUFFIX, edit_path, find_edit_path, preview_path
 from pairedit_sdk.errors import UsageError
@@ -32,7 +39,7 @@ def export_command(
         typer.Option("--dtype", help="16 bits halve the file, and round the edit."),
     ] = "fp32",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    library: Library = DEFAULT_LIBRARY,
+    library: ReadLibrary = READ_LIBRARY,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

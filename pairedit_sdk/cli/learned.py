@@ -13,6 +13,7 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import SUFFIX, check_name, find_edit_path, run_folder
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.processes import is_first
+from pairedit_sdk.trackers import require_tracker
 
 KONTEXT = "mini-kontext"
 
@@ -68,6 +69,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the last checkpoint of this name.")
     ] = False,
     force: Force = False,
+    track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -91,7 +93,8 @@ def train(
             next_step="Choose another --name, or replace it with --force",
         )
     device = values.device(device)
-    config = basis_settings(settings or [])
+    config = basis_settings([*(settings or []), *([f"track={track}"] if track else [])])
+    require_tracker(config.track)
 
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.basis.learned.analogies import AnalogyFolder

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from pairedit_sdk.edit_library import library_place, local_folder
+
 Base = Annotated[
     str | None,
     typer.Option(
@@ -50,8 +52,19 @@ Offload = Annotated[
 ]
 Library = Annotated[
     Path,
-    typer.Option("--library", envvar="PAIREDIT_LIBRARY", help="The folder of saved edits."),
-]
+    typer.Option(
+        "--library", envvar="PAIREDIT_LIBRARY", parser=local_folder, metavar="FOLDER",
+        help="The folder of saved edits.",
+    ),
+]  # fmt: skip
+#: For commands that do nothing but read edits.
+ReadLibrary = Annotated[
+    str,
+    typer.Option(
+        "--library", envvar="PAIREDIT_LIBRARY", parser=library_place, metavar="FOLDER|URL",
+        help="The folder of saved edits, or a URL: s3://bucket/edits, https://host/edits, …",
+    ),
+]  # fmt: skip
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
@@ -127,6 +140,16 @@ EditorSteps = Annotated[
         "with the other methods.",
     ),
 ]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER",
+        help="Show the losses in one of accelerate's trackers too: tensorboard, wandb, … The same "
+        "as --set track=TRACKER.",
+    ),
+]
 
 DEFAULT_LIBRARY = Path("edits")
+READ_LIBRARY = str(DEFAULT_LIBRARY)
 DEFAULT_BASE = "mini"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
 from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.image_files import write_image
 from pairedit_sdk.processes import is_first
+from pairedit_sdk.trackers import require_tracker
 
 if TYPE_CHECKING:
     from pairedit_sdk.config import TrainConfig
@@ -55,6 +56,7 @@ def train(
     licence: Annotated[
         str, typer.Option("--licence", help="Under which the edit may be used; kept in its file.")
     ] = "",
+    track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -73,7 +75,9 @@ def train(
     device = values.device(device)
     if not dry_run:
         _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
-    config = settings_for(base, recipe, overridden(settings, precision, offload=offload))
+    given = {"precision": precision, "track": track, "offload": "true" if offload else None}
+    config = settings_for(base, recipe, overridden(settings, given))
+    require_tracker(config.track)
     pair_set = _checked_pairs(pairs, skip_check=skip_check)
     base_name = config.base or options.DEFAULT_BASE
 
@@ -108,11 +112,12 @@ def train(
                 on_step=meter.training,
             )  # fmt: skip
     except KeyboardInterrupt as error:
-        given = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision}
+        said = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision,
+                "--track": track}  # fmt: skip
         if library != options.DEFAULT_LIBRARY:
-            given["--library"] = str(library)
+            said["--library"] = str(library)
         changed = [*(settings or []), *(["offload=true"] if offload else [])]
-        again = _command(pairs, name, given, changed, skip_check=skip_check)
+        again = _command(pairs, name, said, changed, skip_check=skip_check)
         raise StoppedError(
             f"Training {name} was stopped {_progress(run_dir)}",
             next_step=f"Go on with `{again} --resume`",
@@ -147,15 +152,9 @@ def train(
     )
 
 
-def overridden(
-    settings: Sequence[str] | None, precision: str | None, *, offload: bool
-) -> list[str]:
+def overridden(settings: Sequence[str] | None, options: Mapping[str, str | None]) -> list[str]:
     """The settings given with --set, and those that have an option of their own."""
-    return [
-        *(settings or []),
-        *([f"precision={precision}"] if precision else []),
-        *(["offload=true"] if offload else []),
-    ]
+    return [*(settings or []), *(f"{key}={value}" for key, value in options.items() if value)]
 
 
 def settings_for(base: str | None, recipe: str | None, overrides: Sequence[str]) -> TrainConfig:

@@ -45,11 +45,12 @@ def edit_and_scale(text: str) -> tuple[str, float]:
     return name, finite(scale, f"The scale in --edit {text}")
 
 
-def edits_and_scales(texts: Sequence[str], library: Path) -> list[tuple[Path, float]]:
+def edits_and_scales(texts: Sequence[str], library: str | Path) -> list[tuple[Path, float]]:
     """The files and scales of all ``--edit`` options, in their order; one may come twice.
 
     Raises:
         UsageError: an edit is unknown, or a scale is not a finite number.
+        LibraryError: the library is on a URL, and cannot be read.
     """
     chosen = [edit_and_scale(text) for text in texts]
     return [(find_edit_path(name, library), scale) for name, scale in chosen]

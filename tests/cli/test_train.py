@@ -170,3 +170,34 @@ def test_a_picture_of_another_size_is_no_obstacle(
         with Image.open(path) as image:
             image.resize((192, 192)).save(path)
     assert pairedit("train", pairs, "--name", "glasses", "--set", "steps=1").exit_code == 0
+
+
+def test_track_is_the_setting_of_that_name(
+    pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairedit_sdk import trackers
+
+    words = ("train", pairs, "--name", "glasses", "--set", "steps=2", "--force")
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", ("json",))  # installed everywhere
+    assert pairedit(*words, "--track", "tensorboard").exit_code == 0
+    assert pairedit(*words, "--set", "track=tensorboard").exit_code == 0
+    assert [call["config"].track for call in rooms.of("train")] == ["tensorboard", "tensorboard"]
+
+
+def test_a_tracker_is_checked_before_anything_is_loaded(
+    pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairedit_sdk import trackers
+
+    monkeypatch.setitem(trackers.TRACKERS, "swanlab", ("no_such_package",))
+    for words in (
+        ("train", pairs, "--name", "glasses"), ("basis", "train", pairs, "--name", "glasses"),
+    ):  # fmt: skip
+        result = pairedit(*words, "--track", "swanlab")
+        assert result.exit_code == 2
+        assert "Install it with `pip install no_such_package`" in result.stderr
+        result = pairedit(*words, "--track", "swanlap")
+        assert result.exit_code == 2
+        assert "track is 'swanlap', expected one of aim, clearml" in result.stderr
+    assert rooms.calls == []
+    assert list(library.iterdir()) == []

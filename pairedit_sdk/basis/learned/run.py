@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.learned.settings import BasisSettings
 
 #: Settings that may differ when a run is resumed.
-FREE = {"steps", "checkpoint_every", "preview_every", "gradient_checkpointing"}
+FREE = {"steps", "checkpoint_every", "preview_every", "gradient_checkpointing", "track"}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pairedit_sdk.settings import (
     whole,
     with_overrides,
 )
+from pairedit_sdk.trackers import TRACKERS
 
 ACTIVATIONS = ("softmax", "tanh", "uniform")
 LAYOUTS = ("grid", "sequence")
@@ -67,6 +68,8 @@ class BasisSettings:
         gradient_checkpointing: trade time for memory in the transformer.
         checkpoint_every: steps between checkpoints, 0 for only the last.
         preview_every: steps between pictures of how some of the analogies are answered, 0 for none.
+        track: one of :data:`pairedit_sdk.trackers.TRACKERS` ("tensorboard", "wandb", …), to show
+            the loss in besides metrics.jsonl, or ``None``.
     """
 
     count: int = 32
@@ -96,6 +99,7 @@ class BasisSettings:
     gradient_checkpointing: bool = False
     checkpoint_every: int = 250
     preview_every: int = 0
+    track: str | None = None
 
     def __post_init__(self) -> None:
         problems = broken_rules(self, _RULES)
@@ -137,6 +141,7 @@ _RULES: dict[str, Rule] = {
     "seed": (lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "checkpoint_every": whole(0),
     "preview_every": whole(0),
+    "track": (lambda v: v is None or v in TRACKERS, f"one of {', '.join(TRACKERS)}, or nothing"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from pairedit_sdk.processes import (
     sum_gradients,
     summed,
 )
+from pairedit_sdk.trackers import require_tracker, tracking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -72,12 +74,15 @@ def train_basis(
         on_step: called after every step.
 
     Raises:
-        UsageError: no analogies, a rank that does not fit, a run folder that is in use.
+        UsageError: no analogies, a rank that does not fit, a run folder that is in use, a tracker
+            that is not installed.
         BaseModelError: a base that does not look at pictures, or an encoder that cannot be loaded.
         TrainingError: the loss is no longer finite.
         KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
     """
     settings = settings or BasisSettings()
+    require_tracker(settings.track, folder=run_dir is not None)
+    folder = None if run_dir is None else Path(run_dir)
     looking = require_kontext(base)
     if not len(analogies):
         raise UsageError("There are no analogies to learn from", expected="one or more")
@@ -92,15 +97,17 @@ def train_basis(
         )  # fmt: skip
         base.set_gradient_checkpointing(settings.gradient_checkpointing)
         with (
-            accelerating(base.device) as accelerator,
-            alone(Path(run_dir) if run_dir and accelerator.is_main_process else None),
+            accelerating(base.device, settings.track, folder) as accelerator,
+            alone(folder if accelerator.is_main_process else None),
             stopped_between_steps() as stopped,
+            ExitStack() as held,
         ):
-            run = None if run_dir is None else BasisRun(Path(run_dir), settings, accelerator)
+            run = None if folder is None else BasisRun(folder, settings, accelerator)
             share_of(accelerator, settings.batch)
             first = 0
             if run is not None:
                 first = run.begin(mixture, optimizer, base, rows, resume=resume, force=force)
+            held.enter_context(tracking(accelerator, settings.track, settings.as_dict()))
             for step in range(first, settings.steps):
                 begun = time.monotonic()
                 loss = _step(mixture, rows, captions, optimizer, accelerator, step)
@@ -174,6 +181,8 @@ def _step(
         )
     torch.nn.utils.clip_grad_norm_(mixture.parameters.values(), GRADIENT_NORM)
     optimizer.step()
+    if settings.track:
+        accelerator.log({"loss": total}, step=step + 1)
     return total
 
 

@@ -1,5 +1,7 @@
 """The shipped Kontext base: small, stock diffusers runs it, and it does what it is told."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -68,3 +70,9 @@ def test_instructions_of_every_kind_are_followed(base):
     """Of each change that can be named, on two faces."""
     found = [_told(base, change, index, 28) for change in CHANGES for index in (0, 1)]
     assert sum(right for right, _ in found) / len(found) >= 0.7
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_config_says_where_its_part_once_was(name):
+    for config in BUILT_IN[name].glob("*/config.json"):
+        assert "_name_or_path" not in json.loads(config.read_text(encoding="utf-8")), config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from transformers import (
 
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.clip import IMAGE_MEAN, IMAGE_STD
+from pairedit_sdk.files import write_json
 
 
 def text_tower(clip: CLIPModel) -> CLIPTextModel:
@@ -82,6 +84,10 @@ def assemble(
     fresh = folder.with_name(folder.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.to(dtype=dtype).save_pretrained(fresh, safe_serialization=True)
+    for config in fresh.glob("*/config.json"):
+        values = json.loads(config.read_text(encoding="utf-8"))
+        if values.pop("_name_or_path", None):  # where a part came from: a folder of one machine
+            write_json(config, values)
     for other in folder.glob("*.safetensors"):  # the attribute classifier lives beside the parts
         shutil.copy2(other, fresh / other.name)
     shutil.rmtree(folder, ignore_errors=True)
