@@ -22,10 +22,10 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            "errors quiet interrupts processes optimizers files images image_files resources "
-            "settings config plots evaluation.metrics",
+            "errors quiet interrupts processes optimizers files images image_files image_modes "
+            "resources settings config plots evaluation.metrics",
             "lora flow bases",
-            "edit edit_library pairs pair_check pair_direction registration cache",
+            "edit edit_info edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "
             "editing generation basis evaluation progress",
             "demo",
