@@ -8,7 +8,6 @@ from PIL import Image, ImageOps
 
 from pairedit_sdk.errors import InputError
 
-
 #: Rows at a time where a whole picture would take several times its memory.
 BAND = 256
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
+import os
 import re
 import warnings
 from pathlib import Path
@@ -52,9 +54,9 @@ def read_image(path: str | Path) -> Image.Image:
             warnings.simplefilter("ignore")
             Image.init()
             known = [kind for kind in _FORMATS if kind in Image.OPEN]
-            with Image.open(path, formats=known) as image:
+            with _Bounded(io.FileIO(path)) as file, Image.open(file, formats=known) as image:
                 return as_rgb(image, name)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise InputError(
@@ -68,6 +70,20 @@ def read_image(path: str | Path) -> Image.Image:
         raise _too_large(name, f"{int(found[0]) / 1e6:.0f}" if found else "far more") from None
     except Exception as error:  # Pillow's readers raise nearly every kind of exception.
         raise _damaged(name, error) from error
+
+
+class _Bounded(io.BufferedReader):
+    """A file that gives no more than there is in it: for a read of as much as a damaged length
+    says, Python would take that memory first."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._size = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            return super().read()
+        return super().read(min(size, max(0, self._size - self.tell())))
 
 
 def as_rgb(image: Image.Image, name: str = "Picture") -> Image.Image:
@@ -96,7 +112,7 @@ def as_rgb(image: Image.Image, name: str = "Picture") -> Image.Image:
             )
         image.load()
         return flattened(in_srgb(upright(image)), name)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(name, error) from error

@@ -200,10 +200,12 @@ def _placed(
                 expected="lora_A [rank, in] and lora_B [out, rank]",
                 got=f"{list(down.shape)} and {list(up.shape)}",
             )
-        if not (down.numel() and up.numel()) or not all(map(_finite, (down, up))):
-            raise EditError(f"{source}: layer {module} has no values, or some that are no numbers")
+        if not (down.numel() and up.numel()):
+            raise EditError(f"{source}: layer {module} has no values")
         factor = alphas.factor(form, names[0], down.shape[0], halves.alpha)
         up = up if factor == 1 else up.float() * factor
+        if not all(map(_finite, (down, up))):  # an alpha may be beyond all bounds too
+            raise EditError(f"{source}: layer {module} has values that are no numbers")
         if names == (SWAPPED,) and form in ("kohya", "ComfyUI"):
             up = up.roll(up.shape[0] // 2, 0)
         forms[form] = None
@@ -267,6 +269,8 @@ def _explained(path: Path) -> Iterator[None]:
         raise EditError(f"There is no edit file {path}", next_step="Check the path")
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:  # the readers of damaged bytes raise nearly every kind
         reason = " ".join(str(error).split())[:120]
         raise EditError(

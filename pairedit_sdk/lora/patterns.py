@@ -94,15 +94,17 @@ def _follows(row: tuple[_Item, ...], name: str, from_start: bool) -> bool:
             return False
         return all(item.fits.match(c) for item, c in zip(row, name[start:], strict=True))
     alive: set[int] = set()
-    for at, character in enumerate(name):
+    for at, character in enumerate([*name, ""]):
         if at == 0 or (name[at - 1] == "." and not from_start):
             alive.add(0)
         alive = _skipped(row, alive)
+        if not character:
+            break
         after = {k + 1 for k in alive if k < len(row) and row[k].fits.match(character)}
         again = {k for k in alive if k and row[k - 1].repeated}
         after |= {k for k in again if row[k - 1].fits.match(character)}
         alive = after
-    return len(row) in _skipped(row, alive)
+    return len(row) in alive
 
 
 def _skipped(row: tuple[_Item, ...], alive: set[int]) -> set[int]:

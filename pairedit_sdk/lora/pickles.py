@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,11 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd bytes; what is wrong with them is said below
-            values = torch.load(path, map_location="cpu", weights_only=True)
+            # From memory: of a file, torch reserves as much of it as a damaged length says.
+            data = io.BytesIO(path.read_bytes())
+            values = torch.load(data, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # the reader of damaged bytes raises nearly every kind
         raise EditError(
             f"{path.name} is not a readable file of tensors",
