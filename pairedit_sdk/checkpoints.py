@@ -142,6 +142,10 @@ class Checkpoints:
                 f"The checkpoint of step {step} could not be written ({error.reason})",
                 next_step=f"{TO_RESUME}; earlier checkpoints are intact",
             ) from error
+        self.prune()
+
+    def prune(self) -> None:
+        """Delete all but the last few and the best."""
         older = self._all()[: -self.kept]
         if older:
             best = self._best()

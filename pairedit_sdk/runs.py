@@ -104,7 +104,9 @@ class Run:
         if not self.writes:
             return done
         with writing(self.folder):
-            remove_parts(self.folder)  # nobody else writes here: this process has the lock
+            # A killed run may have left these. Nobody else writes here: this process has the lock.
+            remove_parts(self.folder)
+            self.checkpoints.prune()
         write_json(
             self.folder / "config.json", {"name": self.name, "settings": self.config.as_dict()}
         )
@@ -149,12 +151,13 @@ class Run:
             if due:  # a checkpoint must not outlive the lines that lead to it
                 handle.flush()
                 os.fsync(handle.fileno())
+        # Before the checkpoint, or a run that is killed between them would never draw it.
+        if self.config.preview_every and info.step % self.config.preview_every == 0:
+            self._preview(info.step, branches, latents)
         if due:
             # With a single checkpoint there is nothing to choose from.
             known = fidelity(branches, latents) if every and every < info.steps else None
             self.checkpoint(info.step, branches.parameters, optimizer, known)
-        if self.config.preview_every and info.step % self.config.preview_every == 0:
-            self._preview(info.step, branches, latents)
 
     def checkpoint(
         self, step: int, parameters: dict[str, torch.nn.Parameter],

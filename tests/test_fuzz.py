@@ -30,6 +30,8 @@ SECONDS, MEMORY = 2.0, 2**30
 #: Problems that are told of one run.
 TOLD = 20
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it asks the system for memory")
+
 Mutant = tuple[str, bytes]
 
 
@@ -296,8 +298,9 @@ def _odd_value(rng: random.Random) -> Any:
 def _odd_pattern(rng: random.Random) -> str:
     patterns = (
         "to_q", ".*to_q", "^transformer_blocks.0.attn.to_q$", r".*\.(to_q|to_k)", "(a+)+$",
-        "(.*)*x", "(.*.*.*.*.*.*.*.*)*=", "(x|x|x|.)*y", ".*" * 40 + "!", ")(", "[", "*", "(?P<", r"\1", "(",
-        "(?:", "a{99999}", "(a|b)" * 12, "|" * 500, "x" * 5000, r"[\w.]+\d*", "[z-a]", "", "a||b",
+        "(.*)*x", "(.*.*.*.*.*.*.*.*)*=", "(x|x|x|.)*y", ".*" * 40 + "x", ")(", "[", "*", "(?P<",
+        r"\1", "(", "(?:", "a{99999}", "(a|b)" * 12, "|" * 500, "x" * 5000, r"[\w.]+\d*",
+        "[z-a]", "", "a||b",
     )  # fmt: skip
     return rng.choice(patterns)
 
