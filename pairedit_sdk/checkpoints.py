@@ -181,15 +181,15 @@ def alone(folder: Path | None) -> Iterator[None]:
         yield
         return
     lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
             lock.acquire()
-    except Timeout as error:
-        raise UsageError(
-            f"Another training is going on in {folder}",
-            next_step="Wait for it or stop it, or choose another name",
-        ) from error
+        except Timeout as error:  # an OSError too, but no trouble with writing
+            raise UsageError(
+                f"Another training is going on in {folder}",
+                next_step="Wait for it or stop it, or choose another name",
+            ) from error
     try:
         yield
     finally:

@@ -124,7 +124,7 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     info = EditInfo(
         **{k: v for k, v in values.items() if k in known} | {"parts": parts, "editor": editor}
     )
-    kinds = {"str": str, "int": int, "float": (int, float)}
+    kinds: dict[Any, Any] = {"str": str, "int": int, "float": (int, float)}
     for name, kind in known.items():
         value = getattr(info, name)
         if kind in kinds and (not isinstance(value, kinds[kind]) or isinstance(value, bool)):

@@ -35,8 +35,9 @@ class PairEditError(Exception):
             f"Got {self.got}" if self.got else "",
             self.next_step,
         ]
-        text = " ".join(p if p.endswith("?") else p.rstrip(".") + "." for p in parts if p)
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return printable(
+            " ".join(p if p.endswith("?") else p.rstrip(".") + "." for p in parts if p)
+        )
 
 
 class UsageError(PairEditError):
@@ -109,6 +110,11 @@ _ABOUT_WRITING = {
     ),
     errno.ENAMETOOLONG: "Choose a shorter name",
 }
+
+
+def printable(text: str) -> str:
+    """The text on one line: what names may hold besides printable characters is escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -192,13 +192,17 @@ def _placed(
             unknown += halves.keys
             continue
         if halves.down is None or halves.up is None:
-            raise EditError(f"{source}: {module} has only one half of a LoRA")
+            raise EditError(
+                f"{source}: {module} has only one half of a LoRA",
+                expected="lora_A and lora_B of every layer", next_step="Copy the file again",
+            )  # fmt: skip
         down, up = halves.down, halves.up
         if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
             raise EditError(
                 f"{source}: layer {module} has halves that do not fit together",
                 expected="lora_A [rank, in] and lora_B [out, rank]",
                 got=f"{list(down.shape)} and {list(up.shape)}",
+                next_step="Copy the file again",
             )
         if not (down.numel() and up.numel()):
             raise EditError(f"{source}: layer {module} has no values")

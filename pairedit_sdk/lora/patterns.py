@@ -48,7 +48,7 @@ def _rows(pattern: str) -> tuple[tuple[tuple[_Item, ...], bool], ...]:
     """The rows of a pattern, and whether each stands for the whole name alone."""
     if len(pattern) > LONGEST:
         raise ValueError("a pattern of a layer's name is too long")
-    return tuple((_items(row.removeprefix("^").removesuffix("$")), row.startswith("^"))
+    return tuple((_items(row.removeprefix("^").removesuffix("$"), pattern), row.startswith("^"))
                  for row in _alternatives(pattern))  # fmt: skip
 
 
@@ -66,16 +66,16 @@ def _alternatives(pattern: str) -> list[str]:
     return ["".join(way) for way in product(*ways)]
 
 
-def _items(row: str) -> tuple[_Item, ...]:
+def _items(row: str, pattern: str) -> tuple[_Item, ...]:
     items, at = [], 0
     while at < len(row):
         found = _ITEM.match(row, at)
         if found is None:
-            raise ValueError(f"{row!r} is no pattern that is understood")
+            raise ValueError(f"{pattern!r} is no pattern that is understood")
         try:
             fits = re.compile(found[1])
         except re.error as error:
-            raise ValueError(f"{row!r} is no pattern that is understood") from error
+            raise ValueError(f"{pattern!r} is no pattern that is understood") from error
         items.append(_Item(fits, found[2] in ("*", "?"), found[2] in ("*", "+")))
         at = found.end()
     return tuple(items)

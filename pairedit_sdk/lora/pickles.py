@@ -44,5 +44,8 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
         if value.layout != torch.strided or (
             value.numel() * value.element_size() > value.untyped_storage().nbytes()
         ):
-            raise EditError(f"{path.name}: {key} is no plain tensor")
+            raise EditError(
+                f"{path.name}: {key} is no plain tensor",
+                expected="a state dict of tensors, each in memory of its own",
+            )
     return dict(values)

@@ -170,3 +170,17 @@ def test_a_picture_of_another_size_is_no_obstacle(
         with Image.open(path) as image:
             image.resize((192, 192)).save(path)
     assert pairedit("train", pairs, "--name", "glasses", "--set", "steps=1").exit_code == 0
+
+
+def test_a_pair_of_two_sizes_is_trained_on_and_it_is_said(
+    pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path
+) -> None:
+    path = pairs / "target" / "0.png"
+    with Image.open(path) as image:
+        image.resize((256, 256)).save(path)
+    result = pairedit("train", pairs, "--name", "glasses", "--set", "steps=1")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == (
+        "0: The after picture is 256 x 256, and is brought to the size of the before picture, "
+        "128 x 128."
+    )
