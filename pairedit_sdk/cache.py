@@ -1,7 +1,9 @@
 """What is computed once: the latents of the pairs, and the embeddings of prompts.
 
 Both live in safetensors files whose names are hashes of everything they depend on, so a changed
-picture, base or size simply misses the cache.
+picture, base or size simply misses the cache. A file says which schema it is of and what its
+tensors hash to; one of another schema, or a damaged one, is no error: what it held is computed
+again from what is there anyway, and written in its place.
 """
 
 from __future__ import annotations
@@ -68,8 +70,9 @@ def condition(base: FlowBase, prompt: str) -> Condition:
     if base.name in BUILT_IN or base.knows(prompt):
         return base.condition(prompt)
     path = _prompt_path(base, prompt)
-    if path.is_file():
-        base.remember(prompt, _read_condition(path))
+    kept = _read_condition(path)
+    if kept is not None:
+        base.remember(prompt, kept)
     else:
         made = base.condition(prompt)
         # They are larger than some transformers: not to be kept beside one.
@@ -86,28 +89,35 @@ def conditions(base: FlowBase, prompts: Iterable[str]) -> Mapping[str, Condition
     asked for: a data set has more captions than fit into memory.
 
     Raises:
-        OSError: they cannot be written there.
+        WriteError: they cannot be written there.
     """
     prompts = sorted(set(prompts))
     if base.name in BUILT_IN:
         return {prompt: base.condition(prompt) for prompt in prompts}
     paths = {prompt: _prompt_path(base, prompt) for prompt in prompts}
     for prompt, path in paths.items():
-        if not path.is_file():
+        if not _is_current(path):
             _write_condition(path, base.condition(prompt))
             base.forget(prompt)
     base.release_text_encoders()
-    return _OnDisk(paths)
+    return _OnDisk(base, paths)
 
 
 class _OnDisk(Mapping[str, Condition]):
     """Embeddings by their prompt, read from files."""
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
-        self._paths = paths
+    def __init__(self, base: FlowBase, paths: Mapping[str, Path]) -> None:
+        self._base, self._paths = base, paths
 
     def __getitem__(self, prompt: str) -> Condition:
-        return _read_condition(self._paths[prompt])
+        path = self._paths[prompt]
+        kept = _read_condition(path)
+        if kept is None:  # it was there when the training began
+            kept = self._base.condition(prompt)
+            self._base.forget(prompt)
+            self._base.release_text_encoders()
+            _write_condition(path, kept)
+        return kept
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
@@ -121,13 +131,49 @@ def _prompt_path(base: FlowBase, prompt: str) -> Path:
     return cache_folder() / f"prompt-{key}.safetensors"
 
 
-def _read_condition(path: Path) -> Condition:
-    tensors, _ = read_tensors(path)
-    return Condition(tensors["prompt_embeds"], tensors["pooled"])
+def _read_condition(path: Path) -> Condition | None:
+    kept = _read(path, "prompt_embeds", "pooled")
+    return None if kept is None else Condition(kept["prompt_embeds"], kept["pooled"])
 
 
 def _write_condition(path: Path, made: Condition) -> None:
-    write_tensors(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
+    _write(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
+
+
+def _read(path: Path, *names: str) -> dict[str, torch.Tensor] | None:
+    """The tensors that :func:`_write` put there; nothing if that is not what is there."""
+    if not path.is_file():
+        return None
+    try:
+        tensors, header = read_tensors(path)
+        whole = header.get("schema") == str(SCHEMA) and header.get("digest") == _digest(tensors)
+    except Exception:  # of damaged bytes; the reader has many kinds of errors for them
+        return None
+    return tensors if whole and set(tensors) == set(names) else None
+
+
+def _is_current(path: Path) -> bool:
+    """Whether a file is of this schema and as long as it should be, without reading it all."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as handle:
+            return (handle.metadata() or {}).get("schema") == str(SCHEMA)
+    except Exception:  # also where there is none
+        return False
+
+
+def _write(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    write_tensors(path, tensors, {"schema": str(SCHEMA), "digest": _digest(tensors)})
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    parts: list[str | bytes] = []
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().contiguous()
+        about = f"{name} {values.dtype} {list(values.shape)}"
+        parts += [about, values.flatten().view(torch.uint8).numpy().tobytes()]
+    return _hash(*parts)
 
 
 def _encode(
@@ -140,11 +186,12 @@ def _encode(
     if folder is not None:
         key = _hash("latents", base.fingerprint, base.precision, str(size), fitted.tobytes())
         path = folder / f"latents-{key}.safetensors"
-        if path.is_file():
-            return read_tensors(path)[0]["latents"].to(base.device)
+        kept = _read(path, "latents")
+        if kept is not None:
+            return kept["latents"].to(base.device)
     latents = base.encode(to_tensor(fitted)).float()
     if path is not None:
-        write_tensors(path, {"latents": latents})
+        _write(path, {"latents": latents})
     return latents
 
 

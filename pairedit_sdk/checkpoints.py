@@ -6,9 +6,10 @@ The last few are kept, and the best, where it is known how good they are.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,22 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.errors import RunFileError, UsageError, WriteError
 from pairedit_sdk.files import (
     load_optimizer_tensors,
     optimizer_tensors,
     read_tensors,
     write_tensors,
+    writing,
 )
 
 SCHEMA = 1
 KEPT = 2
 LOCK = "run.lock"
+OWN = "parameter/"
+#: What to do after a run could not write.
+TO_RESUME = "Put that right (free some disk space), and go on with the same command and --resume"
+_STEP = re.compile(r"step-\d+")
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,9 @@ class Checkpoints:
         """All that are there, in the order of their steps.
 
         Raises:
-            TrainingError: one is damaged.
+            RunFileError: one is damaged.
         """
-        states = [(path, read_state(path)) for path in self._all()]
-        return [Checkpoint(p, int(s["step"]), s.get("fidelity")) for p, s in states]
+        return [_described(path) for path in self._all()]
 
     def newest(self) -> Path | None:
         """The last one that was written, if there is any."""
@@ -81,18 +86,13 @@ class Checkpoints:
 
         Raises:
             UsageError: it is of other data or another version, or beyond ``steps``.
-            TrainingError: it is damaged.
+            RunFileError: it is damaged.
         """
         path = self.newest()
         if path is None:
             return 0
         tensors, state = _read(path)
         run = self.folder.parent
-        if state["schema"] != SCHEMA:
-            raise UsageError(
-                f"{path.name} was written by another version of this SDK",
-                next_step="Start over with --force, or install the version that wrote it",
-            )
         if state["data"] != self.data:
             raise UsageError(
                 f"The run in {run} was on other pictures, another base or in another precision",
@@ -104,15 +104,20 @@ class Checkpoints:
                 got=f"steps={steps}",
                 next_step="Ask for more steps, or start over with --force",
             )
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(tensors[f"parameter/{name}"])
+        own = {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
         flat = {
             k.removeprefix("optimizer/"): v
             for k, v in tensors.items()
             if k.startswith("optimizer/")
         }
-        load_optimizer_tensors(optimizer, parameters, flat)
+        with _explained(path):
+            for name, parameter in parameters.items():
+                if own[name].shape != parameter.shape:
+                    raise ValueError(f"{name} has another shape")
+            load_optimizer_tensors(optimizer, parameters, flat)
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter.copy_(own[name])
         return int(state["step"])
 
     def save(
@@ -122,31 +127,43 @@ class Checkpoints:
         """Write everything that a resumed run needs; the last few and the best are kept.
 
         Raises:
-            TrainingError: it could not be written.
+            RunFileError: it could not be written.
         """
         names = {id(p): n for n, p in parameters.items()}
-        tensors = {f"parameter/{n}": p.detach() for n, p in parameters.items()}
+        tensors = {f"{OWN}{n}": p.detach() for n, p in parameters.items()}
         flat = optimizer_tensors(optimizer, names)
         tensors |= {f"optimizer/{n}": t for n, t in flat.items()}
         state = {"schema": SCHEMA, "step": step, "data": self.data, "fidelity": fidelity}
         path = self.folder / f"step-{step:06d}.safetensors"
         try:
             write_tensors(path, tensors, {"state": json.dumps(state)})
-        except OSError as error:
-            raise TrainingError(
-                f"The checkpoint of step {step} could not be written ({error})",
-                next_step="Free some disk space and resume; earlier checkpoints are intact",
+        except WriteError as error:
+            raise RunFileError(
+                f"The checkpoint of step {step} could not be written ({error.reason})",
+                next_step=f"{TO_RESUME}; earlier checkpoints are intact",
             ) from error
+        self.prune()
+
+    def prune(self) -> None:
+        """Delete all but the last few and the best."""
         older = self._all()[: -self.kept]
         if older:
-            known = [c for c in self.saved() if c.fidelity is not None]
-            best = max(known, key=lambda c: (c.fidelity or 0.0, c.step)).path if known else None
+            best = self._best()
             for old in older:
                 if old != best:
-                    old.unlink()
+                    old.unlink(missing_ok=True)
+
+    def _best(self) -> Path | None:
+        known = []
+        for path in self._all():
+            with suppress(RunFileError, UsageError):  # an old one, and no reason to stop now
+                known.append(_described(path))
+        known = [c for c in known if c.fidelity is not None]
+        return max(known, key=lambda c: (c.fidelity or 0.0, c.step)).path if known else None
 
     def _all(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*.safetensors"))
+        names = self.folder.glob("step-*.safetensors")
+        return sorted((p for p in names if _STEP.fullmatch(p.stem)), key=step_of)
 
 
 @contextmanager
@@ -158,19 +175,21 @@ def alone(folder: Path | None) -> Iterator[None]:
 
     Raises:
         UsageError: another one is.
+        WriteError: the folder cannot be written to.
     """
     if folder is None:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UsageError(
-            f"Another training is going on in {folder}",
-            next_step="Wait for it or stop it, or choose another name",
-        ) from error
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout as error:  # an OSError too, but no trouble with writing
+            raise UsageError(
+                f"Another training is going on in {folder}",
+                next_step="Wait for it or stop it, or choose another name",
+            ) from error
     try:
         yield
     finally:
@@ -179,11 +198,12 @@ def alone(folder: Path | None) -> Iterator[None]:
 
 def clear(folder: Path) -> None:
     """Delete all of a run, but for its lock; only for who is :func:`alone` in it."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+    with writing(folder):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def step_of(path: Path) -> int:
@@ -195,39 +215,62 @@ def read_state(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself, from the header alone.
 
     Raises:
-        TrainingError: it is damaged.
+        RunFileError: it is damaged.
+        UsageError: it is of another version.
     """
     from safetensors import safe_open
 
     with _explained(path), safe_open(path, framework="numpy") as handle:
-        return dict(json.loads(handle.metadata()["state"]))
+        return _checked(path, handle.metadata())
 
 
 def read_parameters(path: Path) -> dict[str, torch.Tensor]:
     """The trained parameters of a checkpoint.
 
     Raises:
-        TrainingError: it is damaged.
+        RunFileError: it is damaged.
+        UsageError: it is of another version.
     """
     tensors, _ = _read(path)
-    own = "parameter/"
-    return {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
+    return {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     with _explained(path):
         tensors, header = read_tensors(path)
-        return tensors, dict(json.loads(header["state"]))
+        return tensors, _checked(path, header)
+
+
+def _checked(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
+    """The state in a checkpoint's header, if it is one of this version."""
+    state = dict(json.loads(header["state"]))
+    if state["schema"] != SCHEMA:
+        raise UsageError(
+            f"Checkpoint {path} was written by another version of this SDK",
+            expected=f"schema {SCHEMA}", got=f"schema {state['schema']}",
+            next_step="Begin again with the same `pairedit train` and --force in place of "
+            "--resume, or install the version that wrote it",
+        )  # fmt: skip
+    fidelity = state.get("fidelity")
+    return {
+        **state, "step": int(state["step"]), "data": str(state["data"]),
+        "fidelity": None if fidelity is None else float(fidelity),
+    }  # fmt: skip
+
+
+def _described(path: Path) -> Checkpoint:
+    state = read_state(path)
+    return Checkpoint(path, state["step"], state["fidelity"])
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
+    except UsageError:
+        raise
+    except Exception as error:  # the readers of damaged bytes raise nearly every kind
+        raise RunFileError(
             f"Checkpoint {path} is damaged",
             next_step="Delete it to go on from the one before, or start over with --force",
         ) from error

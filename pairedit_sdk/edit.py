@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.edit_info import SCHEMA, EditInfo, EditorSettings, read_description
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.files import write_tensors
 from pairedit_sdk.lora.formats import LoraFile, read_lora, read_lora_header, to_diffusers
@@ -21,70 +21,7 @@ from pairedit_sdk.lora.layers import LoraLayer
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
 
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class EditorSettings:
-    """How FlowEdit applies an edit unless the user says otherwise; the defaults are published.
-
-    Attributes:
-        steps: length of the noise schedule, of which the last 24 / 28 run.
-        n_avg: noises averaged in each step.
-        threshold: damps small changes, see :func:`pairedit_sdk.flow.solvers.damped`.
-    """
-
-    steps: int = 28
-    n_avg: int = 1
-    threshold: float = 0.0
-
-
-@dataclass(frozen=True)
-class EditInfo:
-    """What an edit was learned from and on.
-
-    Attributes:
-        name: the edit's name.
-        base: name of the base model it was learned on.
-        architecture: the base's kind, as in the modelspec standard.
-        base_fingerprint: hash of the base's weights; an edit works on that base alone.
-        precision: precision of the frozen base.
-        guidance: distilled guidance in training, also the default in use.
-        resolution: side of the square with the training pictures' area, pixels.
-        rank: the LoRA's rank; a sum of edits has the sum of their ranks.
-        steps: optimiser steps.
-        pairs: names of the training pairs.
-        settings: the whole training configuration.
-        unit_scale: the factor that gain and calibration have put into the LoRA.
-        editor: how the edit is meant to be applied to pictures.
-        parts: for a merged edit, the names and scales it is made of, in order.
-        created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
-        licence: under which the edit may be used, in its owner's words.
-        sdk_version: version of this package.
-    """
-
-    name: str
-    base: str = ""
-    architecture: str = ""
-    base_fingerprint: str = ""
-    precision: str = ""
-    guidance: float = 3.5
-    resolution: int = 0
-    rank: int = 0
-    steps: int = 0
-    pairs: list[str] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
-    unit_scale: float = 1.0
-    editor: EditorSettings = field(default_factory=EditorSettings)
-    parts: list[tuple[str, float]] = field(default_factory=list)
-    created: str = ""
-    licence: str = ""
-    sdk_version: str = ""
-
-    @staticmethod
-    def now() -> str:
-        """The present moment for ``created``."""
-        return datetime.now(UTC).isoformat(timespec="seconds")
+__all__ = ["Edit", "EditInfo", "EditStack", "EditorSettings", "as_stack"]
 
 
 class Edit:
@@ -142,7 +79,7 @@ class Edit:
     def of_file(cls, found: LoraFile, path: Path) -> Edit:
         """An edit of what was read from ``path``."""
         rank = max(layer.rank for layer in found.layers.values())
-        return cls(found.layers, _info(found.header, rank, path))
+        return cls(found.layers, read_description(found.header, rank, path))
 
     @staticmethod
     def read_info(path: str | Path) -> EditInfo:
@@ -153,7 +90,7 @@ class Edit:
         """
         path = Path(path)
         header, ranks = read_lora_header(path)
-        return _info(header, max(ranks, default=0), path)
+        return read_description(header, max(ranks, default=0), path)
 
     def require_base(self, base: FlowBase) -> None:
         """Refuse a base that the edit was not learned on.
@@ -323,24 +260,3 @@ def _checked(scale: float, edit: Edit) -> float:
     if not math.isfinite(value):
         raise UsageError(f"The scale of edit {edit.name!r} is {scale}", expected="a finite number")
     return value
-
-
-def _info(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:
-    if "pairedit" not in header:
-        return EditInfo(name=path.stem, rank=rank)
-    try:
-        values = json.loads(header["pairedit"])
-        schema = values.pop("schema")
-        values["parts"] = [(str(name), float(scale)) for name, scale in values.get("parts", [])]
-        values["editor"] = EditorSettings(**values.get("editor", {}))
-        known = {f.name for f in fields(EditInfo)}
-        info = EditInfo(**{k: v for k, v in values.items() if k in known})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EditError(f"{path.name}: its description is damaged") from error
-    if schema != SCHEMA:
-        raise EditError(
-            f"{path.name} was written by another version of this SDK",
-            expected=f"schema {SCHEMA}", got=f"schema {schema}",
-            next_step="Update pairedit-sdk, or train the edit again",
-        )  # fmt: skip
-    return info

@@ -6,6 +6,8 @@ and exits with its ``exit_code``.
 
 from __future__ import annotations
 
+import errno
+
 
 class PairEditError(Exception):
     """Something that the user can put right.
@@ -26,14 +28,16 @@ class PairEditError(Exception):
         super().__init__(self.message())
 
     def message(self) -> str:
-        """The whole as one paragraph."""
+        """The whole as one paragraph; what a name holds besides printable characters is escaped."""
         parts = [
             self.what,
             f"Expected {self.expected}" if self.expected else "",
             f"Got {self.got}" if self.got else "",
             self.next_step,
         ]
-        return " ".join(p if p.endswith("?") else p.rstrip(".") + "." for p in parts if p)
+        return printable(
+            " ".join(p if p.endswith("?") else p.rstrip(".") + "." for p in parts if p)
+        )
 
 
 class UsageError(PairEditError):
@@ -74,6 +78,55 @@ class LibraryError(PairEditError):
 
 class TrainingError(PairEditError):
     """A training run that cannot go on."""
+
+
+class RunFileError(TrainingError):
+    """A file of a training run that cannot be written, or not be read again."""
+
+    exit_code = 2
+
+
+class WriteError(PairEditError, OSError):
+    """A file that the system did not let be written; an :class:`OSError` too, with its ``errno``.
+
+    Args:
+        path: of the file or folder.
+        error: what the system said.
+    """
+
+    exit_code = 2
+
+    def __init__(self, path: object, error: OSError) -> None:
+        said = error.strerror or str(error) or type(error).__name__
+        super().__init__(
+            f"'{path}' could not be written", got=said, next_step=_ABOUT_WRITING.get(
+                error.errno or 0, "Check the disk and the path"
+            ),
+        )  # fmt: skip
+        self.errno, self.reason = error.errno, said
+
+
+#: What to do when the system does not let something be written.
+_ABOUT_WRITING = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "Free some disk space, or choose another folder, and do the same again",
+    ),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "Choose a folder that may be written to, or change its permissions",
+    ),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
+        "Choose another name: something else stands there",
+    ),
+    errno.ENAMETOOLONG: "Choose a shorter name",
+}
+
+
+def printable(text: str) -> str:
+    """The text on one line: what names may hold besides printable characters is escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def nearest(name: str, known: list[str]) -> str:

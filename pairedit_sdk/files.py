@@ -6,9 +6,12 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pairedit_sdk.errors import WriteError
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +23,43 @@ def cache_folder() -> Path:
 
 
 def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it."""
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it.
+
+    Raises:
+        WriteError: the system did not let it; what was at ``path`` is still there.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, write)
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within the block the system's errors are about writing ``path``.
+
+    Raises:
+        WriteError: with what the system said.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(path, error) from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete what writers that were killed have left anywhere in ``folder``.
+
+    Only for a folder that nobody else writes to.
+    """
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(part)
@@ -33,9 +70,21 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())
         part.replace(path)
+        _flush_names(path.parent)
     finally:
-        part.unlink(missing_ok=True)
-    return path
+        # An error here would hide the one above.
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """Let a new name outlive a power cut too, where the system can do that for a folder."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -56,7 +105,7 @@ def write_tensors(
     The tensors are moved to the CPU and made contiguous.
 
     Raises:
-        OSError: the file could not be written.
+        WriteError: the file could not be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file

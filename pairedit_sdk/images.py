@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
 import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pairedit_sdk.errors import EditError, InputError, UsageError, nearest
+from pairedit_sdk.image_modes import flattened, in_srgb, upright
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +24,13 @@ MAX_MEGAPIXELS = 100
 #: Formats whose further "frames" are previews or layers; their first frame is the whole picture.
 _STILL_FORMATS = {"MPO", "PSD"}
 
+#: What is opened at all; of the others, some hand a file to another program.
+_FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "PSD", "TGA",
+    "TIFF", "WEBP",
+)  # fmt: skip
+
+_DENIED = (errno.EACCES, errno.EPERM)
 _CONVERT = "Save it again as PNG or JPEG in an image program, or take it out"
 
 
@@ -42,9 +52,11 @@ def read_image(path: str | Path) -> Image.Image:
         # Pillow warns from 89 megapixels on and of odd metadata: here it is an error or nothing.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            Image.init()
+            known = [kind for kind in _FORMATS if kind in Image.OPEN]
+            with _Bounded(io.FileIO(path)) as file, Image.open(file, formats=known) as image:
                 return as_rgb(image, name)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise InputError(
@@ -58,6 +70,20 @@ def read_image(path: str | Path) -> Image.Image:
         raise _too_large(name, f"{int(found[0]) / 1e6:.0f}" if found else "far more") from None
     except Exception as error:  # Pillow's readers raise nearly every kind of exception.
         raise _damaged(name, error) from error
+
+
+class _Bounded(io.BufferedReader):
+    """A file that gives no more than there is in it: for a read of as much as a damaged length
+    says, Python would take that memory first."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._size = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            return super().read()
+        return super().read(min(size, max(0, self._size - self.tell())))
 
 
 def as_rgb(image: Image.Image, name: str = "Picture") -> Image.Image:
@@ -85,8 +111,8 @@ def as_rgb(image: Image.Image, name: str = "Picture") -> Image.Image:
                 next_step="Save the frame that you mean as a PNG or JPEG file",
             )
         image.load()
-        return _flatten(_in_srgb(_upright(image)), name)
-    except InputError:
+        return flattened(in_srgb(upright(image)), name)
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(name, error) from error
@@ -177,7 +203,19 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
 
 def _check_file(path: Path) -> None:
     name = f"Picture '{path}'"
-    if not path.exists():
+    try:
+        there = path.exists()
+        path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        there = False
+    except OSError as error:  # a name too long, a folder that nobody may look into
+        raise _unopened(name, error) from error
+    if not there and path.is_symlink():
+        raise InputError(
+            f"{name} is a link that leads nowhere, or in a circle",
+            expected="a picture file", next_step="Put the picture itself there",
+        )  # fmt: skip
+    if not there:
         folder = path.parent
         names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
         hint = nearest(path.name, names) if names else ""
@@ -197,12 +235,7 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as handle:
             empty = not handle.read(1)
     except OSError as error:
-        raise InputError(
-            f"{name} cannot be opened",
-            expected="a file that may be read",
-            got=error.strerror or str(error),
-            next_step="Check its permissions",
-        ) from error
+        raise _unopened(name, error) from error
     if empty:
         raise InputError(
             f"{name} is empty",
@@ -210,6 +243,15 @@ def _check_file(path: Path) -> None:
             got="0 bytes",
             next_step="Copy or export it again, or take it out",
         )
+
+
+def _unopened(name: str, error: OSError) -> InputError:
+    return InputError(
+        f"{name} cannot be opened",
+        expected="a file that may be read",
+        got=error.strerror or str(error),
+        next_step="Check its permissions" if error.errno in _DENIED else "Check the path",
+    )
 
 
 def _damaged(name: str, error: Exception) -> InputError:
@@ -228,58 +270,3 @@ def _too_large(name: str, megapixels: str) -> InputError:
         got=f"{megapixels} megapixels",
         next_step="Make it smaller first; a model sees far less of it anyway",
     )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # Damaged metadata says nothing about the picture, which is decoded by now.
-        return image
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """The picture in sRGB, where it carries another colour profile, as phones' pictures do."""
-    data = image.info.get("icc_profile")
-    if not data or image.mode not in {"RGB", "RGBA", "CMYK"}:
-        return image
-    from PIL import ImageCms
-
-    try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        if "srgb" in ImageCms.getProfileDescription(own).lower():
-            return image
-        target = "RGBA" if image.mode == "RGBA" else "RGB"
-        converted = ImageCms.profileToProfile(
-            image, own, ImageCms.createProfile("sRGB"), outputMode=target
-        )
-        return image if converted is None else converted
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image  # A damaged profile says nothing about the picture either.
-
-
-def _flatten(image: Image.Image, name: str) -> Image.Image:
-    """Any mode to RGB, transparency on white."""
-    if image.mode[0] in "IF":  # "I", "I;16…" and "F" would be clipped at 255 by convert().
-        return _scale_deep(image, name)
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, picture).convert("RGB")
-    flat = image.convert("RGB")
-    return flat.copy() if flat is image else flat
-
-
-def _scale_deep(image: Image.Image, name: str) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(image).astype(np.float64)
-    top = 1.0 if image.mode == "F" else 65535.0
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= top):
-        raise InputError(
-            f"{name} has values of an unknown range",
-            expected=f"{'floating-point' if top == 1 else 'whole'} values from 0 to {top:.0f}",
-            got=f"{values.min():g} to {values.max():g}",
-            next_step="Save it as an 8-bit or 16-bit PNG",
-        )
-    gray = Image.fromarray((values * (255 / top)).round().astype(np.uint8))
-    return gray.convert("RGB")

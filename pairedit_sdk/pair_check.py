@@ -90,6 +90,14 @@ def check_pairs(pairs: PairSet) -> list[PairReport]:
     for index, partner in _exchanged(sides, found, reports).items():
         reports[index] = _exchange_report(reports[index], reports[partner].name)
     _compare_directions(pairs, reports)
+    for index, pair in enumerate(pairs):
+        if pair.after_size is not None:
+            note = (
+                f"The after picture is {pair.after_size[0]} x {pair.after_size[1]}, and is brought "
+                f"to the size of the before picture, {pair.before.width} x {pair.before.height}."
+            )
+            advice = f"{reports[index].advice} {note}".strip()
+            reports[index] = replace(reports[index], advice=advice)
     if len(reports) > ENOUGH_PAIRS:
         note = (
             f"These are {len(reports)} pairs: {ENOUGH_PAIRS} are usually enough, and of more, each "

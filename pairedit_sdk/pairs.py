@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from pairedit_sdk.errors import InputError, UsageError, nearest
-from pairedit_sdk.images import as_rgb, read_image
+from pairedit_sdk.images import as_rgb, read_image, resized
 from pairedit_sdk.pair_check import PairReport, check_pairs, worth_training
 
 __all__ = ["Pair", "PairReport", "PairSet", "check_pairs", "natural", "worth_training"]
@@ -34,13 +34,23 @@ Picture = Image.Image | str | Path
 
 @dataclass(frozen=True)
 class Pair:
-    """One before/after pair, decoded: two RGB pictures of the same size."""
+    """One before/after pair, decoded: two RGB pictures of the same size.
+
+    Attributes:
+        name: of the pair.
+        before: the before picture.
+        after: the after picture, at the size of the before picture.
+        before_path: where it was read, if it was.
+        after_path: where it was read, if it was.
+        after_size: width and height that the after picture had, where they were others.
+    """
 
     name: str
     before: Image.Image
     after: Image.Image
     before_path: Path | None = None
     after_path: Path | None = None
+    after_size: tuple[int, int] | None = None
 
 
 class PairSet:
@@ -60,6 +70,18 @@ class PairSet:
             InputError: about the folder, or about all its unusable files at once.
         """
         folder = Path(path)
+        try:
+            return cls._from_folder(folder)
+        except OSError as error:  # what may not be looked into; the pictures say it of themselves
+            raise InputError(
+                f"Pairs folder '{folder}' cannot be read",
+                expected="a folder whose files may be listed and read",
+                got=f"{error.strerror or error} ({error.filename or folder})",
+                next_step="Check its permissions",
+            ) from error
+
+    @classmethod
+    def _from_folder(cls, folder: Path) -> PairSet:
         if not folder.is_dir():
             raise InputError(
                 f"Pairs folder '{folder}' "
@@ -154,7 +176,9 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    files = (p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+    files = (p for p in folder.iterdir() if not p.name.startswith("."))
+    # A link that leads nowhere is meant as a picture too, and said to be none when it is read.
+    files = (p for p in files if p.is_file() or (p.is_symlink() and not p.exists()))
     return sorted((p for p in files if p.suffix.lower() in EXTENSIONS), key=lambda p: p.name)
 
 
@@ -231,10 +255,10 @@ def _read_pair(name: str, before: Picture, after: Picture, problems: list[str]) 
             f" after {second.width} x {second.height}"
         )
         return None
-    if first.size != second.size:
-        second = second.resize(first.size, Image.Resampling.LANCZOS)
+    had = second.size if second.size != first.size else None
+    second = resized(second, first.size)
     paths = [None if isinstance(p, Image.Image) else Path(p) for p in (before, after)]
-    return Pair(name, first, second, paths[0], paths[1])
+    return Pair(name, first, second, paths[0], paths[1], had)
 
 
 def _contents(folder: Path) -> str:

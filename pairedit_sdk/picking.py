@@ -14,7 +14,7 @@ from pairedit_sdk.cache import PairLatents
 from pairedit_sdk.checkpoints import Checkpoints, read_parameters
 from pairedit_sdk.config import TrainConfig, make_config
 from pairedit_sdk.editing import edit_latents
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import RunFileError, UsageError
 from pairedit_sdk.files import read_tensors
 from pairedit_sdk.images import to_image
 from pairedit_sdk.lora.layers import LoraLayer
@@ -57,7 +57,7 @@ def candidates(base: FlowBase, run_dir: str | Path, name: str) -> list[Candidate
 
     Raises:
         UsageError: there is no run, or none with a checkpoint.
-        TrainingError: a checkpoint is damaged.
+        RunFileError: a checkpoint is damaged.
         EditError: another base.
     """
     run_dir = Path(run_dir)
@@ -79,12 +79,23 @@ def candidates(base: FlowBase, run_dir: str | Path, name: str) -> list[Candidate
 
 
 def pair_latents(run_dir: Path, base: FlowBase) -> list[PairLatents]:
-    """The training pairs as the run keeps them."""
-    tensors, header = read_tensors(run_dir / PAIRS)
-    return [
-        PairLatents(name, *(tensors[f"{k}/{s}"].to(base.device) for s in ("before", "after")))
-        for k, name in enumerate(json.loads(header["names"]))
-    ]
+    """The training pairs as the run keeps them.
+
+    Raises:
+        RunFileError: their file is damaged.
+    """
+    path = run_dir / PAIRS
+    try:
+        tensors, header = read_tensors(path)
+        return [
+            PairLatents(name, *(tensors[f"{k}/{s}"].to(base.device) for s in ("before", "after")))
+            for k, name in enumerate(json.loads(header["names"]))
+        ]
+    except Exception as error:  # the readers of damaged bytes raise nearly every kind
+        raise RunFileError(
+            f"{path} is damaged", next_step="Let the run write it again: `pairedit train` as "
+            "before, with --resume",
+        ) from error  # fmt: skip
 
 
 @torch.no_grad()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.checkpoints import Checkpoints, step_of
+from pairedit_sdk.checkpoints import TO_RESUME, Checkpoints, step_of
 from pairedit_sdk.compose import MergedRows
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.errors import TrainingError, UsageError
-from pairedit_sdk.files import atomic_write, write_json, write_tensors
+from pairedit_sdk.errors import RunFileError, UsageError, WriteError
+from pairedit_sdk.files import atomic_write, remove_parts, write_json, write_tensors, writing
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.images import to_image
@@ -97,12 +98,17 @@ class Run:
         Raises:
             UsageError: the checkpoint is of other pairs, another base or another version, or has
                 more steps than are wanted.
-            TrainingError: it is damaged.
+            RunFileError: it is damaged.
+            WriteError: the folder cannot be written to.
         """
         self.checkpoints.data = f"{base.fingerprint}/{base.precision}/{_digest(latents)}"
         done = self.checkpoints.restore(parameters, optimizer, self.config.steps)
         if not self.writes:
             return done
+        with writing(self.folder):
+            # A killed run may have left these. Nobody else writes here: this process has the lock.
+            remove_parts(self.folder)
+            self.checkpoints.prune()
         write_json(
             self.folder / "config.json", {"name": self.name, "settings": self.config.as_dict()}
         )
@@ -117,9 +123,25 @@ class Run:
         self, info: StepInfo, branches: Branches, optimizer: torch.optim.Optimizer,
         latents: list[PairLatents],
     ) -> None:  # fmt: skip
-        """Record the step, and write a checkpoint and a preview when they are due."""
+        """Record the step, and write a checkpoint and a preview when they are due.
+
+        Raises:
+            RunFileError: something could not be written.
+        """
         if not self.writes:
             return
+        try:
+            self._record(info, branches, optimizer, latents)
+        except WriteError as error:
+            raise RunFileError(
+                f"Step {info.step} could not be recorded in {self.folder} ({error.reason})",
+                next_step=f"{TO_RESUME}; earlier checkpoints are intact",
+            ) from error
+
+    def _record(
+        self, info: StepInfo, branches: Branches, optimizer: torch.optim.Optimizer,
+        latents: list[PairLatents],
+    ) -> None:  # fmt: skip
         line = {
             "step": info.step, "content_loss": info.content_loss,
             "semantic_loss": info.semantic_loss, "lr": info.lr, "seconds": round(info.seconds, 4),
@@ -130,12 +152,16 @@ class Run:
         known = fidelity(branches, latents) if due and every and every < info.steps else None
         if known is not None:
             line["fidelity"] = known  # most checkpoints are deleted later, and theirs with them
-        with self.metrics.open("a", encoding="utf-8") as handle:
+        with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
-        if due:
-            self.checkpoint(info.step, branches.parameters, optimizer, known)
+            if due:  # a checkpoint must not outlive the lines that lead to it
+                handle.flush()
+                os.fsync(handle.fileno())
+        # Before the checkpoint, or a run that is killed between them would never draw it.
         if self.config.preview_every and info.step % self.config.preview_every == 0:
             self._preview(info.step, branches, latents)
+        if due:
+            self.checkpoint(info.step, branches.parameters, optimizer, known)
 
     def checkpoint(
         self, step: int, parameters: dict[str, torch.nn.Parameter],
@@ -144,7 +170,7 @@ class Run:
         """Write everything that a resumed run needs.
 
         Raises:
-            TrainingError: it could not be written.
+            RunFileError: it could not be written.
         """
         if self.writes:
             self.checkpoints.save(step, parameters, optimizer, fidelity)
@@ -176,13 +202,13 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The settings that a run's ``config.json`` holds.
 
     Raises:
-        TrainingError: it is damaged.
+        RunFileError: it is damaged.
     """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
         return dict(settings)
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunFileError(
             f"{path} is damaged", next_step="Start over with --force, or under another name"
         ) from error
 

@@ -71,7 +71,7 @@ def from_values(kind: type[T], values: Mapping[str, Any], source: str) -> T:
         if key in known:
             fitted, wanted = _fit_type(value, hints[key])
             if wanted:
-                problems.append(f"{key} is {value!r}, expected {wanted}")
+                problems.append(f"{key} is {_shown(value)}, expected {wanted}")
             good[key] = fitted
     if problems:
         raise UsageError(f"{source}: " + "; ".join(problems), next_step="Put these right")
@@ -111,13 +111,21 @@ def _fit_type(value: Any, hint: Any) -> tuple[Any, str]:
         return value, "a number"
     try:  # YAML 1.1 reads 2e-3 as a word
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return value, "a whole number" if kind is int else "a number"
     if math.isnan(number):
         return value, "a number"
     if kind is int:
         return (int(number), "") if number.is_integer() else (value, "a whole number")
     return number, ""
+
+
+def _shown(value: Any) -> str:
+    """A value in an error. A few lines of YAML can stand for a list of any size."""
+    if isinstance(value, list | dict | set):
+        return f"a {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
@@ -130,15 +138,26 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).splitlines()[0]
-        raise UsageError(f"{what} {path.name} is not plain YAML ({line})") from error
+    except OSError as error:
+        raise UsageError(
+            f"{what} {path} cannot be read", got=error.strerror or str(error),
+            next_step="Check its permissions",
+        ) from error  # fmt: skip
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"{what} {path.name} is not plain YAML ({line})",
+            expected="keys and plain values, such as steps: 200",
+            next_step="Nothing else in such a file is read or executed",
+        ) from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise UsageError(
-            f"{what} {path.name}", expected="keys and values", got=f"a {type(values).__name__}"
-        )
+            f"{what} {path.name} holds no settings", expected="keys and values",
+            got=f"a {type(values).__name__}",
+            next_step="Write KEY: VALUE lines, such as steps: 200",
+        )  # fmt: skip
     return {str(key): value for key, value in values.items()}
 
 
@@ -147,5 +166,8 @@ def _yaml_value(text: str, override: str) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"Setting {override!r} cannot be read as a value") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"Setting {override!r} cannot be read as a value", expected="KEY=VALUE",
+            next_step="For example steps=200",
+        ) from error  # fmt: skip

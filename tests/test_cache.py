@@ -5,6 +5,7 @@ import torch
 
 from pairedit_sdk import cache
 from pairedit_sdk.bases.flux import FluxBase
+from pairedit_sdk.files import read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -85,3 +86,52 @@ def test_bases_with_the_same_text_encoders_but_other_lengths_share_no_prompts(ti
     short = cache.condition(schnell, "an old person").prompt_embeds
     long = cache.condition(dev, "an old person").prompt_embeds
     assert (short.shape[1], long.shape[1]) == (16, 32)
+
+
+DAMAGES = {
+    "another schema": lambda path, tensors: write_tensors(path, tensors, {"schema": "0"}),
+    "no schema": lambda path, tensors: write_tensors(path, tensors),
+    "other values": lambda path, tensors: write_tensors(
+        path, {n: t + 1 for n, t in tensors.items()}, read_tensors(path)[1]
+    ),
+    "other tensors": lambda path, tensors: write_tensors(path, {"x": torch.ones(2)}),
+    "cut short": lambda path, tensors: path.write_bytes(path.read_bytes()[:100]),
+    "empty": lambda path, tensors: path.write_bytes(b""),
+    "a pickle": lambda path, tensors: path.write_bytes(b"\x80\x04N."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_cache_that_is_not_as_written_is_made_again(
+    tiny_folder, face_pairs, tmp_path, count_encodings, damage
+):
+    """Nothing is lost with it, so there is nothing to ask the user for."""
+    base = FluxBase.load(str(tiny_folder), device="cpu")
+    pairs = face_pairs({"hat": "cap"}, 1, size=64)
+    (made,) = cache.encode_pairs(base, pairs, 64, tmp_path)
+    words = cache.condition(base, "an old person")
+    kept = [*tmp_path.glob("*.safetensors"), *cache.cache_folder().glob("*.safetensors")]
+    assert len(kept) == 3
+    whole = {path: path.read_bytes() for path in kept}
+    for path in kept:
+        DAMAGES[damage](path, read_tensors(path)[0])
+    (again,) = cache.encode_pairs(base, pairs, 64, tmp_path)
+    assert len(count_encodings) == 4
+    assert torch.equal(made.x_a, again.x_a)
+    assert torch.equal(made.x_b, again.x_b)
+    other = FluxBase.load(str(tiny_folder), device="cpu")
+    assert torch.equal(cache.condition(other, "an old person").pooled, words.pooled)
+    assert {path: path.read_bytes() for path in kept} == whole
+
+
+def test_a_prompt_s_cache_that_is_damaged_in_the_middle_of_a_training(tiny_folder):
+    base = FluxBase.load(str(tiny_folder), device="cpu")
+    found = cache.conditions(base, ["a hat"])
+    wanted = found["a hat"].pooled
+    (path,) = cache.cache_folder().glob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    assert torch.equal(found["a hat"].pooled, wanted)
+    assert path.read_bytes() != bytes(data)
+    assert not base.knows("a hat")

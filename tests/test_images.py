@@ -339,3 +339,43 @@ def test_to_image_clips_and_refuses() -> None:
         to_image(torch.zeros(2, 3, 4, 4))
     with pytest.raises(EditError, match="1 of 3 are not"):
         to_image(torch.tensor([0.0, float("nan"), 0.0]).view(3, 1, 1))
+
+
+def test_a_program_is_not_handed_to_another_one(tmp_path: Path) -> None:
+    """Pillow knows formats that it leaves to programs, whatever the file is called."""
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
+    assert "is not a picture that can be read" in said(tmp_path / "a.png")
+
+
+def test_links_and_names_that_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "gone.png").symlink_to("nothing")
+    for name in ("loop", "gone"):
+        assert said(tmp_path / f"{name}.png") == (
+            f"Picture 'DIR/{name}.png' is a link that leads nowhere, or in a circle. Expected a "
+            "picture file. Put the picture itself there."
+        )
+    assert "cannot be opened" in said(tmp_path / f"{'n' * 300}.png")
+
+
+def test_a_large_picture_is_flattened_band_by_band(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (700, 9, 4), dtype=np.uint8)
+    image = Image.fromarray(values)
+    white = Image.new("RGBA", image.size, "white")
+    assert as_rgb(image).tobytes() == Image.alpha_composite(white, image).convert("RGB").tobytes()
+    deep = np.random.default_rng(0).integers(0, 65536, (700, 9), dtype=np.uint16)
+    expected = (deep * (255 / 65535)).round().astype(np.uint8)
+    assert np.array_equal(np.asarray(as_rgb(Image.fromarray(deep)))[..., 1], expected)
+
+
+def test_running_out_of_memory_is_not_called_a_damaged_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise().save(tmp_path / "a.png")
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "has_transparency_data", property(no_memory))
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "a.png")

@@ -22,11 +22,10 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            "errors quiet interrupts processes optimizers files images image_files resources "
-            "remote_library "
-            "settings config plots curves trackers evaluation.metrics",
+            "errors quiet interrupts processes optimizers files images image_files image_modes "
+            "remote_library resources settings config plots curves trackers evaluation.metrics",
             "lora flow bases",
-            "edit edit_library pairs pair_check pair_direction registration cache",
+            "edit edit_info edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "
             "editing generation estimates basis evaluation progress hub hub_errors model_card "
             "run_plots",

@@ -63,13 +63,15 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
         return path
     if path.exists():
         raise BaseModelError(
-            f"Base {name_or_path} is a file", expected="a diffusers pipeline folder or a hub id"
-        )
+            f"Base {name_or_path} is a file", expected="a diffusers pipeline folder or a hub id",
+            next_step="Name the folder that holds model_index.json",
+        )  # fmt: skip
     if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
         raise BaseModelError(
             f"There is no base {name_or_path!r}",
             expected="mini, mini-kontext, a pipeline folder, or a hub id such as "
             "black-forest-labs/FLUX.1-dev",
+            next_step="Put its folder back, or name another with --base",
         )
     return _from_hub(name_or_path, configs_only)
 
@@ -89,10 +91,16 @@ def check(folder: Path, name: str) -> None:
         )
     try:
         kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    except (ValueError, AttributeError) as error:
-        raise BaseModelError(f"Base {name}: model_index.json is damaged") from error
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise BaseModelError(
+            f"Base {name}: model_index.json is damaged",
+            next_step=f"Download it again, {MINI_HINT}",
+        ) from error
     if kind not in SUPPORTED:
-        raise BaseModelError(f"Base {name} is a {kind}", expected="one of " + ", ".join(SUPPORTED))
+        raise BaseModelError(
+            f"Base {name} is a {kind}", expected="one of " + ", ".join(SUPPORTED),
+            next_step=f"Use a FLUX.1, {MINI_HINT}",
+        )  # fmt: skip
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
         raise BaseModelError(

@@ -23,6 +23,7 @@ from pairedit_sdk.basis.placing import (
     check_width,
     embedded,
     embeddings_path,
+    read_embeddings,
     rebuilt,
     with_placed,
 )
@@ -32,7 +33,7 @@ from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edit import Edit
 from pairedit_sdk.edit_library import check_name, edit_path, local_folder
 from pairedit_sdk.errors import UsageError, nearest
-from pairedit_sdk.files import read_tensors, write_tensors
+from pairedit_sdk.files import write_tensors
 from pairedit_sdk.pairs import PairSet
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ class Basis:
                 raise UsageError(f"There is an edit {new} already ({target})")
             edit = Edit.load(edit_path(old, self.folder))
             Edit(edit.layers, replace(edit.info, name=new)).save(target)
-            pairs = read_tensors(embeddings_path(self.folder, old))[0]
-            write_tensors(embeddings_path(self.folder, new), pairs)
+            pairs = read_embeddings(self.folder, old)
+            write_tensors(embeddings_path(self.folder, new), {"pairs": pairs})
             write_index(self.folder, index.renamed(old, new))
             edit_path(old, self.folder).unlink(missing_ok=True)
             embeddings_path(self.folder, old).unlink(missing_ok=True)
@@ -237,9 +238,10 @@ class Basis:
 
         Raises:
             UsageError: there is none of that name.
+            EditError: their file is damaged.
         """
         self._require(self.index, name)
-        return read_tensors(embeddings_path(self.folder, name))[0]["pairs"]
+        return read_embeddings(self.folder, name)
 
     def route_by_velocity(
         self, base: FlowBase, a: Image.Image, a_prime: Image.Image, *, count: int = TOP,

@@ -57,6 +57,25 @@ def embeddings_path(folder: Path, name: str) -> Path:
     return folder / FOLDER / "pairs" / f"{name}.safetensors"
 
 
+def read_embeddings(folder: Path, name: str) -> torch.Tensor:
+    """The embeddings of an edit's pairs, [P, A, 2, D].
+
+    Raises:
+        EditError: their file is damaged or not there.
+    """
+    path = embeddings_path(folder, name)
+    try:
+        pairs = read_tensors(path)[0]["pairs"]
+        if pairs.ndim != 4 or pairs.shape[2] != 2 or not bool(pairs.isfinite().all()):
+            raise ValueError("they are no embeddings of pairs")
+        return pairs
+    except Exception as error:  # the readers of damaged bytes raise nearly every kind
+        raise EditError(
+            f"What was kept of the pairs of {name} is damaged: {path}",
+            next_step=f"Place it again with `pairedit basis place {name} PAIRS --force`",
+        ) from error
+
+
 def check_room(index: Index, edit: Edit, replacing: bool) -> None:
     """Refuse an edit that the basis has no place for.
 
@@ -110,5 +129,5 @@ def rebuilt(folder: Path) -> Index:
             base=info.base or index.base,
             fingerprint=info.base_fingerprint or index.fingerprint,
         )  # fmt: skip
-        index = with_placed(index, path.stem, read_tensors(path)[0]["pairs"])
+        index = with_placed(index, path.stem, read_embeddings(folder, path.stem))
     return index

@@ -13,6 +13,7 @@ import typer
 from pairedit_sdk.cli.errors import BAD_USAGE
 from pairedit_sdk.cli.options import Json, Quiet
 from pairedit_sdk.cli.output import Output
+from pairedit_sdk.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +48,7 @@ def check(
     output.table(_table(reports))
     for report in reports:
         if report.advice:
-            output.say(f"{report.name}: {report.advice}")
+            output.say(printable(f"{report.name}: {report.advice}"))
     output.say(verdict(reports, worth, pairs))
     output.result({"pairs": as_rows(reports), "worth_training": worth})
     if not worth:
@@ -83,10 +84,10 @@ def _table(reports: Sequence[PairReport]) -> Table:
     for report in reports:
         dx, dy = report.shift
         table.add_row(
-            Text(report.name),
+            Text(printable(report.name)),
             Text(report.verdict, style=_COLOURS.get(report.verdict, "")),
             f"{report.changed_area:.1%}",
             f"{dx:+.0f}, {dy:+.0f}" if dx or dy else "none",
-            Text(report.reason),
+            Text(printable(report.reason)),
         )
     return table

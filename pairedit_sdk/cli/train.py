@@ -16,7 +16,7 @@ from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import advised, rehearse
 from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
-from pairedit_sdk.errors import InputError, UsageError
+from pairedit_sdk.errors import InputError, UsageError, printable
 from pairedit_sdk.image_files import write_image
 from pairedit_sdk.processes import is_first
 from pairedit_sdk.trackers import require_tracker
@@ -78,7 +78,9 @@ def train(
     given = {"precision": precision, "track": track, "offload": "true" if offload else None}
     config = settings_for(base, recipe, overridden(settings, given))
     require_tracker(config.track)
-    pair_set = _checked_pairs(pairs, skip_check=skip_check)
+    pair_set, notes = _checked_pairs(pairs, skip_check=skip_check)
+    for note in notes:
+        output.say(note)
     base_name = config.base or options.DEFAULT_BASE
 
     from pairedit_sdk.bases import load_base
@@ -195,20 +197,20 @@ def _refuse_overwriting(
         )
 
 
-def _checked_pairs(folder: Path, *, skip_check: bool) -> PairSet:
+def _checked_pairs(folder: Path, *, skip_check: bool) -> tuple[PairSet, list[str]]:
+    """The pairs, and what is to be said of them, e.g. that one was brought to another size."""
     from pairedit_sdk.pairs import PairSet, check_pairs, worth_training
 
     pair_set = PairSet.from_folder(folder)
-    if not skip_check:
-        reports = check_pairs(pair_set)
-        if not worth_training(reports):
-            bad = [f"{r.name}: {r.reason}" for r in reports if r.verdict == "bad"]
-            raise InputError(
-                f"Training on {folder} would be a waste ({'; '.join(bad)})",
-                next_step=f"See what to do with `pairedit check {shlex.quote(str(folder))}`, or "
-                "train all the same with --skip-check",
-            )
-    return pair_set
+    reports = [] if skip_check else check_pairs(pair_set)
+    if not skip_check and not worth_training(reports):
+        bad = [f"{r.name}: {r.reason}" for r in reports if r.verdict == "bad"]
+        raise InputError(
+            f"Training on {folder} would be a waste ({'; '.join(bad)})",
+            next_step=f"See what to do with `pairedit check {shlex.quote(str(folder))}`, or "
+            "train all the same with --skip-check",
+        )
+    return pair_set, [printable(f"{r.name}: {r.advice}") for r in reports if r.advice]
 
 
 def _progress(run_dir: Path) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pairedit_sdk.errors import EditError
+from pairedit_sdk.lora.patterns import matches
 
 PREFIX = "transformer."
 METADATA = "lora_adapter_metadata"
@@ -38,7 +38,8 @@ class Alphas:
                 expected="a plain LoRA",
             )
         try:
-            self.patterns = dict(self.config.get("alpha_pattern") or {})
+            given_by_layer = dict(self.config.get("alpha_pattern") or {})
+            self.patterns = {str(pattern): value for pattern, value in given_by_layer.items()}
         except (TypeError, ValueError) as error:
             raise EditError(f"{self.source}: its LoRA metadata is damaged") from error
 
@@ -53,15 +54,15 @@ class Alphas:
             try:
                 # peft's patterns match a layer's name or the end of it, the first one that does.
                 given = (
-                    value
-                    for pattern, value in self.patterns.items()
-                    if re.fullmatch(rf"(.*\.)?({pattern})", layer)
+                    value for pattern, value in self.patterns.items() if matches(pattern, layer)
                 )
                 said = next(given, self.config.get("lora_alpha", self.config["r"]))
                 return _finite(said) / (rank**0.5 if root else rank)
-            except (TypeError, ValueError, re.error) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise EditError(
-                    f"{self.source}: its LoRA metadata has an alpha that is no number"
+                    f"{self.source}: its LoRA metadata gives {layer} no alpha that can be used "
+                    f"({' '.join(str(error).split())[:120]})",
+                    expected="a finite number, by a plain pattern of names",
                 ) from error
         if alpha is None:
             alpha = self.given
@@ -93,6 +94,6 @@ def _config(header: Mapping[str, str], path: Path) -> tuple[dict[str, Any], bool
             return {k.removeprefix(PREFIX): v for k, v in values.items()}, True
         if path.name == PEFT_WEIGHTS and beside.is_file():
             return dict(json.loads(beside.read_text(encoding="utf-8"))), True
-    except (ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise EditError(f"{path.name}: its LoRA metadata is damaged") from error
     return {}, False

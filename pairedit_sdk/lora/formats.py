@@ -26,6 +26,7 @@ from pairedit_sdk.files import read_tensors
 from pairedit_sdk.lora.alphas import METADATA, PEFT_WEIGHTS, PREFIX, Alphas
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lora.names import SWAPPED, of_first_release, of_flat
+from pairedit_sdk.lora.pickles import read_pickled
 
 if TYPE_CHECKING:
     import torch
@@ -117,12 +118,13 @@ def read_lora(
                 f"{path.name} is a pickle, and none is opened here",
                 next_step=f"Make an edit of it with `pairedit edits import {path} --name NAME`",
             )
-        tensors = _unpickled(path)
+        tensors = read_pickled(path)
         header: dict[str, str] = {}
     else:
         with _explained(path):
             tensors, header = read_tensors(path)
-    found, left_out = _modules(tensors)
+    with _explained(path):  # numbers of a kind that cannot be reckoned with
+        found, left_out = _modules(tensors)
     layers, forms, unknown = _placed(found, Alphas(header, path, alpha), path.name)
     left_out += unknown
     grave = [key for key in left_out if not key.startswith(("lora_te", "text_encoder"))]
@@ -152,7 +154,7 @@ def read_lora_header(path: Path) -> tuple[dict[str, str], list[int]]:
     with _explained(path), safe_open(path, framework="numpy") as handle:
         halves = {name: _HALF.fullmatch(name) for name in handle.keys()}  # noqa: SIM118
         downs = [name for name, half in halves.items() if half and half[2] in ("A", "down")]
-        ranks = [handle.get_slice(name).get_shape()[0] for name in downs]
+        ranks = [(handle.get_slice(name).get_shape() or [0])[0] for name in downs]
         return dict(handle.metadata() or {}), ranks
 
 
@@ -190,23 +192,33 @@ def _placed(
             unknown += halves.keys
             continue
         if halves.down is None or halves.up is None:
-            raise EditError(f"{source}: {module} has only one half of a LoRA")
+            raise EditError(
+                f"{source}: {module} has only one half of a LoRA",
+                expected="lora_A and lora_B of every layer", next_step="Copy the file again",
+            )  # fmt: skip
         down, up = halves.down, halves.up
         if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
             raise EditError(
                 f"{source}: layer {module} has halves that do not fit together",
                 expected="lora_A [rank, in] and lora_B [out, rank]",
                 got=f"{list(down.shape)} and {list(up.shape)}",
+                next_step="Copy the file again",
             )
-        if not down.shape[0] or not all(half.float().isfinite().all() for half in (down, up)):
-            raise EditError(f"{source}: layer {module} has no values, or some that are no numbers")
+        if not (down.numel() and up.numel()):
+            raise EditError(f"{source}: layer {module} has no values")
         factor = alphas.factor(form, names[0], down.shape[0], halves.alpha)
         up = up if factor == 1 else up.float() * factor
+        if not all(map(_finite, (down, up))):  # an alpha may be beyond all bounds too
+            raise EditError(f"{source}: layer {module} has values that are no numbers")
         if names == (SWAPPED,) and form in ("kohya", "ComfyUI"):
             up = up.roll(up.shape[0] // 2, 0)
         forms[form] = None
         layers |= _split(names, down, up, f"{source}: {module}")
     return layers, list(forms), unknown
+
+
+def _finite(half: torch.Tensor) -> bool:
+    return not half.is_complex() and bool(half.float().isfinite().all())
 
 
 def _names(module: str) -> tuple[str, tuple[str, ...]]:
@@ -250,30 +262,6 @@ def _split(
     return layers
 
 
-def _unpickled(path: Path) -> dict[str, torch.Tensor]:
-    import pickle
-    import zipfile
-
-    import torch
-
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError,
-        AttributeError, IndexError, zipfile.BadZipFile,
-    ) as error:  # fmt: skip
-        raise EditError(
-            f"{path.name} is not a readable file of tensors",
-            expected="a state dict of tensors; anything else in a pickle is not executed",
-        ) from error
-    plain = isinstance(values, dict) and all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in values.items()
-    )
-    if not plain:
-        raise EditError(f"{path.name} holds something else than named tensors")
-    return dict(values)
-
-
 def _list(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     return ", ".join(sorted(keys)[:SHOWN]) + more
@@ -281,13 +269,13 @@ def _list(keys: Sequence[str]) -> str:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
     if not path.is_file():
         raise EditError(f"There is no edit file {path}", next_step="Check the path")
     try:
         yield
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the readers of damaged bytes raise nearly every kind
         reason = " ".join(str(error).split())[:120]
         raise EditError(
             f"{path.name} is not a readable safetensors file ({reason})",

@@ -6,6 +6,7 @@ they were called, and cost nothing.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,22 @@ from typer.testing import CliRunner, Result
 from pairedit_sdk.errors import EditError
 
 Pairedit = Callable[..., Result]
+
+#: Command lines and what is said of them; printed at the end with ``PAIREDIT_SHOW_TABLE=1``.
+ROWS: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def show_row() -> Callable[[str, str], None]:
+    """Put a command line and what was said into the table."""
+    return lambda line, said: ROWS.append((line, said))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if ROWS and os.environ.get("PAIREDIT_SHOW_TABLE"):
+        terminalreporter.section("what is said")
+        for line, said in ROWS:
+            terminalreporter.write_line(f"pairedit {line}\n    {said.strip()}")
 
 
 @dataclass

@@ -162,12 +162,14 @@ def test_bad_input(
     rooms: Rooms,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
+    show_row: Callable[[str, str], None],
     line: str,
     said: str,
 ) -> None:
     monkeypatch.delenv("PAIREDIT_LIBRARY")
     before = sorted(folder.rglob("*"))
     result = pairedit(*shlex.split(line))
+    show_row(line, result.stderr)
     assert result.exit_code == 2, result.stderr
     assert result.stdout == ""
     pattern = re.escape(f"Error: {said}").replace("…", ".*")

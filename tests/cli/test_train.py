@@ -201,3 +201,17 @@ def test_a_tracker_is_checked_before_anything_is_loaded(
         assert "track is 'swanlap', expected one of aim, clearml" in result.stderr
     assert rooms.calls == []
     assert list(library.iterdir()) == []
+
+
+def test_a_pair_of_two_sizes_is_trained_on_and_it_is_said(
+    pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path
+) -> None:
+    path = pairs / "target" / "0.png"
+    with Image.open(path) as image:
+        image.resize((256, 256)).save(path)
+    result = pairedit("train", pairs, "--name", "glasses", "--set", "steps=1")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == (
+        "0: The after picture is 256 x 256, and is brought to the size of the before picture, "
+        "128 x 128."
+    )

@@ -263,8 +263,6 @@ class LearnedBasis:
         Raises:
             EditError: no such file, damaged, or something else.
         """
-        from safetensors import SafetensorError
-
         path = Path(path)
         try:
             tensors, header = read_tensors(path)
@@ -276,7 +274,9 @@ class LearnedBasis:
                     next_step="Update pairedit-sdk",
                 )  # fmt: skip
             return cls._read(tensors, values)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except EditError:
+            raise
+        except Exception as error:  # the readers of damaged bytes raise nearly every kind
             raise EditError(
                 f"{path} is no learned basis ({' '.join(str(error).split())[:100]})",
                 expected="a file that `pairedit basis train` wrote",

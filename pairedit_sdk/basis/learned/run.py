@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.checkpoints import Checkpoints, clear, step_of
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.files import atomic_write, write_json
+from pairedit_sdk.files import atomic_write, write_json, writing
+from pairedit_sdk.runs import read_settings
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +96,7 @@ class BasisRun:
         if not self.accelerator.is_main_process:
             return
         line = {"step": info.step, "loss": info.loss, "seconds": round(info.seconds, 4)}
-        with self.metrics.open("a", encoding="utf-8") as handle:
+        with writing(self.metrics), self.metrics.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
         every = self.settings.checkpoint_every
         if info.step == info.steps or (every and info.step % every == 0):
@@ -117,7 +118,7 @@ class BasisRun:
 
     def _same_settings(self) -> None:
         path = self.folder / "config.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+        before = read_settings(path) if path.is_file() else {}
         changed = [
             f"{key} was {before[key]!r}, now {value!r}"
             for key, value in self.settings.as_dict().items()

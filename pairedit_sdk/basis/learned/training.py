@@ -113,8 +113,9 @@ def train_basis(
                 loss = _step(mixture, rows, captions, optimizer, accelerator, step)
                 info = BasisStep(step + 1, settings.steps, loss, time.monotonic() - begun)
                 if run is not None:
-                    run.after_step(info, mixture, optimizer)
+                    # First, or a run killed after its checkpoint would never draw it.
                     run.preview(info.step, partial(_preview, mixture, rows, captions))
+                    run.after_step(info, mixture, optimizer)
                 if on_step is not None:
                     on_step(info)
                 if any(summed(accelerator, stopped.is_set())):
