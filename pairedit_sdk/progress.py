@@ -104,9 +104,11 @@ class Meter:
             mean = self.losses.get(name, 0.0)
             share = (1 - SMOOTHING) / self._weight
             self.losses[name] = mean + share * (float(getattr(info, name)) - mean)
-        note = (
-            f"content {self.losses['content_loss']:.4f}  "
-            f"semantic {self.losses['semantic_loss']:.4f}"
+        # A training without a content LoRA has no loss of that name: it is 0 throughout.
+        note = "  ".join(
+            f"{name} {self.losses[f'{name}_loss']:.4f}"
+            for name in ("content", "semantic")
+            if self.losses[f"{name}_loss"]
         )
         self.update(info.step, info.steps, note)
 

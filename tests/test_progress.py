@@ -45,6 +45,15 @@ def test_a_file_gets_a_plain_line_every_tenth() -> None:
     assert lines[-1].split(", ")[2] == "0 s left"
 
 
+def test_a_training_without_a_content_lora_shows_no_loss_of_it() -> None:
+    console, stream = _console(terminal=False)
+    with Meter(console, "training x", 10) as meter:
+        for step in range(1, 11):
+            meter.training(_step(step, 0.0, 0.25, 10))
+    assert all(line.endswith(", semantic 0.2500") for line in stream.getvalue().splitlines()[1:])
+    assert "content" not in stream.getvalue()
+
+
 def test_a_terminal_gets_a_bar_with_rate_time_and_losses() -> None:
     console, stream = _console(terminal=True)
     with Meter(console, "training x", 40) as meter:
