@@ -73,9 +73,11 @@ class FluxBase:
         with folders.explain_damage(folder), no_bars():
             transformer = precisions.load_transformer(folder, kind, dtype, where)
             vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", dtype=dtype)
-            return cls(
+            base = cls(
                 name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind
             )
+            base.sigmas(2, base.resolution, base.resolution)  # a damaged schedule is found here
+            return base
 
     @staticmethod
     def _architecture(kind: str) -> str:
