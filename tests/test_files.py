@@ -1,17 +1,20 @@
 """Files are whole or not there, and the same content gives the same bytes."""
 
 import errno
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from pairedit_sdk.errors import WriteError
 from pairedit_sdk.files import (
     atomic_write,
     load_optimizer_tensors,
     optimizer_tensors,
     read_tensors,
+    remove_parts,
     write_json,
     write_tensors,
 )
@@ -85,3 +88,40 @@ def test_an_optimisers_state_survives_bit_for_bit():
         step(one, first, k)
         step(two, second, k)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("number", "what_next"),
+    [
+        (errno.ENOSPC, "Free some disk space"), (errno.EROFS, "Choose a folder that may be"),
+        (errno.ENOTDIR, "Choose another name"), (errno.ENAMETOOLONG, "Choose a shorter name"),
+        (errno.EIO, "Check the disk and the path"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses_is_said_with_what_to_do(tmp_path, number, what_next):
+    def fail(part):
+        raise OSError(number, os.strerror(number), str(part))
+
+    with pytest.raises(WriteError) as caught:
+        atomic_write(tmp_path / "a", fail)
+    assert caught.value.errno == number
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith(
+        f"'{tmp_path / 'a'}' could not be written. Got {os.strerror(number)}. {what_next}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_stands_where_a_folder_should_be(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(WriteError, match="Choose another name: something else stands there"):
+        write_json(tmp_path / "a" / "b.json", 1)
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    for name in ("x/.a.json.123.part", ".b.7.part", "c.part", ".d", "x/e"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    remove_parts(tmp_path)
+    names = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
+    assert names == [".d", "c.part", "x/e"]

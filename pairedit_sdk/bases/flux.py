@@ -81,10 +81,12 @@ class FluxBase:
             vae = AutoencoderKL.from_pretrained(
                 folder, subfolder="vae", dtype=precisions.vae_dtype(dtype)
             )
-            return cls(
+            base = cls(
                 name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind,
                 offload=offload,
             )  # fmt: skip
+            base.sigmas(2, base.resolution, base.resolution)  # a damaged schedule is found here
+            return base
 
     @staticmethod
     def _architecture(kind: str) -> str:

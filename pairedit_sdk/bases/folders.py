@@ -134,7 +134,10 @@ def fingerprint(folder: Path, *chosen: str) -> str:
     for part in chosen:
         files = sorted((folder / part).glob("*.safetensors"))
         if not files:
-            raise BaseModelError(f"There are no safetensors files in {folder / part}")
+            raise BaseModelError(
+                f"There are no safetensors files in {folder / part}",
+                next_step=f"Download that folder again, {MINI_HINT}",
+            )
         for file in files:
             with explain_damage(folder), safe_open(file, framework="pt") as handle:
                 for name in sorted(handle.keys()):
@@ -149,13 +152,13 @@ def fingerprint(folder: Path, *chosen: str) -> str:
 @contextmanager
 def explain_damage(folder: Path) -> Iterator[None]:
     """Turn what the loaders raise on damaged or missing files into one clear error."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except PairEditError:
+    except (PairEditError, MemoryError, ImportError):
         raise
-    except (OSError, ValueError, KeyError, SafetensorError, json.JSONDecodeError) as error:
+    except Exception as error:  # the loaders raise nearly every kind
+        if type(error).__name__ == "OutOfMemoryError":  # torch's own
+            raise
         reason = " ".join(str(error).split())[:300]
         raise BaseModelError(
             f"The base in {folder} cannot be loaded ({reason})",

@@ -29,7 +29,7 @@ from pairedit_sdk.edit_library import (
     preview_path,
     run_folder,
 )
-from pairedit_sdk.errors import PairEditError, UsageError
+from pairedit_sdk.errors import PairEditError, UsageError, printable
 from pairedit_sdk.image_files import picture_path, write_image
 from pairedit_sdk.remote_library import is_url
 
@@ -70,7 +70,7 @@ def list_command(
                 cells = [f"damaged: {row['error']}"]
             else:
                 cells = [row["base"], row["rank"], row["steps"], ", ".join(row["pairs"])]
-            table.add_row(*(Text(str(cell)) for cell in (row["path"].stem, *cells)))
+            table.add_row(*(Text(printable(str(c))) for c in (row["path"].stem, *cells)))
         output.table(table)
     else:
         make = "" if is_url(library) else " Make one with: pairedit train PAIRS --name NAME"
@@ -100,9 +100,9 @@ def show(
         if isinstance(value, dict):
             output.say(f"{key}:")
             for name, item in value.items():
-                output.say(f"  {name}: {item}")
+                output.say(printable(f"  {name}: {item}"))
         else:
-            output.say(f"{key}: {_shown(value)}")
+            output.say(printable(f"{key}: {_shown(value)}"))
     output.result(about)
 
 

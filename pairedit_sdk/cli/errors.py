@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pairedit_sdk.errors import PairEditError, is_out_of_memory
+from pairedit_sdk.errors import PairEditError, is_out_of_memory, printable
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -53,7 +53,8 @@ class Root(TyperGroup):
                 traceback.print_exc()
             text, status = describe(error, next((w for w in words if w in OUT_OF_MEMORY), ""))
             if text:
-                typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {text}", err=True)
+                label = typer.style("Error:", fg="red", bold=True)
+                typer.echo(f"{label} {printable(text)}", err=True)
         status = status if isinstance(status, int) else 0
         if standalone_mode:
             sys.exit(status)

@@ -204,12 +204,15 @@ def _placed(
                 got=f"{list(down.shape)} and {list(up.shape)}",
                 next_step="Copy the file again",
             )
-        if not (down.numel() and up.numel()):
-            raise EditError(f"{source}: layer {module} has no values")
-        factor = alphas.factor(form, names[0], down.shape[0], halves.alpha)
-        up = up if factor == 1 else up.float() * factor
-        if not all(map(_finite, (down, up))):  # an alpha may be beyond all bounds too
-            raise EditError(f"{source}: layer {module} has values that are no numbers")
+        some = down.numel() and up.numel()
+        if some:
+            factor = alphas.factor(form, names[0], down.shape[0], halves.alpha)
+            up = up if factor == 1 else up.float() * factor
+        if not some or not all(map(_finite, (down, up))):  # an alpha may be beyond all bounds too
+            raise EditError(
+                f"{source}: layer {module} has no values, or some that are no numbers",
+                next_step="Copy the file again",
+            )
         if names == (SWAPPED,) and form in ("kohya", "ComfyUI"):
             up = up.roll(up.shape[0] // 2, 0)
         forms[form] = None

@@ -109,6 +109,11 @@ def test_nf4_on_a_cpu_is_near_the_full_precision(tiny_base, tiny_folder):
     assert type(quantised.transformer.transformer_blocks[0].attn.to_q).__name__ == "Linear4bit"
 
 
+def _set(folder, part, **values):
+    path = folder / part / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
 def _broken(tiny_folder, tmp_path, change):
     folder = tmp_path / "broken"
     shutil.copytree(tiny_folder, folder)
@@ -130,6 +135,13 @@ def _broken(tiny_folder, tmp_path, change):
         ),
         (
             lambda f: next((f / "transformer").glob("*.safetensors")).write_bytes(b"short"),
+            "cannot be loaded",
+        ),
+        (lambda f: _set(f, "transformer", num_layers="x"), "cannot be loaded"),
+        (lambda f: _set(f, "transformer", num_layers=7), "cannot be loaded"),
+        (lambda f: _set(f, "vae", sample_size="x"), "cannot be loaded"),
+        (
+            lambda f: (f / "scheduler" / "scheduler_config.json").write_text('{"base_shift": "x"}'),
             "cannot be loaded",
         ),
     ],

@@ -65,7 +65,7 @@ def test_same_parameters(rooms: Rooms, file: str, name: str) -> None:
 
 def test_an_edit_has_what_the_stand_in_has(rooms: Rooms) -> None:
     fake = sys.modules["pairedit_sdk.edit"].Edit("glasses")
-    info, edit = (_definition("edit.py", name) for name in ("EditInfo", "Edit"))
+    info, edit = _definition("edit_info.py", "EditInfo"), _definition("edit.py", "Edit")
     assert isinstance(info, ast.ClassDef)
     assert isinstance(edit, ast.ClassDef)
     known = {node.target.id for node in info.body

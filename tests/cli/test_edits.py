@@ -81,3 +81,18 @@ def test_real_files(pairedit: Pairedit, library: Path) -> None:
     assert result.stderr.startswith("Error: cut.safetensors is not a readable safetensors file (")
     listed = json.loads(pairedit("edits", "list", "--json").stdout)["edits"]
     assert [set(row) & {"error", "name"} for row in listed] == [{"error"}, {"name"}]
+
+
+def test_a_file_cannot_write_to_the_terminal_as_it_likes(pairedit: Pairedit, library: Path) -> None:
+    import torch
+
+    from pairedit_sdk.edit import Edit, EditInfo
+    from pairedit_sdk.lora.layers import LoraLayer
+
+    layers = {"transformer_blocks.0.attn.to_q": LoraLayer(torch.ones(2, 8), torch.ones(8, 2))}
+    info = EditInfo("hat", base="\x1b[2Jmini\nname: other", pairs=["a\nb"], rank=2)
+    Edit(layers, info).save(library / "hat.safetensors")
+    shown = pairedit("edits", "show", "hat").stdout
+    assert "base: \\x1b[2Jmini\\nname: other\n" in shown
+    assert "pairs: a\\nb\n" in shown
+    assert "\x1b" not in pairedit("edits", "list").stdout
