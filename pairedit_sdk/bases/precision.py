@@ -126,6 +126,8 @@ def _in_4_bits(module: nn.Linear) -> nn.Module:
         compute_dtype=module.weight.dtype, quant_type="nf4",
     )  # fmt: skip
     layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
+    # On some CPUs a pass without gradients would pack the weight anew, into a form that has none.
+    layer.support_avx512bf16_for_cpu = False
     return layer
 
 

@@ -68,6 +68,16 @@ def test_an_edit_can_be_learned_in_every_precision(tiny_folder, face_pairs, name
     assert is_bare(base.transformer)
 
 
+@pytest.mark.parametrize("name", precision.QUANTIZED)
+def test_a_pass_without_gradients_takes_none_from_those_that_follow(tiny_folder, name):
+    base = FluxBase.load(str(tiny_folder), device="cpu", precision=name)
+    before = velocity(base)
+    x = torch.randn(1, 16, 8, 8, requires_grad=True)
+    base.velocity(x, torch.tensor(0.5), base.condition(""), 3.5).sum().backward()
+    assert x.grad.abs().max() > 0
+    assert torch.equal(velocity(base), before)
+
+
 def test_an_unknown_precision_is_refused_with_those_that_there_are():
     with pytest.raises(UsageError, match="one of auto, fp32, bf16, fp16, nf4, int8"):
         precision.choose_precision("fp8", torch.device("cpu"))
