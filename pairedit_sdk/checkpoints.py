@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.errors import DamagedRunError, OtherRunError, TrainingError, UsageError
 from pairedit_sdk.files import (
     load_optimizer_tensors,
     optimizer_tensors,
@@ -60,7 +60,7 @@ class Checkpoints:
         """All that are there, in the order of their steps.
 
         Raises:
-            TrainingError: one is damaged.
+            DamagedRunError: one is damaged.
         """
         states = [(path, read_state(path)) for path in self._all()]
         return [Checkpoint(p, int(s["step"]), s.get("fidelity")) for p, s in states]
@@ -80,8 +80,8 @@ class Checkpoints:
             The number of finished steps; 0 without a checkpoint.
 
         Raises:
-            UsageError: it is of other data or another version, or beyond ``steps``.
-            TrainingError: it is damaged.
+            OtherRunError: it is of other data or another version, or beyond ``steps``.
+            DamagedRunError: it is damaged.
         """
         path = self.newest()
         if path is None:
@@ -89,17 +89,17 @@ class Checkpoints:
         tensors, state = _read(path)
         run = self.folder.parent
         if state["schema"] != SCHEMA:
-            raise UsageError(
+            raise OtherRunError(
                 f"{path.name} was written by another version of this SDK",
                 next_step="Start over with --force, or install the version that wrote it",
             )
         if state["data"] != self.data:
-            raise UsageError(
+            raise OtherRunError(
                 f"The run in {run} was on other pictures, another base or in another precision",
-                next_step="Put the same ones back, or start over under another name",
+                next_step="Put the same ones back, start over with --force, or choose another name",
             )
         if state["step"] > steps:
-            raise UsageError(
+            raise OtherRunError(
                 f"The run in {run} is at step {state['step']} already",
                 got=f"steps={steps}",
                 next_step="Ask for more steps, or start over with --force",
@@ -150,11 +150,15 @@ class Checkpoints:
 
 
 @contextmanager
-def alone(folder: Path | None) -> Iterator[None]:
+def alone(folder: Path | None, wait: float = 0) -> Iterator[None]:
     """Within the block no other training can be in this run folder.
+
+    The lock is the operating system's (flock), which opens it when its process ends, however that
+    comes about.
 
     Args:
         folder: of the run; ``None`` locks nothing.
+        wait: for another one to end, at most so many seconds.
 
     Raises:
         UsageError: another one is.
@@ -163,7 +167,7 @@ def alone(folder: Path | None) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=wait)
     try:
         lock.acquire()
     except Timeout as error:
@@ -195,7 +199,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself, from the header alone.
 
     Raises:
-        TrainingError: it is damaged.
+        DamagedRunError: it is damaged.
     """
     from safetensors import safe_open
 
@@ -207,7 +211,7 @@ def read_parameters(path: Path) -> dict[str, torch.Tensor]:
     """The trained parameters of a checkpoint.
 
     Raises:
-        TrainingError: it is damaged.
+        DamagedRunError: it is damaged.
     """
     tensors, _ = _read(path)
     own = "parameter/"
@@ -227,7 +231,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
+        raise DamagedRunError(
             f"Checkpoint {path} is damaged",
             next_step="Delete it to go on from the one before, or start over with --force",
         ) from error

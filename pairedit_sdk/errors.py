@@ -64,6 +64,37 @@ class TrainingError(PairEditError):
     """A training run that cannot go on."""
 
 
+class OtherRunError(UsageError):
+    """A run's folder holds a run of other settings, pairs or another base."""
+
+
+class DamagedRunError(TrainingError):
+    """A run's folder holds files that cannot be read."""
+
+
+def explained(
+    error: Exception, *,
+    memory: str = "Close other programs that use the memory.",
+    bug: str = "Run the same command with --debug to see where, and report it with that output.",
+) -> str:  # fmt: skip
+    """Any error as one paragraph for the user.
+
+    Args:
+        error: whatever was raised.
+        memory: what takes less of it, where it ran out.
+        bug: what to do about an error that nobody foresaw.
+    """
+    if isinstance(error, PairEditError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"The system refused: {error.strerror}{where}."
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"Out of memory. {memory}"
+    said = " ".join(str(error).split()) or "no message"
+    return f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}. {bug}"
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint "Did you mean …?" for a misspelt name, or the list of what there is."""
     from difflib import get_close_matches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from pairedit_sdk.checkpoints import Checkpoints, step_of
 from pairedit_sdk.compose import MergedRows
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.errors import DamagedRunError, OtherRunError, UsageError
 from pairedit_sdk.files import atomic_write, write_json, write_tensors
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
@@ -59,7 +60,9 @@ class Run:
         """Check that a run can begin here, or go on. Nothing is written yet.
 
         Raises:
-            UsageError: a run is there and ``resume`` is not set, or its settings differ.
+            UsageError: a run is there and ``resume`` is not set.
+            OtherRunError: its settings differ.
+            DamagedRunError: they cannot be read.
         """
         there = self.checkpoints.newest()
         settings = self.folder / "config.json"
@@ -72,15 +75,12 @@ class Run:
             before = read_settings(settings)
             now = self.config.as_dict()
             free = FREE_ON_RESUME | ({"steps"} if self.config.lr_schedule == "constant" else set())
-            changed = [
-                f"{key} was {before.get(key)!r}, now {now[key]!r}"
-                for key in now
-                if key not in free and before.get(key) != now[key]
-            ]
+            changed = changes(before, now, free)
             if changed:
-                raise UsageError(
+                raise OtherRunError(
                     f"The run in {self.folder} had other settings: " + "; ".join(changed),
-                    next_step="Resume with the same settings, or start over under another name",
+                    next_step="Resume with the same settings, start over with --force, or choose "
+                    "another name",
                 )
 
     def restore(
@@ -93,9 +93,9 @@ class Run:
             The number of finished steps.
 
         Raises:
-            UsageError: the checkpoint is of other pairs, another base or another version, or has
+            OtherRunError: the checkpoint is of other pairs, another base or another version, or has
                 more steps than are wanted.
-            TrainingError: it is damaged.
+            DamagedRunError: it is damaged.
         """
         self.checkpoints.data = f"{base.fingerprint}/{base.precision}/{_digest(latents)}"
         done = self.checkpoints.restore(parameters, optimizer, self.config.steps)
@@ -167,17 +167,26 @@ class Run:
         atomic_write(self.metrics, lambda part: _write(part, kept))
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], free: set[str]) -> list[str]:
+    """How settings differ, a phrase for each; those that are ``free`` to are left out."""
+    return [
+        f"{key} was {before.get(key)!r}, now {value!r}"
+        for key, value in now.items()
+        if key not in free and before.get(key) != value
+    ]
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings that a run's ``config.json`` holds.
 
     Raises:
-        TrainingError: it is damaged.
+        DamagedRunError: it is damaged.
     """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
         return dict(settings)
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
+        raise DamagedRunError(
             f"{path} is damaged", next_step="Start over with --force, or under another name"
         ) from error
 

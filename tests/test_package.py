@@ -27,7 +27,7 @@ LEVELS: dict[str, int] = {
             "lora flow bases",
             "edit edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "
-            "editing generation basis evaluation progress",
+            "editing generation basis evaluation progress making many",
             "demo",
             "cli __main__",
         )

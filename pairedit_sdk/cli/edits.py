@@ -175,8 +175,10 @@ def pick(
                 next_step="More of them are kept with `--set keep=10`",
             )
         path = edit_path(name, library)
-        licence = Edit.read_info(path).licence if path.is_file() else ""
-        edit = chosen[0].edit.with_info(created=EditInfo.now(), licence=licence)
+        edit = chosen[0].edit.with_info(created=EditInfo.now())
+        if path.is_file():
+            known = Edit.read_info(path)
+            edit = edit.with_info(licence=known.licence, pairs_fingerprint=known.pairs_fingerprint)
         edit.save(path)
         write_image(strip(model, run_dir, chosen), preview_path(path))
         output.say(f"Saved {path}, as it was at step {step}.")

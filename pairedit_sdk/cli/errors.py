@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pairedit_sdk.errors import PairEditError
+from pairedit_sdk.errors import PairEditError, explained
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -89,15 +89,5 @@ def describe(error: Exception, command: str = "") -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "pairedit"
         return f"{said}{stop} See {path} --help.", BAD_USAGE
-    if isinstance(error, OSError) and error.strerror:
-        where = f" ({error.filename})" if error.filename else ""
-        return f"The system refused: {error.strerror}{where}.", FAILED
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        advice = OUT_OF_MEMORY.get(command, "Close other programs that use the memory.")
-        return f"Out of memory. {advice}", FAILED
-    said = " ".join(str(error).split()) or "no message"
-    return (
-        f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}. "
-        "Run the same command with --debug to see where, and report it with that output.",
-        FAILED,
-    )
+    advice = {"memory": OUT_OF_MEMORY[command]} if command in OUT_OF_MEMORY else {}
+    return explained(error, **advice), FAILED

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from pairedit_sdk.making import DEFAULT_BASE as DEFAULT_BASE
+
 Base = Annotated[
     str | None,
     typer.Option(
@@ -110,4 +112,3 @@ EditorSteps = Annotated[
 ]
 
 DEFAULT_LIBRARY = Path("edits")
-DEFAULT_BASE = "mini"
