@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from pairedit_sdk.training import StepInfo
 
 DEFAULT_BASE = "mini"
+LESS_MEMORY = (
+    "Use --recipe lowmem, which holds the base in 4 bits, or smaller pictures (--set "
+    "resolution=384) and a smaller batch (--set batch=1)."
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from pairedit_sdk import __version__
-from pairedit_sdk.cli import analogy, basis, bench, check, compose, demo, edits, pictures, train
+from pairedit_sdk.cli import (
+    analogy,
+    basis,
+    bench,
+    check,
+    compose,
+    demo,
+    edits,
+    pictures,
+    train,
+    train_many,
+)
 from pairedit_sdk.cli.errors import Root
 
 app = typer.Typer(
@@ -25,6 +36,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.command("train")(train.train)
+app.command("train-many")(train_many.train_many)
 app.command("edit")(pictures.edit)
 app.command("generate")(pictures.generate)
 app.command("sweep")(pictures.sweep)

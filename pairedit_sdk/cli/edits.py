@@ -161,8 +161,8 @@ def pick(
     )  # fmt: skip
     found = candidates(model, run_dir, name)
     for one in found:
-        known = "" if one.fidelity is None else f"  fidelity {one.fidelity:.3f}"
-        output.say(f"step {one.step}{known}")
+        measured = "" if one.fidelity is None else f"  fidelity {one.fidelity:.3f}"
+        output.say(f"step {one.step}{measured}")
     if target is not None:
         write_image(strip(model, run_dir, found), target)
         output.say(f"Wrote {target}.")
@@ -177,8 +177,10 @@ def pick(
         path = edit_path(name, library)
         edit = chosen[0].edit.with_info(created=EditInfo.now())
         if path.is_file():
-            known = Edit.read_info(path)
-            edit = edit.with_info(licence=known.licence, pairs_fingerprint=known.pairs_fingerprint)
+            before = Edit.read_info(path)
+            edit = edit.with_info(
+                licence=before.licence, pairs_fingerprint=before.pairs_fingerprint
+            )
         edit.save(path)
         write_image(strip(model, run_dir, chosen), preview_path(path))
         output.say(f"Saved {path}, as it was at step {step}.")

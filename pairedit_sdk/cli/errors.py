@@ -11,13 +11,14 @@ import typer
 from typer.core import TyperGroup
 
 from pairedit_sdk.errors import PairEditError, explained
+from pairedit_sdk.making import LESS_MEMORY
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
 #: What takes less memory, by command.
 OUT_OF_MEMORY = {
-    "train": "Use --recipe lowmem, which holds the base in 4 bits, or smaller pictures "
-    "(--set resolution=384) and a smaller batch (--set batch=1).",
+    "train": LESS_MEMORY,
+    "train-many": LESS_MEMORY,
     "edit": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
     "sweep": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
     "generate": "Hold the base in 4 bits (--precision nf4), or use a smaller --size.",
