@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -121,10 +122,13 @@ def train_many(
             if engine == "ray":
                 where = address or os.environ.get("RAY_ADDRESS") or LOCAL
                 crew = RayWorkers(workers, where, 1.0 if cpus is None else cpus, gpus)
-                outcomes = train_many_on_ray(
-                    base_name, entries, library, crew, device=device, precision=config.precision,
-                    force=force, skip_check=skip_check, on_outcome=shown.outcome,
-                )  # fmt: skip
+                # Ray says on standard output what it has to say, and that is for the result.
+                with redirect_stdout(sys.stderr):
+                    outcomes = train_many_on_ray(
+                        base_name, entries, library, crew, device=device,
+                        precision=config.precision, force=force, skip_check=skip_check,
+                        on_outcome=shown.outcome,
+                    )  # fmt: skip
             else:
                 from pairedit_sdk.bases import load_base
 

@@ -8,8 +8,8 @@ a machine that never comes back while others have nothing to do.
 
 from __future__ import annotations
 
+import _thread
 import os
-import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -136,7 +136,8 @@ class _Worker:
 
         def stop_if_told(entry: ManifestEntry, info: StepInfo) -> None:
             if context.is_canceled():
-                signal.raise_signal(signal.SIGINT)  # as Ctrl-C does it: a checkpoint, then the end
+                # As Ctrl-C does it, a checkpoint and then the end; but Ray blocks the real signal.
+                _thread.interrupt_main()
 
         try:
             return train_entry(
