@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pairedit_sdk.files import (
+    append_line,
     atomic_write,
     load_optimizer_tensors,
     optimizer_tensors,
@@ -85,3 +86,13 @@ def test_an_optimisers_state_survives_bit_for_bit():
         step(one, first, k)
         step(two, second, k)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_line_is_added_whole_even_after_one_that_was_cut_short(tmp_path):
+    path = tmp_path / "new" / "log.jsonl"
+    append_line(path, "one")
+    append_line(path, "σ two")
+    assert path.read_text(encoding="utf-8") == "one\nσ two\n"
+    path.write_text("one\nha")
+    append_line(path, "three")
+    assert path.read_text(encoding="utf-8") == "one\nha\nthree\n"

@@ -110,7 +110,7 @@ def train_many(
     }  # fmt: skip
     given = [option for option, value in asked.items() if value is not None]
     if given and engine != "ray":
-        raise UsageError(f"{' and '.join(given)} is for --engine ray", next_step="Leave it out")
+        raise UsageError(f"{given[0]} is for --engine ray", next_step="Leave it out")
     overrides = [*(settings or []), *([f"precision={precision}"] if precision else [])]
     entries = read_manifest(manifest, base, recipe, overrides)
     config = entries[0].config
