@@ -104,9 +104,11 @@ def train_many_on_ray(
         crew = [kind.remote(base, device, precision, options) for _ in range(count)]
         try:
             outcomes = _hand_out(ray, crew, entries, library, on_outcome)
-        finally:
+        except BaseException:
+            # Those that are done end by themselves when nobody holds them any more.
             for worker in crew:
                 ray.kill(worker)
+            raise
     return [outcomes[entry.name] for entry in entries]
 
 
