@@ -135,6 +135,7 @@ class _Worker:
         import ray
 
         context = ray.get_runtime_context()
+        self.ready()  # it may have been started again since it was asked
 
         def stop_if_told(entry: ManifestEntry, info: StepInfo) -> None:
             if context.is_canceled():

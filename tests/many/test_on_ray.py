@@ -183,6 +183,26 @@ def test_which_gpu_is_for_ray_to_say(entries: list[ManifestEntry], library: Path
         train_many_on_ray("mini", entries, library, device="cuda:1")
 
 
+@pytest.mark.parametrize("canceled", [False, True])
+def test_a_worker_trains_until_it_is_told_to_stop_and_then_leaves_a_checkpoint(
+    entry: Entry, tiny_folder: Path, library: Path, monkeypatch: pytest.MonkeyPatch,
+    canceled: bool,
+) -> None:  # fmt: skip
+    context = SimpleNamespace(is_canceled=lambda: canceled)
+    ray = SimpleNamespace(get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    options = {"library": library, "force": False, "skip_check": False}
+    worker = on_ray._Worker(str(tiny_folder), "cpu", "auto", options)
+    # Started again by Ray, it may be given an edit before it has been asked for its base.
+    outcome = worker.make(entry("hat", checkpoint_every=0), again=True)
+    saved = [path.stem for path in (library / "runs" / "hat" / "checkpoints").iterdir()]
+    if canceled:
+        assert (outcome, saved) == (None, ["step-000001"])
+        assert not (library / "hat.safetensors").exists()
+    else:
+        assert (outcome.state if outcome else "", saved) == ("made", ["step-000004"])
+
+
 # The real one.
 
 
