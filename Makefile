@@ -14,7 +14,9 @@ demo: $(READY)
 test: lint
 	$(BIN)/python -m pytest -q
 
+# Ray is large, and only tests that take long need it.
 slow: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev,ray]'
 	$(BIN)/python -m pytest -q -m slow
 
 lint: $(READY)

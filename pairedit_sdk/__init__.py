@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.generation import generate
     from pairedit_sdk.images import read_image
+    from pairedit_sdk.many.manifest import ManifestEntry, read_manifest
+    from pairedit_sdk.many.on_ray import RayWorkers, train_many_on_ray
+    from pairedit_sdk.many.outcomes import EditOutcome
+    from pairedit_sdk.many.training import train_many
     from pairedit_sdk.pairs import PairSet, check_pairs
     from pairedit_sdk.training import train
 
@@ -33,10 +37,13 @@ __all__ = [
     "Basis",
     "BasisSettings",
     "Edit",
+    "EditOutcome",
     "EditStack",
     "LearnedBasis",
+    "ManifestEntry",
     "PairEditError",
     "PairSet",
+    "RayWorkers",
     "TrainConfig",
     "__version__",
     "answer",
@@ -46,9 +53,12 @@ __all__ = [
     "load_base",
     "load_recipe",
     "read_image",
+    "read_manifest",
     "sweep",
     "train",
     "train_basis",
+    "train_many",
+    "train_many_on_ray",
 ]
 
 _HOME = {
@@ -56,10 +66,13 @@ _HOME = {
     "Basis": "basis.library",
     "BasisSettings": "basis.learned.settings",
     "Edit": "edit",
+    "EditOutcome": "many.outcomes",
     "EditStack": "edit",
     "LearnedBasis": "basis.learned.basis",
+    "ManifestEntry": "many.manifest",
     "PairEditError": "errors",
     "PairSet": "pairs",
+    "RayWorkers": "many.on_ray",
     "TrainConfig": "config",
     "answer": "basis.learned.answering",
     "check_pairs": "pairs",
@@ -68,9 +81,12 @@ _HOME = {
     "load_base": "bases",
     "load_recipe": "config",
     "read_image": "images",
+    "read_manifest": "many.manifest",
     "sweep": "editing",
     "train": "training",
     "train_basis": "basis.learned.training",
+    "train_many": "many.training",
+    "train_many_on_ray": "many.on_ray",
 }
 
 

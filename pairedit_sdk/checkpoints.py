@@ -17,7 +17,13 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from pairedit_sdk.errors import RunFileError, UsageError, WriteError
+from pairedit_sdk.errors import (
+    DamagedRunError,
+    OtherRunError,
+    RunFileError,
+    UsageError,
+    WriteError,
+)
 from pairedit_sdk.files import (
     load_optimizer_tensors,
     optimizer_tensors,
@@ -66,7 +72,7 @@ class Checkpoints:
         """All that are there, in the order of their steps.
 
         Raises:
-            RunFileError: one is damaged.
+            DamagedRunError: one is damaged.
         """
         return [_described(path) for path in self._all()]
 
@@ -85,8 +91,8 @@ class Checkpoints:
             The number of finished steps; 0 without a checkpoint.
 
         Raises:
-            UsageError: it is of other data or another version, or beyond ``steps``.
-            RunFileError: it is damaged.
+            OtherRunError: it is of other data or another version, or beyond ``steps``.
+            DamagedRunError: it is damaged.
         """
         path = self.newest()
         if path is None:
@@ -94,12 +100,12 @@ class Checkpoints:
         tensors, state = _read(path)
         run = self.folder.parent
         if state["data"] != self.data:
-            raise UsageError(
+            raise OtherRunError(
                 f"The run in {run} was on other pictures, another base or in another precision",
-                next_step="Put the same ones back, or start over under another name",
+                next_step="Put the same ones back, start over with --force, or choose another name",
             )
         if state["step"] > steps:
-            raise UsageError(
+            raise OtherRunError(
                 f"The run in {run} is at step {state['step']} already",
                 got=f"steps={steps}",
                 next_step="Ask for more steps, or start over with --force",
@@ -167,11 +173,15 @@ class Checkpoints:
 
 
 @contextmanager
-def alone(folder: Path | None) -> Iterator[None]:
+def alone(folder: Path | None, wait: float = 0) -> Iterator[None]:
     """Within the block no other training can be in this run folder.
+
+    The lock is the operating system's (flock), which opens it when its process ends, however that
+    comes about.
 
     Args:
         folder: of the run; ``None`` locks nothing.
+        wait: for another one to end, at most so many seconds.
 
     Raises:
         UsageError: another one is.
@@ -180,7 +190,7 @@ def alone(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=wait)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -215,8 +225,8 @@ def read_state(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself, from the header alone.
 
     Raises:
-        RunFileError: it is damaged.
-        UsageError: it is of another version.
+        DamagedRunError: it is damaged.
+        OtherRunError: it is of another version.
     """
     from safetensors import safe_open
 
@@ -228,8 +238,8 @@ def read_parameters(path: Path) -> dict[str, torch.Tensor]:
     """The trained parameters of a checkpoint.
 
     Raises:
-        RunFileError: it is damaged.
-        UsageError: it is of another version.
+        DamagedRunError: it is damaged.
+        OtherRunError: it is of another version.
     """
     tensors, _ = _read(path)
     return {k.removeprefix(OWN): v for k, v in tensors.items() if k.startswith(OWN)}
@@ -245,7 +255,7 @@ def _checked(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     """The state in a checkpoint's header, if it is one of this version."""
     state = dict(json.loads(header["state"]))
     if state["schema"] != SCHEMA:
-        raise UsageError(
+        raise OtherRunError(
             f"Checkpoint {path} was written by another version of this SDK",
             expected=f"schema {SCHEMA}", got=f"schema {state['schema']}",
             next_step="Begin again with the same `pairedit train` and --force in place of "
@@ -270,7 +280,7 @@ def _explained(path: Path) -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:  # the readers of damaged bytes raise nearly every kind
-        raise RunFileError(
+        raise DamagedRunError(
             f"Checkpoint {path} is damaged",
             next_step="Delete it to go on from the one before, or start over with --force",
         ) from error

@@ -191,25 +191,27 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(
-    name_or_path: str | Path | None = None, overrides: Sequence[str] = ()
-) -> TrainConfig:
+    name_or_path: str | Path | None = None, overrides: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> TrainConfig:  # fmt: skip
     """Settings from a recipe by name or file, changed by ``key=value`` overrides.
 
     Args:
         name_or_path: a name of :func:`recipe_names`, a YAML file, or ``None`` for the defaults.
         overrides: e.g. ``["steps=200", "eta=3"]``; values are read as YAML.
+        values: the same as plain values, which prevail over both.
 
     Raises:
         UsageError: unknown recipe, unreadable YAML, unknown keys, or values out of range.
     """
-    values: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     source = "The settings"
     if name_or_path is not None:
         path = _recipe_path(name_or_path)
         source = f"Recipe {path.name}"
-        values = read_yaml(path, "Recipe")
-    values = with_overrides(values, overrides)
-    return make_config(values, source)
+        settings = read_yaml(path, "Recipe")
+    settings = with_overrides(settings, overrides) | dict(values or {})
+    return make_config(settings, source)
 
 
 def make_config(values: Mapping[str, Any], source: str = "The settings") -> TrainConfig:

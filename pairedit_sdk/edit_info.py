@@ -46,6 +46,7 @@ class EditInfo:
         rank: the LoRA's rank; a sum of edits has the sum of their ranks.
         steps: optimiser steps.
         pairs: names of the training pairs.
+        pairs_fingerprint: hash of their pictures; empty where it is not known.
         settings: the whole training configuration.
         unit_scale: the factor that gain and calibration have put into the LoRA.
         editor: how the edit is meant to be applied to pictures.
@@ -65,6 +66,7 @@ class EditInfo:
     rank: int = 0
     steps: int = 0
     pairs: list[str] = field(default_factory=list)
+    pairs_fingerprint: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     unit_scale: float = 1.0
     editor: EditorSettings = field(default_factory=EditorSettings)

@@ -7,6 +7,7 @@ and exits with its ``exit_code``.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 
 class PairEditError(Exception):
@@ -17,20 +18,33 @@ class PairEditError(Exception):
         expected: what would have been right.
         got: what was found instead.
         next_step: what to do now.
+        details: what is wrong, one by one, each on a line of its own after ``what``.
     """
 
     exit_code = 1
 
     def __init__(
-        self, what: str, *, expected: str = "", got: str = "", next_step: str = ""
-    ) -> None:
+        self, what: str, *, expected: str = "", got: str = "", next_step: str = "",
+        details: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.what, self.expected, self.got, self.next_step = what, expected, got, next_step
+        self.details = list(details)
         super().__init__(self.message())
 
     def message(self) -> str:
-        """The whole as one paragraph; what a name holds besides printable characters is escaped."""
+        """The whole as one paragraph, apart from details; what a name holds besides printable
+        characters is escaped."""
+        what = self.what
+        if self.details:
+            # Escaped one by one, so that only the lines meant as such are lines.
+            *others, last = (printable(line) for line in self.details)
+            begun = "\n  ".join([f"{printable(what)}:", *others])
+            return begun + "\n  " + self._paragraph(last)
+        return self._paragraph(what)
+
+    def _paragraph(self, first: str) -> str:
         parts = [
-            self.what,
+            first,
             f"Expected {self.expected}" if self.expected else "",
             f"Got {self.got}" if self.got else "",
             self.next_step,
@@ -86,6 +100,14 @@ class RunFileError(TrainingError):
     exit_code = 2
 
 
+class DamagedRunError(RunFileError):
+    """A file of a training run that cannot be read."""
+
+
+class OtherRunError(UsageError):
+    """A run's folder holds a run of other settings, pairs or another base."""
+
+
 class WriteError(PairEditError, OSError):
     """A file that the system did not let be written; an :class:`OSError` too, with its ``errno``.
 
@@ -127,6 +149,29 @@ _ABOUT_WRITING = {
 def printable(text: str) -> str:
     """The text on one line: what names may hold besides printable characters is escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def explained(
+    error: Exception, *,
+    memory: str = "Close other programs that use the memory.",
+    bug: str = "Run the same command with --debug to see where, and report it with that output.",
+) -> str:  # fmt: skip
+    """Any error as one paragraph for the user.
+
+    Args:
+        error: whatever was raised.
+        memory: what takes less of it, where it ran out.
+        bug: what to do about an error that nobody foresaw.
+    """
+    if isinstance(error, PairEditError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"The system refused: {error.strerror}{where}."
+    if is_out_of_memory(error):
+        return f"Out of memory. {memory}"
+    said = " ".join(str(error).split()) or "no message"
+    return f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}. {bug}"
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -93,6 +93,26 @@ def write_json(path: Path, value: Any) -> Path:
     return atomic_write(path, lambda part: _write_text(part, text))
 
 
+def append_line(path: Path, line: str) -> Path:
+    """Add a line to a text file, and flush it to disk.
+
+    A line that a crash has cut short before stays alone.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as handle:
+        if handle.seek(0, os.SEEK_END):
+            handle.seek(-1, os.SEEK_END)
+            line = line if handle.read(1) == b"\n" else f"\n{line}"
+        handle.write(f"{line}\n".encode())
+        handle.flush()
+        os.fsync(handle.fileno())
+    return path
+
+
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,6 +168,16 @@ class PairSet:
     def names(self) -> list[str]:
         """The names of the pairs, in order."""
         return [pair.name for pair in self._pairs]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of the names and pictures, pixel by pixel, whatever files they are from."""
+        digest = hashlib.sha256()
+        for pair in self:
+            digest.update(f"{pair.name}/{pair.before.size}".encode())
+            digest.update(pair.before.tobytes())
+            digest.update(pair.after.tobytes())
+        return digest.hexdigest()[:16]
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -20,6 +20,20 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def require_one(what: str) -> None:
+    """Refuse to be one of several processes that were launched.
+
+    Raises:
+        UsageError: this is one of them.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count != "1":
+        raise UsageError(
+            f"{what} runs in one process", got=f"{count} of them",
+            next_step="Start it without a launcher; --engine ray uses several GPUs",
+        )  # fmt: skip
+
+
 @contextmanager
 def accelerating(
     device: torch.device, tracker: str | None = None, folder: Path | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,13 @@ import torch
 from pairedit_sdk.checkpoints import TO_RESUME, Checkpoints, step_of
 from pairedit_sdk.compose import MergedRows
 from pairedit_sdk.config import TrainConfig
-from pairedit_sdk.errors import RunFileError, UsageError, WriteError
+from pairedit_sdk.errors import (
+    DamagedRunError,
+    OtherRunError,
+    RunFileError,
+    UsageError,
+    WriteError,
+)
 from pairedit_sdk.files import atomic_write, remove_parts, write_json, write_tensors, writing
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
@@ -61,7 +68,9 @@ class Run:
         """Check that a run can begin here, or go on. Nothing is written yet.
 
         Raises:
-            UsageError: a run is there and ``resume`` is not set, or its settings differ.
+            UsageError: a run is there and ``resume`` is not set.
+            OtherRunError: its settings differ.
+            DamagedRunError: they cannot be read.
         """
         there = self.checkpoints.newest()
         settings = self.folder / "config.json"
@@ -71,19 +80,15 @@ class Run:
                 next_step="Resume it (--resume), start over (--force), or choose another name",
             )
         if resume and there is not None and settings.is_file():
-            # A setting that came after the run began has its default in it.
-            before = TrainConfig().as_dict() | read_settings(settings)
+            before = read_settings(settings)
             now = self.config.as_dict()
             free = FREE_ON_RESUME | ({"steps"} if self.config.lr_schedule == "constant" else set())
-            changed = [
-                f"{key} was {before[key]!r}, now {now[key]!r}"
-                for key in now
-                if key not in free and before[key] != now[key]
-            ]
+            changed = changes(before, now, free)
             if changed:
-                raise UsageError(
+                raise OtherRunError(
                     f"The run in {self.folder} had other settings: " + "; ".join(changed),
-                    next_step="Resume with the same settings, or start over under another name",
+                    next_step="Resume with the same settings, start over with --force, or choose "
+                    "another name",
                 )
 
     def restore(
@@ -96,9 +101,9 @@ class Run:
             The number of finished steps.
 
         Raises:
-            UsageError: the checkpoint is of other pairs, another base or another version, or has
+            OtherRunError: the checkpoint is of other pairs, another base or another version, or has
                 more steps than are wanted.
-            RunFileError: it is damaged.
+            DamagedRunError: it is damaged.
             WriteError: the folder cannot be written to.
         """
         self.checkpoints.data = f"{base.fingerprint}/{base.precision}/{_digest(latents)}"
@@ -198,17 +203,30 @@ class Run:
         atomic_write(self.metrics, lambda part: _write(part, kept))
 
 
+def changes(before: dict[str, Any], now: Mapping[str, Any], free: set[str]) -> list[str]:
+    """How settings differ, a phrase for each; those that are ``free`` to are left out.
+
+    A setting that there was not yet when ``before`` was written had its default.
+    """
+    then = TrainConfig().as_dict() | before
+    return [
+        f"{key} was {then.get(key)!r}, now {value!r}"
+        for key, value in now.items()
+        if key not in free and then.get(key) != value
+    ]
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings that a run's ``config.json`` holds.
 
     Raises:
-        RunFileError: it is damaged.
+        DamagedRunError: it is damaged.
     """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
         return dict(settings)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunFileError(
+        raise DamagedRunError(
             f"{path} is damaged", next_step="Start over with --force, or under another name"
         ) from error
 

@@ -127,6 +127,7 @@ def train(
         content = branches.baked("content") if config.content_lora else None
         detach_all(base.transformer)
         edit = finished(base, semantic, latents, config, name)
+        edit = edit.with_info(pairs_fingerprint=pairs.fingerprint)
         if run is not None:
             run.finish(content, edit)
         return edit

@@ -86,3 +86,10 @@ def test_a_bad_recipe_names_all_its_problems(tmp_path, text, sentence):
 def test_a_recipe_or_override_that_cannot_be_used(name, overrides, sentence):
     with pytest.raises(UsageError, match=sentence):
         load_recipe(name, overrides)
+
+
+def test_plain_values_prevail_over_words_and_recipe():
+    config = load_recipe("mini", ["steps=7", "rank=3"], {"rank": 5, "lr_schedule": "constant"})
+    assert (config.steps, config.rank, config.lr_schedule, config.batch) == (7, 5, "constant", 4)
+    with pytest.raises(UsageError, match="unknown key 'rnak'"):
+        load_recipe("mini", (), {"rnak": 5})

@@ -10,6 +10,7 @@ import torch
 
 from pairedit_sdk.errors import WriteError
 from pairedit_sdk.files import (
+    append_line,
     atomic_write,
     load_optimizer_tensors,
     optimizer_tensors,
@@ -125,3 +126,13 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     remove_parts(tmp_path)
     names = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert names == [".d", "c.part", "x/e"]
+
+
+def test_a_line_is_added_whole_even_after_one_that_was_cut_short(tmp_path):
+    path = tmp_path / "new" / "log.jsonl"
+    append_line(path, "one")
+    append_line(path, "σ two")
+    assert path.read_text(encoding="utf-8") == "one\nσ two\n"
+    path.write_text("one\nha")
+    append_line(path, "three")
+    assert path.read_text(encoding="utf-8") == "one\nha\nthree\n"

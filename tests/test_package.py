@@ -28,7 +28,7 @@ LEVELS: dict[str, int] = {
             "edit edit_info edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs checkpoints picking previews inversion compose "
             "editing generation estimates basis evaluation progress hub hub_errors model_card "
-            "run_plots",
+            "run_plots making many",
             "demo",
             "cli __main__",
         )

@@ -194,3 +194,19 @@ def test_from_images_refuses(tmp_path: Path) -> None:
 def test_natural_order() -> None:
     names = ["img10", "img2", "IMG1", "a", "10", "9", "img2b"]
     assert sorted(names, key=natural) == ["9", "10", "a", "IMG1", "img2", "img2b", "img10"]
+
+
+def test_the_fingerprint_is_of_the_names_and_pixels_whatever_the_files(tmp_path: Path) -> None:
+    for suffix in ("png", "bmp"):
+        for side, value in (("source", 1), ("target", 2)):
+            save(tmp_path / suffix / side / f"1.{suffix}", value)
+    pairs = PairSet.from_folder(tmp_path / "png")
+    assert PairSet.from_folder(tmp_path / "bmp").fingerprint == pairs.fingerprint
+    one = pairs[0]
+    others = [
+        PairSet.from_images([(one.after, one.before)]),
+        PairSet.from_images([(one.before, one.before)]),
+        PairSet.from_images([(one.before, one.after)], ["other"]),
+        PairSet.from_images([(one.before, one.after)] * 2),
+    ]
+    assert len({pairs.fingerprint, *(other.fingerprint for other in others)}) == 5

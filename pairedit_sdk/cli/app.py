@@ -19,6 +19,7 @@ from pairedit_sdk.cli import (
     pictures,
     plot,
     train,
+    train_many,
 )
 from pairedit_sdk.cli.errors import Root
 
@@ -38,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.command("estimate")(estimate.estimate)
 app.command("train")(train.train)
+app.command("train-many")(train_many.train_many)
 app.command("plot")(plot.plot)
 app.command("edit")(pictures.edit)
 app.command("generate")(pictures.generate)

@@ -167,8 +167,8 @@ def pick(
     )  # fmt: skip
     found = candidates(model, run_dir, name)
     for one in found:
-        known = "" if one.fidelity is None else f"  fidelity {one.fidelity:.3f}"
-        output.say(f"step {one.step}{known}")
+        measured = "" if one.fidelity is None else f"  fidelity {one.fidelity:.3f}"
+        output.say(f"step {one.step}{measured}")
     if target is not None:
         write_image(strip(model, run_dir, found), target)
         output.say(f"Wrote {target}.")
@@ -181,8 +181,12 @@ def pick(
                 next_step="More of them are kept with `--set keep=10`",
             )
         path = edit_path(name, library)
-        licence = Edit.read_info(path).licence if path.is_file() else ""
-        edit = chosen[0].edit.with_info(created=EditInfo.now(), licence=licence)
+        edit = chosen[0].edit.with_info(created=EditInfo.now())
+        if path.is_file():
+            before = Edit.read_info(path)
+            edit = edit.with_info(
+                licence=before.licence, pairs_fingerprint=before.pairs_fingerprint
+            )
         edit.save(path)
         write_image(strip(model, run_dir, chosen), preview_path(path))
         output.say(f"Saved {path}, as it was at step {step}.")

@@ -10,14 +10,15 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pairedit_sdk.errors import PairEditError, is_out_of_memory, printable
+from pairedit_sdk.errors import PairEditError, explained, printable
+from pairedit_sdk.making import LESS_MEMORY
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
 #: What takes less memory, by command.
 OUT_OF_MEMORY = {
-    "train": "Use --recipe lowmem, which holds the base in 4 bits, or smaller pictures "
-    "(--set resolution=384) and a smaller batch (--set batch=1).",
+    "train": LESS_MEMORY,
+    "train-many": LESS_MEMORY,
     "edit": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
     "sweep": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
     "generate": "Hold the base in 4 bits (--precision nf4), or use a smaller --size.",
@@ -90,15 +91,5 @@ def describe(error: Exception, command: str = "") -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "pairedit"
         return f"{said}{stop} See {path} --help.", BAD_USAGE
-    if isinstance(error, OSError) and error.strerror:
-        where = f" ({error.filename})" if error.filename else ""
-        return f"The system refused: {error.strerror}{where}.", FAILED
-    if is_out_of_memory(error):
-        advice = OUT_OF_MEMORY.get(command, "Close other programs that use the memory.")
-        return f"Out of memory. {advice}", FAILED
-    said = " ".join(str(error).split()) or "no message"
-    return (
-        f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}. "
-        "Run the same command with --debug to see where, and report it with that output.",
-        FAILED,
-    )
+    advice = {"memory": OUT_OF_MEMORY[command]} if command in OUT_OF_MEMORY else {}
+    return explained(error, **advice), FAILED

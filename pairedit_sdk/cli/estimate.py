@@ -9,8 +9,9 @@ import typer
 
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.rehearsal import size, span
-from pairedit_sdk.cli.train import overridden, settings_for
+from pairedit_sdk.cli.rehearsal import span
+from pairedit_sdk.cli.train import overridden
+from pairedit_sdk.making import settings_for
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +91,8 @@ def _seconds(needs: Needs, config: TrainConfig, device: torch.device) -> float:
 
 def _table(needs: Needs) -> Table:
     from rich.table import Table
+
+    from pairedit_sdk.estimates.fitting import size
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column()

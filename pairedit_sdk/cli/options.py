@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from pairedit_sdk.edit_library import library_place, local_folder
+from pairedit_sdk.making import DEFAULT_BASE as DEFAULT_BASE
 
 Base = Annotated[
     str | None,
@@ -152,4 +153,3 @@ Track = Annotated[
 
 DEFAULT_LIBRARY = Path("edits")
 READ_LIBRARY = str(DEFAULT_LIBRARY)
-DEFAULT_BASE = "mini"

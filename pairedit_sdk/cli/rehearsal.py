@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import TrainingError, is_out_of_memory
+from pairedit_sdk.errors import TrainingError
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +26,7 @@ def rehearse(
     output: Output, base: FlowBase, pairs: PairSet, config: TrainConfig, name: str, folder: Path
 ) -> None:
     """Two steps of a training of which nothing is kept, and what the whole of it will take."""
-    from pairedit_sdk.estimates.fitting import total_memory
+    from pairedit_sdk.estimates.fitting import advised, size, total_memory
     from pairedit_sdk.estimates.needs import training_needs
     from pairedit_sdk.training import StepInfo, train
 
@@ -39,7 +37,8 @@ def rehearse(
         seconds.append(info.seconds)
 
     short = replace(config, steps=REHEARSED, checkpoint_every=0, preview_every=0, calibrate=False)
-    train(base, pairs, short, name=name, on_step=note)
+    with advised(base.name, config, base.device):
+        train(base, pairs, short, name=name, on_step=note)
     peak = _peak(base.device)
     there = total_memory(base.device)
     free = shutil.disk_usage(
@@ -66,22 +65,6 @@ def rehearse(
     })  # fmt: skip
 
 
-@contextmanager
-def advised(name: str, config: TrainConfig, device: torch.device) -> Iterator[None]:
-    """Where memory runs out within the block, say what would have fitted."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise _out_of_memory(name, config, device) from error
-
-
-def size(count: int) -> str:
-    """Bytes, for people."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
 def span(seconds: float) -> str:
     """Seconds, for people."""
     if seconds < 1:
@@ -89,24 +72,6 @@ def span(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _out_of_memory(name: str, config: TrainConfig, device: torch.device) -> TrainingError:
-    """The error to end a training with: what would have fitted."""
-    from pairedit_sdk.estimates.fitting import as_options, that_fit, total_memory
-    from pairedit_sdk.estimates.needs import training_needs
-
-    there = total_memory(device)
-    needs = training_needs(name, config, device.type)
-    ways = that_fit(name, config, device.type, there)
-    said = [f"{as_options(change)} ({size(fits.peak)})" for change, fits in ways]
-    return TrainingError(
-        f"The {'GPU' if device.type == 'cuda' else 'machine'} ran out of memory",
-        expected=f"about {size(needs.peak)} with these settings",
-        got=f"{size(there)} in all",
-        next_step=f"What fits: {'; or '.join(said)}" if said else "Nothing smaller fits here; use "
-        "a smaller base or another machine",
-    )  # fmt: skip
 
 
 def _peak(device: torch.device) -> int:

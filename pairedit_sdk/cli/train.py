@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.rehearsal import advised, rehearse
-from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
-from pairedit_sdk.errors import InputError, UsageError, printable
-from pairedit_sdk.image_files import write_image
-from pairedit_sdk.processes import is_first
+from pairedit_sdk.cli.rehearsal import rehearse
+from pairedit_sdk.edit_library import edit_path, run_folder
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.making import advice_on, make_edit, reached, settings_for
 from pairedit_sdk.trackers import require_tracker
-
-if TYPE_CHECKING:
-    from pairedit_sdk.config import TrainConfig
-    from pairedit_sdk.pairs import PairSet
 
 
 def train(
@@ -78,16 +71,14 @@ def train(
     given = {"precision": precision, "track": track, "offload": "true" if offload else None}
     config = settings_for(base, recipe, overridden(settings, given))
     require_tracker(config.track)
-    pair_set, notes = _checked_pairs(pairs, skip_check=skip_check)
-    for note in notes:
-        output.say(note)
     base_name = config.base or options.DEFAULT_BASE
 
     from pairedit_sdk.bases import load_base
-    from pairedit_sdk.checkpoints import alone, clear
-    from pairedit_sdk.edit import EditInfo
-    from pairedit_sdk.previews import preview
-    from pairedit_sdk.training import train as run_training
+    from pairedit_sdk.pairs import PairSet
+
+    pair_set = PairSet.from_folder(pairs)
+    for note in [] if skip_check else advice_on(pair_set, pairs):
+        output.say(note)
 
     basis = None
     if place:
@@ -97,21 +88,13 @@ def train(
         basis.prepare(base_name)
     loaded = load_base(base_name, device=device, precision=config.precision, offload=config.offload)
     if dry_run:
-        with advised(base_name, config, loaded.device):
-            rehearse(output, loaded, pair_set, config, name, library)
+        rehearse(output, loaded, pair_set, config, name, library)
         return
-    if force and not resume and is_first() and run_dir.is_dir():
-        with alone(run_dir):
-            clear(run_dir)
-    started = time.perf_counter()
     try:
-        with (
-            advised(base_name, config, loaded.device),
-            output.meter(f"training {name}", config.steps) as meter,
-        ):
-            edit = run_training(
-                loaded, pair_set, config, name=name, run_dir=run_dir, resume=resume,
-                on_step=meter.training,
+        with output.meter(f"training {name}", config.steps) as meter:
+            made = make_edit(
+                loaded, pair_set, config, name=name, library=library, licence=licence,
+                resume=resume, force=force, on_step=meter.training,
             )  # fmt: skip
     except KeyboardInterrupt as error:
         said = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision,
@@ -121,19 +104,15 @@ def train(
         changed = [*(settings or []), *(["offload=true"] if offload else [])]
         again = _command(pairs, name, said, changed, skip_check=skip_check)
         raise StoppedError(
-            f"Training {name} was stopped {_progress(run_dir)}",
+            f"Training {name} was stopped {reached(run_dir)}",
             next_step=f"Go on with `{again} --resume`",
         ) from error
-    if not is_first():
+    if made is None:
         return
-    seconds = time.perf_counter() - started
-    edit = edit.with_info(created=EditInfo.now(), licence=licence)
-    edit.save(target)
-    picture = preview(loaded, edit, pair_set)
-    write_image(picture, preview_path(target))
     if basis is not None:
-        basis.place(edit, pair_set, replacing=True)
+        basis.place(made.edit, pair_set, replacing=True)
     shown = "" if library == options.DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
+    seconds = made.train_seconds
     output.say(
         f"Saved {target} ({len(pair_set)} pairs, {config.steps} steps, {seconds:.0f} s).\n"
         f"Look at it:  pairedit sweep PICTURE --edit {name}{shown} -o sweep.png\n"
@@ -143,7 +122,7 @@ def train(
         {
             "name": name,
             "path": target,
-            "preview": preview_path(target),
+            "preview": made.preview,
             "run_dir": run_dir,
             "base": base_name,
             "pairs": [pair.name for pair in pair_set],
@@ -157,22 +136,6 @@ def train(
 def overridden(settings: Sequence[str] | None, options: Mapping[str, str | None]) -> list[str]:
     """The settings given with --set, and those that have an option of their own."""
     return [*(settings or []), *(f"{key}={value}" for key, value in options.items() if value)]
-
-
-def settings_for(base: str | None, recipe: str | None, overrides: Sequence[str]) -> TrainConfig:
-    """The settings of a run, its base filled in.
-
-    The base is the one given (``--base``, else ``PAIREDIT_BASE``), else the recipe's, else mini.
-    """
-    from pairedit_sdk.bases.folders import is_small
-    from pairedit_sdk.config import load_recipe
-
-    if any(text.partition("=")[0].strip() == "base" for text in overrides):
-        raise UsageError("--set cannot change the base", next_step="Give it with --base")
-    fallback = options.DEFAULT_BASE
-    default_recipe = "mini" if is_small(base or fallback) else "flux-dev"
-    config = load_recipe(recipe or default_recipe, overrides)
-    return replace(config, base=base or config.base or fallback)
 
 
 def _refuse_overwriting(
@@ -195,29 +158,6 @@ def _refuse_overwriting(
             f"There is a run of {name} already in {run_dir}",
             next_step="Go on with --resume, or begin anew with --force",
         )
-
-
-def _checked_pairs(folder: Path, *, skip_check: bool) -> tuple[PairSet, list[str]]:
-    """The pairs, and what is to be said of them, e.g. that one was brought to another size."""
-    from pairedit_sdk.pairs import PairSet, check_pairs, worth_training
-
-    pair_set = PairSet.from_folder(folder)
-    reports = [] if skip_check else check_pairs(pair_set)
-    if not skip_check and not worth_training(reports):
-        bad = [f"{r.name}: {r.reason}" for r in reports if r.verdict == "bad"]
-        raise InputError(
-            f"Training on {folder} would be a waste ({'; '.join(bad)})",
-            next_step=f"See what to do with `pairedit check {shlex.quote(str(folder))}`, or "
-            "train all the same with --skip-check",
-        )
-    return pair_set, [printable(f"{r.name}: {r.advice}") for r in reports if r.advice]
-
-
-def _progress(run_dir: Path) -> str:
-    there = sorted(run_dir.glob("checkpoints/step-*.safetensors"))
-    if not there:
-        return "before its first checkpoint"
-    return f"and can go on from step {int(there[-1].stem.removeprefix('step-'))}"
 
 
 def _command(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.errors import TrainingError, is_out_of_memory
 from pairedit_sdk.estimates.needs import Needs, training_needs
 
 if TYPE_CHECKING:
@@ -18,6 +20,17 @@ NAMED = 3
 SMALLER = (384, 256, 128)
 
 Change = dict[str, Any]
+
+
+@contextmanager
+def advised(name: str, config: TrainConfig, device: torch.device) -> Iterator[None]:
+    """Where memory runs out within the block, say what would have fitted."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise _out_of_memory(name, config, device) from error
 
 
 def total_memory(device: torch.device) -> int:
@@ -83,3 +96,23 @@ def _changes(config: TrainConfig, device: str) -> Iterator[Change]:
 
 def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def size(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _out_of_memory(name: str, config: TrainConfig, device: torch.device) -> TrainingError:
+    """The error to end a training with: what would have fitted."""
+    there = total_memory(device)
+    needs = training_needs(name, config, device.type)
+    ways = that_fit(name, config, device.type, there)
+    said = [f"{as_options(change)} ({size(fits.peak)})" for change, fits in ways]
+    return TrainingError(
+        f"The {'GPU' if device.type == 'cuda' else 'machine'} ran out of memory",
+        expected=f"about {size(needs.peak)} with these settings",
+        got=f"{size(there)} in all",
+        next_step=f"What fits: {'; or '.join(said)}" if said else "Nothing smaller fits here; use "
+        "a smaller base or another machine",
+    )  # fmt: skip

@@ -37,7 +37,9 @@ def test_help_imports_nothing_heavy_and_is_quick() -> None:
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["demo", "check", "train", "edit", "generate", "sweep"])
+@pytest.mark.parametrize(
+    "command", ["demo", "check", "train", "train-many", "edit", "generate", "sweep"]
+)
 def test_help_of_every_command_tells_of_json_and_quiet(pairedit: Pairedit, command: str) -> None:
     result = pairedit(command, "--help")
     assert result.exit_code == 0

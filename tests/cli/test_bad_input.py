@@ -132,6 +132,20 @@ BAD_INPUTS = [
     ("demo -o me.png", "The output me.png is a file. Expected a folder to write."),
     # The command line itself
     ("trian pairs", "No such command 'trian'.…See pairedit --help."),
+    # Many edits
+    ("train-many no.jsonl", "There is no manifest no.jsonl. Check the path."),
+    ("train-many empty",
+     "empty is no manifest. Expected a text file of JSON Lines, an edit a line."),
+    ("train-many broken.png",
+     "The manifest broken.png has a problem:\n  line 1: not JSON (Expecting value: line 1 column 1 "
+     "(char 0)). Put these right; nothing was trained."),
+    ("train-many list.jsonl --workers 2 --address auto",
+     "--workers is for --engine ray. Leave it out."),
+    ("train-many list.jsonl --recipe flux-dve", "…There is no recipe 'flux-dve' (Did you mean …"),
+    ("train-many list.jsonl --engine spark",
+     "Invalid value for '--engine': 'spark' is not one of …See pairedit train-many --help."),
+    ("train-many list.jsonl --engine ray --device cuda:1",
+     "cuda:1 cannot be chosen with Ray, which gives each worker its GPUs. Expected cpu or cuda."),
     ("train", "Missing argument 'PAIRS'. See pairedit train --help."),
     ("train pairs", "Missing option '--name'. See pairedit train --help."),
     ("train pairs --name new --stepz 3", "No such option: --stepz…See pairedit train --help."),
@@ -140,7 +154,8 @@ BAD_INPUTS = [
 
 @pytest.fixture
 def folder(pairs: Path, picture: Path, saved: Path) -> Path:
-    """A working folder: pairs, swapped, empty, me.png, broken.png, edits with a run begun."""
+    """A working folder: pairs, swapped, empty, me.png, broken.png, list.jsonl, edits with a
+    run begun."""
     root = pairs.parent
     for side in ("source", "target"):
         (root / "swapped" / side).mkdir(parents=True)
@@ -150,6 +165,7 @@ def folder(pairs: Path, picture: Path, saved: Path) -> Path:
             (root / "swapped" / side / f"{number}.png").write_bytes(data)
     (root / "empty").mkdir()
     (root / "broken.png").write_text("no picture")
+    (root / "list.jsonl").write_text('{"name": "new", "pairs": "pairs"}')
     (saved / "damaged.safetensors").write_text("damaged")
     (saved / "runs" / "begun" / "checkpoints").mkdir(parents=True)
     (saved / "runs" / "begun" / "checkpoints" / "step-000100.safetensors").touch()
@@ -173,7 +189,7 @@ def test_bad_input(
     assert result.exit_code == 2, result.stderr
     assert result.stdout == ""
     pattern = re.escape(f"Error: {said}").replace("…", ".*")
-    assert re.fullmatch(pattern, result.stderr.rstrip("\n")), result.stderr
+    assert re.fullmatch(pattern, result.stderr.rstrip("\n"), re.DOTALL), result.stderr
     # Nothing was computed first, and nothing is left behind.
     assert {"train", "edit_image", "generate"}.isdisjoint(name for name, _ in rooms.calls)
     assert sorted(folder.rglob("*")) == before
