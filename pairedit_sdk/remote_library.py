@@ -127,7 +127,23 @@ def _mark(info: dict[str, Any]) -> str | None:
 
 
 def _copied(system: Any, remote: str, target: Path) -> None:
-    atomic_write(target, lambda part: system.get_file(remote, str(part)))
+    def fetch(part: Path) -> None:
+        try:
+            system.get_file(remote, str(part))
+        except OSError as error:
+            # The network's, and not this machine's: it is not the cache that could not be written.
+            raise _FetchError(error) from error
+
+    try:
+        atomic_write(target, fetch)
+    except _FetchError as error:
+        raise error.cause from None
+
+
+class _FetchError(Exception):
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 def _digest(url: str, name: str, marks: dict[str, str | None]) -> str:

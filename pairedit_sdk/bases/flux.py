@@ -85,6 +85,7 @@ class FluxBase:
                 name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind,
                 offload=offload,
             )  # fmt: skip
+            _require_weights(transformer, vae)
             base.sigmas(2, base.resolution, base.resolution)  # a damaged schedule is found here
             return base
 
@@ -274,6 +275,18 @@ class FluxBase:
         )
         ids: torch.Tensor = encoded.input_ids
         return ids
+
+
+def _require_weights(*parts: nn.Module) -> None:
+    """diffusers leaves a weight that no file has on the meta device, and says nothing.
+
+    Raises:
+        ValueError: naming one of them.
+    """
+    for part in parts:
+        absent = [name for name, weight in part.named_parameters() if weight.is_meta]
+        if absent:
+            raise ValueError(f"{len(absent)} weights are missing, the first is {absent[0]}")
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

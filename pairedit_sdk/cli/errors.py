@@ -55,7 +55,9 @@ class Root(TyperGroup):
             text, status = describe(error, next((w for w in words if w in OUT_OF_MEMORY), ""))
             if text:
                 label = typer.style("Error:", fg="red", bold=True)
-                typer.echo(f"{label} {printable(text)}", err=True)
+                # Ours are escaped already, and may have lines that are meant as such.
+                shown = text if isinstance(error, PairEditError) else printable(text)
+                typer.echo(f"{label} {shown}", err=True)
         status = status if isinstance(status, int) else 0
         if standalone_mode:
             sys.exit(status)

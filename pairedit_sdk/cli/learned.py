@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -210,6 +211,20 @@ def draw(
     each: Annotated[
         int, typer.Option("--each", min=1, help="Analogies of each kind of change.")
     ] = 8,
+    first: Annotated[
+        int,
+        typer.Option(
+            "--from", min=0, help="Leave out so many of each kind: those that were trained on."
+        ),
+    ] = 0,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--change",
+            metavar="NAME=VALUE",
+            help="Only this kind, e.g. hat=beanie; again for more.",
+        ),
+    ] = None,
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Of the changes that are kept back from training.")
     ] = False,
@@ -223,10 +238,10 @@ def draw(
     output = Output(as_json, quiet)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already", expected="a new or empty folder")
-    changes = UNSEEN if unseen else SEEN
+    changes = _chosen(UNSEEN if unseen else SEEN, change or [])
     with output.meter("drawing", len(changes)) as meter:
         for change in changes:
-            for index in range(each):
+            for index in range(first, first + each):
                 drawn = drawn_analogy(change, index, "unseen" if unseen else "train")
                 stem = f"{change[0]}-{change[1]}-{index:03d}"
                 sides = {"a": drawn.a, "a_prime": drawn.a_prime, "b": drawn.b,
@@ -238,3 +253,13 @@ def draw(
             meter.advance(change[0])
     output.say(f"Drew {len(changes) * each} analogies of {len(changes)} changes into {folder}.")
     output.result({"folder": folder, "analogies": len(changes) * each, "changes": len(changes)})
+
+
+def _chosen(changes: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequence[tuple[str, str]]:
+    known = {"=".join(change): change for change in changes}
+    for name in wanted:
+        if name not in known:
+            raise UsageError(
+                f"There is no change {name!r} to draw", next_step=nearest(name, list(known))
+            )
+    return [known[name] for name in dict.fromkeys(wanted)] or changes

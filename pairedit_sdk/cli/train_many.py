@@ -132,7 +132,9 @@ def train_many(
             else:
                 from pairedit_sdk.bases import load_base
 
-                loaded = load_base(base_name, device=device, precision=config.precision)
+                loaded = load_base(
+                    base_name, device=device, precision=config.precision, offload=config.offload
+                )
                 outcomes = train_in_order(
                     loaded, entries, library, force=force, skip_check=skip_check,
                     on_step=shown.step, on_outcome=shown.outcome,

@@ -68,9 +68,24 @@ def test_from_drawn_analogies_to_an_answer(
     assert "There is an edit mine in" in again.stderr
 
 
+def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Path) -> None:
+    name, value = drawn_analogies.SEEN[1]
+    chosen = ("--change", f"{name}={value}")
+    assert pairedit("basis", "draw", "all", "--each", "3", *chosen).exit_code == 0
+    assert pairedit("basis", "draw", "new", "--each", "2", "--from", "1", *chosen).exit_code == 0
+    stems = [f"{name}-{value}-{index:03d}.png" for index in (1, 2)]
+    for side in ("a", "a_prime", "b", "target"):
+        assert sorted(path.name for path in (tmp_path / "new" / side).glob("*.png")) == stems
+        for stem in stems:
+            drawn, again = (tmp_path / folder / side / stem for folder in ("all", "new"))
+            assert drawn.read_bytes() == again.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (["basis", "draw", "new", "--change", "age=odl"],
+         "There is no change 'age=odl' to draw. Did you mean age=old?"),
         (["basis", "train", "nowhere", "--name", "x"], "There is no folder of analogies nowhere"),
         (["basis", "train", "data", "--name", "x", "--set", "cuont=2"], "unknown key 'cuont'"),
         (["basis", "train", "data", "--name", "x", "--base", "mini"], "takes no condition images"),

@@ -92,7 +92,9 @@ def test_base_precision_and_device_are_those_of_all(
     words = ("--base", "x/y", "--precision", "bf16", "--device", "cpu", "--set", "steps=1")
     assert pairedit("train-many", manifest, *words).exit_code == 1
     (loaded,) = rooms.of("load_base")
-    assert loaded == {"name_or_path": "x/y", "precision": "bf16", "device": "cpu"}
+    assert loaded == {
+        "name_or_path": "x/y", "precision": "bf16", "device": "cpu", "offload": False,
+    }  # fmt: skip
     assert {call["config"].base for call in rooms.of("train")} == {"x/y"}
 
 
