@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pairedit_sdk.editing import edit_image, sweep
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.generation import generate
-    from pairedit_sdk.images import read_image
     from pairedit_sdk.many.manifest import ManifestEntry, read_manifest
     from pairedit_sdk.many.on_ray import RayWorkers, train_many_on_ray
     from pairedit_sdk.many.outcomes import EditOutcome
     from pairedit_sdk.many.training import train_many
     from pairedit_sdk.pairs import PairSet, check_pairs
+    from pairedit_sdk.pictures.images import read_image
     from pairedit_sdk.training import train
 
 __version__ = "0.1.0"
@@ -80,7 +80,7 @@ _HOME = {
     "generate": "generation",
     "load_base": "bases",
     "load_recipe": "config",
-    "read_image": "images",
+    "read_image": "pictures.images",
     "read_manifest": "many.manifest",
     "sweep": "editing",
     "train": "training",

@@ -20,7 +20,7 @@ import torch
 from pairedit_sdk.bases.folders import BUILT_IN
 from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.files import cache_folder, read_tensors, write_tensors
-from pairedit_sdk.images import fit_size, to_tensor
+from pairedit_sdk.pictures.images import fit_size, to_tensor
 
 if TYPE_CHECKING:
     from PIL import Image

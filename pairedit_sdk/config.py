@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pairedit_sdk.errors import UsageError, nearest
-from pairedit_sdk.optimizers import OPTIMIZERS
 from pairedit_sdk.resources import recipes_dir
+from pairedit_sdk.runs.optimizers import OPTIMIZERS
+from pairedit_sdk.runs.trackers import TRACKERS
 from pairedit_sdk.settings import (
     Rule,
     broken_rules,
@@ -26,7 +27,6 @@ from pairedit_sdk.settings import (
     whole,
     with_overrides,
 )
-from pairedit_sdk.trackers import TRACKERS
 
 OBJECTIVES = ("pairedit", "difference", "slider", "reconstruction", "flowedit")
 NOISINGS = ("content-preserving", "standard")
@@ -89,8 +89,8 @@ class TrainConfig:
         checkpoint_every: steps between checkpoints, 0 for only the last.
         keep: so many of the last checkpoints are kept, and the best besides.
         preview_every: steps between preview strips on the training pairs, 0 for none.
-        track: one of :data:`pairedit_sdk.trackers.TRACKERS` ("tensorboard", "wandb", …), to show
-            the losses in besides metrics.jsonl, or ``None``.
+        track: one of :data:`pairedit_sdk.runs.trackers.TRACKERS` ("tensorboard", "wandb", …), to
+            show the losses in besides metrics.jsonl, or ``None``.
     """
 
     base: str | None = None

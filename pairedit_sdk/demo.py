@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pairedit_sdk.edit_library import edit_path, run_folder
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.files import write_json
-from pairedit_sdk.image_files import write_image
+from pairedit_sdk.pictures.image_files import write_image
 from pairedit_sdk.progress import Meter
 from pairedit_sdk.resources import examples_dir
 
@@ -156,7 +156,7 @@ def _train(
 def _strengths(
     base: FlowBase, people: list[Face], learnt: Edit, bars: Console | None
 ) -> Image.Image:
-    from pairedit_sdk.plots import collage
+    from pairedit_sdk.pictures.plots import collage
 
     stacks = [learnt @ scale for scale in SCALES]
     rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
@@ -169,7 +169,7 @@ def _strengths(
 def _sums(
     base: FlowBase, people: list[Face], learnt: Edit, saved: Edit, bars: Console | None
 ) -> Image.Image:
-    from pairedit_sdk.plots import collage
+    from pairedit_sdk.pictures.plots import collage
 
     first, second = learnt @ SUM_SCALES[0], saved @ SUM_SCALES[1]
     stacks = [first, second, first + second]
@@ -199,7 +199,7 @@ def _edited(
 
 def _generated(base: FlowBase, learnt: Edit, bars: Console | None) -> Image.Image:
     from pairedit_sdk.generation import generate
-    from pairedit_sdk.plots import collage
+    from pairedit_sdk.pictures.plots import collage
 
     stacks = [None, learnt @ GENERATED_SCALE]
     rows = []

@@ -1,6 +1,7 @@
 """The folder of saved edits: names, the files that they stand for, and a list of them.
 
-A library may also be on a URL, see :mod:`pairedit_sdk.remote_library`; that one is only read.
+A library may also be on a URL, see :mod:`pairedit_sdk.sharing.remote_library`; that one is only
+read.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pairedit_sdk import remote_library
 from pairedit_sdk.errors import UsageError, nearest
-from pairedit_sdk.remote_library import is_url
+from pairedit_sdk.sharing import remote_library
+from pairedit_sdk.sharing.remote_library import is_url
 
 SUFFIX = ".safetensors"
 LONGEST_NAME = 64

@@ -21,7 +21,7 @@ from pairedit_sdk.edit import Edit, EditorSettings, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
-from pairedit_sdk.images import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.pictures.images import as_rgb, fit_size, resized, to_image, to_tensor
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,7 +14,7 @@ from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.editing import edit_latents, part_of
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
-from pairedit_sdk.images import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.pictures.images import as_rgb, fit_size, resized, to_image, to_tensor
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edit_library import edit_path, preview_path, run_folder
 from pairedit_sdk.errors import InputError, UsageError, printable
-from pairedit_sdk.image_files import write_image
-from pairedit_sdk.processes import is_first
+from pairedit_sdk.pictures.image_files import write_image
+from pairedit_sdk.runs.processes import is_first
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
@@ -81,10 +81,10 @@ def make_edit(
         TrainingError: the training came apart, or memory ran out; then with what would fit.
         KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
     """
-    from pairedit_sdk.checkpoints import alone, clear
     from pairedit_sdk.edit import EditInfo
     from pairedit_sdk.estimates.fitting import advised
     from pairedit_sdk.previews import preview
+    from pairedit_sdk.runs.checkpoints import alone, clear
     from pairedit_sdk.training import train
 
     target, run_dir = edit_path(name, library), run_folder(name, library)

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from pairedit_sdk.errors import InputError, UsageError, nearest
-from pairedit_sdk.images import as_rgb, read_image, resized
 from pairedit_sdk.pair_check import PairReport, check_pairs, worth_training
+from pairedit_sdk.pictures.images import as_rgb, read_image, resized
 
 __all__ = ["Pair", "PairReport", "PairSet", "check_pairs", "natural", "worth_training"]
 

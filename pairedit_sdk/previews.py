@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.editing import edit_image
-from pairedit_sdk.plots import collage
+from pairedit_sdk.pictures.plots import collage
 
 if TYPE_CHECKING:
     from PIL import Image

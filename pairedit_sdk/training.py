@@ -19,23 +19,23 @@ import torch
 from pairedit_sdk import __version__, cache
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.calibration import unit_scale
-from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
-from pairedit_sdk.interrupts import stopped_between_steps
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.optimizers import adamw
-from pairedit_sdk.processes import (
+from pairedit_sdk.runs.checkpoints import alone
+from pairedit_sdk.runs.interrupts import stopped_between_steps
+from pairedit_sdk.runs.optimizers import adamw
+from pairedit_sdk.runs.processes import (
     accelerating,
     gradient_scale,
     share_of,
     sum_gradients,
     summed,
 )
-from pairedit_sdk.runs import Run
-from pairedit_sdk.trackers import require_tracker, tracking
+from pairedit_sdk.runs.run import Run
+from pairedit_sdk.runs.trackers import require_tracker, tracking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

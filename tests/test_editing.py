@@ -12,8 +12,8 @@ from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditorSettings
 from pairedit_sdk.editing import changed_alone, edit_image, edit_latents, seen_size, sweep
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.images import to_image, to_tensor
 from pairedit_sdk.lora.adapters import lora_layers
+from pairedit_sdk.pictures.images import to_image, to_tensor
 from pairedit_sdk.training import train
 
 

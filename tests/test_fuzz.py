@@ -336,8 +336,8 @@ def read_picture(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is a picture, read alone and as one of a pair."""
     from PIL import Image
 
-    from pairedit_sdk.images import MAX_MEGAPIXELS, read_image
     from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.pictures.images import MAX_MEGAPIXELS, read_image
 
     path = folder / name
     path.write_bytes(data)

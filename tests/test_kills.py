@@ -80,9 +80,9 @@ def main(base_folder: str, folder: Path, chains: list[list[str]], seed: int) -> 
     from PIL import Image, ImageDraw
 
     from pairedit_sdk.bases import load_base
-    from pairedit_sdk.checkpoints import clear
     from pairedit_sdk.config import TrainConfig
     from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.runs.checkpoints import clear
     from pairedit_sdk.training import train
 
     assert torch.get_num_threads() == 1  # or a forked child could wait for threads it has not got

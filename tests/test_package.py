@@ -22,13 +22,13 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            "errors quiet interrupts processes optimizers files images image_files image_modes "
-            "remote_library resources settings config plots curves trackers evaluation.metrics",
+            "errors quiet files pictures resources settings config evaluation.metrics "
+            "runs.interrupts runs.processes runs.optimizers runs.trackers "
+            "sharing.remote_library",
             "lora flow bases",
             "edit edit_info edit_library pairs pair_check pair_direction registration cache",
-            "training branches calibration runs checkpoints picking previews inversion compose "
-            "editing generation estimates basis evaluation progress hub hub_errors model_card "
-            "run_plots making many",
+            "training branches calibration runs previews inversion compose editing generation "
+            "estimates basis evaluation progress sharing making many",
             "demo",
             "cli __main__",
         )

@@ -12,12 +12,12 @@ import torch
 
 from pairedit_sdk import cache
 from pairedit_sdk.branches import Branches
-from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
-from pairedit_sdk.processes import share_of
+from pairedit_sdk.runs.checkpoints import alone
+from pairedit_sdk.runs.processes import share_of
 from pairedit_sdk.training import train
 
 SHORT = TrainConfig(steps=4, rank=4, checkpoint_every=2, sigma_count=8)

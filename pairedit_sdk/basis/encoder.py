@@ -11,7 +11,7 @@ import torch
 
 from pairedit_sdk.bases.folders import BUILT_IN
 from pairedit_sdk.errors import BaseModelError
-from pairedit_sdk.images import as_rgb
+from pairedit_sdk.pictures.images import as_rgb
 from pairedit_sdk.quiet import no_bars
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pairedit_sdk.cli.learned import find_learned
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import another_picture, load_for
 from pairedit_sdk.errors import InputError, UsageError
-from pairedit_sdk.image_files import picture_path, write_image
+from pairedit_sdk.pictures.image_files import picture_path, write_image
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -100,8 +100,8 @@ def analogy(
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.basis.library import Basis
     from pairedit_sdk.editing import edit_image
-    from pairedit_sdk.images import read_image
-    from pairedit_sdk.plots import strip as draw_strip
+    from pairedit_sdk.pictures.images import read_image
+    from pairedit_sdk.pictures.plots import strip as draw_strip
 
     before, after, picture = (read_image(path) for path in (a, a_prime, b))
     basis = Basis.open(library)
@@ -144,8 +144,8 @@ def _answer(
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.basis.learned.answering import STEPS, answer
     from pairedit_sdk.basis.learned.basis import LearnedBasis
-    from pairedit_sdk.images import read_image
-    from pairedit_sdk.plots import strip as draw_strip
+    from pairedit_sdk.pictures.images import read_image
+    from pairedit_sdk.pictures.plots import strip as draw_strip
 
     a, a_prime, b = (read_image(path) for path in pictures)
     basis = LearnedBasis.load(find_learned(learned, library))

@@ -186,7 +186,7 @@ def route(
 ) -> None:  # fmt: skip
     """Say which edits of the basis an analogy asks for."""
     from pairedit_sdk.basis.library import Basis
-    from pairedit_sdk.images import read_image
+    from pairedit_sdk.pictures.images import read_image
 
     output = Output(as_json, quiet)
     check_router(router)

@@ -30,8 +30,8 @@ from pairedit_sdk.edit_library import (
     run_folder,
 )
 from pairedit_sdk.errors import PairEditError, UsageError, printable
-from pairedit_sdk.image_files import picture_path, write_image
-from pairedit_sdk.remote_library import is_url
+from pairedit_sdk.pictures.image_files import picture_path, write_image
+from pairedit_sdk.sharing.remote_library import is_url
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -150,8 +150,8 @@ def pick(
     """
     from pairedit_sdk.bases import load_base
     from pairedit_sdk.edit import Edit, EditInfo
-    from pairedit_sdk.picking import candidates, strip
-    from pairedit_sdk.runs import read_settings
+    from pairedit_sdk.runs.picking import candidates, strip
+    from pairedit_sdk.runs.run import read_settings
 
     output = Output(as_json, quiet)
     target = None if out is None else picture_path(out)

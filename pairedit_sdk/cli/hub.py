@@ -45,7 +45,7 @@ def push_command(
     output = Output(as_json, quiet)
     path = find_edit_path(edit, library)
 
-    from pairedit_sdk.hub import push
+    from pairedit_sdk.sharing.hub import push
 
     _bars(quiet)
     pushed = push(path, repo_id, private=private, message=message)
@@ -79,7 +79,7 @@ def pull_command(
     """
     output = Output(as_json, quiet)
 
-    from pairedit_sdk.hub import pull
+    from pairedit_sdk.sharing.hub import pull
 
     _bars(quiet)
     pulled = pull(repo_id, library, name=name, revision=revision, file=file, force=force)

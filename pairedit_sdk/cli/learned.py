@@ -13,8 +13,8 @@ from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import SUFFIX, check_name, find_edit_path, run_folder
 from pairedit_sdk.errors import UsageError, nearest
-from pairedit_sdk.processes import is_first
-from pairedit_sdk.trackers import require_tracker
+from pairedit_sdk.runs.processes import is_first
+from pairedit_sdk.runs.trackers import require_tracker
 
 KONTEXT = "mini-kontext"
 
@@ -217,7 +217,7 @@ def draw(
             "--from", min=0, help="Leave out so many of each kind: those that were trained on."
         ),
     ] = 0,
-    change: Annotated[
+    kinds: Annotated[
         list[str] | None,
         typer.Option(
             "--change",
@@ -233,12 +233,12 @@ def draw(
 ) -> None:
     """Draw analogies of faces, to train a basis on the built-in Kontext base."""
     from pairedit_sdk.bases.mini.drawn_analogies import SEEN, UNSEEN, drawn_analogy
-    from pairedit_sdk.image_files import write_image
+    from pairedit_sdk.pictures.image_files import write_image
 
     output = Output(as_json, quiet)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already", expected="a new or empty folder")
-    changes = _chosen(UNSEEN if unseen else SEEN, change or [])
+    changes = _chosen(UNSEEN if unseen else SEEN, kinds or [])
     with output.meter("drawing", len(changes)) as meter:
         for change in changes:
             for index in range(first, first + each):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pairedit_sdk.processes import is_first
+from pairedit_sdk.runs.processes import is_first
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edit_library import find_edit_path
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.image_files import picture_path, write_image
+from pairedit_sdk.pictures.image_files import picture_path, write_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -55,7 +55,7 @@ def edit(
 
     from pairedit_sdk.compose import default_mode
     from pairedit_sdk.editing import edit_image
-    from pairedit_sdk.images import read_image
+    from pairedit_sdk.pictures.images import read_image
 
     picture = read_image(image)
     stack = values.load_stack(chosen)
@@ -120,7 +120,7 @@ def generate(
     device = values.device(device)
 
     from pairedit_sdk.generation import generate as run_generate
-    from pairedit_sdk.images import read_image
+    from pairedit_sdk.pictures.images import read_image
 
     references = [read_image(path) for path in images or []]
     stack = values.load_stack(chosen) if chosen else None
@@ -174,8 +174,8 @@ def sweep(
 
     from pairedit_sdk.edit import Edit
     from pairedit_sdk.editing import sweep as run_sweep
-    from pairedit_sdk.images import read_image
-    from pairedit_sdk.plots import strip
+    from pairedit_sdk.pictures.images import read_image
+    from pairedit_sdk.pictures.plots import strip
 
     picture = read_image(image)
     loaded = Edit.load(path)

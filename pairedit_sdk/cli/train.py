@@ -16,7 +16,7 @@ from pairedit_sdk.cli.rehearsal import rehearse
 from pairedit_sdk.edit_library import edit_path, run_folder
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.making import advice_on, make_edit, reached, settings_for
-from pairedit_sdk.trackers import require_tracker
+from pairedit_sdk.runs.trackers import require_tracker
 
 
 def train(

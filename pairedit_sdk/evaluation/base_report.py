@@ -22,9 +22,9 @@ from pairedit_sdk.bases.mini.building.autoencoder import reconstruction_psnr
 from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
 from pairedit_sdk.bases.mini.faces import caption_parts
 from pairedit_sdk.generation import generate
-from pairedit_sdk.image_files import write_image
-from pairedit_sdk.images import to_tensor
-from pairedit_sdk.plots import collage
+from pairedit_sdk.pictures.image_files import write_image
+from pairedit_sdk.pictures.images import to_tensor
+from pairedit_sdk.pictures.plots import collage
 
 if TYPE_CHECKING:
     from PIL import Image

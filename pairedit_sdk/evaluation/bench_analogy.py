@@ -28,10 +28,10 @@ from pairedit_sdk.config import load_recipe
 from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.evaluation import metrics
 from pairedit_sdk.evaluation.drawer import plain_mean
-from pairedit_sdk.images import to_image, to_tensor
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.pairs import PairSet
+from pairedit_sdk.pictures.images import to_image, to_tensor
 from pairedit_sdk.training import train
 
 if TYPE_CHECKING:

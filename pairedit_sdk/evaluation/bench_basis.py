@@ -25,7 +25,7 @@ from pairedit_sdk.evaluation.edit_types import (
     held_out,
     training_pairs,
 )
-from pairedit_sdk.images import to_tensor
+from pairedit_sdk.pictures.images import to_tensor
 
 if TYPE_CHECKING:
     from PIL import Image

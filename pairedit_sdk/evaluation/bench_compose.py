@@ -21,9 +21,9 @@ from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.evaluation import metrics
 from pairedit_sdk.evaluation.drawer import learned, plain_mean
 from pairedit_sdk.evaluation.edit_types import EDIT_TYPES, combined, held_out
-from pairedit_sdk.image_files import write_image
-from pairedit_sdk.images import to_image, to_tensor
-from pairedit_sdk.plots import collage
+from pairedit_sdk.pictures.image_files import write_image
+from pairedit_sdk.pictures.images import to_image, to_tensor
+from pairedit_sdk.pictures.plots import collage
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.mini.attributes import AttributeClassifier

@@ -17,9 +17,9 @@ import torch
 from pairedit_sdk.bases.mini.attributes import seen_attributes
 from pairedit_sdk.bases.mini.faces import Face
 from pairedit_sdk.evaluation import metrics
-from pairedit_sdk.image_files import write_image
-from pairedit_sdk.images import to_image, to_tensor
-from pairedit_sdk.plots import collage
+from pairedit_sdk.pictures.image_files import write_image
+from pairedit_sdk.pictures.images import to_image, to_tensor
+from pairedit_sdk.pictures.plots import collage
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.mini.attributes import AttributeClassifier

@@ -14,9 +14,9 @@ import torch
 
 from pairedit_sdk.flow.schedule import content_preserving_noising
 from pairedit_sdk.flow.solvers import last_steps
-from pairedit_sdk.images import to_image, to_tensor
 from pairedit_sdk.lora.adapters import activate, add_trainable, attached, detach_all, set_scales
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.pictures.images import to_image, to_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

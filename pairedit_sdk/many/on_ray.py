@@ -101,7 +101,11 @@ def train_many_on_ray(
     with _connected(workers.address) as ray:
         count, needs = _room(ray, workers, device, len(entries))
         kind = ray.remote(max_restarts=-1, max_task_retries=-1, **needs)(_Worker)
-        crew = [kind.remote(base, device, precision, options) for _ in range(count)]
+        how = {
+            "device": device, "precision": precision,
+            "offload": any(entry.config.offload for entry in entries),
+        }  # fmt: skip
+        crew = [kind.remote(base, how, options) for _ in range(count)]
         try:
             outcomes = _hand_out(ray, crew, entries, library, on_outcome)
         except BaseException:
@@ -115,20 +119,17 @@ def train_many_on_ray(
 class _Worker:
     """An actor: one loaded base, one edit at a time."""
 
-    def __init__(
-        self, base: str, device: str | None, precision: str, options: dict[str, Any]
-    ) -> None:
+    def __init__(self, base: str, how: dict[str, Any], options: dict[str, Any]) -> None:
         self._base: Any = None
-        self._asked = (base, device, precision)
+        self._asked, self._how = base, how
         self._options = options
 
     def ready(self) -> None:
         """Load the base. An error in an actor's constructor would be the end of it, unexplained."""
         from pairedit_sdk.bases import load_base
 
-        base, device, precision = self._asked
         if self._base is None:
-            self._base = load_base(base, device=device, precision=precision)
+            self._base = load_base(self._asked, **self._how)
 
     def make(self, entry: ManifestEntry, again: bool) -> EditOutcome | None:
         """Train one edit; nothing where that was stopped."""

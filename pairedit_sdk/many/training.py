@@ -20,7 +20,7 @@ from pairedit_sdk.errors import (
 )
 from pairedit_sdk.making import LESS_MEMORY, advice_on, make_edit
 from pairedit_sdk.many.outcomes import EditOutcome, write_down
-from pairedit_sdk.processes import require_one
+from pairedit_sdk.runs.processes import require_one
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
@@ -98,7 +98,7 @@ def train_entry(
         base: as for :func:`train_many`, and so are the others.
         wait: for another process that trains this edit to end, at most so many seconds.
     """
-    from pairedit_sdk.checkpoints import alone
+    from pairedit_sdk.runs.checkpoints import alone
 
     started = time.perf_counter()
     first = 0
@@ -194,7 +194,7 @@ def _is_finished(
 
 def _differences(base: FlowBase, entry: ManifestEntry, pairs: PairSet, info: EditInfo) -> list[str]:
     """How an edit differs from the one that would be made now, a phrase for each."""
-    from pairedit_sdk.runs import FREE_ON_RESUME, changes
+    from pairedit_sdk.runs.run import FREE_ON_RESUME, changes
 
     if not info.settings:
         return ["it was not trained here, but composed or imported"]

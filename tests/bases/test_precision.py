@@ -10,7 +10,7 @@ from pairedit_sdk.bases import precision
 from pairedit_sdk.bases.flux import FluxBase
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import is_bare
-from pairedit_sdk.processes import gradient_scale
+from pairedit_sdk.runs.processes import gradient_scale
 
 
 @pytest.mark.parametrize(

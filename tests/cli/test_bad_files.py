@@ -493,7 +493,7 @@ def test_a_run_folder_is_used_by_one_training_at_a_time(
     pairedit: Pairedit, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     show_row: Show,
 ) -> None:  # fmt: skip
-    from pairedit_sdk.checkpoints import alone
+    from pairedit_sdk.runs.checkpoints import alone
 
     monkeypatch.delenv("PAIREDIT_LIBRARY", raising=False)
     begun(tmp_path)

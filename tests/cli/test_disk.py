@@ -110,8 +110,8 @@ def test_a_disk_that_is_full_at_a_line_of_the_metrics(train: Train, library: Pat
 def test_a_checkpoint_on_a_full_disk_is_named(
     train: Train, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairedit_sdk import checkpoints
     from pairedit_sdk.errors import WriteError
+    from pairedit_sdk.runs import checkpoints
 
     real = checkpoints.write_tensors
 

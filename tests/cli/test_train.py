@@ -175,7 +175,7 @@ def test_a_picture_of_another_size_is_no_obstacle(
 def test_track_is_the_setting_of_that_name(
     pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairedit_sdk import trackers
+    from pairedit_sdk.runs import trackers
 
     words = ("train", pairs, "--name", "glasses", "--set", "steps=2", "--force")
     monkeypatch.setitem(trackers.TRACKERS, "tensorboard", ("json",))  # installed everywhere
@@ -187,7 +187,7 @@ def test_track_is_the_setting_of_that_name(
 def test_a_tracker_is_checked_before_anything_is_loaded(
     pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairedit_sdk import trackers
+    from pairedit_sdk.runs import trackers
 
     monkeypatch.setitem(trackers.TRACKERS, "swanlab", ("no_such_package",))
     for words in (

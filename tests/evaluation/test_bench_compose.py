@@ -10,8 +10,8 @@ from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.evaluation import bench_compose
 from pairedit_sdk.evaluation.bench_compose import COMBINATIONS, SMALL, Plan, run
 from pairedit_sdk.evaluation.edit_types import EDIT_TYPES, combined, held_out
-from pairedit_sdk.images import to_tensor
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.pictures.images import to_tensor
 
 
 @pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)

@@ -13,7 +13,7 @@ from pairedit_sdk.evaluation.bench_edits import Job, Plan, run, summary
 from pairedit_sdk.evaluation.edit_types import EDIT_TYPES, held_out_faces, training_faces
 from pairedit_sdk.evaluation.fidelity import measure
 from pairedit_sdk.evaluation.text_editing import text_edit
-from pairedit_sdk.images import to_tensor
+from pairedit_sdk.pictures.images import to_tensor
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,7 @@ def test_a_worker_trains_until_it_is_told_to_stop_and_then_leaves_a_checkpoint(
     ray = SimpleNamespace(get_runtime_context=lambda: context)
     monkeypatch.setitem(sys.modules, "ray", ray)
     options = {"library": library, "force": False, "skip_check": False}
-    worker = on_ray._Worker(str(tiny_folder), "cpu", "auto", options)
+    worker = on_ray._Worker(str(tiny_folder), {"device": "cpu"}, options)
     # Started again by Ray, it may be given an edit before it has been asked for its base.
     outcome = worker.make(entry("hat", checkpoint_every=0), again=True)
     saved = [path.stem for path in (library / "runs" / "hat" / "checkpoints").iterdir()]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.edit import Edit
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import lora_layers
@@ -20,6 +19,7 @@ from pairedit_sdk.many.manifest import ManifestEntry
 from pairedit_sdk.many.outcomes import EditOutcome, log_path
 from pairedit_sdk.many.training import train_many
 from pairedit_sdk.pairs import PairSet
+from pairedit_sdk.runs.checkpoints import alone
 from pairedit_sdk.training import train
 
 if TYPE_CHECKING:

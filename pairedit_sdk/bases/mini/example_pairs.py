@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.faces import ATTRIBUTES, Face, visible
-from pairedit_sdk.image_files import write_image
+from pairedit_sdk.pictures.image_files import write_image
 
 SPLIT = "examples"
 PAIRS = 3

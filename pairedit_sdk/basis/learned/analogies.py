@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from pairedit_sdk.errors import InputError
-from pairedit_sdk.images import read_image
+from pairedit_sdk.pictures.images import read_image
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,8 +12,8 @@ from pairedit_sdk import cache
 from pairedit_sdk.basis.encoder import ImageEncoder, load_encoder
 from pairedit_sdk.basis.learned.rows import cell_size, laid_out, require_kontext
 from pairedit_sdk.flow import solvers
-from pairedit_sdk.images import resized, to_image
 from pairedit_sdk.lora.adapters import attached
+from pairedit_sdk.pictures.images import resized, to_image
 
 if TYPE_CHECKING:
     from PIL import Image

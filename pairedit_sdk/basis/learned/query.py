@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from pairedit_sdk.images import resized
+from pairedit_sdk.pictures.images import resized
 
 if TYPE_CHECKING:
     from pairedit_sdk.basis.encoder import ImageEncoder

@@ -12,7 +12,7 @@ from pairedit_sdk.basis.learned.analogies import Analogy
 from pairedit_sdk.basis.learned.query import grid_of, query_of
 from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.errors import BaseModelError
-from pairedit_sdk.images import fit_size, resized, to_tensor
+from pairedit_sdk.pictures.images import fit_size, resized, to_tensor
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairedit_sdk.checkpoints import Checkpoints, clear, step_of
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.files import atomic_write, write_json, writing
-from pairedit_sdk.runs import read_settings
+from pairedit_sdk.runs.checkpoints import Checkpoints, clear, step_of
+from pairedit_sdk.runs.run import read_settings
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pairedit_sdk.optimizers import OPTIMIZERS
+from pairedit_sdk.runs.optimizers import OPTIMIZERS
+from pairedit_sdk.runs.trackers import TRACKERS
 from pairedit_sdk.settings import (
     Rule,
     broken_rules,
@@ -21,7 +22,6 @@ from pairedit_sdk.settings import (
     whole,
     with_overrides,
 )
-from pairedit_sdk.trackers import TRACKERS
 
 ACTIVATIONS = ("softmax", "tanh", "uniform")
 LAYOUTS = ("grid", "sequence")
@@ -68,8 +68,8 @@ class BasisSettings:
         gradient_checkpointing: trade time for memory in the transformer.
         checkpoint_every: steps between checkpoints, 0 for only the last.
         preview_every: steps between pictures of how some of the analogies are answered, 0 for none.
-        track: one of :data:`pairedit_sdk.trackers.TRACKERS` ("tensorboard", "wandb", …), to show
-            the loss in besides metrics.jsonl, or ``None``.
+        track: one of :data:`pairedit_sdk.runs.trackers.TRACKERS` ("tensorboard", "wandb", …), to
+            show the loss in besides metrics.jsonl, or ``None``.
     """
 
     count: int = 32

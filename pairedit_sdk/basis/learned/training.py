@@ -23,20 +23,20 @@ from pairedit_sdk.basis.learned.mixture import Mixture
 from pairedit_sdk.basis.learned.rows import AnalogyRows, require_kontext
 from pairedit_sdk.basis.learned.run import BasisRun, BasisStep
 from pairedit_sdk.basis.learned.settings import BasisSettings
-from pairedit_sdk.checkpoints import alone
 from pairedit_sdk.errors import TrainingError, UsageError
-from pairedit_sdk.images import resized
-from pairedit_sdk.interrupts import stopped_between_steps
-from pairedit_sdk.optimizers import adamw
-from pairedit_sdk.plots import collage
-from pairedit_sdk.processes import (
+from pairedit_sdk.pictures.images import resized
+from pairedit_sdk.pictures.plots import collage
+from pairedit_sdk.runs.checkpoints import alone
+from pairedit_sdk.runs.interrupts import stopped_between_steps
+from pairedit_sdk.runs.optimizers import adamw
+from pairedit_sdk.runs.processes import (
     accelerating,
     gradient_scale,
     share_of,
     sum_gradients,
     summed,
 )
-from pairedit_sdk.trackers import require_tracker, tracking
+from pairedit_sdk.runs.trackers import require_tracker, tracking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -13,7 +13,7 @@ from pairedit_sdk.bases.kontext import KontextBase
 from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 from pairedit_sdk.bases.mini.drawn_analogies import CHANGES, drawn_analogy
 from pairedit_sdk.evaluation import metrics
-from pairedit_sdk.images import to_tensor
+from pairedit_sdk.pictures.images import to_tensor
 
 TOLD = (
     ("glasses", "round"), ("hat", "top"), ("hair_color", "red"), ("style", "night"),

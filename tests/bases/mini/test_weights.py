@@ -11,7 +11,7 @@ from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 from pairedit_sdk.bases.mini.building.autoencoder import reconstruction_psnr
 from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
 from pairedit_sdk.evaluation.base_report import caption_hits
-from pairedit_sdk.images import to_tensor
+from pairedit_sdk.pictures.images import to_tensor
 from pairedit_sdk.resources import examples_dir
 
 PROMPT = "a person with red hair and round glasses"

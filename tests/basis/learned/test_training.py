@@ -18,8 +18,8 @@ from pairedit_sdk.basis.learned.mixture import Mixture
 from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.basis.learned.training import train_basis
 from pairedit_sdk.errors import BaseModelError, TrainingError, UsageError
-from pairedit_sdk.images import read_image
 from pairedit_sdk.lora.adapters import lora_layers
+from pairedit_sdk.pictures.images import read_image
 
 SMALL = BasisSettings(
     count=3, rank=2, key_width=8, targets="attention", steps=4, batch=3, checkpoint_every=2

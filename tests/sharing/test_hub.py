@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, HubError, PairEditError, UsageError
-from pairedit_sdk.hub import pull, push
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.sharing.hub import pull, push
 
 # huggingface_hub's own, in its upload by LFS.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from pairedit_sdk.errors import EditError, InputError, UsageError
-from pairedit_sdk.images import as_rgb, fit_size, read_image, to_image, to_tensor
+from pairedit_sdk.pictures.images import as_rgb, fit_size, read_image, to_image, to_tensor
 
 RED = (255, 0, 0)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pairedit_sdk import trackers
 from pairedit_sdk.basis.learned.settings import BasisSettings, basis_settings
 from pairedit_sdk.config import TrainConfig, load_recipe
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.trackers import TRACKERS, require_tracker
+from pairedit_sdk.runs import trackers
+from pairedit_sdk.runs.trackers import TRACKERS, require_tracker
 
 SHORT = TrainConfig(steps=3, rank=2, checkpoint_every=1, sigma_count=8, edit_steps=4)
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.cache import PairLatents
-from pairedit_sdk.checkpoints import Checkpoints, read_parameters
 from pairedit_sdk.config import TrainConfig, make_config
 from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.errors import RunFileError, UsageError
 from pairedit_sdk.files import read_tensors
-from pairedit_sdk.images import to_image
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.plots import collage
-from pairedit_sdk.runs import PAIRS, read_settings
+from pairedit_sdk.pictures.images import to_image
+from pairedit_sdk.pictures.plots import collage
+from pairedit_sdk.runs.checkpoints import Checkpoints, read_parameters
+from pairedit_sdk.runs.run import PAIRS, read_settings
 from pairedit_sdk.training import finished
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Candidate:
     Attributes:
         step: finished steps.
         fidelity: how much of the training pairs' change it makes, 1 for all of it; see
-            :func:`pairedit_sdk.runs.fidelity`.
+            :func:`pairedit_sdk.runs.run.fidelity`.
         edit: as the training would have returned it at this step.
     """
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairedit_sdk.checkpoints import Checkpoints
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.picking import candidates, strip
+from pairedit_sdk.runs.checkpoints import Checkpoints
+from pairedit_sdk.runs.picking import candidates, strip
 from pairedit_sdk.training import train
 
 CONFIG = TrainConfig(
@@ -42,7 +42,7 @@ def test_candidates_are_what_a_shorter_training_gives(tiny_base, pairs, tmp_path
 
 def test_the_last_ones_and_the_best_are_kept(tiny_base, pairs, tmp_path, monkeypatch):
     measured = iter([0.1, 0.5, 0.2, 0.3, 0.4, 0.45])
-    monkeypatch.setattr("pairedit_sdk.runs.fidelity", lambda branches, latents: next(measured))
+    monkeypatch.setattr("pairedit_sdk.runs.run.fidelity", lambda branches, latents: next(measured))
     config = replace(CONFIG, steps=6, checkpoint_every=1, calibrate=False)
     train(tiny_base, pairs, config, name="e", run_dir=tmp_path)
     saved = Checkpoints(tmp_path / "checkpoints").saved()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairedit_sdk.curves import COLOURS, LOW
 from pairedit_sdk.errors import InputError, UsageError
-from pairedit_sdk.run_plots import find_metrics, plot_run, read_metrics
+from pairedit_sdk.pictures.curves import COLOURS, LOW
+from pairedit_sdk.runs.run_plots import find_metrics, plot_run, read_metrics
 
 
 def _write(path: Path, rows: list[dict[str, Any]], tail: str = "") -> Path:
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_there_is_not_shown(run: Path) -> None:
 def test_the_fidelity_of_a_run_whose_metrics_lack_it_is_that_of_its_checkpoints(run: Path) -> None:
     import torch
 
-    from pairedit_sdk.checkpoints import Checkpoints
+    from pairedit_sdk.runs.checkpoints import Checkpoints
 
     plain = plot_run(run)
     parameter = torch.nn.Parameter(torch.ones(1))

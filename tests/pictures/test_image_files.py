@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.image_files import FORMATS, picture_path, write_image
+from pairedit_sdk.pictures.image_files import FORMATS, picture_path, write_image
 
 
 @pytest.mark.parametrize("suffix", [*FORMATS, ".PNG", ".JpG"])

@@ -10,7 +10,6 @@ from typing import Any
 import fsspec
 import pytest
 
-from pairedit_sdk import remote_library
 from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.edit_library import (
     edit_path,
@@ -21,7 +20,8 @@ from pairedit_sdk.edit_library import (
 )
 from pairedit_sdk.errors import LibraryError, UsageError
 from pairedit_sdk.files import cache_folder
-from pairedit_sdk.remote_library import fetch_edit, is_url
+from pairedit_sdk.sharing import remote_library
+from pairedit_sdk.sharing.remote_library import fetch_edit, is_url
 
 URL = "memory://lib/edits"
 

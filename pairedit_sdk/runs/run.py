@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.checkpoints import TO_RESUME, Checkpoints, step_of
 from pairedit_sdk.compose import MergedRows
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.errors import (
@@ -24,8 +23,9 @@ from pairedit_sdk.errors import (
 from pairedit_sdk.files import atomic_write, remove_parts, write_json, write_tensors, writing
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
-from pairedit_sdk.images import to_image
 from pairedit_sdk.lora.formats import to_diffusers
+from pairedit_sdk.pictures.images import to_image
+from pairedit_sdk.runs.checkpoints import TO_RESUME, Checkpoints, step_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -252,7 +252,7 @@ def _digest(latents: list[PairLatents]) -> str:
 
 def _preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image:
     """The training pairs as they stand: before, edited at 0.5 and 1, after; one row per pair."""
-    from pairedit_sdk.plots import collage
+    from pairedit_sdk.pictures.plots import collage
 
     base = branches.base
     rows = []

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairedit_sdk.curves import LOW, Curve, Panel, chart, window_of
 from pairedit_sdk.edit_library import local_folder
 from pairedit_sdk.errors import InputError, TrainingError, UsageError, nearest
+from pairedit_sdk.pictures.curves import LOW, Curve, Panel, chart, window_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -158,7 +158,7 @@ def _of_checkpoints(folder: Path) -> list[tuple[int, float]]:
     """The fidelity of the checkpoints that are still there, in runs whose metrics lack it."""
     if not any(folder.glob("step-*.safetensors")):
         return []
-    from pairedit_sdk.checkpoints import Checkpoints
+    from pairedit_sdk.runs.checkpoints import Checkpoints
 
     with suppress(TrainingError):  # a damaged checkpoint is no matter of the curves
         saved = Checkpoints(folder).saved()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.plots import collage, strip
+from pairedit_sdk.pictures.plots import collage, strip
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 160, 0), (0, 0, 200)
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from pairedit_sdk.checkpoints import Checkpoints, read_parameters, read_state
 from pairedit_sdk.errors import RunFileError, UsageError
 from pairedit_sdk.files import read_tensors, write_tensors
+from pairedit_sdk.runs.checkpoints import Checkpoints, read_parameters, read_state
 
 
 def _made(folder, *steps, fidelities=()):

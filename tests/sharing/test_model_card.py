@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
-from pairedit_sdk.model_card import hub_base, model_card
 from pairedit_sdk.quiet import no_bars
+from pairedit_sdk.sharing.model_card import hub_base, model_card
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _card(**about: Any) -> tuple[dict[str, Any], str]:

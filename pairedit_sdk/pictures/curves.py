@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.plots import BACKGROUND, FAINT, INK
+from pairedit_sdk.pictures.plots import BACKGROUND, FAINT, INK
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, UnidentifiedImageError
 
 from pairedit_sdk.errors import EditError, InputError, UsageError, nearest
-from pairedit_sdk.image_modes import flattened, in_srgb, upright
+from pairedit_sdk.pictures.image_modes import flattened, in_srgb, upright
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,9 @@ from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.edit_library import SUFFIX, check_name, edit_path, local_folder, preview_path
 from pairedit_sdk.errors import HubError, UsageError
 from pairedit_sdk.files import atomic_write
-from pairedit_sdk.hub_errors import explained
 from pairedit_sdk.lora.formats import read_lora_header
-from pairedit_sdk.model_card import model_card
+from pairedit_sdk.sharing.hub_errors import explained
+from pairedit_sdk.sharing.model_card import model_card
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pairedit_sdk.curves import (
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.pictures.curves import (
     COLOURS,
     LONGEST_MEAN,
     WIDTH,
@@ -16,7 +17,6 @@ from pairedit_sdk.curves import (
     ticks,
     window_of,
 )
-from pairedit_sdk.errors import UsageError
 
 
 def test_a_running_mean_is_that_of_the_neighbours_there_are() -> None:

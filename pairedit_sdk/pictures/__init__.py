@@ -1,0 +1,1 @@
+"""Pictures: reading, writing, resizing, and drawing collages and curves."""

@@ -1,0 +1,1 @@
+"""A training's own files, its processes and its optimiser."""

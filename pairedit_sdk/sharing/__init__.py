@@ -1,0 +1,1 @@
+"""Edits on the Hugging Face Hub and in libraries on URLs."""
