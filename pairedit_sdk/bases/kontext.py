@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from pairedit_sdk.bases.flux import FluxBase, pack, position_ids
+from pairedit_sdk.bases.flux import FluxBase
 from pairedit_sdk.bases.protocol import Condition
+from pairedit_sdk.bases.tokens import pack, position_ids
 
 
 class KontextBase(FluxBase):

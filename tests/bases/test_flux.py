@@ -9,7 +9,7 @@ import torch
 from diffusers import FluxPipeline
 
 from pairedit_sdk.bases import load_base
-from pairedit_sdk.bases.flux import pack, position_ids, unpack
+from pairedit_sdk.bases.tokens import pack, position_ids, unpack
 from pairedit_sdk.errors import BaseModelError, UsageError
 from pairedit_sdk.flow.solvers import euler
 from pairedit_sdk.generation import generate

@@ -24,12 +24,12 @@ from diffusers import FluxTransformer2DModel
 from torch import nn
 from transformers import CLIPTextModel, T5EncoderModel
 
-from pairedit_sdk.bases.flux import pack, position_ids
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.classifier import HIDDEN, labels_of, probe_loss
 from pairedit_sdk.bases.mini.building.loop import Stage, half_precision, half_products
 from pairedit_sdk.bases.mini.faces import Face, caption_parts
+from pairedit_sdk.bases.tokens import pack, position_ids
 
 EMPTY_CAPTIONS = 0.15
 LEAST_PHRASES = (1, 4)  # half of the captions say at least four things: more to learn from each

@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from transformers import CLIPTextModel
 
-from pairedit_sdk.bases.flux import pack, position_ids
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.classifier import labels_of
 from pairedit_sdk.bases.mini.building.clip import Changes
@@ -35,6 +34,7 @@ from pairedit_sdk.bases.mini.building.flow import (
 from pairedit_sdk.bases.mini.building.loop import Stage, half_precision, half_products
 from pairedit_sdk.bases.mini.faces import caption_parts
 from pairedit_sdk.bases.mini.instructions import instruction
+from pairedit_sdk.bases.tokens import pack, position_ids
 
 #: Of ten steps, what each shows; and how many rows it has as a share of a usual step's.
 TURNS = ("one", "one", "three", "one", "one", "caption", "one", "one", "grid", "one")

@@ -5,7 +5,6 @@ import random
 import torch
 from diffusers import FluxPipeline
 
-from pairedit_sdk.bases.flux import pack, position_ids
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.assemble import image_tower, text_tower
@@ -13,6 +12,7 @@ from pairedit_sdk.bases.mini.building.classifier import HIDDEN, probe_loss
 from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel, even_weights
 from pairedit_sdk.bases.mini.building.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
+from pairedit_sdk.bases.tokens import pack, position_ids
 
 
 def test_the_autoencoder_has_flux_latent_geometry():
