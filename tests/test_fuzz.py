@@ -35,15 +35,16 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it asks the sys
 Mutant = tuple[str, bytes]
 
 
-@pytest.mark.parametrize("kind", ["edits", "pictures"])
+@pytest.mark.parametrize("kind", ["edits", "bases", "pictures"])
 def test_every_mutant_is_refused_or_whole(kind: str, tmp_path: Path) -> None:
-    fuzzed(kind, {"edits": 1000, "pictures": 400}[kind], tmp_path)
+    fuzzed(kind, {"edits": 1000, "bases": 400, "pictures": 400}[kind], tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["edits", "pictures"])
+@pytest.mark.parametrize("kind", ["edits", "bases", "pictures"])
 def test_a_great_many_mutants(kind: str, tmp_path: Path) -> None:
-    fuzzed(kind, {"edits": 100_000, "pictures": 10_000}[kind], tmp_path, seed=10_000_000)
+    count = {"edits": 100_000, "bases": 10_000, "pictures": 10_000}[kind]
+    fuzzed(kind, count, tmp_path, seed=10_000_000)
 
 
 def fuzzed(kind: str, count: int, folder: Path, seed: int = 0) -> None:
@@ -67,9 +68,10 @@ def fuzzed(kind: str, count: int, folder: Path, seed: int = 0) -> None:
 
 def main(kind: str, count: int, seed: int, folder: Path) -> None:
     warnings.simplefilter("error")
-    mutants, read = (
-        (edit_mutants, read_edit) if kind == "edits" else (picture_mutants, read_picture)
-    )
+    mutants, read = {
+        "edits": (edit_mutants, read_edit), "bases": (basis_mutants, read_basis),
+        "pictures": (picture_mutants, read_picture),
+    }[kind]  # fmt: skip
     make = mutants(folder)
     read(folder, *make(random.Random(0)))  # whatever is imported late
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -198,6 +200,52 @@ def _edit_files(folder: Path) -> list[Mutant]:
         ("one.safetensors", save(comfy)), ("one.pt", old.getvalue()), ("one.pt", new.getvalue()),
         ("adapter_config.json", json.dumps(adapter_config(layers)).encode()),
     ]  # fmt: skip
+
+
+def read_basis(folder: Path, name: str, data: bytes) -> bool:
+    """Whether the file is a learned basis; one that is can be mixed."""
+    import torch
+
+    from pairedit_sdk.basis.learned.basis import LearnedBasis
+
+    path = folder / name
+    path.write_bytes(data)
+    whole: list[LearnedBasis] = []
+    no = refused(lambda: whole.append(LearnedBasis.load(path)))
+    for basis in whole:
+        query = torch.ones(basis.router.projection.shape[-1])
+        for layer in basis.mixed(basis.coefficients(query)).layers.values():
+            assert layer.down.shape[0] == layer.up.shape[1] == layer.rank > 0
+    return not no
+
+
+def basis_mutants(folder: Path) -> Callable[[random.Random], Mutant]:
+    import torch
+
+    from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
+    from pairedit_sdk.basis.learned.settings import BasisSettings
+    from pairedit_sdk.basis.router import Router
+
+    torch.manual_seed(0)
+    settings = BasisSettings(count=2, rank=1, key_width=4)
+    layers = {
+        f"transformer_blocks.0.attn.{part}": BasisLayer(torch.randn(2, 1, 8), torch.randn(2, 8, 1))
+        for part in ("to_q", "to_k", "to_v")
+    }
+    router = Router(torch.randn(3, 4, 12), torch.randn(3, 2, 4), 2.0, False, "softmax")
+    info = LearnedInfo("seed", "mini-kontext", "0123", "flux-1-mini-kontext", "mini", settings, 4)
+    path = LearnedBasis(layers, router, info, []).save(folder / "basis.safetensors")
+    data = path.read_bytes()
+
+    def make(rng: random.Random) -> Mutant:
+        ways: list[Callable[[], bytes]] = [
+            lambda: _bytes_changed(rng, data), lambda: _random_file(rng),
+            lambda: _header_length_lied(rng, data),
+        ]  # fmt: skip
+        ways += [lambda: _header_changed(rng, data)] * 6
+        return path.name, rng.choice(ways)()
+
+    return make
 
 
 def _bytes_changed(rng: random.Random, data: bytes) -> bytes:

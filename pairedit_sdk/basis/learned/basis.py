@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pairedit_sdk.basis.learned.checks import require_whole
 from pairedit_sdk.basis.learned.query import query_of
 from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.basis.router import Router
@@ -306,6 +307,7 @@ class LearnedBasis:
             about = {k: v for k, v in about.items() if k in ("name", "base", "base_fingerprint",
                      "architecture", "rank", "guidance", "resolution")}  # fmt: skip
             joined.append(Joined(Edit(parts, EditInfo(**about)), tensors[f"{own}keys"]))
+        require_whole(layers, router, joined)
         return cls(layers, router, info, joined)
 
 
