@@ -84,14 +84,22 @@ def test_on_a_cpu_nothing_moves(moves):
     assert moves == []
 
 
-def test_offload_changes_no_picture(tiny_folder):
+def test_a_base_that_offloads_moves_its_own_parts_and_draws_the_same(tiny_folder, monkeypatch):
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    decoded = []
+    made, decoded = [], []
+    monkeypatch.setattr(placement, "_move", lambda module, where: made.append(module))
     for offload in (False, True):
         base = FluxBase.load(str(tiny_folder), device="cpu", offload=offload)
+        condition = base.condition("")
+        if offload:
+            # As on a GPU, with main memory in its place: there is none here.
+            base._placement._moves = True
+            base._placement._ready = base._placement._vae_ready = False
         z = base.encode(x)
-        v = base.velocity(z, torch.tensor(0.5), base.condition(""), 3.5)
+        v = base.velocity(z, torch.tensor(0.5), condition, 3.5)
         decoded.append(base.decode(z + v))
+    transformer, vae = base._transformer, base.vae
+    assert made == [vae, vae, transformer, transformer, vae]  # there; back, there; back, there
     assert torch.equal(*decoded)
 
 
