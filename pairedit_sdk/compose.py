@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
 T = TypeVar("T")
+#: Of a LoRA: one number, or one for each of B pictures.
+Scale = float | torch.Tensor
 #: Image tokens in one forward pass, so that a large base is not given all strengths at once.
 TOKENS = 8192
 
@@ -63,7 +65,7 @@ class MergedRows:
     """
 
     def __init__(
-        self, base: FlowBase, scales: Mapping[str, float], condition: Condition, guidance: float,
+        self, base: FlowBase, scales: Mapping[str, Scale], condition: Condition, guidance: float,
         strengths: Sequence[float] = (1.0,),
     ) -> None:  # fmt: skip
         self.base, self.scales, self.strengths = base, scales, strengths
@@ -93,7 +95,15 @@ class MergedRows:
 
     def _scales(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The factor of each LoRA in each row of edited states x."""
-        return {name: scale * per_row(self.strengths, x) for name, scale in self.scales.items()}
+        strengths = per_row(self.strengths, x)
+        return {name: self._each(scale, strengths) for name, scale in self.scales.items()}
+
+    def _each(self, scale: Scale, strengths: torch.Tensor) -> torch.Tensor:
+        """A LoRA's factor in each row of edited states, from the strength of each row."""
+        if isinstance(scale, torch.Tensor):
+            noises = len(strengths) // (self.copies * len(scale))
+            scale = scale.repeat_interleave(noises).repeat(self.copies)
+        return scale * strengths
 
     def _velocity(
         self, x: torch.Tensor, sigma: torch.Tensor, scales: Mapping[str, float | torch.Tensor]
@@ -117,7 +127,8 @@ class PathRows(MergedRows):
     def _scales(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         off = [0.0] * len(self.strengths)
         return {
-            name: scale * per_row(self._only(name, off), x) for name, scale in self.scales.items()
+            name: self._each(scale, per_row(self._only(name, off), x))
+            for name, scale in self.scales.items()
         }
 
     def _only(self, name: str, off: Sequence[float]) -> list[float]:
@@ -203,8 +214,9 @@ def at_once(ways: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequence
 
 @contextmanager
 def attached_stack(
-    base: FlowBase, stack: EditStack, mode: str, condition: Condition, guidance: float
-) -> Iterator[Callable[..., Rows]]:
+    base: FlowBase, stack: EditStack, mode: str, condition: Condition, guidance: float,
+    factors: Sequence[Scale] = (),
+) -> Iterator[Callable[..., Rows]]:  # fmt: skip
     """Within the block the stack's edits are attached; afterwards the base is as it was.
 
     What it yields makes :class:`Rows` for any strengths of the whole stack.
@@ -215,6 +227,8 @@ def attached_stack(
         mode: "merged", "guided", or "paths": an edit to a row, as FlowEdit does what is guided.
         condition: of the prompt.
         guidance: distilled guidance.
+        factors: further factors of each part's scale, a number or one for each picture [B]; not
+            with "guided", and merged only of a single part.
 
     Raises:
         ValueError: another mode.
@@ -224,14 +238,19 @@ def attached_stack(
         edit.require_base(base)
     if mode == "merged":
         with attached(base.transformer, {EDIT: stack.layers()}):
-            yield partial(MergedRows, base, {EDIT: 1.0}, condition, guidance)
+            (factor,) = factors or (1.0,)
+            yield partial(MergedRows, base, {EDIT: factor}, condition, guidance)
     elif mode in {"guided", "paths"}:
-        kind = GuidedRows if mode == "guided" else PathRows
-        heard = {f"{EDIT}{k}": part for k, part in enumerate(stack.parts) if part[1] != 0}
-        loras = {name: edit.layers for name, (edit, _) in heard.items()}
-        scales = {name: scale for name, (_, scale) in heard.items()}
+        every = zip(stack.parts, factors or [1.0] * len(stack.parts), strict=True)
+        heard = {f"{EDIT}{k}": (*part, factor) for k, (part, factor) in enumerate(every) if part[1]}
+        loras = {name: edit.layers for name, (edit, _, _) in heard.items()}
         with attached(base.transformer, loras):
-            yield partial(kind, base, scales, condition, guidance)
+            if mode == "guided":
+                scales = {name: scale for name, (_, scale, _) in heard.items()}
+                yield partial(GuidedRows, base, scales, condition, guidance)
+            else:
+                own = {name: scale * factor for name, (_, scale, factor) in heard.items()}
+                yield partial(PathRows, base, own, condition, guidance)
     else:
         raise ValueError(f"{mode!r} is no mode of rows")
 

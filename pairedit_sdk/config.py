@@ -81,6 +81,8 @@ class TrainConfig:
         edit_n_avg: noises averaged in each of these steps.
         edit_threshold: how far FlowEdit damps small changes, see
             :func:`pairedit_sdk.flow.solvers.damped`.
+        edit_even: give every picture a factor of its own, with which it changes as much as the
+            pairs do, see :mod:`pairedit_sdk.strength`. It needs the base's image encoder.
         targets: name of the layers adapted, see ``FlowBase.lora_targets``.
         optimizer: "adamw", or "adamw8bit" (bitsandbytes).
         weight_decay: AdamW's.
@@ -120,6 +122,7 @@ class TrainConfig:
     edit_steps: int = 28
     edit_n_avg: int = 1
     edit_threshold: float = 0.0
+    edit_even: bool = False
     targets: str = "attention"
     optimizer: str = "adamw"
     weight_decay: float = 0.01

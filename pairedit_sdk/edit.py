@@ -12,7 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairedit_sdk.edit_info import SCHEMA, EditInfo, EditorSettings, read_description
+from pairedit_sdk.edit_info import (
+    SCHEMA,
+    EditInfo,
+    EditorSettings,
+    ShownChange,
+    read_description,
+)
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.files import write_tensors
 from pairedit_sdk.lora.formats import LoraFile, read_lora, read_lora_header, to_diffusers
@@ -21,7 +27,7 @@ from pairedit_sdk.lora.layers import LoraLayer
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
 
-__all__ = ["Edit", "EditInfo", "EditStack", "EditorSettings", "as_stack"]
+__all__ = ["Edit", "EditInfo", "EditStack", "EditorSettings", "ShownChange", "as_stack"]
 
 
 class Edit:
@@ -178,12 +184,12 @@ class EditStack:
     @property
     def editor(self) -> EditorSettings:
         """Settings that suit all parts that have an effect: the most steps and noises that any of
-        them wants, and the least damping."""
+        them wants, and the least damping, and a factor for each picture where one wants that."""
         heard = [edit.info.editor for edit, scale in self.parts if scale != 0]
         every = heard or [self.parts[0][0].info.editor]
         return EditorSettings(
             max(e.steps for e in every), max(e.n_avg for e in every),
-            min(e.threshold for e in every),
+            min(e.threshold for e in every), any(e.even for e in every),
         )  # fmt: skip
 
     def layers(self) -> dict[str, LoraLayer]:
@@ -243,7 +249,9 @@ class EditStack:
             ),
             guidance=self.guidance if guidance is None else guidance,
             resolution=max(edit.info.resolution for edit, _ in self.parts),
-            rank=max(layer.rank for layer in layers.values()), editor=self.editor,
+            rank=max(layer.rank for layer in layers.values()),
+            # What is one LoRA now cannot be told apart by what the pairs of each part show.
+            editor=replace(self.editor, even=False),
             parts=[(edit.name, scale) for edit, scale in self.parts], created=EditInfo.now(),
             sdk_version=first.sdk_version,
         )  # fmt: skip

@@ -24,11 +24,28 @@ class EditorSettings:
         steps: length of the noise schedule, of which the last 24 / 28 run.
         n_avg: noises averaged in each step.
         threshold: damps small changes, see :func:`pairedit_sdk.flow.solvers.damped`.
+        even: whether every picture gets a factor of its own, see :mod:`pairedit_sdk.strength`.
     """
 
     steps: int = 28
     n_avg: int = 1
     threshold: float = 0.0
+    even: bool = False
+
+
+@dataclass(frozen=True)
+class ShownChange:
+    """What an image encoder sees of the change that an edit's pairs show.
+
+    Attributes:
+        encoder: its name, a folder or a hub id.
+        direction: k, the mean direction of E(a′) − E(a), of length 1.
+        size: t, the mean of (E(a′) − E(a)) · k; above 0.
+    """
+
+    encoder: str
+    direction: list[float]
+    size: float
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,7 @@ class EditInfo:
         settings: the whole training configuration.
         unit_scale: the factor that gain and calibration have put into the LoRA.
         editor: how the edit is meant to be applied to pictures.
+        shown: what an image encoder sees of the pairs' change; ``None`` where nobody asked.
         parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
         licence: under which the edit may be used, in its owner's words.
@@ -70,6 +88,7 @@ class EditInfo:
     settings: dict[str, Any] = field(default_factory=dict)
     unit_scale: float = 1.0
     editor: EditorSettings = field(default_factory=EditorSettings)
+    shown: ShownChange | None = None
     parts: list[tuple[str, float]] = field(default_factory=list)
     created: str = ""
     licence: str = ""
@@ -122,10 +141,11 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     """
     parts = [(str(name), float(scale)) for name, scale in values.get("parts", [])]
     editor = EditorSettings(**values.get("editor", {}))
+    seen = values.get("shown")
+    shown = None if seen is None else _checked_shown(ShownChange(**seen))
     known = {f.name: f.type for f in fields(EditInfo)}
-    info = EditInfo(
-        **{k: v for k, v in values.items() if k in known} | {"parts": parts, "editor": editor}
-    )
+    read = {"parts": parts, "editor": editor, "shown": shown}
+    info = EditInfo(**{k: v for k, v in values.items() if k in known} | read)
     kinds: dict[Any, Any] = {"str": str, "int": int, "float": (int, float)}
     for name, kind in known.items():
         value = getattr(info, name)
@@ -140,6 +160,19 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     whole = all(isinstance(n, int) for n in (editor.steps, editor.n_avg))
     if not whole or not 2 <= editor.steps <= 1000 or not 1 <= editor.n_avg <= 1000:
         raise ValueError("the editor's settings are out of range")
+    if not isinstance(editor.even, bool):
+        raise TypeError("even is not of its kind")
     if info.guidance < 0 or not 0 <= info.resolution <= 4096 or not 0 <= editor.threshold <= 1:
         raise ValueError("a setting is out of range")
     return info
+
+
+def _checked_shown(shown: ShownChange) -> ShownChange:
+    numbers = [shown.size, *shown.direction]
+    if not isinstance(shown.encoder, str) or not isinstance(shown.direction, list):
+        raise TypeError("what the pairs show is not of its kind")
+    if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        raise TypeError("what the pairs show is not of numbers")
+    if not all(math.isfinite(n) for n in numbers) or not shown.direction or shown.size <= 0:
+        raise ValueError("what the pairs show is out of range")
+    return shown

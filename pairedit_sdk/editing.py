@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.compose import (
-    Rows,
-    at_once,
-    attached_stack,
-    check_mode,
-    default_mode,
-    repeated,
-)
-from pairedit_sdk.edit import Edit, EditorSettings, EditStack, as_stack
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.compose import Rows, Scale, at_once, attached_stack, repeated
+from pairedit_sdk.edit import Edit, EditStack, as_stack
+from pairedit_sdk.editor import Way, way_for
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.pictures.images import as_rgb, fit_size, resized, to_image, to_tensor
@@ -28,16 +21,17 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.bases.protocol import FlowBase
 
-METHODS = ("flowedit", "rf-inversion", "inversion-lora")
-
 StepHook = Callable[[int, int], None]
+#: An edit and its scale.
+Part = tuple[Edit, float]
 
 
 def edit_image(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
-    threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-    resolution: int | None = None, mode: str | None = None, on_step: StepHook | None = None,
+    threshold: float | None = None, even: bool | None = None, guidance: float | None = None,
+    seed: int = 0, resolution: int | None = None, mode: str | None = None,
+    on_step: StepHook | None = None,
 ) -> Image.Image:  # fmt: skip
     """Apply edits to a picture.
 
@@ -58,6 +52,10 @@ def edit_image(
         n_avg: FlowEdit only: noises averaged in each step; ``None`` is the edits' own.
         threshold: FlowEdit only: damps small changes, see
             :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
+        even: FlowEdit only: whether every picture gets a factor of its own, with which scale 1
+            changes it as much as the pairs show, see :mod:`pairedit_sdk.strength`. It costs one
+            more edit, with a single noise. Edits that are merged into one LoRA cannot have it.
+            ``None`` is each edit's own.
         guidance: distilled guidance; ``None`` is the edits' own.
         seed: of the noise.
         resolution: side of a square with the area at which the base sees the picture; ``None`` is
@@ -68,13 +66,15 @@ def edit_image(
         on_step: called with (done, total).
 
     Raises:
-        UsageError: an unknown method or mode, or numbers out of range.
+        UsageError: an unknown method or mode, numbers out of range, or ``even`` for edits that do
+            not know how much their pairs show.
         EditError: an edit of another base.
+        BaseModelError: the image encoder of an even strength cannot be loaded.
     """
     (result,) = sweep(
         base, image, edits, [1.0], method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-        threshold=threshold, guidance=guidance, seed=seed, resolution=resolution, mode=mode,
-        on_step=on_step,
+        threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
+        mode=mode, on_step=on_step,
     )  # fmt: skip
     return result
 
@@ -82,21 +82,22 @@ def edit_image(
 def sweep(
     base: FlowBase, image: Image.Image, edits: Edit | EditStack, scales: Sequence[float], *,
     method: str = "flowedit", steps: int | None = None, n_max: int | None = None,
-    n_avg: int | None = None, threshold: float | None = None, guidance: float | None = None,
-    seed: int = 0, resolution: int | None = None, mode: str | None = None,
-    on_step: StepHook | None = None,
+    n_avg: int | None = None, threshold: float | None = None, even: bool | None = None,
+    guidance: float | None = None, seed: int = 0, resolution: int | None = None,
+    mode: str | None = None, on_step: StepHook | None = None,
 ) -> list[Image.Image]:  # fmt: skip
     """The picture at several strengths: :func:`edit_image` with ``edits @ scale`` for each scale.
 
-    What does not depend on the scale, such as the inversion LoRA, is done once, unless the mode is
-    sequential: there every edit works on another picture.
+    What does not depend on the scale, such as the inversion LoRA or the factor of an even
+    strength, is done once, unless the mode is sequential: there every edit works on another
+    picture.
     """
     image = as_rgb(image)
     size = seen_size(base, image.size, as_stack(edits), resolution)
     x = base.encode(to_tensor(resized(image, size))).float()
     edited = sweep_latents(
         base, x, edits, scales, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-        threshold=threshold, guidance=guidance, seed=seed, mode=mode, on_step=on_step,
+        threshold=threshold, even=even, guidance=guidance, seed=seed, mode=mode, on_step=on_step,
     )  # fmt: skip
     return [resized(to_image(base.decode(z)), image.size) for z in edited]
 
@@ -104,8 +105,9 @@ def sweep(
 def sweep_latents(
     base: FlowBase, x: torch.Tensor, edits: Edit | EditStack, scales: Sequence[float], *,
     method: str = "flowedit", steps: int | None = None, n_max: int | None = None,
-    n_avg: int | None = None, threshold: float | None = None, guidance: float | None = None,
-    seed: int = 0, mode: str | None = None, on_step: StepHook | None = None,
+    n_avg: int | None = None, threshold: float | None = None, even: bool | None = None,
+    guidance: float | None = None, seed: int = 0, mode: str | None = None,
+    on_step: StepHook | None = None,
 ) -> list[torch.Tensor]:  # fmt: skip
     """:func:`sweep` on latents [B, C, h, w]: one tensor of that shape for each scale.
 
@@ -113,7 +115,10 @@ def sweep_latents(
     sweep of many scales costs little more than half of as many edits. At scale 0 nothing runs.
     """
     stack = as_stack(edits)
-    way = _way(stack, method, steps, n_max, n_avg, threshold, guidance, seed, mode)
+    way = way_for(
+        stack, method, steps=steps, n_max=n_max, n_avg=n_avg, threshold=threshold, even=even,
+        guidance=guidance, seed=seed, mode=mode,
+    )  # fmt: skip
     heard = [] if stack.silent else [scale for scale in scales if scale != 0]
     edited = dict(zip(heard, _edit(base, x, stack, heard, way, on_step), strict=True))
     return [edited.get(scale, x) for scale in scales]
@@ -122,13 +127,16 @@ def sweep_latents(
 def edit_latents(
     base: FlowBase, x: torch.Tensor, edits: Edit | EditStack, *, method: str = "flowedit",
     steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
-    threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-    mode: str | None = None, on_step: StepHook | None = None,
+    threshold: float | None = None, even: bool | None = None, guidance: float | None = None,
+    seed: int = 0, mode: str | None = None, on_step: StepHook | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """:func:`edit_image` on latents [B, C, h, w]; the rows are edited together, each with its own
     noise drawn in order from the seed."""
     stack = as_stack(edits)
-    way = _way(stack, method, steps, n_max, n_avg, threshold, guidance, seed, mode)
+    way = way_for(
+        stack, method, steps=steps, n_max=n_max, n_avg=n_avg, threshold=threshold, even=even,
+        guidance=guidance, seed=seed, mode=mode,
+    )  # fmt: skip
     return _edit(base, x, stack, [1.0], way, on_step)[0]
 
 
@@ -137,16 +145,12 @@ def changed_alone(
 ) -> torch.Tensor:
     """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
 
-    FlowEdit's plain model runs once for as many edits as there is room for.
+    FlowEdit's plain model runs once for as many edits as there is room for. No picture gets a
+    factor of its own.
     """
     stack = EditStack([(edit, 1.0) for edit in edits])
-    way = _way(stack, "flowedit", None, None, None, None, None, seed, "guided")
-    return torch.cat(
-        [
-            _copies(base, x, EditStack(part), [1.0], way, _silent)[0]
-            for part in at_once(stack.parts, x, way.n_avg)
-        ]
-    )
+    way = way_for(stack, seed=seed, mode="guided")
+    return _alone(base, x, stack.parts, way, _silent)
 
 
 def seen_size(
@@ -164,63 +168,8 @@ def seen_size(
     return fit_size(*size, resolution or trained or base.resolution, base.multiple)
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How pictures are edited; see :func:`edit_image`."""
-
-    method: str
-    steps: int
-    n_max: int | None
-    n_avg: int
-    threshold: float
-    guidance: float | None
-    seed: int
-    mode: str
-
-    def __post_init__(self) -> None:
-        check_mode(self.mode, self.method)
-        if self.method not in METHODS:
-            raise UsageError(
-                f"There is no method {self.method!r}", expected="one of " + ", ".join(METHODS)
-            )
-        fits = self.steps >= 1 and 1 <= self.last_steps <= self.steps and self.n_avg >= 1
-        if not fits or not 0 <= self.threshold <= 1:
-            raise UsageError(
-                f"steps {self.steps}, n_max {self.last_steps}, n_avg {self.n_avg}, threshold "
-                f"{self.threshold:g}",
-                expected="steps and n_avg of at least 1, n_max from 1 to steps, and a threshold "
-                "from 0 to 1",
-            )
-
-    @property
-    def last_steps(self) -> int:
-        """How many of the steps FlowEdit runs."""
-        return solvers.last_steps(self.steps) if self.n_max is None else self.n_max
-
-
-def _way(
-    edits: EditStack, method: str, steps: int | None, n_max: int | None, n_avg: int | None,
-    threshold: float | None, guidance: float | None, seed: int, mode: str | None,
-) -> _Way:  # fmt: skip
-    """What was asked for, and for the rest what suits the edits."""
-    own = edits.editor if method == "flowedit" else EditorSettings()
-    given = {"n_max": n_max, "n_avg": n_avg, "threshold": threshold}
-    known = [name for name, value in given.items() if value is not None]
-    if method in METHODS and method != "flowedit" and known:
-        raise UsageError(
-            f"Only FlowEdit has {' and '.join(known)}, and the method is {method}",
-            next_step="Leave that out",
-        )
-    return _Way(
-        method, own.steps if steps is None else steps, n_max,
-        own.n_avg if n_avg is None else n_avg,
-        own.threshold if threshold is None else threshold, guidance, seed,
-        mode or default_mode(edits, method),
-    )  # fmt: skip
-
-
 def _edit(
-    base: FlowBase, x: torch.Tensor, stack: EditStack, scales: Sequence[float], way: _Way,
+    base: FlowBase, x: torch.Tensor, stack: EditStack, scales: Sequence[float], way: Way,
     on_step: StepHook | None,
 ) -> list[torch.Tensor]:  # fmt: skip
     """Latents x [B, C, h, w] under the stack at each of the scales."""
@@ -250,49 +199,92 @@ def _edit(
         return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
     stack = stack.without_repeats()
     guidance = stack.guidance if way.guidance is None else way.guidance
-    heard = [part for part in stack.parts if part[1] != 0]
-    if way.method != "flowedit" or way.mode != "guided" or len(heard) < 2:
-        return [each[0] for each in _copies(base, x, stack, scales, way, hook)]
+    way, heard = replace(way, guidance=guidance), [part for part in stack.parts if part[1] != 0]
+    if way.method != "flowedit":
+        return [each[0] for each in _copies(base, x, stack.parts, scales, way, hook)]
+    factors, hook = _factors(base, x, heard, way, hook)
+    if len(heard) < 2:
+        return [each[0] for each in _copies(base, x, heard, scales, way, hook, factors)]
+    if way.mode != "guided":
+        return [each[0] for each in _copies(base, x, heard, scales, way, hook)]
     # Every edit moves a copy of its own, as many at once as there is room for, and what they did is
     # added.
-    parts, way = at_once(heard, x, way.n_avg), replace(way, guidance=guidance)
+    parts = at_once(range(len(heard)), x, way.n_avg)
     moved = [
-        _copies(base, x, EditStack(part), scales, way, part_of(hook, index, len(parts)))
+        _copies(
+            base, x, [heard[k] for k in part], scales, way, part_of(hook, index, len(parts)),
+            [factors[k] for k in part],
+        )
         for index, part in enumerate(parts)
-    ]
+    ]  # fmt: skip
     each_scale = (torch.cat(copies) for copies in zip(*moved, strict=True))
     return [each[0] + (each[1:] - x).sum(dim=0) for each in each_scale]
 
 
 def _copies(
-    base: FlowBase, x: torch.Tensor, stack: EditStack, scales: Sequence[float], way: _Way,
-    hook: StepHook,
+    base: FlowBase, x: torch.Tensor, parts: Sequence[Part], scales: Sequence[float], way: Way,
+    hook: StepHook, factors: Sequence[Scale] = (),
 ) -> list[torch.Tensor]:  # fmt: skip
-    """For each scale [E, B, C, h, w]: one copy of x that the whole stack moves, or as FlowEdit does
-    what is guided, one for each edit that is heard."""
+    """For each scale [E, B, C, h, w]: one copy of x that all parts move, or as FlowEdit does what
+    is guided, one for each edit that is heard. Each part's scale may have a further factor."""
+    stack = EditStack(parts)
     guidance = stack.guidance if way.guidance is None else way.guidance
     condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
-    copies = sum(scale != 0 for _, scale in stack.parts)
+    copies = sum(scale != 0 for _, scale in parts)
     paths = way.method == "flowedit" and way.mode == "guided" and copies > 1
     copies = copies if paths else 1
     # RF-Inversion runs the plain model by itself, so its strengths have nothing to share.
-    parts = (
+    turns = (
         at_once(scales, x, way.n_avg * copies)
         if way.method == "flowedit"
         else [[scale] for scale in scales]
     )
     results: list[torch.Tensor] = []
     mode = "paths" if paths else "merged" if way.method == "flowedit" else way.mode
-    with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows_at:
-        for index, strengths in enumerate(parts):
+    attach = attached_stack(base, stack, mode, condition, guidance, factors)
+    with torch.no_grad(), attach as rows_at:
+        for index, strengths in enumerate(turns):
             rows, count = rows_at(strengths), copies * len(strengths)
-            z = _sample(x, count, sigmas, rows, way, part_of(hook, index, len(parts)))
+            z = _sample(x, count, sigmas, rows, way, part_of(hook, index, len(turns)))
             results += z.unflatten(0, (copies, len(strengths), len(x))).unbind(dim=1)
     return results
 
 
+def _factors(
+    base: FlowBase, x: torch.Tensor, parts: Sequence[Part], way: Way, hook: StepHook
+) -> tuple[list[Scale], StepHook]:
+    """The factor of each part, for all pictures or for each [B], and the hook of what is left."""
+    found: list[Scale] = [1.0 for _ in parts]
+    wanted = {
+        k: edit.info.shown
+        for k, (edit, _) in enumerate(parts)
+        if edit.info.shown is not None and (edit.info.editor.even if way.even is None else way.even)
+    }
+    if not wanted:
+        return found, hook
+    from pairedit_sdk.strength import factors
+
+    # One noise is enough to see how far an edit goes.
+    tries = [(parts[k][0], 1.0) for k in wanted]
+    moved = _alone(base, x, tries, replace(way, mode="guided", n_avg=1), part_of(hook, 0, 2))
+    for (k, shown), z in zip(wanted.items(), moved, strict=True):
+        found[k] = factors(base, shown, x, z)
+    return found, part_of(hook, 1, 2)
+
+
+def _alone(
+    base: FlowBase, x: torch.Tensor, parts: Sequence[Part], way: Way, hook: StepHook
+) -> torch.Tensor:
+    """What each part by itself makes of x: [E, B, C, h, w]."""
+    turns = at_once(parts, x, way.n_avg)
+    return torch.cat([
+        _copies(base, x, some, [1.0], way, part_of(hook, index, len(turns)))[0]
+        for index, some in enumerate(turns)
+    ])  # fmt: skip
+
+
 def _one_after_the_other(
-    base: FlowBase, x: torch.Tensor, stack: EditStack, way: _Way, on_step: StepHook
+    base: FlowBase, x: torch.Tensor, stack: EditStack, way: Way, on_step: StepHook
 ) -> torch.Tensor:
     heard = [(edit, scale) for edit, scale in stack.parts if scale != 0]
     alone = replace(way, mode="merged")
@@ -303,7 +295,7 @@ def _one_after_the_other(
 
 
 def _sample(
-    x: torch.Tensor, count: int, sigmas: torch.Tensor, rows: Rows, way: _Way, on_step: StepHook
+    x: torch.Tensor, count: int, sigmas: torch.Tensor, rows: Rows, way: Way, on_step: StepHook
 ) -> torch.Tensor:
     """x [B, …] at ``count`` strengths, [count · B, …]; all of them see the same noise."""
     noise = noise_source(x, way.seed, count)

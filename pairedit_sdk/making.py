@@ -113,21 +113,27 @@ def settings_for(
 
     Args:
         base: the one asked for; without it the recipe's, and without that mini.
-        recipe: a recipe's name or file; without it, the one for such a base.
-        overrides: ``key=value`` words.
+        recipe: a recipe's name or file; without it, the one for such a base, without an even
+            strength if the base has no image encoder of its own.
+        overrides: ``key=value`` words, the last of which prevails.
         values: the same as plain values, which prevail over both.
 
     Raises:
         UsageError: an unknown recipe or setting, a value out of range, or the base among the
             overrides.
     """
-    from pairedit_sdk.bases.folders import is_small
+    from pairedit_sdk.bases.folders import has_image_encoder, is_small
     from pairedit_sdk.config import load_recipe
 
     if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
         raise UsageError("--set cannot change the base", next_step="Give it with --base")
-    default_recipe = "mini" if is_small(base or DEFAULT_BASE) else "flux-dev"
-    config = load_recipe(recipe or default_recipe, overrides, values)
+    if recipe is None:
+        wanted = base or DEFAULT_BASE
+        recipe = "mini" if is_small(wanted) else "flux-dev"
+        if not has_image_encoder(wanted):
+            # Nobody asked for what would first have to be downloaded.
+            overrides = ["edit_even=false", *overrides]
+    config = load_recipe(recipe, overrides, values)
     return replace(config, base=base or config.base or DEFAULT_BASE)
 
 

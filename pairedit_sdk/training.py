@@ -10,13 +10,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from pairedit_sdk import __version__, cache
+from pairedit_sdk.basis.encoder import encoder_for
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.calibration import unit_scale
 from pairedit_sdk.config import TrainConfig
@@ -36,6 +37,7 @@ from pairedit_sdk.runs.processes import (
 )
 from pairedit_sdk.runs.run import Run
 from pairedit_sdk.runs.trackers import require_tracker, tracking
+from pairedit_sdk.strength import encoder_named, shown_change
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -159,13 +161,18 @@ def finished(
     if factor != 1:
         semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
     pairs = [pair.name for pair in latents]
-    return Edit(semantic, _info(base, pairs, config, name, factor, steps or config.steps))
+    info = _info(base, pairs, config, name, factor, steps or config.steps)
+    return Edit(
+        semantic, replace(info, shown=shown_change(base, latents)) if config.edit_even else info
+    )
 
 
 def _check_fit(base: FlowBase, config: TrainConfig) -> None:
     """Refuse what cannot work before anything slow is done or any file is written."""
     require_bare(base.transformer)
     check_rank(base.transformer, base.lora_targets(config.targets), config.rank)
+    if config.edit_even:
+        encoder_named(encoder_for(base.name))
     if config.precision not in ("auto", base.precision):
         raise UsageError(
             f"The settings say precision {config.precision}, the base is held in {base.precision}",
@@ -242,6 +249,8 @@ def _info(
         base_fingerprint=base.fingerprint, precision=base.precision, guidance=config.guidance,
         resolution=config.resolution or base.resolution, rank=config.rank, steps=steps,
         pairs=pairs, settings=config.as_dict(), unit_scale=factor,
-        editor=EditorSettings(config.edit_steps, config.edit_n_avg, config.edit_threshold),
+        editor=EditorSettings(
+            config.edit_steps, config.edit_n_avg, config.edit_threshold, config.edit_even
+        ),
         sdk_version=__version__,
     )  # fmt: skip

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from pairedit_sdk.edit_info import SCHEMA, EditInfo, EditorSettings, read_description
+from pairedit_sdk.edit_info import (
+    SCHEMA,
+    EditInfo,
+    EditorSettings,
+    ShownChange,
+    read_description,
+)
 from pairedit_sdk.errors import EditError
 
 INFO = EditInfo(
     "one", "mini", pairs=["a"], parts=[("x", 0.5)], settings={"eta": 4.0}, guidance=2,
-    editor=EditorSettings(7, 2, 0.1),
+    editor=EditorSettings(7, 2, 0.1, True), shown=ShownChange("mini", [0.6, 0.8], 0.25),
 )  # fmt: skip
 
 
@@ -37,7 +43,14 @@ def test_as_written() -> None:
         {"resolution": 10**9}, {"pairs": "a"}, {"pairs": [1]}, {"settings": []}, {"parts": [["x"]]},
         {"parts": [["x", 10**400]]}, {"rank": True}, {"editor": []}, {"editor": {"x": 1}},
         {"editor": {"steps": 0}}, {"editor": {"steps": 10**6}}, {"editor": {"n_avg": 1.5}},
-        {"editor": {"threshold": 2}}, {"editor": {"threshold": "0"}},
+        {"editor": {"threshold": 2}}, {"editor": {"threshold": "0"}}, {"editor": {"even": 1}},
+        {"shown": []}, {"shown": {"encoder": "mini"}},
+        {"shown": {"encoder": 1, "direction": [1.0], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": [], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": "x", "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": ["1"], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": [float("nan")], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": [1.0], "size": 0.0}},
     ],
 )  # fmt: skip
 def test_values_of_another_kind_or_out_of_range(changes: dict[str, object]) -> None:

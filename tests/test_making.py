@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,18 @@ def test_a_run_of_other_settings_is_an_error_of_its_kind_and_force_clears_it(
     made = make_edit(tiny_base, pairs, other, name="hat", library=library, force=True)
     assert made is not None
     assert made.edit.info.settings["eta"] == 2.0
+
+
+def test_an_even_strength_is_for_bases_that_bring_their_encoder(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    assert settings_for(None, None, []).edit_even
+    assert settings_for(str(tiny_folder), None, []).edit_even
+    small = str(tmp_path / "bare")
+    shutil.copytree(tiny_folder, small, ignore=shutil.ignore_patterns("image_encoder"))
+    assert not settings_for(small, None, []).edit_even
+    assert settings_for(small, None, ["edit_even=true"]).edit_even
+    assert settings_for(small, "mini", []).edit_even  # as the recipe says that was asked for
 
 
 def test_the_base_is_none_of_the_settings(tmp_path: Path) -> None:

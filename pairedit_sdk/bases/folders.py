@@ -46,6 +46,11 @@ def is_small(name_or_path: str) -> bool:
         return False
 
 
+def has_image_encoder(name_or_path: str) -> bool:
+    """Whether this is a built-in base, or a local folder with an image encoder in it."""
+    return name_or_path in BUILT_IN or (Path(name_or_path).expanduser() / "image_encoder").is_dir()
+
+
 def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
     """The pipeline folder of a built-in base, a path or a hub id (downloaded if need be).
 

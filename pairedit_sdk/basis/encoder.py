@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.bases.folders import BUILT_IN
+from pairedit_sdk.bases.folders import BUILT_IN, has_image_encoder
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.pictures.images import as_rgb
 from pairedit_sdk.quiet import no_bars
@@ -53,9 +53,7 @@ class ImageEncoder:
 def encoder_for(base_name: str) -> str:
     """The encoder that goes with a base unless another one is asked for: the base's own, if it
     has one, as the built-in base does."""
-    if base_name in BUILT_IN or (Path(base_name) / "image_encoder").is_dir():
-        return base_name
-    return DEFAULT
+    return base_name if has_image_encoder(base_name) else DEFAULT
 
 
 def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEncoder:

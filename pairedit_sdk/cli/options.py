@@ -132,6 +132,15 @@ Threshold = Annotated[
         "Without it: the edit's own.",
     ),
 ]
+Even = Annotated[
+    bool | None,
+    typer.Option(
+        "--even/--no-even",
+        help="flowedit only: whether every picture is edited as far as it takes to show what the "
+        "pairs show, as an image encoder sees it; takes about twice the time. Without either: the "
+        "edit's own.",
+    ),
+]
 EditorSteps = Annotated[
     int | None,
     typer.Option(

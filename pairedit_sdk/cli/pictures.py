@@ -35,6 +35,7 @@ def edit(
     n_max: options.NMax = None,
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
+    even: options.Even = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -50,7 +51,7 @@ def edit(
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
-    values.check_flowedit(method, steps, n_max, n_avg, threshold, mode)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, even, mode)
     device = values.device(device)
 
     from pairedit_sdk.compose import default_mode
@@ -63,8 +64,8 @@ def edit(
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, guidance=guidance, seed=seed, resolution=resolution, mode=mode,
-            on_step=meter.update,
+            threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
+            mode=mode, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
@@ -147,6 +148,7 @@ def sweep(
     n_max: options.NMax = None,
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
+    even: options.Even = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -169,7 +171,7 @@ def sweep(
             next_step="Give the strengths with --scales",
         )
     path = find_edit_path(edit, library)
-    values.check_flowedit(method, steps, n_max, n_avg, threshold)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, even)
     device = values.device(device)
 
     from pairedit_sdk.edit import Edit
@@ -184,7 +186,7 @@ def sweep(
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
             model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, guidance=guidance, seed=seed, resolution=resolution,
+            threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
             on_step=meter.update,
         )  # fmt: skip
     labels = ["input", *(f"{strength:g}" for strength in strengths)]

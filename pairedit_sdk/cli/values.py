@@ -97,14 +97,17 @@ def device(text: str | None) -> str | None:
 
 def check_flowedit(
     method: str, steps: int | None, n_max: int | None, n_avg: int | None,
-    threshold: float | None, mode: str | None = None,
+    threshold: float | None, even: bool | None, mode: str | None = None,
 ) -> None:  # fmt: skip
     """Refuse options that do not go together.
 
     Raises:
         UsageError: naming the option.
     """
-    own = {"--n-max": n_max, "--n-avg": n_avg, "--threshold": threshold}
+    own = {
+        "--n-max": n_max, "--n-avg": n_avg, "--threshold": threshold,
+        "--even" if even else "--no-even": even,
+    }  # fmt: skip
     given = [option for option, value in own.items() if value is not None]
     if method != "flowedit" and given:
         raise UsageError(

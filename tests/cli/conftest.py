@@ -143,8 +143,8 @@ class Rooms:
     def edit_image(
         self, base: Any, image: Image.Image, edits: Any, *, method: str = "flowedit",
         steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
-        threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-        resolution: int | None = None, mode: str | None = None, on_step: Any = None,
+        threshold: float | None = None, even: bool | None = None, guidance: float | None = None,
+        seed: int = 0, resolution: int | None = None, mode: str | None = None, on_step: Any = None,
     ) -> Image.Image:  # fmt: skip
         self.calls.append(("edit_image", {k: v for k, v in locals().items() if k != "self"}))
         total = steps or 28
@@ -164,14 +164,14 @@ class Rooms:
     def sweep(
         self, base: Any, image: Image.Image, edits: Any, scales: Any, *, method: str = "flowedit",
         steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
-        threshold: float | None = None, guidance: float | None = None, seed: int = 0,
-        resolution: int | None = None, mode: str | None = None, on_step: Any = None,
+        threshold: float | None = None, even: bool | None = None, guidance: float | None = None,
+        seed: int = 0, resolution: int | None = None, mode: str | None = None, on_step: Any = None,
     ) -> list[Image.Image]:  # fmt: skip
         return [
             self.edit_image(
                 base, image, edits @ scale, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-                threshold=threshold, guidance=guidance, seed=seed, resolution=resolution, mode=mode,
-                on_step=on_step,
+                threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
+                mode=mode, on_step=on_step,
             )
             for scale in scales
         ]  # fmt: skip

@@ -110,6 +110,8 @@ BAD_INPUTS = [
      "kept."),
     ("edit me.png --edit glasses --method rf-inversion --n-max 3 -o x.png",
      "--n-max is for flowedit, and the method is rf-inversion. Leave it out."),
+    ("edit me.png --edit glasses --method rf-inversion --no-even -o x.png",
+     "--no-even is for flowedit, and the method is rf-inversion. Leave it out."),
     ("edit me.png --edit glasses --threshold 2 -o x.png",
      "Invalid value for '--threshold': …See pairedit edit --help."),
     ("edit me.png --edit glasses --steps 10 --n-max 11 -o x.png",

@@ -24,7 +24,7 @@ def test_edit_applies_the_sum(
     (call,) = rooms.of("edit_image")
     assert call["edits"].parts == [("glasses", 0.8), ("smile", 1.0)]
     assert (call["steps"], call["n_max"], call["seed"]) == (None, None, 3)
-    assert (call["n_avg"], call["threshold"]) == (None, None)
+    assert (call["n_avg"], call["threshold"], call["even"]) == (None, None, None)
     assert (call["method"], call["guidance"], call["mode"]) == ("flowedit", None, None)
     with Image.open(tmp_path / "out.png") as image:
         assert image.getpixel((0, 0)) == (55, 135, 215)

@@ -1,0 +1,99 @@
+"""Even strength: how far an edit has to go on one picture to show what its pairs show.
+
+An edit moves one picture further than another. A frozen image encoder sees how far: with k the
+mean direction of E(a′) − E(a) over the pairs, of length 1, and t the mean of (E(a′) − E(a)) · k,
+r = (E(x′) − E(x)) · k / t is what the edit does to a picture x at scale 1, as a share of what the
+pairs show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for, load_encoder
+from pairedit_sdk.edit_info import ShownChange
+from pairedit_sdk.errors import EditError
+from pairedit_sdk.pictures.images import to_image
+
+if TYPE_CHECKING:
+    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.cache import PairLatents
+
+#: What lacks is made up by this power of it, as the encoder does not see everything; what is too
+#: much is taken back whole.
+RAISED = 0.5
+#: A factor beyond these says more about the encoder than about the picture.
+LIMITS = (1 / 3, 1.5)
+#: Below this, t is not told from nothing. Embeddings have length 1.
+LEAST = 1e-3
+
+#: An encoder is some seconds' loading, and every picture needs it.
+encoder_named = lru_cache(maxsize=1)(load_encoder)
+
+
+def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange | None:
+    """k and t of these pairs, as the base's own encoder sees their round trips.
+
+    Returns:
+        ``None`` if it sees no change that the pairs have in common.
+
+    Raises:
+        BaseModelError: the encoder cannot be loaded.
+    """
+    name = encoder_for(base.name)
+    encoder = encoder_named(name)
+    before, after = (
+        torch.cat([_seen(base, encoder, x) for x in side])
+        for side in ([pair.x_a for pair in latents], [pair.x_b for pair in latents])
+    )
+    moved = after - before
+    direction = F.normalize(F.normalize(moved, dim=-1).mean(dim=0), dim=0)
+    size = float((moved @ direction).mean())
+    if not size > LEAST:
+        return None
+    return ShownChange(name, [round(value, 5) for value in direction.tolist()], round(size, 6))
+
+
+def factors(
+    base: FlowBase, change: ShownChange, x: torch.Tensor, edited: torch.Tensor
+) -> torch.Tensor:
+    """The factor for each picture: 1 / r where r > 1, r^−½ where r < 1, within :data:`LIMITS`.
+
+    Args:
+        base: whose autoencoder is used.
+        change: what the edit's pairs show.
+        x: latents [B, C, h, w].
+        edited: what the edit makes of them at scale 1.
+
+    Returns:
+        float32 [B], on the device of x.
+
+    Raises:
+        BaseModelError: the encoder cannot be loaded.
+        EditError: it is not the one that saw the pairs.
+    """
+    encoder = encoder_named(change.encoder)
+    before, after = _seen(base, encoder, x), _seen(base, encoder, edited)
+    if before.shape[1] != len(change.direction):
+        raise EditError(
+            f"The image encoder {change.encoder} is not the one that this edit was learned with",
+            expected=f"embeddings of {len(change.direction)} numbers", got=f"{before.shape[1]}",
+            next_step="Train the edit again, or use it without even strength (--no-even)",
+        )  # fmt: skip
+    lowest, highest = LIMITS
+    shown = (after - before) @ torch.tensor(change.direction) / change.size
+    shown = shown.clamp(min=highest ** (-1 / RAISED))  # a picture may also move the other way
+    factor = torch.where(shown > 1, 1 / shown, shown**-RAISED)
+    return factor.clamp(lowest, highest).to(x.device)
+
+
+def _seen(base: FlowBase, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:
+    """Embeddings of latents [B, C, h, w], float32 [B, D] on the CPU."""
+    with torch.no_grad():
+        pictures = base.decode(z)
+    return encoder.embed([to_image(picture[None]) for picture in pictures])
