@@ -100,7 +100,7 @@ def show(
         if isinstance(value, dict):
             output.say(f"{key}:")
             for name, item in value.items():
-                output.say(printable(f"  {name}: {item}"))
+                output.say(printable(f"  {name}: {_shown(item)}"))
         else:
             output.say(printable(f"{key}: {_shown(value)}"))
     output.result(about)
@@ -197,6 +197,8 @@ def pick(
 def _shown(value: Any) -> str:
     if not isinstance(value, list):
         return str(value)
+    if value and all(isinstance(v, float) for v in value):
+        return f"{len(value)} numbers"
     # Names of pairs, or the (name, scale) that a composed edit is made of.
     words = [f"{v[0]} @ {v[1]:g}" if isinstance(v, tuple | list) else str(v) for v in value]
     return ", ".join(words)

@@ -29,7 +29,10 @@ def learned(
         recipe: its name or file.
         on_edit: called after each with its name.
     """
-    config = replace(load_recipe(recipe), seed=seed, checkpoint_every=0, preview_every=0)
+    # Ways to mix edits are compared at one strength: what is merged cannot have an even one.
+    config = replace(
+        load_recipe(recipe), seed=seed, checkpoint_every=0, preview_every=0, edit_even=False
+    )
     edits = {}
     for name in names:
         edits[name] = train(base, training_pairs(name, seed=seed), config, name=name)
