@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.cache import PairLatents
 
-#: r that is aimed at: a little too much of an edit is less of a fault than one that nobody sees.
-WANTED = 1.1
 #: An encoder sees less of a change on some pictures than on the pairs also where it is whole, so
 #: that little is added; what is too much is taken back.
 LIMITS = (1 / 3, 1.2)
@@ -62,7 +60,7 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange 
 def factors(
     base: FlowBase, change: ShownChange, x: torch.Tensor, edited: torch.Tensor
 ) -> torch.Tensor:
-    """The factor for each picture, :data:`WANTED` / r within :data:`LIMITS`.
+    """The factor for each picture, 1 / r within :data:`LIMITS`.
 
     Args:
         base: whose autoencoder is used.
@@ -87,8 +85,8 @@ def factors(
         )  # fmt: skip
     lowest, highest = LIMITS
     shown = (after - before) @ torch.tensor(change.direction) / change.size
-    shown = shown.clamp(min=WANTED / highest)  # a picture may also move the other way
-    return (WANTED / shown).clamp(min=lowest).to(x.device)
+    shown = shown.clamp(min=1 / highest)  # a picture may also move the other way
+    return (1 / shown).clamp(min=lowest).to(x.device)
 
 
 def _seen(base: FlowBase, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:
