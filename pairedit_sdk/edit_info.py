@@ -38,7 +38,7 @@ class ShownChange:
     """What an image encoder sees of the change that an edit's pairs show.
 
     Attributes:
-        encoder: its name, a folder or a hub id.
+        encoder: its name where the edit was learned; to be read, not to be loaded.
         direction: k, the mean direction of E(a′) − E(a), of length 1.
         size: t, the mean of (E(a′) − E(a)) · k; above 0.
     """

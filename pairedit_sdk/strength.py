@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for, load_encoder
 from pairedit_sdk.edit_info import ShownChange
-from pairedit_sdk.errors import EditError
+from pairedit_sdk.errors import BaseModelError, EditError
 from pairedit_sdk.pictures.images import to_image
 
 if TYPE_CHECKING:
@@ -27,11 +27,33 @@ if TYPE_CHECKING:
 #: An encoder sees less of a change on some pictures than on the pairs also where it is whole, so
 #: that little is added; what is too much is taken back.
 LIMITS = (1 / 3, 1.2)
+TRAIN_WITHOUT = "--set edit_even=false"
 #: Below this, t is not told from nothing. Embeddings have length 1.
 LEAST = 1e-3
 
 #: An encoder is some seconds' loading, and every picture needs it.
-encoder_named = lru_cache(maxsize=1)(load_encoder)
+_loaded = lru_cache(maxsize=1)(load_encoder)
+
+
+def encoder_of(base: FlowBase, without: str) -> ImageEncoder:
+    """The encoder that goes with the base. What an edit's file calls it is never loaded: that may
+    be a folder of another machine, or anything at all.
+
+    Args:
+        base: in use.
+        without: how to do without an even strength.
+
+    Raises:
+        BaseModelError: it cannot be loaded.
+    """
+    name = encoder_for(base.name)
+    try:
+        return _loaded(name)
+    except BaseModelError as error:
+        raise BaseModelError(
+            f"Even strength looks through the image encoder {name}, which cannot be loaded",
+            next_step=f"Download it first, or do without ({without})",
+        ) from error
 
 
 def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange | None:
@@ -43,8 +65,7 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange 
     Raises:
         BaseModelError: the encoder cannot be loaded.
     """
-    name = encoder_for(base.name)
-    encoder = encoder_named(name)
+    encoder = encoder_of(base, TRAIN_WITHOUT)
     before, after = (
         torch.cat([_seen(base, encoder, x) for x in side])
         for side in ([pair.x_a for pair in latents], [pair.x_b for pair in latents])
@@ -54,6 +75,7 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange 
     size = float((moved @ direction).mean())
     if not size > LEAST:
         return None
+    name = encoder_for(base.name)
     return ShownChange(name, [round(value, 5) for value in direction.tolist()], round(size, 6))
 
 
@@ -75,7 +97,7 @@ def factors(
         BaseModelError: the encoder cannot be loaded.
         EditError: it is not the one that saw the pairs.
     """
-    encoder = encoder_named(change.encoder)
+    encoder = encoder_of(base, "--no-even")
     before, after = _seen(base, encoder, x), _seen(base, encoder, edited)
     if before.shape[1] != len(change.direction):
         raise EditError(

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import __version__, cache
-from pairedit_sdk.basis.encoder import encoder_for
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.calibration import unit_scale
 from pairedit_sdk.config import TrainConfig
@@ -37,7 +36,7 @@ from pairedit_sdk.runs.processes import (
 )
 from pairedit_sdk.runs.run import Run
 from pairedit_sdk.runs.trackers import require_tracker, tracking
-from pairedit_sdk.strength import encoder_named, shown_change
+from pairedit_sdk.strength import TRAIN_WITHOUT, encoder_of, shown_change
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -172,7 +171,7 @@ def _check_fit(base: FlowBase, config: TrainConfig) -> None:
     require_bare(base.transformer)
     check_rank(base.transformer, base.lora_targets(config.targets), config.rank)
     if config.edit_even:
-        encoder_named(encoder_for(base.name))
+        encoder_of(base, TRAIN_WITHOUT)
     if config.precision not in ("auto", base.precision):
         raise UsageError(
             f"The settings say precision {config.precision}, the base is held in {base.precision}",

@@ -29,7 +29,7 @@ class MeanColour:
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
     """Stands in for every encoder, so that what it sees is known."""
-    monkeypatch.setattr(strength, "encoder_named", lambda name: MeanColour())
+    monkeypatch.setattr(strength, "_loaded", lambda name: MeanColour())
 
 
 #: A base whose latents are the pictures themselves.
@@ -77,6 +77,22 @@ def test_every_picture_has_its_own_factor_within_limits():
     strong = replace(RED, size=0.1)
     found = factors(PIXELS, strong, _grey(0, 0, 0), _grey(0.45, 0.1, 0.01))
     assert found.tolist() == pytest.approx([LIMITS[0], 1.0, LIMITS[1]], abs=0.05)
+
+
+def test_what_a_file_calls_its_encoder_is_never_loaded(monkeypatch):
+    asked = []
+    monkeypatch.setattr(strength, "_loaded", lambda name: asked.append(name) or MeanColour())
+    factors(PIXELS, replace(RED, encoder="/somebody/else"), _grey(0), _grey(0.2))
+    assert set(asked) == {strength.encoder_for("pixels")}
+
+
+def test_an_encoder_that_is_not_there_says_how_to_do_without(monkeypatch):
+    def missing(name):
+        raise BaseModelError("not there")
+
+    monkeypatch.setattr(strength, "_loaded", missing)
+    with pytest.raises(BaseModelError, match=r"cannot be loaded.*--no-even"):
+        factors(PIXELS, RED, _grey(0), _grey(0.2))
 
 
 def test_an_encoder_of_another_width_is_refused():
@@ -204,9 +220,9 @@ def test_training_asks_for_the_encoder_before_anything_is_computed(
     def missing(name):
         raise BaseModelError(f"no encoder {name}")
 
-    monkeypatch.setattr("pairedit_sdk.training.encoder_named", missing)
+    monkeypatch.setattr(strength, "_loaded", missing)
     config = TrainConfig(steps=1, rank=2, edit_even=True)
-    with pytest.raises(BaseModelError, match="no encoder"):
+    with pytest.raises(BaseModelError, match=r"cannot be loaded.*edit_even=false"):
         train(
             trained[0], face_pairs({"hat": "beanie"}, 1), config, name="e", run_dir=tmp_path / "r"
         )
