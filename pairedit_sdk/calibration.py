@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.compose import EDIT, MergedRows, at_once, repeated
+from pairedit_sdk.compose import EDIT, PathRows, at_once, repeated
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.lora.adapters import attached
@@ -49,7 +49,7 @@ def unit_scale(
             sigmas = base.sigmas(steps, *base.image_size(pair.x_a))
             gaps = []
             for part in at_once(scales, pair.x_a):
-                rows = MergedRows(base, {EDIT: 1.0}, condition, guidance, part)
+                rows = PathRows(base, [(EDIT, scale) for scale in part], condition, guidance)
                 z = solvers.flowedit(
                     repeated(pair.x_a, len(part)), sigmas, rows,
                     noise_source(pair.x_a, 0, len(part)), n_max=solvers.last_steps(steps),

@@ -8,9 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
@@ -32,25 +31,18 @@ TOKENS = 8192
 
 
 class Rows(Protocol):
-    """The edited model at one or several strengths and the plain model, together or by themselves.
-
-    With k strengths on B pictures, edited states have k · B rows: all pictures at the first
-    strength, then all at the second, and so on (:class:`PathRows` has more).
-    """
+    """The edited and the plain model, together or by themselves."""
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both velocities in one forward pass, each [k · B, C, h, w].
-
-        ``x_plain`` has k · B rows too, the same B for every strength; they are computed once.
-        """
+        """Both velocities in one forward pass."""
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The edited model alone, [k · B, …]."""
+        """The edited model alone."""
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The plain model alone, any number of rows."""
+        """The plain model alone."""
 
 
 class MergedRows:
@@ -61,49 +53,30 @@ class MergedRows:
         scales: factor of each attached LoRA in the edited rows; in the plain ones it is 0.
         condition: shared by all rows.
         guidance: shared by all rows.
-        strengths: further factors of all scales; every picture is edited at each of them.
     """
 
     def __init__(
-        self, base: FlowBase, scales: Mapping[str, Scale], condition: Condition, guidance: float,
-        strengths: Sequence[float] = (1.0,),
-    ) -> None:  # fmt: skip
-        self.base, self.scales, self.strengths = base, scales, strengths
+        self, base: FlowBase, scales: Mapping[str, float], condition: Condition, guidance: float
+    ) -> None:
+        self.base, self.scales = base, dict(scales)
         self.condition, self.guidance = condition, guidance
-
-    @property
-    def copies(self) -> int:
-        """How many rows there are of every picture in edited states."""
-        return len(self.strengths)
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        plain = x_plain[: len(x_plain) // self.copies]
-        off = torch.zeros_like(plain[:, 0, 0, 0])
-        on = {name: torch.cat([scale, off]) for name, scale in self._scales(x_edited).items()}
-        v = self._velocity(torch.cat([x_edited, plain]), sigma, on)
-        return v[: len(x_edited)], repeated(v[len(x_edited) :], self.copies)
+        rows = torch.cat([x_edited, x_plain])
+        on = torch.zeros(len(rows), device=rows.device)
+        on[: len(x_edited)] = 1
+        v = self._velocity(rows, sigma, {name: s * on for name, s in self.scales.items()})
+        return v[: len(x_edited)], v[len(x_edited) :]
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The edited model alone."""
-        return self._velocity(x, sigma, self._scales(x))
+        return self._velocity(x, sigma, self.scales)
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The plain model alone."""
         return self._velocity(x, sigma, dict.fromkeys(self.scales, 0.0))
-
-    def _scales(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The factor of each LoRA in each row of edited states x."""
-        strengths = per_row(self.strengths, x)
-        return {name: self._each(scale, strengths) for name, scale in self.scales.items()}
-
-    def _each(self, scale: Scale, strengths: torch.Tensor) -> torch.Tensor:
-        """A LoRA's factor in each row of edited states, from the strength of each row."""
-        if isinstance(scale, torch.Tensor):
-            noises = len(strengths) // (self.copies * len(scale))
-            scale = scale.repeat_interleave(noises).repeat(self.copies)
-        return scale * strengths
 
     def _velocity(
         self, x: torch.Tensor, sigma: torch.Tensor, scales: Mapping[str, float | torch.Tensor]
@@ -112,27 +85,44 @@ class MergedRows:
         return self.base.velocity(x, sigma, self.condition, self.guidance)
 
 
-class PathRows(MergedRows):
-    """:class:`MergedRows` with one LoRA to a row: every edit has rows of its own.
+class PathRows:
+    """Copies of the same pictures, each moved by a LoRA of its own, and the plain model once.
 
-    With E edits and k strengths on B pictures, edited states have E · k · B rows: all of the first
-    edit, at one strength after the other, then all of the second.
+    With P paths, edited states of B pictures have P · B rows: all pictures on the first path, then
+    all on the second, and so on; with several noises to a row as many times that.
+
+    Args:
+        base: a base with every path's LoRA attached.
+        paths: the LoRA that moves each copy, and its scale, one for all pictures or for each [B].
+        condition: shared by all rows.
+        guidance: shared by all rows.
     """
 
-    @property
-    def copies(self) -> int:
-        """How many rows there are of every picture in edited states."""
-        return len(self.scales) * len(self.strengths)
+    def __init__(
+        self, base: FlowBase, paths: Sequence[tuple[str, Scale]], condition: Condition,
+        guidance: float,
+    ) -> None:  # fmt: skip
+        self.base, self.paths = base, paths
+        self.condition, self.guidance = condition, guidance
 
-    def _scales(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        off = [0.0] * len(self.strengths)
-        return {
-            name: self._each(scale, per_row(self._only(name, off), x))
-            for name, scale in self.scales.items()
+    def __call__(
+        self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both velocities in one forward pass, each [P · B, C, h, w].
+
+        ``x_plain`` has P · B rows too, the same B for every path; they are computed once.
+        """
+        plain = x_plain[: len(x_plain) // len(self.paths)]
+        each = [(name, per_row(scale, plain)) for name, scale in self.paths]
+        off = torch.zeros(len(plain), device=plain.device)
+        own = {
+            name: torch.cat([scale if name == other else off for other, scale in each] + [off])
+            for name in dict.fromkeys(name for name, _ in each)
         }
-
-    def _only(self, name: str, off: Sequence[float]) -> list[float]:
-        return [s for other in self.scales for s in (self.strengths if other == name else off)]
+        set_scales(self.base.transformer, own)
+        rows = torch.cat([x_edited, plain])
+        v = self.base.velocity(rows, sigma, self.condition, self.guidance)
+        return v[: len(x_edited)], repeated(v[len(x_edited) :], len(self.paths))
 
 
 class GuidedRows:
@@ -143,22 +133,19 @@ class GuidedRows:
         scales: s_i of each attached LoRA.
         condition: shared by all rows.
         guidance: shared by all rows.
-        strengths: further factors of all s_i; every picture is edited at each of them.
     """
 
     def __init__(
-        self, base: FlowBase, scales: Mapping[str, float], condition: Condition, guidance: float,
-        strengths: Sequence[float] = (1.0,),
-    ) -> None:  # fmt: skip
-        self.base, self.scales, self.strengths = base, dict(scales), strengths
+        self, base: FlowBase, scales: Mapping[str, float], condition: Condition, guidance: float
+    ) -> None:
+        self.base, self.scales = base, dict(scales)
         self.condition, self.guidance = condition, guidance
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        once = x_plain[: len(x_plain) // len(self.strengths)]
-        *parts, plain = self._parts([x_edited] * (len(self.scales) + 1) + [once], sigma)
-        return self._sum(parts), repeated(plain, len(self.strengths))
+        *parts, plain = self._parts([x_edited] * (len(self.scales) + 1) + [x_plain], sigma)
+        return self._sum(parts), plain
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The edited model alone."""
@@ -181,21 +168,20 @@ class GuidedRows:
     def _sum(self, parts: list[torch.Tensor]) -> torch.Tensor:
         # In float32: rounding each small change to bf16 would cost much of it.
         own, *edits = (part.float() for part in parts)
-        strength = per_row(self.strengths, own).view(-1, 1, 1, 1)
         total = own
         for scale, v in zip(self.scales.values(), edits, strict=True):
-            total = total + scale * strength * (v - own)
+            total = total + scale * (v - own)
         return total
 
 
-def per_row(strengths: Sequence[float], x: torch.Tensor) -> torch.Tensor:
-    """The strength of each row of x [k · B, …], in float32 [k · B]."""
-    each = torch.tensor(strengths, dtype=torch.float32, device=x.device)
-    return each.repeat_interleave(len(x) // len(strengths))
+def per_row(scale: Scale, x: torch.Tensor) -> torch.Tensor:
+    """A scale for each row of x [B · n, …], float32 [B · n], from one for all or for each of B."""
+    each = torch.as_tensor(scale, dtype=torch.float32, device=x.device).reshape(-1)
+    return each.repeat_interleave(len(x) // len(each))
 
 
 def repeated(x: torch.Tensor, count: int) -> torch.Tensor:
-    """x [B, …] once for each strength, [count · B, …]."""
+    """x [B, …] once for each path, [count · B, …]."""
     return x if count == 1 else x.repeat(count, 1, 1, 1)
 
 
@@ -203,7 +189,7 @@ def at_once(ways: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequence
     """The ways in parts that one forward pass has room for beside the plain model's row.
 
     Args:
-        ways: strengths or edits, each of which moves a copy of x.
+        ways: each of them moves a copy of x.
         x: latents [B, C, h, w]; a base sees 2 × 2 of them as one token.
         n_avg: noises for each of them.
     """
@@ -214,21 +200,19 @@ def at_once(ways: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequence
 
 @contextmanager
 def attached_stack(
-    base: FlowBase, stack: EditStack, mode: str, condition: Condition, guidance: float,
-    factors: Sequence[Scale] = (),
-) -> Iterator[Callable[..., Rows]]:  # fmt: skip
+    base: FlowBase, stack: EditStack, mode: str, condition: Condition, guidance: float
+) -> Iterator[Rows]:
     """Within the block the stack's edits are attached; afterwards the base is as it was.
 
-    What it yields makes :class:`Rows` for any strengths of the whole stack.
+    What it yields is the model with all of them, by which a picture is drawn; see
+    :mod:`pairedit_sdk.paths` for how FlowEdit moves one.
 
     Args:
         base: without any LoRA attached.
         stack: the edits with their scales.
-        mode: "merged", "guided", or "paths": an edit to a row, as FlowEdit does what is guided.
+        mode: "merged" or "guided".
         condition: of the prompt.
         guidance: distilled guidance.
-        factors: further factors of each part's scale, a number or one for each picture [B]; not
-            with "guided", and merged only of a single part.
 
     Raises:
         ValueError: another mode.
@@ -238,19 +222,13 @@ def attached_stack(
         edit.require_base(base)
     if mode == "merged":
         with attached(base.transformer, {EDIT: stack.layers()}):
-            (factor,) = factors or (1.0,)
-            yield partial(MergedRows, base, {EDIT: factor}, condition, guidance)
-    elif mode in {"guided", "paths"}:
-        every = zip(stack.parts, factors or [1.0] * len(stack.parts), strict=True)
-        heard = {f"{EDIT}{k}": (*part, factor) for k, (part, factor) in enumerate(every) if part[1]}
-        loras = {name: edit.layers for name, (edit, _, _) in heard.items()}
+            yield MergedRows(base, {EDIT: 1.0}, condition, guidance)
+    elif mode == "guided":
+        heard = {f"{EDIT}{k}": part for k, part in enumerate(stack.parts) if part[1]}
+        loras = {name: edit.layers for name, (edit, _) in heard.items()}
+        scales = {name: scale for name, (_, scale) in heard.items()}
         with attached(base.transformer, loras):
-            if mode == "guided":
-                scales = {name: scale for name, (_, scale, _) in heard.items()}
-                yield partial(GuidedRows, base, scales, condition, guidance)
-            else:
-                own = {name: scale * factor for name, (_, scale, factor) in heard.items()}
-                yield partial(PathRows, base, own, condition, guidance)
+            yield GuidedRows(base, scales, condition, guidance)
     else:
         raise ValueError(f"{mode!r} is no mode of rows")
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk import cache
-from pairedit_sdk.compose import Rows, Scale, at_once, attached_stack, repeated
+from pairedit_sdk.compose import attached_stack
 from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.editor import Way, way_for
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.paths import Path, follow
 from pairedit_sdk.pictures.images import as_rgb, fit_size, resized, to_image, to_tensor
 
 if TYPE_CHECKING:
@@ -53,9 +54,8 @@ def edit_image(
         threshold: FlowEdit only: damps small changes, see
             :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
         even: FlowEdit only: whether every picture gets a factor of its own, with which scale 1
-            changes it as much as the pairs show, see :mod:`pairedit_sdk.strength`. It costs one
-            more edit, with a single noise. Edits that are merged into one LoRA cannot have it.
-            ``None`` is each edit's own.
+            changes it as much as the pairs show, see :mod:`pairedit_sdk.strength`. Edits that are
+            merged into one LoRA cannot have it. ``None`` is each edit's own.
         guidance: distilled guidance; ``None`` is the edits' own.
         seed: of the noise.
         resolution: side of a square with the area at which the base sees the picture; ``None`` is
@@ -149,8 +149,8 @@ def changed_alone(
     factor of its own.
     """
     stack = EditStack([(edit, 1.0) for edit in edits])
-    way = way_for(stack, seed=seed, mode="guided")
-    return _alone(base, x, stack.parts, way, _silent)
+    way = way_for(stack, seed=seed, mode="guided", even=False)
+    return torch.stack(_moved(base, x, stack.parts, [1.0], way, stack.guidance, _silent)[0])
 
 
 def seen_size(
@@ -199,88 +199,44 @@ def _edit(
         return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
     stack = stack.without_repeats()
     guidance = stack.guidance if way.guidance is None else way.guidance
-    way, heard = replace(way, guidance=guidance), [part for part in stack.parts if part[1] != 0]
-    if way.method != "flowedit":
-        return [each[0] for each in _copies(base, x, stack.parts, scales, way, hook)]
-    factors, hook = _factors(base, x, heard, way, hook)
-    if len(heard) < 2:
-        return [each[0] for each in _copies(base, x, heard, scales, way, hook, factors)]
-    if way.mode != "guided":
-        return [each[0] for each in _copies(base, x, heard, scales, way, hook)]
-    # Every edit moves a copy of its own, as many at once as there is room for, and what they did is
-    # added.
-    parts = at_once(range(len(heard)), x, way.n_avg)
-    moved = [
-        _copies(
-            base, x, [heard[k] for k in part], scales, way, part_of(hook, index, len(parts)),
-            [factors[k] for k in part],
-        )
-        for index, part in enumerate(parts)
-    ]  # fmt: skip
-    each_scale = (torch.cat(copies) for copies in zip(*moved, strict=True))
-    return [each[0] + (each[1:] - x).sum(dim=0) for each in each_scale]
+    if way.method == "rf-inversion":
+        return [
+            _inverted(base, x, stack @ s, way, guidance, part_of(hook, index, len(scales)))
+            for index, s in enumerate(scales)
+        ]
+    # One picture that all parts move together, or a copy for each of them, and what they did added.
+    heard: list[Part] = [(edit, scale) for edit, scale in stack.parts if scale != 0]
+    if way.mode == "merged" and len(heard) > 1:
+        heard = [(stack.merged("sum", guidance), 1.0)]
+    moved = _moved(base, x, heard, scales, way, guidance, hook)
+    return [each[0] if len(each) == 1 else x + sum(z - x for z in each) for each in moved]
 
 
-def _copies(
+def _moved(
     base: FlowBase, x: torch.Tensor, parts: Sequence[Part], scales: Sequence[float], way: Way,
-    hook: StepHook, factors: Sequence[Scale] = (),
-) -> list[torch.Tensor]:  # fmt: skip
-    """For each scale [E, B, C, h, w]: one copy of x that all parts move, or as FlowEdit does what
-    is guided, one for each edit that is heard. Each part's scale may have a further factor."""
-    stack = EditStack(parts)
-    guidance = stack.guidance if way.guidance is None else way.guidance
-    condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
-    copies = sum(scale != 0 for _, scale in parts)
-    paths = way.method == "flowedit" and way.mode == "guided" and copies > 1
-    copies = copies if paths else 1
-    # RF-Inversion runs the plain model by itself, so its strengths have nothing to share.
-    turns = (
-        at_once(scales, x, way.n_avg * copies)
-        if way.method == "flowedit"
-        else [[scale] for scale in scales]
-    )
-    results: list[torch.Tensor] = []
-    mode = "paths" if paths else "merged" if way.method == "flowedit" else way.mode
-    attach = attached_stack(base, stack, mode, condition, guidance, factors)
-    with torch.no_grad(), attach as rows_at:
-        for index, strengths in enumerate(turns):
-            rows, count = rows_at(strengths), copies * len(strengths)
-            z = _sample(x, count, sigmas, rows, way, part_of(hook, index, len(turns)))
-            results += z.unflatten(0, (copies, len(strengths), len(x))).unbind(dim=1)
-    return results
+    guidance: float, hook: StepHook,
+) -> list[list[torch.Tensor]]:  # fmt: skip
+    """For each scale, what each part by itself makes of x at its own scale times that one."""
+    loras = {f"edit{k}": edit.layers for k, (edit, _) in enumerate(parts)}
+    even = [edit.info.editor.even if way.even is None else way.even for edit, _ in parts]
+    paths = [
+        Path(name, own * scale, edit.info.shown if seen else None)
+        for (name, (edit, own), seen) in zip(loras, parts, even, strict=True)
+        for scale in scales
+    ]
+    ends = follow(base, x, loras, paths, way, cache.condition(base, ""), guidance, hook)
+    by_part = ends.unflatten(0, (len(parts), len(scales)))
+    return [list(each) for each in by_part.unbind(dim=1)]
 
 
-def _factors(
-    base: FlowBase, x: torch.Tensor, parts: Sequence[Part], way: Way, hook: StepHook
-) -> tuple[list[Scale], StepHook]:
-    """The factor of each part, for all pictures or for each [B], and the hook of what is left."""
-    found: list[Scale] = [1.0 for _ in parts]
-    wanted = {
-        k: edit.info.shown
-        for k, (edit, _) in enumerate(parts)
-        if edit.info.shown is not None and (edit.info.editor.even if way.even is None else way.even)
-    }
-    if not wanted:
-        return found, hook
-    from pairedit_sdk.strength import factors
-
-    # One noise is enough to see how far an edit goes.
-    tries = [(parts[k][0], 1.0) for k in wanted]
-    moved = _alone(base, x, tries, replace(way, mode="guided", n_avg=1), part_of(hook, 0, 2))
-    for (k, shown), z in zip(wanted.items(), moved, strict=True):
-        found[k] = factors(base, shown, x, z)
-    return found, part_of(hook, 1, 2)
-
-
-def _alone(
-    base: FlowBase, x: torch.Tensor, parts: Sequence[Part], way: Way, hook: StepHook
+def _inverted(
+    base: FlowBase, x: torch.Tensor, stack: EditStack, way: Way, guidance: float, hook: StepHook
 ) -> torch.Tensor:
-    """What each part by itself makes of x: [E, B, C, h, w]."""
-    turns = at_once(parts, x, way.n_avg)
-    return torch.cat([
-        _copies(base, x, some, [1.0], way, part_of(hook, index, len(turns)))[0]
-        for index, some in enumerate(turns)
-    ])  # fmt: skip
+    """RF-Inversion of x. The plain model runs by itself, so strengths have nothing to share."""
+    condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
+    noise = noise_source(x, way.seed)(0, 0)
+    with torch.no_grad(), attached_stack(base, stack, way.mode, condition, guidance) as rows:
+        return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise, on_step=hook)
 
 
 def _one_after_the_other(
@@ -292,19 +248,6 @@ def _one_after_the_other(
         hook = part_of(on_step, index, len(heard))
         (x,) = _edit(base, x, edit @ scale, [1.0], alone, hook)
     return x
-
-
-def _sample(
-    x: torch.Tensor, count: int, sigmas: torch.Tensor, rows: Rows, way: Way, on_step: StepHook
-) -> torch.Tensor:
-    """x [B, …] at ``count`` strengths, [count · B, …]; all of them see the same noise."""
-    noise = noise_source(x, way.seed, count)
-    if way.method == "flowedit":
-        return solvers.flowedit(
-            repeated(x, count), sigmas, rows, noise, n_max=way.last_steps, n_avg=way.n_avg,
-            threshold=way.threshold, on_step=on_step,
-        )  # fmt: skip
-    return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise(0, 0), on_step=on_step)
 
 
 def _silent(done: int, total: int) -> None:

@@ -96,8 +96,7 @@ def generate(
         stack, later = EditStack(stack.parts[:1]), stack.parts[1:]
         mode = "merged"
     halves = 2 if later else 1
-    with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows_at:
-        rows = rows_at()
+    with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows:
 
         def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
             v = rows.edited(x, sigma) if step >= start_step else rows.plain(x, sigma)

@@ -3,7 +3,7 @@
 An edit moves one picture further than another. A frozen image encoder sees how far: with k the
 mean direction of E(a′) − E(a) over the pairs, of length 1, and t the mean of (E(a′) − E(a)) · k,
 r = (E(x′) − E(x)) · k / t is what the edit does to a picture x at scale 1, as a share of what the
-pairs show.
+pairs show. :mod:`pairedit_sdk.paths` says when the encoder looks.
 """
 
 from __future__ import annotations
@@ -80,25 +80,34 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange 
 
 
 def factors(
-    base: FlowBase, change: ShownChange, x: torch.Tensor, edited: torch.Tensor
-) -> torch.Tensor:
-    """The factor for each picture, 1 / r within :data:`LIMITS`.
+    base: FlowBase, changes: Sequence[ShownChange], x: torch.Tensor, ends: torch.Tensor
+) -> list[torch.Tensor]:
+    """The factor of each picture under each edit, 1 / r within :data:`LIMITS`.
 
     Args:
         base: whose autoencoder is used.
-        change: what the edit's pairs show.
+        changes: what the pairs of each of the E edits show; one with its size negated for an
+            edit that is done backwards.
         x: latents [B, C, h, w].
-        edited: what the edit makes of them at scale 1.
+        ends: what each edit makes of them at scale 1 (or −1), [E, B, C, h, w].
 
     Returns:
-        float32 [B], on the device of x.
+        For each edit float32 [B], on the device of x.
 
     Raises:
         BaseModelError: the encoder cannot be loaded.
         EditError: it is not the one that saw the pairs.
     """
     encoder = encoder_of(base, "--no-even")
-    before, after = _seen(base, encoder, x), _seen(base, encoder, edited)
+    before = _seen(base, encoder, x)
+    return [
+        _factors(change, before, _seen(base, encoder, end)).to(x.device)
+        for change, end in zip(changes, ends, strict=True)
+    ]
+
+
+def _factors(change: ShownChange, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Of one edit, from embeddings [B, D]."""
     if before.shape[1] != len(change.direction):
         raise EditError(
             f"The image encoder {change.encoder} is not the one that this edit was learned with",
@@ -108,11 +117,10 @@ def factors(
     lowest, highest = LIMITS
     shown = (after - before) @ torch.tensor(change.direction) / change.size
     shown = shown.clamp(min=1 / highest)  # a picture may also move the other way
-    return (1 / shown).clamp(min=lowest).to(x.device)
+    return (1 / shown).clamp(min=lowest)
 
 
 def _seen(base: FlowBase, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:
     """Embeddings of latents [B, C, h, w], float32 [B, D] on the CPU."""
-    with torch.no_grad():
-        pictures = base.decode(z)
-    return encoder.embed([to_image(picture[None]) for picture in pictures])
+    with torch.no_grad():  # one by one, as decoding takes more memory than all the rest
+        return encoder.embed([to_image(base.decode(row[None])) for row in z])

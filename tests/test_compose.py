@@ -56,8 +56,7 @@ def _velocity(base, layers, x, sigma, guidance=3.5):
 def test_merged_rows_are_the_summed_update(base, edits, x):
     stack = edits[0] @ 0.8 + edits[1] @ -0.5
     sigma = torch.tensor(0.6)
-    with attached_stack(base, stack, "merged", base.condition(""), 3.5) as rows_at:
-        rows = rows_at()
+    with attached_stack(base, stack, "merged", base.condition(""), 3.5) as rows:
         assert isinstance(rows, MergedRows)
         with torch.no_grad():
             edited, plain = rows(x, x, sigma)
@@ -68,8 +67,7 @@ def test_merged_rows_are_the_summed_update(base, edits, x):
 def test_guided_rows_are_the_sum_of_the_edits_own_changes(base, edits, x):
     stack = edits[0] @ 0.8 + edits[1] @ -0.5 + edits[0] @ 0
     sigma = torch.tensor(0.6)
-    with attached_stack(base, stack, "guided", base.condition(""), 3.5) as rows_at:
-        rows = rows_at()
+    with attached_stack(base, stack, "guided", base.condition(""), 3.5) as rows:
         assert isinstance(rows, GuidedRows)
         assert len(rows.scales) == 2  # what is silent costs no row
         with torch.no_grad():

@@ -28,7 +28,7 @@ LEVELS: dict[str, int] = {
             "lora flow bases",
             "edit edit_info edit_library pairs pair_check pair_direction registration cache",
             "training branches calibration runs previews inversion compose editing generation "
-            "editor strength estimates basis evaluation progress sharing making many",
+            "editor strength paths estimates basis evaluation progress sharing making many",
             "demo",
             "cli __main__",
         )

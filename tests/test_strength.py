@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pairedit_sdk import strength
+from pairedit_sdk import compose, strength
 from pairedit_sdk.bases import load_base
 from pairedit_sdk.cache import PairLatents
 from pairedit_sdk.config import TrainConfig
@@ -14,6 +14,9 @@ from pairedit_sdk.edit import Edit, EditStack
 from pairedit_sdk.edit_info import EditorSettings, ShownChange
 from pairedit_sdk.editing import changed_alone, edit_image, edit_latents, sweep_latents
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
+from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import flowedit_steps
+from pairedit_sdk.lora.adapters import attached, set_scales
 from pairedit_sdk.pictures.images import to_tensor
 from pairedit_sdk.strength import LIMITS, factors, shown_change
 from pairedit_sdk.training import train
@@ -69,20 +72,26 @@ def test_pairs_that_show_nothing_in_common():
     ],
 )
 def test_the_factor_of_a_picture(moved, wanted):
-    found = factors(PIXELS, RED, _grey(0), _grey(moved))
+    (found,) = factors(PIXELS, [RED], _grey(0), _grey(moved)[None])
     assert float(found[0]) == pytest.approx(wanted, abs=0.03)
+
+
+def test_backwards_as_much_is_taken_away_as_the_pairs_show():
+    back = replace(RED, size=-RED.size)
+    found = factors(PIXELS, [back, RED], _grey(0), torch.stack([_grey(-0.4), _grey(-0.4)]))
+    assert [float(each[0]) for each in found] == pytest.approx([0.5, LIMITS[1]], abs=0.03)
 
 
 def test_every_picture_has_its_own_factor_within_limits():
     strong = replace(RED, size=0.1)
-    found = factors(PIXELS, strong, _grey(0, 0, 0), _grey(0.45, 0.1, 0.01))
+    (found,) = factors(PIXELS, [strong], _grey(0, 0, 0), _grey(0.45, 0.1, 0.01)[None])
     assert found.tolist() == pytest.approx([LIMITS[0], 1.0, LIMITS[1]], abs=0.05)
 
 
 def test_what_a_file_calls_its_encoder_is_never_loaded(monkeypatch):
     asked = []
     monkeypatch.setattr(strength, "_loaded", lambda name: asked.append(name) or MeanColour())
-    factors(PIXELS, replace(RED, encoder="/somebody/else"), _grey(0), _grey(0.2))
+    factors(PIXELS, [replace(RED, encoder="/somebody/else")], _grey(0), _grey(0.2)[None])
     assert set(asked) == {strength.encoder_for("pixels")}
 
 
@@ -92,12 +101,12 @@ def test_an_encoder_that_is_not_there_says_how_to_do_without(monkeypatch):
 
     monkeypatch.setattr(strength, "_loaded", missing)
     with pytest.raises(BaseModelError, match=r"cannot be loaded.*--no-even"):
-        factors(PIXELS, RED, _grey(0), _grey(0.2))
+        factors(PIXELS, [RED], _grey(0), _grey(0.2)[None])
 
 
 def test_an_encoder_of_another_width_is_refused():
     with pytest.raises(EditError, match=r"not the one.*Expected embeddings of 2 numbers\. Got 3"):
-        factors(PIXELS, replace(RED, direction=[1.0, 0.0]), _grey(0), _grey(0))
+        factors(PIXELS, [replace(RED, direction=[1.0, 0.0])], _grey(0), _grey(0)[None])
 
 
 # With a real model
@@ -114,7 +123,7 @@ def trained(tiny_folder, face_pairs):
 def even(trained, x):
     """The edit with an even strength; its pairs are said to show what it does to the first of x."""
     base, edit = trained
-    probe = edit_latents(base, x, edit, n_avg=1)
+    probe = edit_latents(base, x, edit)
     before, after = (strength._seen(base, MeanColour(), z)[0] for z in (x, probe))
     change = after - before
     size = float(change.norm())
@@ -128,27 +137,71 @@ def x(trained):
     return torch.randn(3, *trained[0].latent_shape(64, 64), generator=generator)
 
 
-def _factors(base, edit, x, seed=0):
-    probe = edit_latents(base, x, edit, n_avg=1, even=False, seed=seed)
-    return factors(base, edit.info.shown, x, probe)
+def _velocities(base, edit, scale):
+    """The edited model at a scale for each of the pictures, and the plain one, by hand."""
+
+    def velocities(z_tar, z_src, sigma):
+        noises = len(z_tar) // len(scale)
+        own = torch.cat([scale.repeat_interleave(noises), torch.zeros(len(z_src))])
+        with attached(base.transformer, {"own": edit.layers}), torch.no_grad():
+            set_scales(base.transformer, {"own": own})
+            rows = torch.cat([z_tar, z_src])
+            v = base.velocity(rows, sigma, base.condition(""), edit.info.guidance)
+        return v[: len(z_tar)], v[len(z_tar) :]
+
+    return velocities
 
 
-def test_pictures_are_edited_at_their_own_factors(trained, even, x):
+def _by_hand(base, edit, x, scale):
+    """Both halves of the way, and the factors that were found in between; 4 steps, the last 3."""
+    sigmas, noise = base.sigmas(4, *base.image_size(x)), noise_source(x, 0)
+    sign = 1.0 if scale > 0 else -1.0
+    velocities = _velocities(base, edit, torch.full((len(x),), sign))
+    z = flowedit_steps(x, x, sigmas, range(1, 2), velocities, noise, 2)
+    whole = x + (z - x) * sigmas[1] / (sigmas[1] - sigmas[2])
+    shown = replace(edit.info.shown, size=sign * edit.info.shown.size)
+    (found,) = factors(base, [shown], x, whole[None])
+    z = x + (found * abs(scale)).view(-1, 1, 1, 1) * (z - x)
+    velocities = _velocities(base, edit, found * scale)
+    return flowedit_steps(x, z, sigmas, range(2, 4), velocities, noise, 2), found
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.8, -0.5])
+def test_the_second_half_goes_on_at_the_factors_that_the_first_half_shows(trained, even, x, scale):
     base, plain = trained
-    found = _factors(base, even, x)
-    assert len(set(found.tolist())) > 1  # they do differ
-    result = edit_latents(base, x, even @ 0.8)
-    each = [edit_latents(base, x, plain @ (0.8 * float(f))) for f in found]
-    for k, alone in enumerate(each):
-        assert torch.allclose(result[k], alone[k], atol=1e-4)
+    wanted, found = _by_hand(base, even, x, scale)
+    if scale > 0:
+        assert len(set(found.tolist())) > 1  # they do differ
+    result = edit_latents(base, x, even @ scale)
+    assert torch.allclose(result, wanted, atol=1e-4)
+    assert not torch.allclose(result, edit_latents(base, x, plain @ scale), atol=1e-2)
 
 
-def test_a_sweep_scales_the_factors_and_starts_at_the_picture(trained, even, x):
+def test_where_the_pairs_are_matched_the_edit_is_as_without_it(trained, even, x, monkeypatch):
+    monkeypatch.setattr(strength, "LIMITS", (1.0, 1.0))
+    base, plain = trained
+    assert torch.allclose(edit_latents(base, x, even), edit_latents(base, x, plain), atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [8192, 1])  # all strengths in one pass, and one by one
+def test_a_sweep_shares_the_first_half_and_starts_at_the_picture(
+    trained, even, x, tokens, monkeypatch
+):
+    monkeypatch.setattr(compose, "TOKENS", tokens)
     base = trained[0]
-    zero, half, whole = sweep_latents(base, x, even, [0.0, 0.5, 1.0])
+    scales = [0.5, 1.0, -1.0]
+    zero, *found = sweep_latents(base, x, even, [0.0, *scales])
     assert torch.equal(zero, x)
-    for scale, found in ((0.5, half), (1.0, whole)):
-        assert torch.allclose(found, edit_latents(base, x, even @ scale), atol=1e-4)
+    for scale, z in zip(scales, found, strict=True):
+        assert torch.allclose(z, edit_latents(base, x, even @ scale), atol=1e-4)
+
+
+def test_a_single_step_is_the_whole_way(trained, even, x):
+    base = trained[0]
+    once = edit_latents(base, x, even, steps=1, even=False)
+    (found,) = factors(base, [even.info.shown], x, once[None])
+    wanted = x + found.view(-1, 1, 1, 1) * (once - x)
+    assert torch.allclose(edit_latents(base, x, even, steps=1), wanted, atol=1e-4)
 
 
 def test_without_it_an_edit_is_as_it_was(trained, even, x):
@@ -169,11 +222,15 @@ def test_edits_together_have_factors_of_their_own(trained, even, x):
     )
 
 
-def test_progress_goes_up_to_its_total(trained, even, x):
+@pytest.mark.parametrize("tokens", [8192, 1])
+def test_progress_goes_up_to_its_total(trained, even, x, tokens, monkeypatch):
+    monkeypatch.setattr(compose, "TOKENS", tokens)
     seen = []
-    edit_latents(trained[0], x, even, on_step=lambda done, total: seen.append((done, total)))
-    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
-    assert seen[-1][0] == seen[-1][1]
+    sweep_latents(
+        trained[0], x, even, [0.5, 1.0], on_step=lambda done, total: seen.append((done, total))
+    )
+    total = 3 if tokens > 1 else 1 + 2 * 2
+    assert seen == [(k + 1, total) for k in range(total)]
 
 
 def test_one_lora_of_several_edits_cannot_be_even(trained, even, x):

@@ -137,8 +137,7 @@ Even = Annotated[
     typer.Option(
         "--even/--no-even",
         help="flowedit only: whether every picture is edited as far as it takes to show what the "
-        "pairs show, as an image encoder sees it; takes about twice the time. Without either: the "
-        "edit's own.",
+        "pairs show, as an image encoder sees it halfway. Without either: the edit's own.",
     ),
 ]
 EditorSteps = Annotated[

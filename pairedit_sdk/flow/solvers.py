@@ -74,9 +74,28 @@ def flowedit(
         threshold: of :func:`damped`, which the whole change goes through at the end.
     """
     steps = len(sigmas) - 1
-    first = max(0, steps - n_max)
-    z = x.clone()
-    for i in range(first, steps):
+    window = range(max(0, steps - n_max), steps)
+    z = flowedit_steps(
+        x, x, sigmas, window, velocities, noise, n_avg,
+        lambda step: on_step(step + 1 - window.start, len(window)),
+    )  # fmt: skip
+    return x + damped(z - x, threshold) if threshold else z
+
+
+def flowedit_steps(
+    x: torch.Tensor, z: torch.Tensor, sigmas: torch.Tensor, window: range,
+    velocities: PairVelocity, noise: Callable[[int, int], torch.Tensor], n_avg: int = 1,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> torch.Tensor:  # fmt: skip
+    """The steps of :func:`flowedit` in ``window``, for who has something to do in between.
+
+    Args:
+        x: clean latents.
+        z: where the edit has come to before the first of these steps; x at the very beginning.
+        window: indices into ``sigmas``.
+        on_step: called with the index of every step that is done.
+    """
+    for i in window:
         sigma = sigmas[i]
         drawn = torch.stack([noise(i, k) for k in range(n_avg)], dim=1).flatten(0, 1)
         z_src = (1 - sigma) * x.repeat_interleave(n_avg, dim=0) + sigma * drawn
@@ -85,8 +104,8 @@ def flowedit(
         edited, plain = velocities(z_tar, z_src, sigma)
         change = (edited.float() - plain.float()).unflatten(0, (-1, n_avg)).mean(dim=1)
         z = z + (sigmas[i + 1] - sigma) * change
-        on_step(i - first + 1, steps - first)
-    return x + damped(z - x, threshold) if threshold else z
+        on_step(i)
+    return z
 
 
 def damped(change: torch.Tensor, threshold: float) -> torch.Tensor:
