@@ -53,9 +53,10 @@ def follow(
     """x [B, C, h, w] at the end of each of the P paths, [P, B, C, h, w].
 
     With an even strength the first half of the steps is at scale 1, whatever the path's own, so
-    all paths of one LoRA share it. From the change Δ so far it is known where the whole way would
-    lead, and from that the factor f of each picture; the second half goes on from x + f s Δ at
-    f s, s the path's scale. At a negative scale all of this is done backwards.
+    all paths of one LoRA share it. Straight on, at the velocity of the last of them, lies where the
+    whole way would lead, and from that follows the factor f of each picture. With Δ the change so
+    far and s the path's scale, the second half goes on from x + f s Δ at f s. At a negative scale
+    all of this is done backwards.
 
     Args:
         base: without any LoRA attached; it is left so.
@@ -102,8 +103,10 @@ def follow(
         ways: list[tuple[str, Scale]] = [(path.lora, path.scale) for path in paths]
         z = x.expand(len(paths), *x.shape)
         if even:
-            so_far = walk(list(tries), x.expand(len(tries), *x.shape), range(first, half))
-            ahead = x + (so_far - x) * (sigmas[first] / (sigmas[first] - sigmas[half]))
+            before = walk(list(tries), x.expand(len(tries), *x.shape), range(first, half - 1))
+            so_far = walk(list(tries), before, range(half - 1, half))
+            velocity = (so_far - before) / (sigmas[half] - sigmas[half - 1])
+            ahead = so_far - sigmas[half] * velocity
             factors = _factors(base, x, list(tries.values()), _damped(x, ahead, way.threshold))
             reached = dict(zip(tries, zip(so_far, factors, strict=True), strict=True))
             z = z.clone()

@@ -115,7 +115,7 @@ def test_an_encoder_of_another_width_is_refused():
 @pytest.fixture(scope="module")
 def trained(tiny_folder, face_pairs):
     base = load_base(str(tiny_folder), device="cpu")
-    config = TrainConfig(steps=8, rank=4, sigma_count=8, lr=2e-2, edit_steps=4, edit_n_avg=2)
+    config = TrainConfig(steps=8, rank=4, sigma_count=8, lr=2e-2, edit_steps=5, edit_n_avg=2)
     return base, train(base, face_pairs({"hat": "beanie"}, 2), config, name="hat")
 
 
@@ -153,17 +153,18 @@ def _velocities(base, edit, scale):
 
 
 def _by_hand(base, edit, x, scale):
-    """Both halves of the way, and the factors that were found in between; 4 steps, the last 3."""
-    sigmas, noise = base.sigmas(4, *base.image_size(x)), noise_source(x, 0)
+    """Both halves of the way, and the factors that were found in between; 5 steps, the last 4."""
+    sigmas, noise = base.sigmas(5, *base.image_size(x)), noise_source(x, 0)
     sign = 1.0 if scale > 0 else -1.0
     velocities = _velocities(base, edit, torch.full((len(x),), sign))
-    z = flowedit_steps(x, x, sigmas, range(1, 2), velocities, noise, 2)
-    whole = x + (z - x) * sigmas[1] / (sigmas[1] - sigmas[2])
+    near = flowedit_steps(x, x, sigmas, range(1, 2), velocities, noise, 2)
+    z = flowedit_steps(x, near, sigmas, range(2, 3), velocities, noise, 2)
+    whole = z + (z - near) * sigmas[3] / (sigmas[2] - sigmas[3])
     shown = replace(edit.info.shown, size=sign * edit.info.shown.size)
     (found,) = factors(base, [shown], x, whole[None])
     z = x + (found * abs(scale)).view(-1, 1, 1, 1) * (z - x)
     velocities = _velocities(base, edit, found * scale)
-    return flowedit_steps(x, z, sigmas, range(2, 4), velocities, noise, 2), found
+    return flowedit_steps(x, z, sigmas, range(3, 5), velocities, noise, 2), found
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.8, -0.5])
@@ -229,7 +230,7 @@ def test_progress_goes_up_to_its_total(trained, even, x, tokens, monkeypatch):
     sweep_latents(
         trained[0], x, even, [0.5, 1.0], on_step=lambda done, total: seen.append((done, total))
     )
-    total = 3 if tokens > 1 else 1 + 2 * 2
+    total = 4 if tokens > 1 else 2 + 2 * 2
     assert seen == [(k + 1, total) for k in range(total)]
 
 
@@ -290,4 +291,4 @@ def test_a_picture_comes_out_at_its_size(trained, even, face_pairs):
     picture = face_pairs({"glasses": "round"}, 1, seed=9)[0].before.resize((96, 64))
     result = edit_image(trained[0], picture, even, even=True)
     assert result.size == (96, 64)
-    assert even.info.editor == EditorSettings(4, 2, 0.0, even=True)
+    assert even.info.editor == EditorSettings(5, 2, 0.0, even=True)
