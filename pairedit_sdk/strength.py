@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.cache import PairLatents
 
-#: An encoder sees less of a change on some pictures than on the pairs also where it is whole, so
-#: that little is added; what is too much is taken back.
-LIMITS = (1 / 3, 1.2)
+#: As little of an edit as is ever left.
+LOWEST = 1 / 3
 TRAIN_WITHOUT = "--set edit_even=false"
 #: Below this, t is not told from nothing. Embeddings have length 1.
 LEAST = 1e-3
@@ -82,7 +81,10 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange 
 def factors(
     base: FlowBase, changes: Sequence[ShownChange], x: torch.Tensor, ends: torch.Tensor
 ) -> list[torch.Tensor]:
-    """The factor of each picture under each edit, 1 / r within :data:`LIMITS`.
+    """The factor of each picture under each edit, 1 / r, but at most 1 and at least :data:`LOWEST`.
+
+    An encoder sees less of a change on some pictures than on the pairs also where it is whole, so
+    nothing is added; what is too much is taken back.
 
     Args:
         base: whose autoencoder is used.
@@ -114,10 +116,8 @@ def _factors(change: ShownChange, before: torch.Tensor, after: torch.Tensor) -> 
             expected=f"embeddings of {len(change.direction)} numbers", got=f"{before.shape[1]}",
             next_step="Train the edit again, or use it without even strength (--no-even)",
         )  # fmt: skip
-    lowest, highest = LIMITS
     shown = (after - before) @ torch.tensor(change.direction) / change.size
-    shown = shown.clamp(min=1 / highest)  # a picture may also move the other way
-    return (1 / shown).clamp(min=lowest)
+    return 1 / shown.clamp(min=1, max=1 / LOWEST)  # a picture may also move the other way
 
 
 def _seen(base: FlowBase, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:

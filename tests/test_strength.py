@@ -18,7 +18,7 @@ from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import flowedit_steps
 from pairedit_sdk.lora.adapters import attached, set_scales
 from pairedit_sdk.pictures.images import to_tensor
-from pairedit_sdk.strength import LIMITS, factors, shown_change
+from pairedit_sdk.strength import LOWEST, factors, shown_change
 from pairedit_sdk.training import train
 
 
@@ -66,9 +66,9 @@ def test_pairs_that_show_nothing_in_common():
         (0.2, 1.0),  # as far as the pairs
         (0.4, 0.5),  # twice as far
         (0.49, 0.2 / 0.49),
-        (0.1, LIMITS[1]),  # half as far
-        (0.0, LIMITS[1]),
-        (-0.1, LIMITS[1]),
+        (0.1, 1.0),  # half as far
+        (0.0, 1.0),
+        (-0.1, 1.0),
     ],
 )
 def test_the_factor_of_a_picture(moved, wanted):
@@ -79,13 +79,13 @@ def test_the_factor_of_a_picture(moved, wanted):
 def test_backwards_as_much_is_taken_away_as_the_pairs_show():
     back = replace(RED, size=-RED.size)
     found = factors(PIXELS, [back, RED], _grey(0), torch.stack([_grey(-0.4), _grey(-0.4)]))
-    assert [float(each[0]) for each in found] == pytest.approx([0.5, LIMITS[1]], abs=0.03)
+    assert [float(each[0]) for each in found] == pytest.approx([0.5, 1.0], abs=0.03)
 
 
 def test_every_picture_has_its_own_factor_within_limits():
     strong = replace(RED, size=0.1)
-    (found,) = factors(PIXELS, [strong], _grey(0, 0, 0), _grey(0.45, 0.1, 0.01)[None])
-    assert found.tolist() == pytest.approx([LIMITS[0], 1.0, LIMITS[1]], abs=0.05)
+    (found,) = factors(PIXELS, [strong], _grey(0, 0, 0), _grey(0.45, 0.2, 0.01)[None])
+    assert found.tolist() == pytest.approx([LOWEST, 0.5, 1.0], abs=0.05)
 
 
 def test_what_a_file_calls_its_encoder_is_never_loaded(monkeypatch):
@@ -121,13 +121,14 @@ def trained(tiny_folder, face_pairs):
 
 @pytest.fixture
 def even(trained, x):
-    """The edit with an even strength; its pairs are said to show what it does to the first of x."""
+    """The edit with an even strength; its pairs are said to show half of what it does to the
+    first of x."""
     base, edit = trained
     probe = edit_latents(base, x, edit)
     before, after = (strength._seen(base, MeanColour(), z)[0] for z in (x, probe))
     change = after - before
-    size = float(change.norm())
-    shown = ShownChange("any", (change / size).tolist(), size)
+    length = float(change.norm())
+    shown = ShownChange("any", (change / length).tolist(), length / 2)
     return edit.with_info(shown=shown, editor=replace(edit.info.editor, even=True))
 
 
@@ -179,7 +180,7 @@ def test_the_second_half_goes_on_at_the_factors_that_the_first_half_shows(traine
 
 
 def test_where_the_pairs_are_matched_the_edit_is_as_without_it(trained, even, x, monkeypatch):
-    monkeypatch.setattr(strength, "LIMITS", (1.0, 1.0))
+    monkeypatch.setattr(strength, "LOWEST", 1.0)
     base, plain = trained
     assert torch.allclose(edit_latents(base, x, even), edit_latents(base, x, plain), atol=1e-4)
 
