@@ -81,7 +81,7 @@ class TrainConfig:
         edit_n_avg: noises averaged in each of these steps.
         edit_threshold: how far FlowEdit damps small changes, see
             :func:`pairedit_sdk.flow.solvers.damped`.
-        edit_even: give every picture a factor of its own, with which it changes as much as the
+        edit_even: give every picture a factor of its own, with which it changes no more than the
             pairs do, see :mod:`pairedit_sdk.strength`. It needs the base's image encoder.
         targets: name of the layers adapted, see ``FlowBase.lora_targets``.
         optimizer: "adamw", or "adamw8bit" (bitsandbytes).

@@ -54,7 +54,7 @@ def edit_image(
         threshold: FlowEdit only: damps small changes, see
             :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
         even: FlowEdit only: whether every picture gets a factor of its own, with which scale 1
-            changes it as much as the pairs show, see :mod:`pairedit_sdk.strength`. Edits that are
+            changes it no more than the pairs show, see :mod:`pairedit_sdk.strength`. Edits that are
             merged into one LoRA cannot have it. ``None`` is each edit's own.
         guidance: distilled guidance; ``None`` is the edits' own.
         seed: of the noise.

@@ -1,4 +1,4 @@
-"""Even strength: how far an edit has to go on one picture to show what its pairs show.
+"""Even strength: no picture is changed more than an edit's pairs show.
 
 An edit moves one picture further than another. A frozen image encoder sees how far: with k the
 mean direction of E(a′) − E(a) over the pairs, of length 1, and t the mean of (E(a′) − E(a)) · k,

@@ -136,8 +136,8 @@ Even = Annotated[
     bool | None,
     typer.Option(
         "--even/--no-even",
-        help="flowedit only: whether every picture is edited as far as it takes to show what the "
-        "pairs show, as an image encoder sees it halfway. Without either: the edit's own.",
+        help="flowedit only: whether no picture is changed more than the pairs show, as an image "
+        "encoder sees it halfway. Without either: the edit's own.",
     ),
 ]
 EditorSteps = Annotated[
