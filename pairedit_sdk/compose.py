@@ -31,12 +31,7 @@ TOKENS = 8192
 
 
 class Rows(Protocol):
-    """The edited and the plain model, together or by themselves."""
-
-    def __call__(
-        self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both velocities in one forward pass."""
+    """The edited and the plain model."""
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The edited model alone."""
@@ -64,6 +59,7 @@ class MergedRows:
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both velocities in one forward pass."""
         rows = torch.cat([x_edited, x_plain])
         on = torch.zeros(len(rows), device=rows.device)
         on[: len(x_edited)] = 1
@@ -141,37 +137,23 @@ class GuidedRows:
         self.base, self.scales = base, dict(scales)
         self.condition, self.guidance = condition, guidance
 
-    def __call__(
-        self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        *parts, plain = self._parts([x_edited] * (len(self.scales) + 1) + [x_plain], sigma)
-        return self._sum(parts), plain
-
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The edited model alone."""
-        return self._sum(self._parts([x] * (len(self.scales) + 1), sigma))
+        count = 1 + len(self.scales)
+        for index, name in enumerate(self.scales):
+            on = torch.zeros(count, device=x.device)
+            on[index + 1] = 1
+            set_scales(self.base.transformer, {name: on.repeat_interleave(len(x))})
+        v = self.base.velocity(repeated(x, count), sigma, self.condition, self.guidance)
+        # In float32: rounding each small change to bf16 would cost much of it.
+        own, *edits = v.float().chunk(count)
+        changes = zip(self.scales.values(), edits, strict=True)
+        return own + sum(scale * (edit - own) for scale, edit in changes)
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The plain model alone."""
-        return self._parts([x], sigma)[0]
-
-    def _parts(self, states: list[torch.Tensor], sigma: torch.Tensor) -> list[torch.Tensor]:
-        """The velocity of the base, of each edit in turn, and of the base for all further rows."""
-        for index, name in enumerate(self.scales):
-            own = [
-                torch.full((len(state),), float(k == index + 1)) for k, state in enumerate(states)
-            ]
-            set_scales(self.base.transformer, {name: torch.cat(own).to(states[0].device)})
-        v = self.base.velocity(torch.cat(states), sigma, self.condition, self.guidance)
-        return list(v.split([len(state) for state in states]))
-
-    def _sum(self, parts: list[torch.Tensor]) -> torch.Tensor:
-        # In float32: rounding each small change to bf16 would cost much of it.
-        own, *edits = (part.float() for part in parts)
-        total = own
-        for scale, v in zip(self.scales.values(), edits, strict=True):
-            total = total + scale * (v - own)
-        return total
+        set_scales(self.base.transformer, dict.fromkeys(self.scales, 0.0))
+        return self.base.velocity(x, sigma, self.condition, self.guidance)
 
 
 def per_row(scale: Scale, x: torch.Tensor) -> torch.Tensor:
