@@ -55,7 +55,7 @@ class Branches:
         self.parameters: dict[str, torch.nn.Parameter] = {}
         for name in (CONTENT, SEMANTIC) if config.content_lora else (SEMANTIC,):
             added = add_trainable(
-                base.transformer, name, targets, config.rank, config.alpha, generator,
+                base.transformer, name, targets, config.rank, generator,
                 torch.bfloat16 if config.lora_precision == "bf16" else torch.float32,
             )  # fmt: skip
             self.parameters |= {f"{name}/{key}": p for key, p in added.items()}
@@ -64,8 +64,6 @@ class Branches:
             share_frozen(base.transformer, CONTENT, TWIN)
             names = [CONTENT, TWIN, SEMANTIC]
         activate(base.transformer, names)
-        for parameter in self.parameters.values():
-            parameter.requires_grad_(True)
 
     def losses(
         self, latents: list[PairLatents], draw: int, own: Sequence[int] | None = None
@@ -130,7 +128,7 @@ class Branches:
         """One branch's LoRA with alpha / rank in B, on the CPU."""
         layers = {}
         for layer_name, layer in lora_layers(self.base.transformer, name):
-            down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+            down, up = layer.lora_A[name], layer.lora_B[name]
             layers[layer_name] = LoraLayer(
                 down.detach().float().cpu().clone(), up.detach().float().cpu() * self.scaling
             )

@@ -16,6 +16,7 @@ import torch
 
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import attached, set_scales
+from pairedit_sdk.lora.linear import Scale
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import Condition, FlowBase
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
 T = TypeVar("T")
-#: Of a LoRA: one number, or one for each of B pictures.
-Scale = float | torch.Tensor
 #: Image tokens in one forward pass, so that a large base is not given all strengths at once.
 TOKENS = 8192
 

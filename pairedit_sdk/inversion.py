@@ -88,13 +88,10 @@ def _fit(
 ) -> None:  # fmt: skip
     """Train the inversion LoRA on ``x`` and leave it attached."""
     transformer = base.transformer
-    parameters = add_trainable(
-        transformer, INVERSION, base.lora_targets("attention"), RANK, ALPHA, generator
-    )
+    targets = base.lora_targets("attention")
+    parameters = add_trainable(transformer, INVERSION, targets, RANK, generator)
     activate(transformer, [INVERSION])
     set_scales(transformer, {INVERSION: ALPHA / RANK})
-    for parameter in parameters.values():
-        parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters.values(), lr=LEARNING_RATE)
     # One picture at the full size of FLUX.1 would not fit a usual GPU otherwise.
     base.set_gradient_checkpointing(base.device.type != "cpu")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.compose import PathRows, Scale, at_once, repeated
+from pairedit_sdk.compose import PathRows, at_once, repeated
 from pairedit_sdk.editor import Way
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.lora.adapters import activate, attached
+from pairedit_sdk.lora.linear import Scale
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import Condition, FlowBase

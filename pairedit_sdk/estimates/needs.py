@@ -16,7 +16,6 @@ from pairedit_sdk.bases.skeleton import base_skeleton, text_encoder_skeletons
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.estimates.passes import Pass, measured
 from pairedit_sdk.lora.adapters import activate, add_trainable
-from pairedit_sdk.quiet import quiet
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.flux import FluxBase
@@ -144,7 +143,6 @@ def _training_step(
     )
     branches = Branches(base, config, _condition(base))
     trained = sum(parameter.numel() for parameter in branches.parameters.values())
-    _all_meta(base)
     base.set_gradient_checkpointing(checkpointing)
     signs = ([0.0] if content else []) + ([1.0, -1.0] if slider else [1.0])
     x = torch.empty(batch, *base.latent_shape(side, side), device=META)
@@ -165,10 +163,9 @@ def _editing_pass(
     base = base_skeleton(name, dtype)
     condition = _condition(base)
     added = add_trainable(
-        base.transformer, "edit", base.lora_targets(targets), rank, rank, torch.Generator(), dtype
+        base.transformer, "edit", base.lora_targets(targets), rank, torch.Generator(), dtype
     )
     activate(base.transformer, ["edit"])
-    _all_meta(base)
     x = torch.empty(rows, *base.latent_shape(side, side), device=META)
     sigma = torch.empty((), device=META)
 
@@ -236,12 +233,6 @@ def _condition(base: FluxBase) -> Condition:
         torch.empty(1, base.text_tokens, config.joint_attention_dim, dtype=base.dtype, device=META),
         torch.empty(1, config.pooled_projection_dim, dtype=base.dtype, device=META),
     )
-
-
-def _all_meta(base: FluxBase) -> None:
-    """peft makes a LoRA on the CPU where the layer it is for is nowhere."""
-    with quiet():
-        base.transformer.to(META)
 
 
 def _bytes(module: nn.Module) -> int:

@@ -36,7 +36,7 @@ def naive_train(base: FlowBase, pairs: PairSet, config: TrainConfig) -> dict[str
     scaling = config.alpha / config.rank
     try:
         content, semantic = (
-            add_trainable(base.transformer, name, targets, config.rank, config.alpha, generator)
+            add_trainable(base.transformer, name, targets, config.rank, generator)
             for name in ("content", "semantic")
         )
         activate(base.transformer, ["content", "semantic"])

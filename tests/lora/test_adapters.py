@@ -80,7 +80,7 @@ def test_a_frozen_twin_follows_its_lora_and_takes_no_gradient(tiny_base):
     transformer = tiny_base.transformer
     targets = tiny_base.lora_targets("attention")
     generator = torch.Generator().manual_seed(0)
-    parameters = add_trainable(transformer, "content", targets, 4, 1.0, generator)
+    parameters = add_trainable(transformer, "content", targets, 4, generator)
     share_frozen(transformer, "content", "twin")
     activate(transformer, ["content", "twin"])
     try:
@@ -90,8 +90,8 @@ def test_a_frozen_twin_follows_its_lora_and_takes_no_gradient(tiny_base):
         for _, layer in lora_layers(transformer, "twin"):
             for kind in ("lora_A", "lora_B"):
                 own, twin = getattr(layer, kind)["content"], getattr(layer, kind)["twin"]
-                assert twin.weight.data_ptr() == own.weight.data_ptr()
-                assert not twin.weight.requires_grad
+                assert twin.data_ptr() == own.data_ptr()
+                assert not twin.requires_grad
         set_scales(transformer, {"content": 1.0, "twin": 0.0})
         one = _velocity(tiny_base)
         set_scales(transformer, {"content": 0.0, "twin": 1.0})
@@ -106,7 +106,7 @@ def test_a_new_lora_starts_without_effect_and_from_its_seed(tiny_base):
     for _ in range(2):
         generator = torch.Generator().manual_seed(7)
         targets = tiny_base.lora_targets("attention")
-        made = add_trainable(tiny_base.transformer, "semantic", targets, 4, 1.0, generator)
+        made = add_trainable(tiny_base.transformer, "semantic", targets, 4, generator)
         activate(tiny_base.transformer, ["semantic"])
         assert torch.equal(_velocity(tiny_base), before)
         starts.append({n: p.detach().clone() for n, p in made.items()})
@@ -137,7 +137,7 @@ def test_a_layer_of_another_shape_is_refused(tiny_base):
 def test_a_rank_above_the_layers_width_is_refused(tiny_base):
     targets = tiny_base.lora_targets("attention")
     with pytest.raises(UsageError, match=r"rank is 65.*at most 64"):
-        add_trainable(tiny_base.transformer, "semantic", targets, 65, 1.0, torch.Generator())
+        add_trainable(tiny_base.transformer, "semantic", targets, 65, torch.Generator())
 
 
 def test_two_edits_cannot_be_attached_over_each_other(tiny_base):

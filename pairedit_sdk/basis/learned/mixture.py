@@ -7,7 +7,7 @@ each row's own coefficients between A and B; so a batch of analogies is one forw
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,7 @@ class Mixture:
         targets = base.lora_targets(settings.targets)
         rank = settings.count * settings.rank
         generator = torch.Generator().manual_seed(settings.seed)
-        self.parameters = dict(
-            _trainable(base.transformer, targets, rank, settings.scaling, generator)
-        )
+        self.parameters = dict(_trainable(base.transformer, targets, rank, generator))
         self.weights = [name for name, _ in lora_layers(base.transformer, BASIS)]
         count = 1 if settings.shared else len(self.weights)
         keys = torch.randn(count, settings.count, settings.key_width, generator=generator)
@@ -63,15 +61,7 @@ class Mixture:
             projection = random @ difference_projection(width // 3)
         for name, value in {"keys": keys, "projection": projection}.items():
             self.parameters[name] = torch.nn.Parameter(value.to(base.device))
-        self._gates: dict[str, torch.Tensor] = {}
-        self._hooks = [
-            layer.lora_A[BASIS].register_forward_hook(self._gate(name))
-            for name, layer in lora_layers(base.transformer, BASIS)
-        ]
         activate(base.transformer, [BASIS])
-        set_scales(base.transformer, {BASIS: settings.scaling})
-        for parameter in self.parameters.values():
-            parameter.requires_grad_(True)
 
     @property
     def router(self) -> Router:
@@ -85,9 +75,12 @@ class Mixture:
     def mix(self, queries: torch.Tensor) -> None:
         """Let the next forward pass mix by these queries, one for each row [B, Q]."""
         e = self.router.coefficients(queries.to(self.base.device)[:, None])  # [B, W, N]
-        per_rank = e.repeat_interleave(self.settings.rank, dim=-1)
-        for index, name in enumerate(self.weights):
-            self._gates[name] = per_rank[:, index if per_rank.shape[1] > 1 else 0]
+        per_rank = e.repeat_interleave(self.settings.rank, dim=-1) * self.settings.scaling
+        by_layer = {
+            name: per_rank[:, index if per_rank.shape[1] > 1 else 0]
+            for index, name in enumerate(self.weights)
+        }
+        set_scales(self.base.transformer, {BASIS: by_layer})
 
     def finished(self, info: LearnedInfo) -> LearnedBasis:
         """The basis as it now is, alpha / r baked in, on the CPU."""
@@ -105,22 +98,12 @@ class Mixture:
 
     def close(self) -> None:
         """Take everything off the base again."""
-        for hook in self._hooks:
-            hook.remove()
         detach_all(self.base.transformer)
-
-    def _gate(self, name: str) -> Callable[..., torch.Tensor]:
-        def multiplied(module: object, given: object, out: torch.Tensor) -> torch.Tensor:
-            gate = self._gates[name].to(out.dtype)
-            return out * (gate if out.ndim == 2 else gate[:, None])
-
-        return multiplied
 
 
 def _trainable(
-    transformer: torch.nn.Module, targets: Sequence[str], rank: int, scaling: float,
-    generator: torch.Generator,
-) -> Mapping[str, torch.nn.Parameter]:  # fmt: skip
+    transformer: torch.nn.Module, targets: Sequence[str], rank: int, generator: torch.Generator
+) -> Mapping[str, torch.nn.Parameter]:
     narrow = min(
         min(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]
         for layer in map(transformer.get_submodule, targets)
@@ -130,4 +113,4 @@ def _trainable(
             f"count · rank is {rank}, above the width of the narrowest adapted layer",
             expected=f"at most {narrow}", next_step="Lower count or rank",
         )  # fmt: skip
-    return add_trainable(transformer, BASIS, targets, rank, scaling * rank, generator)
+    return add_trainable(transformer, BASIS, targets, rank, generator)
