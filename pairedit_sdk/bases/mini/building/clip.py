@@ -23,16 +23,25 @@ from transformers import CLIPModel
 
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.ahead import Ahead, workers_for
 from pairedit_sdk.bases.mini.building.autoencoder import to_pixels
 from pairedit_sdk.bases.mini.building.classifier import labels_of, probe_loss, shifted
 from pairedit_sdk.bases.mini.building.data import change_at, changed_face_at, picture_pool
-from pairedit_sdk.bases.mini.building.loop import Stage, half_precision, half_products
+from pairedit_sdk.bases.mini.building.loop import (
+    Stage,
+    half_precision,
+    half_products,
+    on_cuda,
+    on_device,
+)
 from pairedit_sdk.bases.mini.faces import Face
 
 #: What CLIP's image processors subtract and divide by, on 0 … 1.
 IMAGE_MEAN, IMAGE_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 PROBE_SCALE = 8.0  # the embedding's length before the probe, about that of 64 normal numbers
 DIRECTION_TEMPERATURE = 0.07
+#: Different changes in a step. More are more to tell apart, and a GPU takes no longer for them.
+KINDS, GPU_KINDS = 24, 48
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def direction_loss(embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 def train_clip(
-    model: CLIPModel, changes: Changes, folder: Path, *, minutes: float, kinds: int = 24,
+    model: CLIPModel, changes: Changes, folder: Path, *, minutes: float, kinds: int | None = None,
     device: str = "cpu", parent: str = "",
 ) -> None:  # fmt: skip
     """Train all but the text tower of ``model`` in place; its averaged weights stay in it.
@@ -121,10 +130,12 @@ def train_clip(
         changes: what it sees.
         folder: of the checkpoint.
         minutes: time budget.
-        kinds: different changes in a step, each on two people: four pictures each.
+        kinds: different changes in a step, each on two people: four pictures each; if not given,
+            what suits the device.
         device: "cpu" or "cuda".
         parent: see :class:`Stage`.
     """
+    count = kinds or (GPU_KINDS if on_cuda(device) else KINDS)
     model.text_model.requires_grad_(False)
     probed = ProbedClip(model).to(device)
     labels = torch.stack(
@@ -136,21 +147,26 @@ def train_clip(
         decay_from=0.2, parent=parent,
     )  # fmt: skip
 
-    def loss(step: int) -> dict[str, torch.Tensor]:
+    def draw(step: int) -> tuple[list[int], NDArray[np.int64], random.Random]:
         rng = random.Random(f"clip-{step}")
-        chosen = changes.draw(rng, kinds)
+        chosen = changes.draw(rng, count)
         captions = [changes.faces[i][0].caption(rng, parts.CAPTION_PHRASES) for i in chosen]
-        ids = parts.tokens(captions, tok, parts.TEXT_LENGTH).to(device)
+        return chosen, parts.tokens(captions, tok, parts.TEXT_LENGTH).numpy(), rng
+
+    def loss(step: int) -> dict[str, torch.Tensor]:
+        # The pictures are moved here: that takes less time than to bring them from elsewhere.
+        chosen, ids, rng = drawn(step)
         images = to_pixels(_moved(changes.pictures[chosen], rng), device)
         with half_precision(device):
-            out = model(input_ids=ids, pixel_values=images)
+            out = model(input_ids=on_device(ids, device), pixel_values=images)
         embeddings = out.image_embeds.float().unflatten(0, (-1, 2))
         # Captions are of the first picture of each pair.
         logits = out.logits_per_image.float()[::2]
         target = torch.arange(len(chosen), device=device)
         contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         read = probe_loss(
-            probed.probe(embeddings.flatten(0, 1) * PROBE_SCALE), labels[chosen].flatten(0, 1)
+            probed.probe(embeddings.flatten(0, 1) * PROBE_SCALE),
+            labels[on_device(torch.tensor(chosen), device)].flatten(0, 1),
         )
         direction, right = direction_loss(embeddings)
         return {
@@ -158,7 +174,7 @@ def train_clip(
             "direction": direction, "same": right,
         }  # fmt: skip
 
-    with half_products(model, device):
+    with half_products(model, device), Ahead(draw, stage.step, workers_for(device)) as drawn:
         stage.run(loss)
     stage.use_average()
 

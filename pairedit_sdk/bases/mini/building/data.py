@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.faces import Face, sample_face, visible
 
-CHUNK = 2000
+CHUNK = 250  # small, so that many cores have done at about the same time
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container can be fewer than there are."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def face_at(index: int, split: str = "train") -> Face:
@@ -75,7 +81,8 @@ def picture_pool(
     """
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, count, CHUNK)
-    paths = [folder / f"{start:07d}-{size}.npy" for start in starts]
+    # The name says how many are in it: older ones had more.
+    paths = [folder / f"{start:07d}-{CHUNK}-{size}.npy" for start in starts]
     jobs = [(faces, s, size, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
     if jobs:
         with get_context("spawn").Pool(min(workers, len(jobs))) as pool:

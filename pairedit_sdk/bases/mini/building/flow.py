@@ -14,27 +14,21 @@ attend to it early. They fade out before the end and are not part of the base.
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diffusers import FluxTransformer2DModel
 from torch import nn
-from transformers import CLIPTextModel, T5EncoderModel
+from transformers import T5EncoderModel
 
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
-from pairedit_sdk.bases.mini.building.classifier import HIDDEN, labels_of, probe_loss
+from pairedit_sdk.bases.mini.building.ahead import Ahead, workers_for
+from pairedit_sdk.bases.mini.building.classifier import probe_loss
+from pairedit_sdk.bases.mini.building.flow_data import LONG_TEXTS, Batch, FlowData
 from pairedit_sdk.bases.mini.building.loop import Stage, half_precision, half_products
-from pairedit_sdk.bases.mini.faces import Face, caption_parts
-from pairedit_sdk.bases.tokens import pack, position_ids
 
-EMPTY_CAPTIONS = 0.15
-LEAST_PHRASES = (1, 4)  # half of the captions say at least four things: more to learn from each
-LONG_TEXT_EVERY = 40  # one step in so many pads its text up to FluxPipeline's default of 512
-GUIDANCE = (1.0, 5.0)
 PROBE_WEIGHT = 0.1
 PROBES_END = 0.8  # share of the budget at which the probes have faded out
 
@@ -49,6 +43,7 @@ class FlowModel(nn.Module):
         self.image_probe = nn.Linear(transformer.inner_dim, answers)
         self.text_probe = nn.Linear(t5.config.d_model, answers)
         self._middle = self._text = torch.empty(0)
+        transformer.x_embedder.register_forward_hook(_keep_float)
         transformer.transformer_blocks[-1].register_forward_hook(self._keep_middle)
 
     def _keep_middle(
@@ -81,110 +76,13 @@ class FlowModel(nn.Module):
         return v, self.image_probe(middle.mean(dim=1)), self.text_probe(text.mean(dim=1))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One step's rows: noisy latents x [B, 64, 64], σ [B], the velocity aimed at, the text.
+def _keep_float(layer: nn.Module, given: object, result: torch.Tensor) -> torch.Tensor:
+    """Under autocast, keep the tokens float32 from the first layer on.
 
-    ``labels`` [B, attributes] are the indices of the values that can be seen, ``named`` those that
-    the caption names; others are :data:`HIDDEN`.
+    FLUX rounds the timestep to their type, and in bfloat16 that leaves 128 of σ's values between
+    a half and one; a base in float32 is later asked for all of them.
     """
-
-    x: torch.Tensor
-    sigma: torch.Tensor
-    target: torch.Tensor
-    ids: torch.Tensor
-    pooled: torch.Tensor
-    guidance: torch.Tensor
-    labels: torch.Tensor
-    named: torch.Tensor
-
-
-class FlowData:
-    """Draws training batches from cached latents and the captions of their faces.
-
-    Args:
-        latents: normalised, [N, 16, H, W]; ``faces[i]`` is the record behind ``latents[i]``.
-        text_encoder: the CLIP text tower that gives the pooled prompt.
-    """
-
-    def __init__(
-        self, latents: torch.Tensor, faces: Sequence[Face], text_encoder: CLIPTextModel,
-        batch: int, device: str,
-    ) -> None:  # fmt: skip
-        self.packed, self.faces, self.batch, self.device = pack(latents), faces, batch, device
-        self.labels = labels_of(faces)
-        self.weights = even_weights(self.packed, self.labels).to(device)
-        self.text_encoder = text_encoder.to(device).eval()
-        self.clip_tokenizer = parts.tokenizer(begin=True)
-        self.t5_tokenizer = parts.tokenizer(begin=False)
-        self.image_ids = position_ids(latents.shape[2] // 2, latents.shape[3] // 2).to(device)
-
-    def text(self, captions: list[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """T5 token ids [B, length] and pooled CLIP embeddings [B, P]."""
-        ids = parts.tokens(captions, self.t5_tokenizer, length).to(self.device)
-        clip_ids = parts.tokens(captions, self.clip_tokenizer, parts.TEXT_LENGTH).to(self.device)
-        with torch.no_grad():
-            return ids, self.text_encoder(input_ids=clip_ids).pooler_output
-
-    def draw(self, step: int) -> Batch:
-        """The batch of a step; the noise comes from torch's global generator."""
-        rng = random.Random(f"flow-{step}")
-        long_text = step % LONG_TEXT_EVERY == LONG_TEXT_EVERY - 1
-        count = max(1, self.batch // 8) if long_text else self.batch
-        length = rng.choice([64, 128, 256, 512]) if long_text else parts.TEXT_LENGTH
-        chosen = [rng.randrange(len(self.faces)) for _ in range(count)]
-        nothing: tuple[str, frozenset[str]] = ("", frozenset())
-        said = [
-            nothing
-            if rng.random() < EMPTY_CAPTIONS
-            else caption_parts(self.faces[i], rng, parts.CAPTION_PHRASES, rng.choice(LEAST_PHRASES))
-            for i in chosen
-        ]
-        captions = [caption for caption, _ in said]
-        labels = self.labels[chosen].to(self.device)
-        told = torch.tensor([[name in names for name in VALUES] for _, names in said])
-        named = labels.where(told.to(self.device), HIDDEN)
-        ids, pooled = self.text(captions, length)
-        x_0 = self.packed[chosen].to(self.device)
-        noise = torch.randn(x_0.shape, device=self.device)
-        # Stratified over σ, so that every batch sees the whole path, and denser in its middle,
-        # where the velocity is hardest to predict.
-        u = (torch.arange(count) + torch.rand(count)) / count
-        sigma = (u + 0.15 * torch.sin(2 * torch.pi * u) / torch.pi).to(self.device)
-        x = (1 - sigma[:, None, None]) * x_0 + sigma[:, None, None] * noise
-        guidance = torch.empty(count, device=self.device).uniform_(*GUIDANCE)
-        return Batch(x, sigma, noise - x_0, ids, pooled, guidance, labels, named)
-
-
-def even_weights(packed: torch.Tensor, labels: torch.Tensor, share: float = 0.5) -> torch.Tensor:
-    """Weights of the velocity's elements that give every attribute its part of the error.
-
-    Lipstick is two tokens of 64, the background forty. The variance between the means of an
-    attribute's values says where in the latents it is seen; each attribute's is scaled to mean 1
-    and they are averaged. Weights that do not depend on the sample leave the best velocity, the
-    conditional mean, what it is; they change only what is learned first.
-
-    Args:
-        packed: latents [N, T, C] of faces.
-        labels: [N, attributes], see :func:`~.classifier.labels_of`.
-        share: how much of the weight goes to the attributes; the rest is uniform.
-
-    Returns:
-        [T, C], mean 1.
-    """
-    maps = []
-    for label in labels.unbind(dim=1):
-        values = [v for v in label.unique().tolist() if v != HIDDEN]
-        if len(values) < 2:
-            continue
-        counts = torch.tensor([float((label == v).sum()) for v in values])
-        means = torch.stack([packed[label == v].mean(dim=0) for v in values])
-        portions = (counts / counts.sum())[:, None, None]
-        between = (portions * (means - (portions * means).sum(dim=0)).square()).sum(dim=0)
-        if between.mean() > 0:
-            maps.append(between / between.mean())
-    even = torch.ones_like(packed[0])
-    return even if not maps else (1 - share) * even + share * torch.stack(maps).mean(dim=0)
+    return result.float()
 
 
 def train_flow(
@@ -221,9 +119,10 @@ def distil_guidance(
     The arguments are those of :func:`train_flow`.
     """
     teacher = copy.deepcopy(model).to(data.device).eval().requires_grad_(False)
+    nothing = {length: data.text([""], length) for length in (parts.TEXT_LENGTH, *LONG_TEXTS)}
 
     def target(batch: Batch) -> torch.Tensor:
-        ids, pooled = data.text([""], batch.ids.shape[1])
+        ids, pooled = nothing[batch.ids.shape[1]]
         with torch.no_grad():
             v = teacher(
                 torch.cat([batch.x, batch.x]),
@@ -253,7 +152,7 @@ def _train(
     )  # fmt: skip
 
     def loss(step: int) -> dict[str, torch.Tensor]:
-        batch = data.draw(step)
+        batch = data.batch_of(words(step))
         with half_precision(data.device):
             aim = target(batch)
             # The few steps with long texts have other shapes, not worth a compilation each.
@@ -271,7 +170,8 @@ def _train(
             "loss": error + weight * (image + text), "error": error, "image": image, "text": text,
         }  # fmt: skip
 
-    with half_products(model, data.device):
+    ahead = Ahead(data.words, stage.step, workers_for(data.device))
+    with half_products(model, data.device), ahead as words:
         stage.run(loss)
     stage.use_average()
     return stage.step

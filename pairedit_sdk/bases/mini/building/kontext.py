@@ -18,20 +18,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import CLIPTextModel
 
 from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.ahead import Ahead, workers_for
 from pairedit_sdk.bases.mini.building.classifier import labels_of
 from pairedit_sdk.bases.mini.building.clip import Changes
-from pairedit_sdk.bases.mini.building.flow import (
+from pairedit_sdk.bases.mini.building.flow import FlowModel
+from pairedit_sdk.bases.mini.building.flow_data import (
     GUIDANCE,
     LEAST_PHRASES,
     LONG_TEXT_EVERY,
-    FlowModel,
     even_weights,
 )
-from pairedit_sdk.bases.mini.building.loop import Stage, half_precision, half_products
+from pairedit_sdk.bases.mini.building.loop import (
+    Stage,
+    half_precision,
+    half_products,
+    on_device,
+)
 from pairedit_sdk.bases.mini.faces import caption_parts
 from pairedit_sdk.bases.mini.instructions import instruction
 from pairedit_sdk.bases.tokens import pack, position_ids
@@ -76,38 +84,62 @@ class KontextData:
         self, latents: torch.Tensor, changes: Changes, text_encoder: CLIPTextModel, batch: int,
         device: str,
     ) -> None:  # fmt: skip
-        self.latents, self.changes, self.batch, self.device = latents, changes, batch, device
-        labels = labels_of([pair[0] for pair in changes.faces])
-        even = even_weights(latents[:, 0].flatten(2).float(), labels)
+        # On a GPU as a whole, a fifth of a gigabyte for 12,000 changes: few copies in a step.
+        self.latents = latents.to(device)
+        self.changes, self.batch, self.device = changes, batch, device
+        labels = labels_of([pair[0] for pair in changes.faces]).to(device)
+        even = even_weights(self.latents[:, 0].flatten(2).float(), labels)
         self.even = even.unflatten(-1, latents.shape[-2:])
         self.text_encoder = text_encoder.to(device).eval()
         self.clip_tokenizer = parts.tokenizer(begin=True, instructions=True)
         self.t5_tokenizer = parts.tokenizer(begin=False, instructions=True)
 
-    def text(self, texts: list[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """T5 token ids [B, length] and pooled CLIP embeddings [B, P]."""
-        ids = parts.tokens(texts, self.t5_tokenizer, length).to(self.device)
-        clip_ids = parts.tokens(texts, self.clip_tokenizer, parts.TEXT_LENGTH).to(self.device)
-        with torch.no_grad():
-            return ids, self.text_encoder(input_ids=clip_ids).pooler_output
-
-    def draw(self, step: int) -> Example:
-        """The rows of a step."""
+    def plan(self, step: int) -> Plan:
+        """What a step shows and says; nothing of it touches a GPU."""
         rng = random.Random(f"kontext-{step}")
         kind = TURNS[step % len(TURNS)]
         count = max(1, round(self.batch * ROWS[kind]))
+        others: list[tuple[list[int], list[int]]] = []
         if kind == "grid":
-            return _joined([self._changed(rng, 4) for _ in range(count)])
-        one = self._changed(rng, count, same=False)
+            changed = [self._changed(rng, 4) for _ in range(count)]
+            texts = [four.texts[0] for four in changed]
+        else:
+            changed = [self._changed(rng, count, same=False)]
+            texts = changed[0].texts
         if kind == "caption":
-            texts = [self._caption(rng, row) for row in one.rows]
-            return Example(one.after, (), texts, self.even.expand_as(one.after))
-        references = [one.before]
-        if kind == "three":
-            references += [self._others(rng, count) for _ in range(2)]
-        return Example(one.after, tuple(references), one.texts, _weights(one))
+            rows = zip(changed[0].numbers, changed[0].sides, strict=True)
+            texts = [self._caption(rng, number, side) for number, side in rows]
+        elif kind == "three":
+            others = [self._others(rng, count) for _ in range(2)]
+        long_text = step % LONG_TEXT_EVERY == LONG_TEXT_EVERY - 1
+        rng = random.Random(f"kontext-text-{step}")
+        length = rng.choice([64, 128]) if long_text else parts.TEXT_LENGTH
+        ids = parts.tokens(texts, self.t5_tokenizer, length).numpy()
+        clip_ids = parts.tokens(texts, self.clip_tokenizer, parts.TEXT_LENGTH).numpy()
+        return Plan(kind, changed, others, texts, ids, clip_ids)
 
-    def _changed(self, rng: random.Random, count: int, same: bool = True) -> _Rows:
+    def example(self, plan: Plan) -> Example:
+        """The rows of a step that is planned."""
+        if plan.kind == "grid":
+            return _joined([self._rows(four) for four in plan.changed], plan.texts)
+        one = self._rows(plan.changed[0])
+        if plan.kind == "caption":
+            return Example(one.after, (), plan.texts, self.even.expand_as(one.after))
+        others = [self._latents(numbers, sides) for numbers, sides in plan.others]
+        return Example(one.after, (one.before, *others), plan.texts, _weights(one))
+
+    def draw(self, step: int) -> Example:
+        """The rows of a step; see :meth:`plan` and :meth:`example`."""
+        return self.example(self.plan(step))
+
+    def text(self, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
+        """T5 token ids [B, length] and pooled CLIP embeddings [B, P]."""
+        clip_ids = on_device(plan.clip_ids, self.device)
+        with torch.no_grad():
+            pooled = self.text_encoder(input_ids=clip_ids).pooler_output
+        return on_device(plan.ids, self.device), pooled
+
+    def _changed(self, rng: random.Random, count: int, same: bool = True) -> _Picks:
         """``count`` people who are changed: all in the ``same`` way, or each in its own."""
         if same:
             numbers = rng.choice(self.changes.kinds[rng.choice(list(self.changes.kinds))])
@@ -123,30 +155,64 @@ class KontextData:
         ]
         # What nothing is said of is looked at as it is to be.
         starts = [s if nothing else 1 - s for s, nothing in zip(sides, unsaid, strict=True)]
-        return _Rows(
-            self.latents[chosen, starts].float(), self.latents[chosen, sides].float(), texts,
-            list(zip(chosen, sides, strict=True)), self.even,
-        )  # fmt: skip
+        return _Picks(chosen, sides, starts, texts)
 
-    def _others(self, rng: random.Random, count: int) -> torch.Tensor:
+    def _others(self, rng: random.Random, count: int) -> tuple[list[int], list[int]]:
         chosen = [rng.randrange(len(self.changes.faces)) for _ in range(count)]
-        return self.latents[chosen, [rng.randrange(2) for _ in chosen]].float()
+        return chosen, [rng.randrange(2) for _ in chosen]
 
-    def _caption(self, rng: random.Random, row: tuple[int, int]) -> str:
+    def _caption(self, rng: random.Random, number: int, side: int) -> str:
         if rng.random() < UNSAID:
             return ""
-        face = self.changes.faces[row[0]][row[1]]
+        face = self.changes.faces[number][side]
         return caption_parts(face, rng, parts.CAPTION_PHRASES, rng.choice(LEAST_PHRASES))[0]
+
+    def _rows(self, picks: _Picks) -> _Rows:
+        before = self._latents(picks.numbers, picks.starts)
+        return _Rows(before, self._latents(picks.numbers, picks.sides), self.even)
+
+    def _latents(self, numbers: list[int], sides: list[int]) -> torch.Tensor:
+        chosen = on_device(torch.tensor([numbers, sides]), self.device)
+        return self.latents[chosen[0], chosen[1]].float()
+
+
+@dataclass(frozen=True)
+class _Picks:
+    """Changes: their numbers, which side is aimed at, which is looked at, and what is said."""
+
+    numbers: list[int]
+    sides: list[int]
+    starts: list[int]
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a step shows, as numbers of changes and of their sides, and the tokens of its texts.
+
+    Attributes:
+        kind: one of :data:`TURNS`.
+        changed: the people of the rows; for grids four of each row, otherwise all of them.
+        others: numbers and sides of further pictures to be looked at.
+        texts: one of each row.
+        ids: T5's tokens, int64 [B, T].
+        clip_ids: CLIP's, int64 [B, ``parts.TEXT_LENGTH``].
+    """
+
+    kind: str
+    changed: list[_Picks]
+    others: list[tuple[list[int], list[int]]]
+    texts: list[str]
+    ids: NDArray[np.int64]
+    clip_ids: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Pictures before and after a change, and what is said of it."""
+    """Pictures before and after a change."""
 
     before: torch.Tensor
     after: torch.Tensor
-    texts: list[str]
-    rows: list[tuple[int, int]]
     even: torch.Tensor
 
 
@@ -158,7 +224,7 @@ def _weights(rows: _Rows) -> torch.Tensor:
     return rows.even * ((1 - ON_CHANGE) + ON_CHANGE * there)
 
 
-def _joined(grids: Sequence[_Rows]) -> Example:
+def _joined(grids: Sequence[_Rows], texts: list[str]) -> Example:
     """Each four people as one picture of twice the size."""
 
     def grid(four: torch.Tensor) -> torch.Tensor:
@@ -168,7 +234,7 @@ def _joined(grids: Sequence[_Rows]) -> Example:
     return Example(
         torch.stack([grid(rows.after) for rows in grids]),
         (torch.stack([grid(rows.before) for rows in grids]),),
-        [rows.texts[0] for rows in grids],
+        texts,
         torch.stack([grid(_weights(rows)) for rows in grids]),
     )
 
@@ -199,31 +265,29 @@ def train_kontext(
     )  # fmt: skip
 
     def loss(step: int) -> dict[str, torch.Tensor]:
-        example = data.draw(step)
+        plan = plans(step)
+        example = data.example(plan)
         count, _, height, width = example.target.shape
-        rng = random.Random(f"kontext-text-{step}")
-        long_text = step % LONG_TEXT_EVERY == LONG_TEXT_EVERY - 1
-        length = rng.choice([64, 128]) if long_text else parts.TEXT_LENGTH
-        ids, pooled = data.text(example.texts, length)
-        x_0 = example.target.to(data.device)
+        ids, pooled = data.text(plan)
+        x_0 = example.target
         noise = torch.randn(x_0.shape, device=data.device)
         u = (torch.arange(count) + torch.rand(count)) / count
-        sigma = (u + 0.15 * torch.sin(2 * torch.pi * u) / torch.pi).to(data.device)
+        sigma = on_device(u + 0.15 * torch.sin(2 * torch.pi * u) / torch.pi, data.device)
         at = sigma[:, None, None, None]
-        pictures = [(1 - at) * x_0 + at * noise, *(r.to(data.device) for r in example.references)]
+        pictures = [(1 - at) * x_0 + at * noise, *example.references]
         tokens = torch.cat([pack(picture) for picture in pictures], dim=1)
-        places = torch.cat(
-            [position_ids(height // 2, width // 2, k) for k in range(len(pictures))]
-        ).to(data.device)
+        places = torch.cat([position_ids(height // 2, width // 2, k) for k in range(len(pictures))])
         guidance = torch.empty(count, device=data.device).uniform_(*GUIDANCE)
         with half_precision(data.device):
-            v = model(tokens, sigma, ids, pooled, guidance, places)[:, : height * width // 4]
+            v = model(tokens, sigma, ids, pooled, guidance, on_device(places, data.device))[
+                :, : height * width // 4
+            ]
         squared = (v.float() - pack(noise - x_0)).square()
-        error = (squared * pack(example.weights.to(data.device))).mean()
-        kind = TURNS[step % len(TURNS)]
-        return {"loss": error, kind: squared.mean()}
+        error = (squared * pack(example.weights)).mean()
+        return {"loss": error, plan.kind: squared.mean()}
 
-    with half_products(model, data.device):
+    ahead = Ahead(data.plan, stage.step, workers_for(data.device))
+    with half_products(model, data.device), ahead as plans:
         stage.run(loss)
     stage.use_average()
     model.forget()

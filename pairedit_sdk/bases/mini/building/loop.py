@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from pairedit_sdk.bases.mini.building.optim import optimizers
@@ -27,8 +29,28 @@ CHECKPOINT_SECONDS = 180.0
 LOG_SECONDS = 20.0
 
 
+def on_cuda(device: str) -> bool:
+    """Whether ``device`` is an NVIDIA GPU."""
+    return torch.device(device).type == "cuda"
+
+
+def on_device(values: torch.Tensor | NDArray[np.generic], device: str) -> torch.Tensor:
+    """A copy of values in the CPU's memory, or the same memory if ``device`` is the CPU.
+
+    A plain copy to a GPU waits until everything that was started before is done, and then nothing
+    is left for it to do while the next step is started. A copy from pinned memory does not wait.
+    """
+    tensor = torch.as_tensor(values)
+    if on_cuda(device) and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def half_precision(device: str) -> torch.autocast:
-    """bfloat16 where it is faster; on a CPU, parts this small lose more by converting."""
+    """bfloat16 where it is faster; on a CPU, parts this small lose more by converting.
+
+    The weights, their average and the optimiser's state stay float32 everywhere.
+    """
     kind = torch.device(device).type
     return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu")
 
@@ -100,7 +122,12 @@ class Stage:
         return min(1.0, self.elapsed / self.seconds) if self.seconds else 1.0
 
     def run(self, loss: Callable[[int], dict[str, torch.Tensor]]) -> None:
-        """Train until the budget is spent. ``loss(step)`` returns terms; "loss" is minimised."""
+        """Train until the budget is spent. ``loss(step)`` returns terms; "loss" is minimised.
+
+        A GPU runs behind, so the clock measures how long it takes to start a step's kernels. The
+        driver's queue holds about a thousand of them, less than a step or two: whoever starts more
+        waits, so over more than a few steps the clock is right without waiting in each.
+        """
         if self.elapsed >= self.seconds:
             return
         last = saved = logged = time.monotonic()
@@ -122,16 +149,20 @@ class Stage:
             # A laptop that slept, or a paused process, has not trained meanwhile.
             self.elapsed += min(now - last, 10.0)
             last = now
-            if now - logged > LOG_SECONDS:
+            # The last too: with a budget of minutes, a part can be done before the first is due.
+            if now - logged > LOG_SECONDS or self.elapsed >= self.seconds:
                 logged = now
-                shown = " ".join(f"{k} {float(v.detach()):.4f}" for k, v in terms.items())
-                rate = self.step / self.elapsed
-                print(f"{self.name} {self.elapsed / 60:.1f} min step {self.step} "
-                      f"({rate:.2f}/s) {shown}", flush=True)  # fmt: skip
+                self._log(terms)
             if now - saved > CHECKPOINT_SECONDS:
                 saved = now
                 self.save()
         self.save()
+
+    def _log(self, terms: dict[str, torch.Tensor]) -> None:
+        shown = " ".join(f"{k} {float(v.detach()):.4f}" for k, v in terms.items())
+        rate = self.step / self.elapsed if self.elapsed else math.inf
+        print(f"{self.name} {self.elapsed / 60:.1f} min step {self.step} "
+              f"({rate:.2f}/s) {shown}", flush=True)  # fmt: skip
 
     def use_average(self) -> None:
         """Put the averaged weights into the module."""

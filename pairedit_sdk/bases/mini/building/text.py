@@ -12,17 +12,22 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import CLIPTextModel, T5EncoderModel
 
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
+from pairedit_sdk.bases.mini.building.ahead import Ahead, workers_for
 from pairedit_sdk.bases.mini.building.classifier import HIDDEN, labels_of
-from pairedit_sdk.bases.mini.building.loop import Stage
+from pairedit_sdk.bases.mini.building.loop import Stage, on_cuda, on_device
 from pairedit_sdk.bases.mini.faces import Face, caption_parts
 
 EMPTY_CAPTIONS = 0.02
+#: Captions in a step. A GPU takes as long to start its kernels for either number.
+BATCH, GPU_BATCH = 128, 256
 
 
 class TextReader(nn.Module):
@@ -51,19 +56,21 @@ def said_loss(logits: torch.Tensor, said: torch.Tensor) -> tuple[torch.Tensor, t
         logits: [B, all values and one "not said", the last, per attribute].
         said: index of each attribute's value or ``HIDDEN``, [B, attributes].
     """
-    losses, right = [], []
+    losses, hits = [], []
     sizes = [len(values) + 1 for values in VALUES.values()]
     for part, index in zip(logits.split(sizes, dim=1), said.unbind(dim=1), strict=True):
         losses.append(
             nn.functional.cross_entropy(part, index.where(index != HIDDEN, part.shape[1] - 1))
         )
-        right.append((part.argmax(dim=1) == index)[index != HIDDEN])
-    return torch.stack(losses).mean(), torch.cat(right).float().mean()
+        hits.append(part.argmax(dim=1) == index)  # never of HIDDEN, which is no answer's number
+    # Counted and not picked out: a GPU would have to be waited for to know how many there are.
+    right = torch.stack(hits).sum() / (said != HIDDEN).sum()
+    return torch.stack(losses).mean(), right
 
 
 def train_text(
     clip: CLIPTextModel, t5: T5EncoderModel, faces: Sequence[Face], folder: Path, *,
-    minutes: float, batch: int = 128, device: str = "cpu", parent: str = "",
+    minutes: float, batch: int | None = None, device: str = "cpu", parent: str = "",
 ) -> int:  # fmt: skip
     """Train both encoders in place; their averaged weights stay in them.
 
@@ -73,23 +80,24 @@ def train_text(
         faces: whose captions are read.
         folder: of the checkpoint.
         minutes: time budget.
-        batch: captions in a step.
+        batch: captions in a step; if not given, what suits the device.
         device: "cpu" or "cuda".
         parent: see :class:`Stage`.
 
     Returns:
         The steps trained, earlier runs included.
     """
+    count = batch or (GPU_BATCH if on_cuda(device) else BATCH)
     model, labels = TextReader(clip, t5).to(device), labels_of(faces)
-    clip_tokenizer, t5_tokenizer = parts.tokenizer(begin=True), parts.tokenizer(begin=False)
+    tokenizers = (parts.tokenizer(begin=True), parts.tokenizer(begin=False))
     stage = Stage(
         "text", model, folder, minutes=minutes, lr=2e-3, matrix_lr=4e-3, ema=0.99,
         decay_from=0.2, parent=parent,
     )  # fmt: skip
 
-    def loss(step: int) -> dict[str, torch.Tensor]:
+    def draw(step: int) -> list[NDArray[np.int64]]:
         rng = random.Random(f"text-{step}")
-        chosen = [rng.randrange(len(faces)) for _ in range(batch)]
+        chosen = [rng.randrange(len(faces)) for _ in range(count)]
         captions, names = zip(
             *(
                 ("", frozenset[str]())
@@ -100,11 +108,12 @@ def train_text(
             strict=True,
         )
         told = torch.tensor([[name in named for name in VALUES] for named in names])
-        said = labels[chosen].where(told, HIDDEN).to(device)
-        texts = [
-            parts.tokens(list(captions), tok, parts.TEXT_LENGTH).to(device)
-            for tok in (clip_tokenizer, t5_tokenizer)
-        ]
+        texts = (parts.tokens(list(captions), tok, parts.TEXT_LENGTH) for tok in tokenizers)
+        return [t.numpy() for t in (labels[chosen].where(told, HIDDEN), *texts)]
+
+    # No autocast: at this size a GPU is bound by the kernels that it starts, and casts are more.
+    def loss(step: int) -> dict[str, torch.Tensor]:
+        said, *texts = (on_device(values, device) for values in drawn(step))
         (clip_loss, clip_right), (t5_loss, t5_right) = (
             said_loss(logits, said) for logits in model(*texts)
         )
@@ -113,6 +122,7 @@ def train_text(
             "clip_right": clip_right, "t5_right": t5_right,
         }  # fmt: skip
 
-    stage.run(loss)
+    with Ahead(draw, stage.step, workers_for(device)) as drawn:
+        stage.run(loss)
     stage.use_average()
     return stage.step

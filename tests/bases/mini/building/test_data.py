@@ -1,15 +1,19 @@
 """Drawn changes: one person, two values of one attribute that both show."""
 
+import os
 from dataclasses import asdict
 
 import numpy as np
 
 from pairedit_sdk.bases.mini.attributes import VALUES
+from pairedit_sdk.bases.mini.building import data
 from pairedit_sdk.bases.mini.building.data import (
     change_at,
     changed_face_at,
+    face_at,
     picture_pool,
     pictures_of,
+    usable_cores,
 )
 from pairedit_sdk.bases.mini.faces import visible
 
@@ -34,3 +38,47 @@ def test_the_faces_of_all_changes_follow_one_another():
 def test_a_pool_of_other_faces(tmp_path):
     drawn = picture_pool(tmp_path, 4, size=16, workers=1, faces=changed_face_at)
     assert np.array_equal(drawn, pictures_of([changed_face_at(i) for i in range(4)], 16))
+
+
+def test_pictures_kept_in_larger_parts_are_not_taken_for_these(tmp_path, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(data, "get_context", lambda _: _Here(jobs))
+    monkeypatch.setattr(data, "CHUNK", 2)
+    first = picture_pool(tmp_path, 2, size=16, workers=1)
+    monkeypatch.setattr(data, "CHUNK", 3)
+    assert {path.name for path in tmp_path.iterdir()} == {"0000000-2-16.npy"}
+    jobs.clear()
+    again = picture_pool(tmp_path, 5, size=16, workers=8)
+    assert np.array_equal(again[:2], first)
+    assert np.array_equal(again, pictures_of([face_at(i) for i in range(5)], 16))
+    assert jobs == [2, 0, 3]  # as many processes as parts, then where each part begins
+
+
+class _Here:
+    """Processes that are this one."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def Pool(self, processes):  # noqa: N802
+        self.seen.append(processes)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def imap_unordered(self, work, jobs):
+        for job in jobs:
+            self.seen.append(job[1])
+            yield work(job)
+
+
+def test_the_cores_are_those_that_may_be_used(monkeypatch):
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert usable_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_cores() == (os.cpu_count() or 1)

@@ -68,10 +68,10 @@ def test_the_loss_lies_where_the_picture_changes(data):
     even = torch.ones(16, 4, 4)
     from pairedit_sdk.bases.mini.building.kontext import _Rows, _weights
 
-    weights = _weights(_Rows(before, after, [""], [(0, 0)], even))
+    weights = _weights(_Rows(before, after, even))
     assert weights.mean() == pytest.approx(1)
     assert weights[0, 0, 0, 0] == pytest.approx(0.5 + 0.5 * 16)
-    assert torch.equal(_weights(_Rows(before, before, [""], [(0, 0)], even)), even[None])
+    assert torch.equal(_weights(_Rows(before, before, even)), even[None])
 
 
 def test_the_whole_build(tiny_folder, tmp_path, monkeypatch):

@@ -1,11 +1,12 @@
 """The build's training loop: budget, average, resume."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pairedit_sdk.bases.mini.building import loop
-from pairedit_sdk.bases.mini.building.loop import Stage, half_products
+from pairedit_sdk.bases.mini.building.loop import Stage, half_products, on_device
 from pairedit_sdk.bases.mini.building.optim import hold_as_matrices, release_matrices
 
 
@@ -68,6 +69,21 @@ def test_a_stage_without_a_budget_leaves_no_checkpoint(clock, tmp_path):
     stage, loss = _stage(tmp_path, 0.0)
     stage.run(loss)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_says_how_it_ended_even_if_it_was_short(clock, tmp_path, capsys):
+    stage, loss = _stage(tmp_path, 0.1)
+    stage.run(loss)
+    assert capsys.readouterr().out.startswith("part 0.1 min step 6 (1.00/s) loss ")
+
+
+def test_what_is_on_the_cpu_stays_where_it_is():
+    values = np.arange(3)
+    tensor = on_device(values, "cpu")
+    values[0] = 7
+    assert tensor.tolist() == [7, 1, 2]
+    assert on_device(tensor, "cpu") is tensor
+    assert on_device(values, "meta").device.type == "meta"
 
 
 def test_a_pause_does_not_count_as_training(monkeypatch, tmp_path):

@@ -2,15 +2,23 @@
 
 import random
 
+import pytest
 import torch
 from diffusers import FluxPipeline
 
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.assemble import image_tower, text_tower
-from pairedit_sdk.bases.mini.building.classifier import HIDDEN, probe_loss
+from pairedit_sdk.bases.mini.building.classifier import (
+    HIDDEN,
+    attribute_loss,
+    labels_of,
+    loss_at_once,
+    probe_loss,
+)
 from pairedit_sdk.bases.mini.building.data import face_at
-from pairedit_sdk.bases.mini.building.flow import FlowData, FlowModel, even_weights
+from pairedit_sdk.bases.mini.building.flow import FlowModel
+from pairedit_sdk.bases.mini.building.flow_data import FlowData, even_weights
 from pairedit_sdk.bases.mini.building.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
 from pairedit_sdk.bases.tokens import pack, position_ids
 
@@ -107,6 +115,36 @@ def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
         probe_loss(logits, labels).backward(retain_graph=True)
     assert model.text_probe.weight.grad is not None
     assert model.transformer.transformer_blocks[0].attn.to_q.weight.grad is not None
+
+
+# Autocast on a GPU has float32 for the norms, on a CPU not.
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")
+def test_the_timestep_is_not_rounded_where_the_products_are():
+    model = FlowModel(parts.transformer(64, 1, 1), parts.t5()).eval()
+    ids = tokens(["a person"], tokenizer(begin=False), TEXT_LENGTH)
+    given = (ids, torch.zeros(1, 128), torch.ones(1), position_ids(8, 8))
+    x, sigmas = torch.ones(1, 64, 64), torch.tensor([[0.7501], [0.7509]])
+    assert torch.equal(*sigmas.bfloat16())
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        one, other = (model(x, sigma, *given) for sigma in sigmas)
+    assert not torch.equal(one, other)
+
+
+def test_the_losses_of_all_attributes_at_once_are_those_of_each():
+    faces = [face_at(i) for i in range(16)]
+    labels = labels_of(faces)
+    labels[:, 3] = HIDDEN  # an attribute that nobody shows
+    sizes = [len(values) for values in VALUES.values()]
+    logits = torch.randn(16, sum(sizes), generator=torch.Generator().manual_seed(0))
+    results = []
+    for at_once in (False, True):
+        own = logits.clone().requires_grad_()
+        named = dict(zip(VALUES, own.split(sizes, dim=1), strict=True))
+        loss = loss_at_once(own, labels) if at_once else attribute_loss(named, labels)
+        loss.backward()
+        results.append((loss.detach(), own.grad))
+    torch.testing.assert_close(*results)
+    assert results[0][1].abs().sum() > 0
 
 
 def test_every_attribute_has_its_part_of_the_error():
