@@ -6,6 +6,13 @@ READY := $(VENV)/.ready
 # Time budget of `make base` and `make kontext` in minutes; empty means the builder's own.
 MINUTES ?=
 
+# Threads that spin while another process holds their core take ten times as long; see
+# pairedit_sdk/threads.py. Whoever has set one of these has decided.
+ifeq ($(OMP_WAIT_POLICY)$(GOMP_SPINCOUNT)$(KMP_BLOCKTIME),)
+export GOMP_SPINCOUNT := 1000
+export KMP_BLOCKTIME := 1
+endif
+
 .PHONY: demo test slow lint format base adopt-base kontext adopt-kontext clean
 
 demo: $(READY)

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pairedit_sdk.threads import wait_politely
+
 if TYPE_CHECKING:
     from pairedit_sdk.bases.flux import FluxBase
     from pairedit_sdk.pairs import PairSet
 
 # torch and the tokenizers read these when they are first imported; child processes inherit them.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+wait_politely(os.environ)
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", NO_COLOR="1", COLUMNS="120")
 for _setting in ("PAIREDIT_BASE", "PAIREDIT_LIBRARY", "FORCE_COLOR"):
     os.environ.pop(_setting, None)

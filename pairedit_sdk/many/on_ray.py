@@ -21,6 +21,7 @@ from pairedit_sdk.errors import PairEditError, TrainingError, UsageError
 from pairedit_sdk.many.manifest import ManifestEntry
 from pairedit_sdk.many.outcomes import EditOutcome, write_down
 from pairedit_sdk.many.training import require_different, train_entry
+from pairedit_sdk.threads import wait_politely
 
 if TYPE_CHECKING:
     from pairedit_sdk.training import StepInfo
@@ -120,6 +121,7 @@ class _Worker:
     """An actor: one loaded base, one edit at a time."""
 
     def __init__(self, base: str, how: dict[str, Any], options: dict[str, Any]) -> None:
+        wait_politely(os.environ)  # nothing has imported torch yet
         self._base: Any = None
         self._asked, self._how = base, how
         self._options = options
