@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pairedit_sdk.errors import BaseModelError, PairEditError
+from pairedit_sdk.errors import BaseModelError, PairEditError, UsageError, nearest
 
 KONTEXT = "FluxKontextPipeline"
 SUPPORTED = ("FluxPipeline", KONTEXT)
@@ -19,6 +19,9 @@ PARTS = (
 )  # fmt: skip
 FLUX_BLOCKS = 19
 _MINI = Path(__file__).resolve().parent / "mini"
+#: Pipeline folders without weights, by hub id: the published configurations, as facts. Another
+#: model is one more folder.
+SHAPES = Path(__file__).resolve().parent / "shapes"
 #: The bases that are part of the package, and their pipeline folders.
 BUILT_IN = {"mini": _MINI / "weights", "mini-kontext": _MINI / "kontext"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -56,7 +59,8 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
 
     Args:
         name_or_path: of the base.
-        configs_only: of one on the hub fetch a few kilobytes of configuration, and no weights.
+        configs_only: no weights are needed. Of one on the hub the configuration that the package
+            ships is taken, or else a few kilobytes are fetched.
 
     Raises:
         BaseModelError: nothing is there, and how to get it.
@@ -78,7 +82,25 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
             "black-forest-labs/FLUX.1-dev",
             next_step="Put its folder back, or name another with --base",
         )
+    if configs_only and (SHAPES / name_or_path / "model_index.json").is_file():
+        return SHAPES / name_or_path
     return _from_hub(name_or_path, configs_only)
+
+
+def shape_folder(name: str) -> Path:
+    """The folder of a shipped configuration, by its hub id or the last part of it.
+
+    Raises:
+        UsageError: there is none; with those that there are.
+    """
+    known = {path.parent.name: path.parent for path in sorted(SHAPES.glob("*/*/model_index.json"))}
+    found = known.get(name.rpartition("/")[2])
+    if found is None or name not in (found.name, f"{found.parent.name}/{found.name}"):
+        raise UsageError(
+            f"There is no shape {name!r}", expected="one of " + ", ".join(known),
+            next_step=nearest(name, list(known)),
+        )  # fmt: skip
+    return found
 
 
 def check(folder: Path, name: str) -> None:
@@ -171,6 +193,12 @@ def explain_damage(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _shipped() -> list[str]:
+    folders = (path.parent for path in sorted(SHAPES.glob("*/*/model_index.json")))
+    names = (f"{folder.parent.name}/{folder.name}" for folder in folders)
+    return [name for name in names if not name.startswith("random/")]  # nobody's model
+
+
 def _from_hub(hub_id: str, configs_only: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -191,6 +219,15 @@ def _from_hub(hub_id: str, configs_only: bool) -> Path:
             next_step=f"Check the name, log in with `hf auth login`, {MINI_HINT}",
         ) from error
     except Exception as error:  # no network, offline mode, a proxy, a full disk: many classes
+        if configs_only:
+            raise BaseModelError(
+                f"The configuration of {hub_id} is not part of this package and could not be "
+                f"fetched ({type(error).__name__})",
+                expected=f"a network, or one of the shipped: {', '.join(_shipped())}",
+                next_step="Give a folder with model_index.json, the config.json of each part, "
+                f"and no weights; where there is a network, `hf download {hub_id} --include "
+                "'*.json' --local-dir FOLDER` writes it",
+            ) from error
         raise BaseModelError(
             f"The weights of {hub_id} are not on this machine and could not be downloaded "
             f"({type(error).__name__})",

@@ -34,6 +34,15 @@ def test_an_estimate_for_a_gpu_needs_none(pairedit, tiny_folder, monkeypatch):
     assert (edit["for"], edit["disk"]) == ("edit", 0)
 
 
+def test_an_estimate_of_a_shipped_shape_needs_no_network_and_no_weights(pairedit):
+    result = pairedit("estimate", "--base", "random/tiny", *SMALL, "--device", "cuda", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["peak"] > 0
+    result = pairedit("estimate", "--base", "someone/another-model", *SMALL)
+    assert result.exit_code == 2
+    assert "Give a folder with model_index.json, the config.json of each part" in result.stderr
+
+
 def test_a_rehearsal_says_what_it_took_and_keeps_nothing(pairedit, pairs, tiny_folder, tmp_path):
     there = sorted(tmp_path.rglob("*"))
     words = ("train", str(pairs), "--name", "glasses", "--base", str(tiny_folder), *SMALL)
