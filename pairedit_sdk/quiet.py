@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 #: Told once, on import or loading: a missing optional kernel for 4-bit layers on a CPU, and image
 #: processors that fall back because torchvision, which nothing here uses, is not installed.
@@ -13,11 +15,15 @@ _CHATTY = ("bitsandbytes.backends.cpu.ops", "transformers", "diffusers")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block those loggers say errors only, and loading shows no bars of its own."""
-    from transformers.utils import logging as transformers_logging
+    """Within the block those loggers say errors only.
 
-    # It sets its own level when it is first used, which would undo what is set here.
-    transformers_logging.get_logger("transformers")
+    transformers is not imported for this: who loads something of it within has imported it before.
+    """
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as transformers_logging
+
+        # It sets its own level when it is first used, which would undo what is set here.
+        transformers_logging.get_logger("transformers")
     loggers = [logging.getLogger(name) for name in _CHATTY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -32,19 +38,17 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def no_bars() -> Iterator[None]:
     """Within the block transformers and diffusers show no progress bars for reading local files."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    diffusers_logging.disable_progress_bar()
+    loaded = [name for name in ("diffusers", "transformers") if name in sys.modules]
+    reporting = [import_module(f"{name}.utils.logging") for name in loaded]
+    shown = [each for each in reporting if each.is_progress_bar_enabled()]
+    for each in shown:
+        each.disable_progress_bar()
     try:
         with quiet():
             yield
     finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-            diffusers_logging.enable_progress_bar()
+        for each in shown:
+            each.enable_progress_bar()
 
 
 def silence_casts() -> None:

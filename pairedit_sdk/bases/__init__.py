@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.optional import QUANTIZED, show
 from pairedit_sdk.quiet import quiet
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ def load_base(
     """
     if not name_or_path:
         raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
-    with quiet():  # the first import of bitsandbytes, transformers and diffusers
+    if precision in QUANTIZED:
+        show("bitsandbytes")  # which diffusers looks for once, when it is first imported
+    with quiet():  # the first import of diffusers, and by it of transformers
         from pairedit_sdk.bases import folders
-        from pairedit_sdk.bases.flux import FluxBase
-        from pairedit_sdk.bases.kontext import KontextBase
+        from pairedit_sdk.bases.kontext import base_class
 
     folder = folders.resolve(name_or_path)
     folders.check(folder, name_or_path)
-    looks = folders.pipeline_class(folder) == folders.KONTEXT
-    kind = KontextBase if looks else FluxBase
-    return kind.load(name_or_path, device=device, precision=precision, offload=offload)
+    return base_class(folder).load(
+        name_or_path, device=device, precision=precision, offload=offload
+    )

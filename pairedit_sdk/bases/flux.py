@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import gc
 import json
-import re
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
+)
 from torch import nn
 
-from pairedit_sdk.bases import folders
+from pairedit_sdk.bases import empty_prompt, folders
 from pairedit_sdk.bases import precision as precisions
 from pairedit_sdk.bases.placement import Placement
 from pairedit_sdk.bases.protocol import Condition
+from pairedit_sdk.bases.targets import target_layers
 from pairedit_sdk.bases.tokens import pack, position_ids, unpack
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.flow.schedule import schedule_shift
 from pairedit_sdk.quiet import no_bars
-
-_ATTENTION = re.compile(
-    r"(single_)?transformer_blocks\.\d+\.attn\."
-    r"(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)"
-)
-_MLP = re.compile(
-    r"transformer_blocks\.\d+\.(ff|ff_context)\.net\.(0\.proj|2)"
-    r"|single_transformer_blocks\.\d+\.(proj_mlp|proj_out)"
-)
-_NORM = re.compile(r"(single_)?transformer_blocks\.\d+\.norm\d?(_context)?\.linear")
-_TARGETS = {
-    "attention": (_ATTENTION,), "all": (_ATTENTION, _MLP), "blocks": (_ATTENTION, _MLP, _NORM),
-}  # fmt: skip
 
 
 class FluxBase:
@@ -118,6 +109,15 @@ class FluxBase:
             self._fingerprint = folders.fingerprint(self.folder, "transformer", "vae")
         return self._fingerprint
 
+    def keep_autoencoder(self, on: bool) -> None:
+        """Whether the autoencoder stays on the device beside the transformer. Its way there and
+        back costs more than its work, where there is room for both."""
+        self._placement.keep_vae = on
+
+    def name_weights(self, fingerprint: str) -> None:
+        """Say what tells these weights from others, where no files are behind them."""
+        self._fingerprint = fingerprint
+
     @property
     def text_fingerprint(self) -> str:
         weights = folders.fingerprint(self.folder, "text_encoder", "text_encoder_2")
@@ -149,7 +149,7 @@ class FluxBase:
     def sigmas(self, steps: int, height: int, width: int) -> torch.Tensor:
         tokens = (height // self.multiple) * (width // self.multiple)
         config = self._scheduler.config
-        mu = calculate_shift(
+        mu = schedule_shift(
             tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift,
             config.max_shift,
         )  # fmt: skip
@@ -161,7 +161,8 @@ class FluxBase:
     @torch.no_grad()
     def condition(self, prompt: str) -> Condition:
         if prompt not in self._conditions:
-            self._conditions[prompt] = self._encode_prompt(prompt)
+            kept = empty_prompt.kept(self) if prompt == "" else None
+            self.remember(prompt, kept or self.encode_prompt(prompt))
         return self._conditions[prompt]
 
     def remember(self, prompt: str, condition: Condition) -> None:
@@ -228,17 +229,11 @@ class FluxBase:
             self._transformer.disable_gradient_checkpointing()
 
     def lora_targets(self, which: str) -> list[str]:
-        if which not in _TARGETS:
-            raise UsageError(
-                f"There is no set of layers called {which!r}", expected=" or ".join(_TARGETS)
-            )
-        return [
-            name
-            for name, module in self._transformer.named_modules()
-            if isinstance(module, nn.Linear) and any(p.fullmatch(name) for p in _TARGETS[which])
-        ]
+        return target_layers(self._transformer, which)
 
-    def _encode_prompt(self, prompt: str) -> Condition:
+    @torch.no_grad()
+    def encode_prompt(self, prompt: str) -> Condition:
+        """The prompt's embeddings, computed whether they are known or not."""
         from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
 
         folder = str(self.folder)

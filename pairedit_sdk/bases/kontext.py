@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
+from pairedit_sdk.bases import folders
 from pairedit_sdk.bases.flux import FluxBase
 from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.bases.tokens import pack, position_ids
+
+
+def base_class(folder: Path) -> type[FluxBase]:
+    """The class for a pipeline folder that :func:`~pairedit_sdk.bases.folders.check` has passed."""
+    return KontextBase if folders.pipeline_class(folder) == folders.KONTEXT else FluxBase
 
 
 class KontextBase(FluxBase):

@@ -22,7 +22,7 @@ class Placement:
 
     The transformer is moved there when it is first used, so that what comes before a training
     (text encoders, encoding) has the device to itself. From then on the autoencoder is there only
-    while it encodes or decodes.
+    while it encodes or decodes, unless it is to stay (``keep_vae``).
 
     Args:
         device: where things are computed.
@@ -35,7 +35,7 @@ class Placement:
     def __init__(
         self, device: torch.device, transformer: nn.Module, vae: AutoencoderKL, *, offload: bool
     ) -> None:
-        self.device, self.offload = device, offload
+        self.device, self.offload, self.keep_vae = device, offload, False
         # There is nowhere to go from main memory, and nothing to carry on the meta device.
         self._moves = device.type not in ("cpu", "meta")
         self._transformer, self._vae = transformer, vae
@@ -45,7 +45,8 @@ class Placement:
     def transformer(self) -> nn.Module:
         """The transformer, on the device."""
         if not self._ready:
-            self._vae_home()
+            if not self.keep_vae:
+                self._vae_home()
             _move(self._transformer, self.device)
             self._ready = True
         return self._transformer
@@ -60,7 +61,7 @@ class Placement:
         try:
             yield self._vae
         finally:
-            if self._ready:
+            if self._ready and not self.keep_vae:
                 self._vae_home()
 
     def make_room(self) -> None:

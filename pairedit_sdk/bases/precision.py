@@ -8,18 +8,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pairedit_sdk import optional
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.optional import QUANTIZED
 from pairedit_sdk.quiet import quiet, silence_casts
 
 with quiet():  # diffusers imports bitsandbytes
-    from diffusers import FluxTransformer2DModel
+    from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 
 _DTYPES = {
     "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "nf4": torch.bfloat16,
     "int8": torch.bfloat16,
 }  # fmt: skip
-#: The precisions in which bitsandbytes holds the blocks' weights.
-QUANTIZED = ("nf4", "int8")
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -109,18 +109,28 @@ def quantize_linears(model: nn.Module, precision: str) -> None:
     diffusers' own quantiser needs a GPU; bitsandbytes' layers themselves do not.
     """
     for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear and "transformer_blocks." in name:
+        if is_quantizable(name, module):
             parent_name, _, child = name.rpartition(".")
-            layer = _in_4_bits(module) if precision == "nf4" else _in_8_bits(module)
-            if module.bias is not None:
-                layer.bias = nn.Parameter(module.bias.data, requires_grad=False)
-            # Moving such a layer to a device is what quantises it.
-            setattr(model.get_submodule(parent_name), child, layer.to(module.weight.device))
+            setattr(model.get_submodule(parent_name), child, quantized(module, precision))
+
+
+def is_quantizable(name: str, module: nn.Module) -> bool:
+    """Whether a quantised transformer holds this layer in fewer bits."""
+    return type(module) is nn.Linear and "transformer_blocks." in name
+
+
+def quantized(module: nn.Module, precision: str) -> nn.Module:
+    """A Linear layer in "nf4" or "int8", on the device that it is on."""
+    assert isinstance(module, nn.Linear)
+    layer = _in_4_bits(module) if precision == "nf4" else _in_8_bits(module)
+    if module.bias is not None:
+        layer.bias = nn.Parameter(module.bias.data, requires_grad=False)
+    # Moving such a layer to a device is what quantises it.
+    return layer.to(module.weight.device)
 
 
 def _in_4_bits(module: nn.Linear) -> nn.Module:
-    import bitsandbytes as bnb
-
+    bnb = optional.imported("bitsandbytes")
     layer = bnb.nn.Linear4bit(
         module.in_features, module.out_features, bias=module.bias is not None,
         compute_dtype=module.weight.dtype, quant_type="nf4",
@@ -132,17 +142,16 @@ def _in_4_bits(module: nn.Linear) -> nn.Module:
 
 
 def _in_8_bits(module: nn.Linear) -> nn.Module:
-    import bitsandbytes as bnb
-
+    bnb = optional.imported("bitsandbytes")
     silence_casts()
-
     # At threshold 0 no column is kept apart in 16 bits, and a row of a batch does not depend on
     # the other rows.
     layer = bnb.nn.Linear8bitLt(
         module.in_features, module.out_features, bias=module.bias is not None,
         has_fp16_weights=False, threshold=0.0,
     )  # fmt: skip
+    # It is quantised on its way from the CPU to anywhere, and only there.
     layer.weight = bnb.nn.Int8Params(
-        module.weight.data, requires_grad=False, has_fp16_weights=False
+        module.weight.data.cpu(), requires_grad=False, has_fp16_weights=False
     )
     return layer

@@ -59,6 +59,9 @@ class FlowBase(Protocol):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Images of latents, clamped to −1 … 1, float32."""
 
+    def keep_autoencoder(self, on: bool) -> None:
+        """Whether the autoencoder stays on the device beside the transformer."""
+
     def condition(self, prompt: str) -> Condition:
         """The prompt's embeddings, cached; computing a new one needs the text encoders."""
 

@@ -15,6 +15,7 @@ from pairedit_sdk.errors import EditError
 from pairedit_sdk.quiet import quiet
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, FluxTransformer2DModel
     from torch import nn
 
     from pairedit_sdk.bases.flux import FluxBase
@@ -48,18 +49,29 @@ def base_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxBase:
         BaseModelError: the base is not there, or one of its configs is damaged.
     """
     with quiet():
-        from diffusers import AutoencoderKL, FluxTransformer2DModel
-
-        from pairedit_sdk.bases.flux import FluxBase
-        from pairedit_sdk.bases.kontext import KontextBase
+        from pairedit_sdk.bases.kontext import base_class
 
         folder = _configs(name_or_path)
-        looks = folders.pipeline_class(folder) == folders.KONTEXT
-        return (KontextBase if looks else FluxBase)(
-            name_or_path, folder, _built(FluxTransformer2DModel, folder, "transformer").to(dtype),
-            _built(AutoencoderKL, folder, "vae").to(vae_dtype(dtype)),
-            device=torch.device("meta"), dtype=dtype, precision="auto",
+        transformer, vae = parts_without_weights(folder, dtype)
+        return base_class(folder)(
+            name_or_path, folder, transformer, vae, device=torch.device("meta"), dtype=dtype,
+            precision="auto",
         )  # fmt: skip
+
+
+def parts_without_weights(
+    folder: Path, dtype: torch.dtype
+) -> tuple[FluxTransformer2DModel, AutoencoderKL]:
+    """Transformer and autoencoder of a pipeline's folder, on the meta device.
+
+    Raises:
+        BaseModelError: a configuration is missing or damaged.
+    """
+    with quiet():
+        from diffusers import AutoencoderKL, FluxTransformer2DModel
+
+        transformer = _built(FluxTransformer2DModel, folder, "transformer").to(dtype)
+        return transformer, _built(AutoencoderKL, folder, "vae").to(vae_dtype(dtype))
 
 
 def text_encoder_skeletons(name_or_path: str) -> tuple[nn.Module, nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pairedit_sdk.cli import startup
 from pairedit_sdk.cli.app import app
 
 __all__ = ["app", "main"]
@@ -9,4 +10,8 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run ``pairedit`` on the process's arguments and exit with its status."""
-    app()
+    startup.prepare()
+    try:
+        app()
+    finally:
+        startup.ending()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pairedit_sdk.cli import startup
 from pairedit_sdk.runs.processes import is_first
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Output:
         """A progress bar on standard error."""
         from pairedit_sdk.progress import Meter
 
+        startup.started()
         return Meter(self.aside, label, total)
 
     def result(self, value: Mapping[str, Any]) -> None:

@@ -38,6 +38,14 @@ def content_preserving_noising(
     return Noised(x_0 + column(sigma, x_0) * scaled, scaled)
 
 
+def schedule_shift(
+    tokens: int, least: int, most: int, least_shift: float, most_shift: float
+) -> float:
+    """μ of FLUX's schedule: on a line through two numbers of image tokens and their shifts."""
+    slope = (most_shift - least_shift) / (most - least)
+    return tokens * slope + (least_shift - slope * least)
+
+
 def column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """``values`` [B] or a scalar, such as σ, shaped to multiply ``like`` [B, …]."""
     values = values.to(like.dtype)

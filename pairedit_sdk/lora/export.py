@@ -14,6 +14,7 @@ from pairedit_sdk.lora.alphas import PEFT_WEIGHTS
 from pairedit_sdk.lora.formats import PEFT_PREFIX, adapter_config, to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lora.names import SWAPPED, first_release_of
+from pairedit_sdk.optional import imported
 
 if TYPE_CHECKING:
     import torch
@@ -112,10 +113,7 @@ def _fused(parts: list[LoraLayer | None], like: LoraLayer) -> tuple[torch.Tensor
 def _write_peft(
     layers: Mapping[str, LoraLayer], folder: Path, header: Mapping[str, str], base: str
 ) -> Path:
-    from pairedit_sdk.quiet import quiet
-
-    with quiet():
-        from peft import LoraConfig
+    config_of = imported("peft").LoraConfig
 
     if folder.exists():
         raise UsageError(
@@ -128,7 +126,7 @@ def _write_peft(
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         write_tensors(part / PEFT_WEIGHTS, tensors, header)
-        config = LoraConfig(
+        config = config_of(
             **adapter_config(layers), base_model_name_or_path=base or None, inference_mode=True
         )
         config.save_pretrained(part)

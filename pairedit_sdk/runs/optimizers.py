@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pairedit_sdk.optional import imported
+
 if TYPE_CHECKING:
     import torch
 
@@ -20,7 +22,5 @@ def adamw(
 
     made: type[torch.optim.Optimizer] = torch.optim.AdamW
     if kind == "adamw8bit":
-        import bitsandbytes as bnb
-
-        made = bnb.optim.AdamW8bit
+        made = imported("bitsandbytes").optim.AdamW8bit
     return made(parameters, lr=lr, betas=betas, weight_decay=weight_decay)  # type: ignore[call-arg]

@@ -1,6 +1,11 @@
+import pytest
 import torch
 
-from pairedit_sdk.flow.schedule import content_preserving_noising, standard_noising
+from pairedit_sdk.flow.schedule import (
+    content_preserving_noising,
+    schedule_shift,
+    standard_noising,
+)
 
 
 def _draw(*shape: int) -> torch.Tensor:
@@ -27,3 +32,11 @@ def test_content_preserving_noising_does_not_shrink_the_image():
     assert torch.allclose(noised.x[0], x_0[0] + 0.75 * noise[0])
     assert torch.allclose(noised.x[1], x_0[1] + 3 * noise[1])
     assert torch.equal(noised.velocity, 3 * noise)
+
+
+@pytest.mark.parametrize("tokens", [16, 256, 1024, 4096, 9000])
+@pytest.mark.parametrize("line", [(256, 4096, 0.5, 1.15), (16, 64, 0.2, 0.9)])
+def test_the_schedules_shift_is_that_of_diffusers(tokens, line):
+    from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+
+    assert schedule_shift(tokens, *line) == calculate_shift(tokens, *line)

@@ -17,6 +17,8 @@ from transformers import (
     T5EncoderModel,
 )
 
+from pairedit_sdk.bases import empty_prompt
+from pairedit_sdk.bases.kontext import base_class
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.clip import IMAGE_MEAN, IMAGE_STD
 from pairedit_sdk.files import write_json
@@ -90,6 +92,7 @@ def assemble(
             write_json(config, values)
     for other in folder.glob("*.safetensors"):  # the attribute classifier lives beside the parts
         shutil.copy2(other, fresh / other.name)
+    empty_prompt.keep(base_class(fresh).load(str(fresh), device="cpu", precision="fp32"))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return folder
