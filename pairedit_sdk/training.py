@@ -186,7 +186,10 @@ def _loop(
 ) -> None:  # fmt: skip
     with stopped_between_steps() as stopped:
         for step in range(first, config.steps):
-            info = _step(branches, latents, config, optimizer, accelerator, run, step)
+            info = training_step(
+                branches, latents, optimizer, accelerator, step,
+                None if run is None else run.checkpoints.folder,
+            )  # fmt: skip
             if run is not None:
                 run.after_step(info, branches, optimizer, latents)
             if on_step is not None:
@@ -197,11 +200,24 @@ def _loop(
                 raise KeyboardInterrupt
 
 
-def _step(
-    branches: Branches, latents: list[PairLatents], config: TrainConfig,
-    optimizer: torch.optim.Optimizer, accelerator: Accelerator, run: Run | None, step: int,
+def training_step(
+    branches: Branches, latents: list[PairLatents], optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator, step: int, checkpoints: Path | None = None,
 ) -> StepInfo:  # fmt: skip
-    begun = time.monotonic()
+    """One optimiser step of both LoRAs.
+
+    Args:
+        branches: attached, with the run's settings.
+        latents: of the training pairs.
+        optimizer: of the branches' parameters.
+        accelerator: of :func:`pairedit_sdk.runs.processes.accelerating`.
+        step: its number, from 0, which decides what is drawn.
+        checkpoints: where earlier ones are, for the error.
+
+    Raises:
+        TrainingError: the loss is no longer finite, or beyond all bounds.
+    """
+    begun, config = time.monotonic(), branches.config
     lr = _lr(config, step)
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -224,7 +240,7 @@ def _step(
             + (f"{loss:.0f}" if math.isfinite(loss) else "not a finite number"),
             expected="about 1; the training has come apart",
             next_step=f"Try a smaller lr (it is {config.lr:g})"
-            + (f"; earlier checkpoints are in {run.checkpoints.folder}" if run else ""),
+            + (f"; earlier checkpoints are in {checkpoints}" if checkpoints else ""),
         )
     optimizer.step()
     if config.track:

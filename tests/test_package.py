@@ -22,7 +22,8 @@ LEVELS: dict[str, int] = {
     name: level
     for level, names in enumerate(
         (
-            "errors quiet files pictures resources settings config evaluation.metrics "
+            "errors optional threads quiet files pictures resources settings config "
+            "evaluation.metrics evaluation.timing "
             "runs.interrupts runs.processes runs.optimizers runs.trackers "
             "sharing.remote_library",
             "lora flow bases",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli import options, values
+from pairedit_sdk.cli import options, speed, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, nearest
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     help="Measure edits on the built-in base, where the true result is known.",
     no_args_is_help=True,
 )
+app.command("speed")(speed.speed)
 
 _SHOWN = {
     "accuracy": "Accuracy", "accuracy_std": "± faces", "accuracy_pooled": "Pooled",
@@ -94,25 +95,6 @@ def edits(
     output.table(_table(result["summary"]))
     if out is not None:
         output.say(f"Collages: {out}")
-    output.result(result)
-
-
-@app.command("speed")
-def speed(
-    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Time learning and editing against a naive way of doing the same.
-
-    Both ways take turns, each time in a process of its own; what counts is the ratio of medians.
-    """
-    from pairedit_sdk.evaluation.bench_speed import run
-
-    output = Output(as_json, quiet)
-    with output.meter("benchmark", 7 if small else 19) as meter:
-        result = run(small=small, on_part=meter.advance)
-    output.table(_speed_table(result["summary"]))
     output.result(result)
 
 
@@ -247,19 +229,6 @@ def _by_row(summary: Mapping[str, Mapping[str, float]], name: str) -> Table:
         table.add_row(
             figure.replace("_", " "), *("" if math.isnan(v) else f"{v:.3g}" for v in shown)
         )
-    return table
-
-
-def _speed_table(summary: Mapping[str, Mapping[str, float]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("")
-    for heading in ("Naive", "Ours", "Ratio"):
-        table.add_column(heading, justify="right")
-    for quantity, figures in summary.items():
-        shown = (f"{figures[way]:.3g}" for way in ("naive", "ours", "ratio"))
-        table.add_row(quantity.replace("_", " "), *shown)
     return table
 
 

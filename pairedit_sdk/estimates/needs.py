@@ -82,7 +82,8 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
     branches = 2 if config.content_lora else 1
     step, parameters = _training_step(
         name, dtype, config.targets, config.rank, config.lora_precision, config.content_lora,
-        config.objective == "slider", config.batch, side, config.gradient_checkpointing,
+        config.objective == "slider", _has_plain_pass(config), config.batch, side,
+        config.gradient_checkpointing,
     )  # fmt: skip
     state = 2 if config.optimizer == "adamw8bit" else 2 * lora_size
     lora = parameters * (lora_size + state)
@@ -113,7 +114,7 @@ def _together(
     transformer, largest = _transformer_bytes(name, precision, dtype)
     # A quantised layer's weight is there in full while it is used.
     working += largest
-    vae, vae_working = _autoencoder(name, dtype, side)
+    vae, vae_working, _ = _autoencoder(name, dtype, side)
     text = _text_bytes(name, dtype)
     held = transformer + lora
     if where.type == "cpu":
@@ -132,7 +133,7 @@ def _together(
 @lru_cache(maxsize=64)
 def _training_step(
     name: str, dtype: torch.dtype, targets: str, rank: int, lora_precision: str, content: bool,
-    slider: bool, batch: int, side: int, checkpointing: bool,
+    slider: bool, plain: bool, batch: int, side: int, checkpointing: bool,
 ) -> tuple[Pass, int]:  # fmt: skip
     """A step's pass forward and back, and the number of parameters that are trained."""
     from pairedit_sdk.config import TrainConfig
@@ -149,11 +150,21 @@ def _training_step(
     sigma = torch.empty(batch, device=META)
 
     def step() -> None:
+        if plain:
+            with torch.no_grad():
+                base.velocity(x, sigma, branches.condition, config.guidance)
         errors = branches.velocities([x] * len(signs), sigma, signs)
         total = torch.stack([error.square().mean() for error in errors]).sum()
         torch.autograd.backward([total])
 
     return measured(step, [*base.transformer.parameters(), x, sigma]), trained
+
+
+def _has_plain_pass(config: TrainConfig) -> bool:
+    """Whether the target is made of the plain model's velocity, a pass without gradients."""
+    return config.objective == "flowedit" or (
+        config.objective == "difference" and not config.content_lora
+    )
 
 
 @lru_cache(maxsize=16)
@@ -199,17 +210,22 @@ def _transformer_bytes(name: str, precision: str, dtype: torch.dtype) -> tuple[i
     return total, largest
 
 
+def autoencoder_flops(name: str, dtype: torch.dtype, side: int) -> int:
+    """Floating-point operations of encoding one picture."""
+    return _autoencoder(name, dtype, side)[2]
+
+
 @lru_cache(maxsize=16)
-def _autoencoder(name: str, dtype: torch.dtype, side: int) -> tuple[int, int]:
-    """Bytes of its weights, and of what is alive while it encodes or decodes."""
+def _autoencoder(name: str, dtype: torch.dtype, side: int) -> tuple[int, int, int]:
+    """Bytes of its weights, and of what is alive while it encodes or decodes; and the arithmetic
+    of encoding."""
     base = base_skeleton(name, dtype)
     weights = list(base.vae.parameters())
     picture = torch.empty(1, 3, side, side, device=META)
     latents = torch.empty(1, *base.latent_shape(side, side), device=META)
     works: list[Callable[[], object]] = [lambda: base.encode(picture), lambda: base.decode(latents)]
-    return _bytes(base.vae), max(
-        measured(work, [*weights, picture, latents]).peak for work in works
-    )
+    encoding, decoding = (measured(work, [*weights, picture, latents]) for work in works)
+    return _bytes(base.vae), max(encoding.peak, decoding.peak), encoding.flops
 
 
 @lru_cache(maxsize=16)
@@ -239,8 +255,10 @@ def _bytes(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
+@lru_cache(maxsize=1)
 def _process() -> int:
-    """Of this process as it stands: Python, torch, diffusers and the rest."""
+    """Of this process as it stands when it is first asked: Python, torch, diffusers and the rest.
+    What estimating itself leaves behind would make each estimate larger than the one before."""
     import psutil
 
     return int(psutil.Process().memory_info().rss)
