@@ -53,7 +53,7 @@ def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
     def refuse(self, prompt):
         raise AssertionError("the text encoders were loaded again")
 
-    monkeypatch.setattr(FluxBase, "_encode_prompt", refuse)
+    monkeypatch.setattr(FluxBase, "encode_prompt", refuse)
     second = FluxBase.load(str(tiny_folder), device="cpu")
     kept = cache.condition(second, "an old person")
     assert torch.equal(kept.prompt_embeds, made.prompt_embeds)
@@ -76,7 +76,7 @@ def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monk
     def refuse(self, prompt):
         raise AssertionError("the text encoders were loaded again")
 
-    monkeypatch.setattr(FluxBase, "_encode_prompt", refuse)
+    monkeypatch.setattr(FluxBase, "encode_prompt", refuse)
     assert len(cache.conditions(base, ["add a hat", ""])) == 2
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.optional import QUANTIZED, show
 from pairedit_sdk.quiet import quiet
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ def load_base(
     """
     if not name_or_path:
         raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
-    if precision in QUANTIZED:
-        show("bitsandbytes")  # which diffusers looks for once, when it is first imported
     with quiet():  # the first import of diffusers, and by it of transformers
         from pairedit_sdk.bases import folders
         from pairedit_sdk.bases.kontext import base_class

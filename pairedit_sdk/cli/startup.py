@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+from pathlib import Path
 
 from pairedit_sdk import optional
 from pairedit_sdk.threads import wait_politely
@@ -13,7 +15,15 @@ def prepare() -> None:
     """To be called first of all, before torch is imported."""
     wait_politely(os.environ)
     gc.disable()  # importing makes a million objects that stay; looking through them takes .5 s
-    optional.hide("peft", "bitsandbytes")
+    optional.hide("peft")
+    if not has_nvidia():
+        # On a GPU diffusers itself quantises, and looks only once for what it needs for that.
+        optional.hide("bitsandbytes")
+
+
+def has_nvidia() -> bool:
+    """Whether this machine seems to have an NVIDIA GPU, asked without torch."""
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
 
 def started() -> None:

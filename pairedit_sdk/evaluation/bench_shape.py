@@ -19,7 +19,6 @@ from pairedit_sdk.bases.precision import choose_device
 from pairedit_sdk.errors import is_out_of_memory
 from pairedit_sdk.evaluation.shape_tasks import Bench, Row
 from pairedit_sdk.files import write_json
-from pairedit_sdk.optional import show
 
 #: How many tasks there are; see :func:`tasks`.
 TASKS = 13
@@ -50,7 +49,6 @@ def run(
         UsageError: there is no such shape or device.
     """
     folder, where = shape_folder(shape), choose_device(device)
-    show("bitsandbytes")
     side = resolution or (128 if folder.name == "tiny" else 512)
     bench = Bench(folder, where, side, repetitions)
     result: dict[str, Any] = {"shape": folder.name, "resolution": side, **about(where), "rows": []}

@@ -56,7 +56,7 @@ def accelerating(
     if hosted:
         accelerator = Accelerator(log_with=tracker, project_dir=where)
     else:
-        # No autocast: the base computes in its own dtype and peft casts around the float32 LoRAs.
+        # No autocast: the base computes in its own dtype, and the LoRA layers cast for themselves.
         accelerator = Accelerator(
             log_with=tracker, project_dir=where, mixed_precision="no", cpu=device.type == "cpu"
         )

@@ -13,7 +13,9 @@ from pairedit_sdk.threads import SPIN
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Imported by libraries because they are installed, and needed by no command below.
-NEVER = {"peft", "bitsandbytes", "torch._inductor.compile_fx", "diffusers.pipelines.flux"}
+NEVER = {"peft", "diffusers.pipelines.flux"}
+if not startup.has_nvidia():  # else diffusers must find bitsandbytes
+    NEVER |= {"bitsandbytes", "torch._inductor.compile_fx"}
 TEXT_ENCODERS = {"transformers.models.t5.modeling_t5"}
 
 
@@ -60,6 +62,19 @@ def test_an_edit_imports_no_more_than_it_needs(tmp_path):
 def test_a_command_without_a_model_imports_no_library_of_models(words, heavy):
     modules, _ = _modules_of(*words)
     assert modules & heavy == set()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_on_a_gpu_diffusers_finds_what_it_quantises_with(monkeypatch, there):
+    hidden = []
+    monkeypatch.setattr(startup, "has_nvidia", lambda: there)
+    monkeypatch.setattr(startup.optional, "hide", lambda *names: hidden.extend(names))
+    monkeypatch.setattr(startup, "wait_politely", lambda _: None)
+    try:
+        startup.prepare()
+    finally:
+        gc.enable()
+    assert hidden == (["peft"] if there else ["peft", "bitsandbytes"])
 
 
 def test_whoever_has_decided_how_threads_wait_is_left_alone():

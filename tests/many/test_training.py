@@ -76,10 +76,11 @@ def test_the_empty_prompt_is_encoded_once_for_all(
     tiny_base: FluxBase, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = []
-    real = tiny_base._encode_prompt
+    real = tiny_base.encode_prompt
     monkeypatch.setattr(
-        tiny_base, "_encode_prompt", lambda prompt: prompts.append(prompt) or real(prompt)
+        tiny_base, "encode_prompt", lambda prompt: prompts.append(prompt) or real(prompt)
     )
+    monkeypatch.setattr("pairedit_sdk.bases.empty_prompt.kept", lambda base: None)
     train_many(tiny_base, [entry("hat"), entry("glasses")], library)
     assert prompts == [""]
     assert tiny_base._text is None
