@@ -11,7 +11,6 @@ import torch
 
 from pairedit_sdk.bases.folders import BUILT_IN, has_image_encoder
 from pairedit_sdk.errors import BaseModelError
-from pairedit_sdk.files import read_tensors
 from pairedit_sdk.pictures.images import as_rgb
 from pairedit_sdk.quiet import no_bars
 
@@ -93,10 +92,7 @@ def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEn
             )
         model_class, processor_class = kinds[kind]
         with no_bars():
-            if name_or_path in BUILT_IN:
-                model = _built_in(Path(model_at))
-            else:
-                model = model_class.from_pretrained(model_at, dtype=torch.float32)
+            model = model_class.from_pretrained(model_at, dtype=torch.float32)
             processor = processor_class.from_pretrained(processor_at)
     except (OSError, ValueError) as error:
         raise BaseModelError(
@@ -106,18 +102,6 @@ def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEn
             next_step="Download it first, or use the built-in one with --encoder mini",
         ) from error
     return ImageEncoder(name_or_path, model.to(device or "cpu"), processor)
-
-
-def _built_in(folder: Path) -> torch.nn.Module:
-    """The encoder that the package ships. ``from_pretrained`` first prepares the renaming of every
-    checkpoint that transformers has ever known, which takes longer than an edit."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    config = CLIPVisionConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    model: torch.nn.Module = CLIPVisionModelWithProjection(config).float()
-    tensors, _ = read_tensors(folder / "model.safetensors")
-    model.load_state_dict(tensors)
-    return model
 
 
 def _model_type(place: str) -> str:
