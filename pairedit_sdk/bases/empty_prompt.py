@@ -12,35 +12,42 @@ from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.files import read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from pairedit_sdk.bases.flux import FluxBase
+    from pairedit_sdk.bases.protocol import FlowBase
 
 FILE = "empty_prompt.safetensors"
 
 
-def kept(base: FluxBase) -> Condition | None:
-    """The embeddings, float32; nothing if there is no such file, or it is of other text encoders.
+def kept(folder: Path, base: FlowBase) -> Condition | None:
+    """The embeddings, float32; nothing if there is no such file, or it is damaged, or of other text
+    encoders: then they are computed.
 
-    Raises:
-        EditError: the file is damaged.
+    Args:
+        folder: the pipeline's.
+        base: whose text encoders they must be of.
     """
-    path = base.folder / FILE
+    path = folder / FILE
     if not path.is_file():
         return None
-    tensors, header = read_tensors(path)
-    if header.get("text_fingerprint") != base.text_fingerprint:
+    try:
+        tensors, header = read_tensors(path)
+    except Exception:  # of damaged bytes; the reader has many kinds of errors for them
+        return None
+    whole = set(tensors) == {"prompt_embeds", "pooled"}
+    if not whole or header.get("text_fingerprint") != base.text_fingerprint:
         return None
     return Condition(tensors["prompt_embeds"], tensors["pooled"])
 
 
-def keep(base: FluxBase) -> Path:
-    """Compute them with the base's text encoders, and write them into its folder.
+def keep(folder: Path, base: FlowBase, made: Condition) -> Path:
+    """Write them into the pipeline's folder.
 
     Args:
-        base: held in fp32 on a CPU.
+        folder: the pipeline's.
+        base: whose text encoders made them.
+        made: in float32.
     """
-    made = base.encode_prompt("")
     return write_tensors(
-        base.folder / FILE,
+        folder / FILE,
         {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled},
         {"text_fingerprint": base.text_fingerprint},
     )

@@ -161,7 +161,7 @@ class FluxBase:
     @torch.no_grad()
     def condition(self, prompt: str) -> Condition:
         if prompt not in self._conditions:
-            kept = empty_prompt.kept(self) if prompt == "" else None
+            kept = empty_prompt.kept(self.folder, self) if prompt == "" else None
             self.remember(prompt, kept or self.encode_prompt(prompt))
         return self._conditions[prompt]
 

@@ -80,7 +80,7 @@ def test_the_empty_prompt_is_encoded_once_for_all(
     monkeypatch.setattr(
         tiny_base, "encode_prompt", lambda prompt: prompts.append(prompt) or real(prompt)
     )
-    monkeypatch.setattr("pairedit_sdk.bases.empty_prompt.kept", lambda base: None)
+    monkeypatch.setattr("pairedit_sdk.bases.empty_prompt.kept", lambda *_: None)
     train_many(tiny_base, [entry("hat"), entry("glasses")], library)
     assert prompts == [""]
     assert tiny_base._text is None
