@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Entry = Callable[..., ManifestEntry]
 #: Seconds after which something hangs, however slow the machine and whatever else runs on it.
 HANGS = 1800
+#: Of an edit during which something is to happen: some seconds, also on a fast machine.
+STEPS = 300
 ROOT = Path(pairedit_sdk.__file__).parents[1]
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
@@ -214,7 +216,7 @@ def manifest(entry: Entry, tmp_path: Path, tiny_folder: Path) -> Path:
     path = tmp_path / "list.jsonl"
     lines = []
     for name in ("hat", "glasses", "beard"):
-        one = entry(name, steps=60, checkpoint_every=5)
+        one = entry(name, steps=STEPS, checkpoint_every=5)
         settings = {
             key: value for key, value in one.config.as_dict().items() if key not in ("base",)
         }
@@ -278,7 +280,7 @@ def test_with_a_worker_killed_on_the_way_every_edit_is_there_and_none_twice(
     assert sorted(line["resumed_at"] >= 5 for line in lines) == [False, False, True]
     for name in names:
         metrics = (runs / name / "metrics.jsonl").read_text().splitlines()
-        assert [json.loads(line)["step"] for line in metrics] == list(range(1, 61))
+        assert [json.loads(line)["step"] for line in metrics] == list(range(1, STEPS + 1))
 
     entries = read_manifest(manifest, base=str(tiny_folder))
     train_many(tiny_base, entries, tmp_path / "here")
@@ -314,7 +316,7 @@ def test_ctrl_c_lets_the_workers_write_checkpoints_and_the_same_command_goes_on(
         last = max((path.parent / "checkpoints").iterdir())
         reached[name] = int(last.stem.removeprefix("step-"))
         # The last step that was done is in the checkpoint.
-        assert reached[name] == len(path.read_text().splitlines()) < 60
+        assert reached[name] == len(path.read_text().splitlines()) < STEPS
     with on_two_workers(manifest, tiny_folder, library) as process:
         output, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 0, errors
