@@ -1,8 +1,9 @@
 """Packages that are imported only by what was asked for: peft and bitsandbytes.
 
 diffusers and transformers import both as soon as they find them installed, which takes longer than
-an edit. A process that is nothing but the command line lets them find neither; see
-:func:`pairedit_sdk.cli.startup.prepare`. A program that imports this package is left alone.
+an edit. A process that is nothing but the command line hides them until then, bitsandbytes only
+where there is no GPU; see :func:`pairedit_sdk.cli.startup.prepare`. A program that imports this
+package is left alone.
 """
 
 from __future__ import annotations

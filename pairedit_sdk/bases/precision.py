@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pairedit_sdk import optional
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.optional import QUANTIZED
+from pairedit_sdk.optional import QUANTIZED, imported
 from pairedit_sdk.quiet import quiet, silence_casts
 
 with quiet():  # diffusers imports bitsandbytes
@@ -130,7 +129,7 @@ def quantized(module: nn.Module, precision: str) -> nn.Module:
 
 
 def _in_4_bits(module: nn.Linear) -> nn.Module:
-    bnb = optional.imported("bitsandbytes")
+    bnb = imported("bitsandbytes")
     layer = bnb.nn.Linear4bit(
         module.in_features, module.out_features, bias=module.bias is not None,
         compute_dtype=module.weight.dtype, quant_type="nf4",
@@ -142,7 +141,7 @@ def _in_4_bits(module: nn.Linear) -> nn.Module:
 
 
 def _in_8_bits(module: nn.Linear) -> nn.Module:
-    bnb = optional.imported("bitsandbytes")
+    bnb = imported("bitsandbytes")
     silence_casts()
     # At threshold 0 no column is kept apart in 16 bits, and a row of a batch does not depend on
     # the other rows.

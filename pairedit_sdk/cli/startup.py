@@ -10,20 +10,24 @@ from pathlib import Path
 from pairedit_sdk import optional
 from pairedit_sdk.threads import wait_politely
 
+#: Of NVIDIA's driver, of AMD's, and of either within WSL.
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
 
 def prepare() -> None:
     """To be called first of all, before torch is imported."""
     wait_politely(os.environ)
     gc.disable()  # importing makes a million objects that stay; looking through them takes .5 s
     optional.hide("peft")
-    if not has_nvidia():
+    if not has_gpu():
         # On a GPU diffusers itself quantises, and looks only once for what it needs for that.
         optional.hide("bitsandbytes")
 
 
-def has_nvidia() -> bool:
-    """Whether this machine seems to have an NVIDIA GPU, asked without torch."""
-    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+def has_gpu() -> bool:
+    """Whether this machine seems to have a GPU that torch calls cuda, asked without torch."""
+    tools = any(shutil.which(name) for name in ("nvidia-smi", "rocm-smi"))
+    return tools or any(Path(name).exists() for name in GPU_DEVICES)
 
 
 def started() -> None:

@@ -14,7 +14,7 @@ from pairedit_sdk.threads import SPIN
 ROOT = Path(__file__).resolve().parents[2]
 #: Imported by libraries because they are installed, and needed by no command below.
 NEVER = {"peft", "diffusers.pipelines.flux"}
-if not startup.has_nvidia():  # else diffusers must find bitsandbytes
+if not startup.has_gpu():  # else diffusers must find bitsandbytes
     NEVER |= {"bitsandbytes", "torch._inductor.compile_fx"}
 TEXT_ENCODERS = {"transformers.models.t5.modeling_t5"}
 
@@ -67,7 +67,7 @@ def test_a_command_without_a_model_imports_no_library_of_models(words, heavy):
 @pytest.mark.parametrize("there", [True, False])
 def test_on_a_gpu_diffusers_finds_what_it_quantises_with(monkeypatch, there):
     hidden = []
-    monkeypatch.setattr(startup, "has_nvidia", lambda: there)
+    monkeypatch.setattr(startup, "has_gpu", lambda: there)
     monkeypatch.setattr(startup.optional, "hide", lambda *names: hidden.extend(names))
     monkeypatch.setattr(startup, "wait_politely", lambda _: None)
     try:
