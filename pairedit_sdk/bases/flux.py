@@ -39,6 +39,7 @@ class FluxBase:
     ) -> None:  # fmt: skip
         self.name, self.folder = name, folder
         self.device, self.dtype, self.precision = device, dtype, precision
+        precisions.avoid_cudnn_attention(device)
         transformer.eval().requires_grad_(False)
         self._vae = vae.eval().requires_grad_(False)
         self._placement = Placement(device, transformer, vae, offload=offload)

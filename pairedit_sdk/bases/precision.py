@@ -55,6 +55,18 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+def avoid_cudnn_attention(device: torch.device) -> None:
+    """Let torch choose another attention than cuDNN's on an NVIDIA GPU, in the whole process.
+
+    With torch 2.11 on a Hopper card its backward pass fails on this model's gradients, which are
+    slices of a wider tensor: an illegal memory access, or NaN and no message. What torch takes in
+    its place (FlashAttention, and its own memory-efficient kernel) computes the same. A switch
+    around the forward pass would not reach what gradient checkpointing computes again.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def choose_precision(name: str, device: torch.device) -> tuple[str, torch.dtype]:
     """The precision's name and its compute dtype; "auto" is bf16 on a GPU and fp32 on a CPU."""
     if name == "auto":

@@ -52,20 +52,24 @@ def run(
     side = resolution or (128 if folder.name == "tiny" else 512)
     bench = Bench(folder, where, side, repetitions)
     result: dict[str, Any] = {"shape": folder.name, "resolution": side, **about(where), "rows": []}
-    begun, longest = time.monotonic(), 0.0
+    begun, longest, lost = time.monotonic(), 0.0, False
     for name, task in tasks(bench):
         started = time.monotonic()
-        if minutes is not None and started - begun + longest > 60 * minutes:
+        if lost:
+            rows = [{"task": name, "reason": "left out: the device failed before"}]
+        elif minutes is not None and started - begun + longest > 60 * minutes:
             rows = [{"task": name, "reason": f"left out: {minutes:g} minutes are not enough"}]
         else:
             rows = _attempted(bench, name, task)
             longest = max(longest, time.monotonic() - started)
+            lost = not bench.clean()
         result["rows"] += rows
         result["seconds"] = time.monotonic() - begun
         if out is not None:
             write_json(out, result)
         on_part(name)
-    bench.drop()
+    if not lost:
+        bench.drop()
     return result
 
 
@@ -110,5 +114,4 @@ def _attempted(bench: Bench, name: str, task: Callable[[], list[Row]]) -> list[R
         reason = f"{type(error).__name__}: {said[0]}"
         if is_out_of_memory(error):
             reason = "out of memory"
-    bench.clean()
     return [{"task": name, "reason": reason[:300]}]

@@ -73,14 +73,23 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def clean(self) -> None:
-        """After a failure: nothing attached, nothing kept in a cache."""
-        if self._base is not None:
-            self._base.set_gradient_checkpointing(False)
-            detach_all(self._base.transformer)
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+    def clean(self) -> bool:
+        """After a task, failed or not: nothing attached, nothing kept in a cache.
+
+        Returns:
+            Whether the device still answers; after a kernel's fault it does not, in this process.
+        """
+        try:
+            if self._base is not None:
+                self._base.set_gradient_checkpointing(False)
+                detach_all(self._base.transformer)
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+                torch.cuda.synchronize(self.device)
+        except RuntimeError:
+            return False
+        return True
 
     def timed(self, given: Mapping[str, Callable[..., Any]]) -> dict[str, Timing]:
         """See :func:`~pairedit_sdk.evaluation.timing.alternated`."""

@@ -13,6 +13,22 @@ from pairedit_sdk.lora.adapters import is_bare
 from pairedit_sdk.runs.processes import gradient_scale
 
 
+@pytest.fixture
+def cudnn_attention():
+    """Switched on, and afterwards as it was."""
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    yield torch.backends.cuda.cudnn_sdp_enabled
+    torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+def test_cudnn_attention_is_switched_off_for_gpus_alone(cudnn_attention):
+    precision.avoid_cudnn_attention(torch.device("cpu"))
+    assert cudnn_attention()
+    precision.avoid_cudnn_attention(torch.device("cuda:1"))
+    assert not cudnn_attention()
+
+
 @pytest.mark.parametrize(
     ("gpus", "several", "expected"),
     [(False, True, "cpu"), (True, False, "cuda"), (True, True, "cuda:3")],

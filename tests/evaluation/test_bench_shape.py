@@ -66,6 +66,17 @@ def test_what_fails_is_a_row_with_its_reason_and_the_rest_goes_on(monkeypatch):
     assert reasons["autoencoder"] is None
 
 
+def test_nothing_more_is_tried_on_a_device_that_no_longer_answers(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench_shape.Bench, "ceilings", lambda *_: [{"task": "ceiling"}])
+    monkeypatch.setattr(bench_shape.Bench, "clean", lambda _: False)
+    out = tmp_path / "speed.json"
+    rows = bench_shape.run("tiny", device="cpu", out=out)["rows"]
+    assert rows[0] == {"task": "ceiling"}
+    assert len(rows) == bench_shape.TASKS
+    assert all("the device failed" in row["reason"] for row in rows[1:])
+    assert json.loads(out.read_text())["rows"] == rows
+
+
 def test_a_time_budget_leaves_out_what_comes_last(monkeypatch):
     clock = iter(range(0, 10_000, 20))
     monkeypatch.setattr(bench_shape.time, "monotonic", lambda: float(next(clock)))

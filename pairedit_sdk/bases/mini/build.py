@@ -54,6 +54,7 @@ from pairedit_sdk.bases.mini.building.flow import FlowModel, distil_guidance, tr
 from pairedit_sdk.bases.mini.building.flow_data import FlowData
 from pairedit_sdk.bases.mini.building.loop import on_cuda
 from pairedit_sdk.bases.mini.building.text import train_text
+from pairedit_sdk.bases.precision import avoid_cudnn_attention
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def build(options: Options) -> None:
     _refuse_untrained(options)
     _refuse_stale_flow(options)
     folder, device = options.folder, options.device
+    avoid_cudnn_attention(torch.device(device))
     folder.mkdir(parents=True, exist_ok=True)
     pictures = picture_pool(folder / "pool", options.face_count, parts.IMAGE_SIZE, usable_cores())
     faces = [face_at(i) for i in range(options.face_count)]

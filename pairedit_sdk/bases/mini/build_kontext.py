@@ -27,6 +27,7 @@ from pairedit_sdk.bases.mini.building.data import usable_cores
 from pairedit_sdk.bases.mini.building.flow import FlowModel
 from pairedit_sdk.bases.mini.building.kontext import KontextData, train_kontext
 from pairedit_sdk.bases.mini.building.loop import on_cuda
+from pairedit_sdk.bases.precision import avoid_cudnn_attention
 
 CHANGES = 12_000
 #: Rows of a usual step. At 192, with 30,720 tokens, a GPU should be as long computing a step as
@@ -64,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
 def build(options: Options) -> None:
     """Train within the time budget, then write the pipeline."""
     start, device = options.start, options.device
+    avoid_cudnn_attention(torch.device(device))
     options.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(start / "vae", dtype=torch.float32)
