@@ -34,7 +34,7 @@ from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import Condition, FlowBase
-    from pairedit_sdk.cache import PairLatents
+    from pairedit_sdk.latents import PairLatents
 
 CONTENT, TWIN, SEMANTIC = "content", "content_frozen", "semantic"
 

@@ -19,7 +19,7 @@ from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import Condition, FlowBase
-    from pairedit_sdk.cache import PairLatents
+    from pairedit_sdk.latents import PairLatents
 
 SCALES = tuple(0.06 * 1.5**k for k in range(9))  # 0.06 … 1.54
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.compose import attached_stack
 from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.editor import Way, way_for
@@ -16,6 +15,7 @@ from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.paths import Path, follow
 from pairedit_sdk.pictures.images import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.prompts import prompt_condition
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -187,7 +187,7 @@ def _edit(
         from pairedit_sdk.inversion import inversion_lora_edits
 
         guidance = stack.guidance if way.guidance is None else way.guidance
-        condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
+        condition, sigmas = prompt_condition(base, ""), _sigmas(base, x, way.steps)
         stacks = [stack @ scale for scale in scales]
         pictures = [
             inversion_lora_edits(
@@ -224,7 +224,7 @@ def _moved(
         for (name, (edit, own), seen) in zip(loras, parts, even, strict=True)
         for scale in scales
     ]
-    ends = follow(base, x, loras, paths, way, cache.condition(base, ""), guidance, hook)
+    ends = follow(base, x, loras, paths, way, prompt_condition(base, ""), guidance, hook)
     by_part = ends.unflatten(0, (len(parts), len(scales)))
     return [list(each) for each in by_part.unbind(dim=1)]
 
@@ -233,7 +233,7 @@ def _inverted(
     base: FlowBase, x: torch.Tensor, stack: EditStack, way: Way, guidance: float, hook: StepHook
 ) -> torch.Tensor:
     """RF-Inversion of x. The plain model runs by itself, so strengths have nothing to share."""
-    condition, sigmas = cache.condition(base, ""), _sigmas(base, x, way.steps)
+    condition, sigmas = prompt_condition(base, ""), _sigmas(base, x, way.steps)
     noise = noise_source(x, way.seed)(0, 0)
     with torch.no_grad(), attached_stack(base, stack, way.mode, condition, guidance) as rows:
         return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise, on_step=hook)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.compose import attached_stack, check_mode
 from pairedit_sdk.edit import Edit, EditStack, as_stack
 from pairedit_sdk.editing import edit_latents, part_of
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.pictures.images import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.prompts import prompt_condition
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,7 +74,7 @@ def generate(
         edit.require_base(base)
     given, guidance = guidance, base.default_guidance if guidance is None else guidance
     condition = replace(
-        cache.condition(base, prompt),
+        prompt_condition(base, prompt),
         references=tuple(
             base.encode(to_tensor(resized(as_rgb(picture), size)))
             for picture, size in zip(references, sizes, strict=True)

@@ -22,7 +22,7 @@ from pairedit_sdk.pictures.images import to_image
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.cache import PairLatents
+    from pairedit_sdk.latents import PairLatents
 
 #: As little of an edit as is ever left.
 LOWEST = 1 / 3

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import __version__, cache
+from pairedit_sdk import __version__
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.calibration import unit_scale
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.latents import encode_pairs
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.prompts import prompt_condition
 from pairedit_sdk.runs.checkpoints import alone
 from pairedit_sdk.runs.interrupts import stopped_between_steps
 from pairedit_sdk.runs.optimizers import adamw
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.cache import PairLatents
+    from pairedit_sdk.latents import PairLatents
     from pairedit_sdk.pairs import PairSet
 
 
@@ -108,9 +110,9 @@ def train(
             if run is not None:
                 run.writes = accelerator.is_main_process
                 run.open(resume)
-            condition = cache.condition(base, "")
+            condition = prompt_condition(base, "")
             base.release_text_encoders()
-            latents = cache.encode_pairs(
+            latents = encode_pairs(
                 base, pairs, config.resolution, run.cache_folder if run is not None else None
             )
             branches = Branches(base, config, condition)
@@ -153,7 +155,7 @@ def finished(
     """
     factor = config.gain if len(latents) > 1 else 1.0
     if config.calibrate:
-        condition = cache.condition(base, "")
+        condition = prompt_condition(base, "")
         factor *= unit_scale(
             base, semantic, latents, condition, config.guidance, steps=config.edit_steps
         )

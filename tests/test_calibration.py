@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from pairedit_sdk import calibration, compose
-from pairedit_sdk.cache import PairLatents, encode_pairs
 from pairedit_sdk.calibration import SCALES, unit_scale
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.editing import edit_latents
+from pairedit_sdk.latents import PairLatents, encode_pairs
 from pairedit_sdk.lora.adapters import lora_layers
 from pairedit_sdk.training import train
 

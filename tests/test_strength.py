@@ -8,7 +8,6 @@ import torch
 
 from pairedit_sdk import compose, strength
 from pairedit_sdk.bases import load_base
-from pairedit_sdk.cache import PairLatents
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditStack
 from pairedit_sdk.edit_info import EditorSettings, ShownChange
@@ -16,6 +15,7 @@ from pairedit_sdk.editing import changed_alone, edit_image, edit_latents, sweep_
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import flowedit_steps
+from pairedit_sdk.latents import PairLatents
 from pairedit_sdk.lora.adapters import attached, set_scales
 from pairedit_sdk.pictures.images import to_tensor
 from pairedit_sdk.strength import LOWEST, factors, shown_change

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.branches import Branches
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.latents import encode_pairs
 from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
 from pairedit_sdk.runs.checkpoints import alone
 from pairedit_sdk.runs.processes import share_of
@@ -33,7 +33,7 @@ def _branches(base, config):
 
 
 def _latents(base, pairs):
-    return cache.encode_pairs(base, pairs, 64)
+    return encode_pairs(base, pairs, 64)
 
 
 def _losses(branches, latents, draw):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for, load_encoder
 from pairedit_sdk.basis.index import (
     Index,
@@ -34,6 +33,7 @@ from pairedit_sdk.edit import Edit
 from pairedit_sdk.edit_library import check_name, edit_path, local_folder
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.files import write_tensors
+from pairedit_sdk.latents import encode_pairs
 from pairedit_sdk.pairs import PairSet
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Basis:
             edit.require_base(base)
         pair = PairSet.from_images([(a, a_prime)])
         resolution = max(edit.info.resolution for edit in edits)
-        (latents,) = cache.encode_pairs(base, pair, resolution or None)
+        (latents,) = encode_pairs(base, pair, resolution or None)
         found = strengths(base, edits, latents.x_a, latents.x_b, seed)
         coefficients = torch.zeros(len(index.names))
         coefficients[nearest_ones.indices] = torch.tensor(found)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.branches import Branches
@@ -19,6 +18,7 @@ from pairedit_sdk.evaluation.edit_types import training_faces
 from pairedit_sdk.evaluation.naive import naive_training
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.latents import encode_pairs
 from pairedit_sdk.lora.adapters import attached, detach_all, set_scales
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.pairs import PairSet
@@ -61,7 +61,7 @@ def our_step(base: FluxBase, pairs: PairSet, config: TrainConfig) -> Callable[..
 
     @contextmanager
     def work() -> Iterator[Unit]:
-        latents = cache.encode_pairs(base, pairs, config.resolution)
+        latents = encode_pairs(base, pairs, config.resolution)
         try:
             branches = Branches(base, config, base.condition(""))
             optimizer = adamw(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.prompts import prompt_condition
 
 if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
@@ -42,7 +42,7 @@ def text_edit(
         seed: of the noise.
     """
     own_guidance, wanted_guidance = guidance
-    plain, wanted = cache.condition(base, source), cache.condition(base, caption)
+    plain, wanted = prompt_condition(base, source), prompt_condition(base, caption)
 
     def velocities(
         x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.cache import PairLatents
 from pairedit_sdk.config import TrainConfig, make_config
 from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.errors import RunFileError, UsageError
 from pairedit_sdk.files import read_tensors
+from pairedit_sdk.latents import PairLatents
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.pictures.images import to_image
 from pairedit_sdk.pictures.plots import collage

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.branches import Branches
-    from pairedit_sdk.cache import PairLatents
     from pairedit_sdk.edit import Edit
+    from pairedit_sdk.latents import PairLatents
     from pairedit_sdk.lora.layers import LoraLayer
     from pairedit_sdk.training import StepInfo
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.basis.encoder import ImageEncoder, load_encoder
 from pairedit_sdk.basis.learned.rows import cell_size, laid_out, require_kontext
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.pictures.images import resized, to_image
+from pairedit_sdk.prompts import prompt_condition
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -90,7 +90,7 @@ def answer_with(
     """b′ with a mix that is known, or with the base alone; pictures of the base's size."""
     looking = require_kontext(base)
     like, references = laid_out(looking, layout, a, a_prime, b, b)
-    condition = replace(cache.condition(base, prompt), references=references)
+    condition = replace(prompt_condition(base, prompt), references=references)
     with attached(base.transformer, {} if mix is None else {"mix": mix.layers}):
         return sampled(
             base, condition, like.shape, layout=layout, steps=steps, guidance=guidance, seed=seed,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk import cache
 from pairedit_sdk.bases.protocol import Condition
 from pairedit_sdk.basis.encoder import encoder_for, load_encoder
 from pairedit_sdk.basis.learned.analogies import Analogy
@@ -26,6 +25,7 @@ from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.pictures.images import resized
 from pairedit_sdk.pictures.plots import collage
+from pairedit_sdk.prompts import prompt_conditions
 from pairedit_sdk.runs.checkpoints import alone
 from pairedit_sdk.runs.interrupts import stopped_between_steps
 from pairedit_sdk.runs.optimizers import adamw
@@ -139,7 +139,7 @@ def _captions(
     """The embeddings of all captions, so that the text encoders are not needed in training."""
     given = getattr(rows.analogies, "captions", None)
     texts = given if given is not None else [analogy.caption for analogy in rows.analogies]
-    return cache.conditions(base, {""} if settings.caption_dropout == 1 else {*texts, ""})
+    return prompt_conditions(base, {""} if settings.caption_dropout == 1 else {*texts, ""})
 
 
 def _preview(mixture: Mixture, rows: AnalogyRows, captions: Mapping[str, Condition]) -> Image.Image:
