@@ -123,7 +123,7 @@ def run_demo(
 
 def demo_faces(count: int) -> list[Face]:
     """Faces of the split "demo", which no training has seen, on which both edits can be shown."""
-    from pairedit_sdk.bases.mini.building.data import face_at
+    from pairedit_sdk.bases.mini.numbered import face_at
 
     found: list[Face] = []
     index = 0

@@ -80,7 +80,7 @@ def test_colour_and_contrast_do_not_matter() -> None:
 
 
 def test_strangers_do_not_agree() -> None:
-    from pairedit_sdk.bases.mini.building.data import face_at
+    from pairedit_sdk.bases.mini.numbered import face_at
 
     faces = [outlines(face_at(k, "strangers").draw(128)) for k in range(8)]
     assert all(register(a, b).agreement < 0.5 for a, b in pairwise(faces))

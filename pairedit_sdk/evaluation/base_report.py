@@ -19,8 +19,8 @@ from pairedit_sdk.bases.folders import mini_folder
 from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.autoencoder import reconstruction_psnr
-from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
 from pairedit_sdk.bases.mini.faces import caption_parts
+from pairedit_sdk.bases.mini.numbered import face_at, pictures_of
 from pairedit_sdk.generation import generate
 from pairedit_sdk.pictures.image_files import write_image
 from pairedit_sdk.pictures.images import to_tensor

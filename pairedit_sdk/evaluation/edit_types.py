@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.example_pairs import EXAMPLES, PAIRS, Example, varied_faces
 from pairedit_sdk.bases.mini.faces import ATTRIBUTES, Face
+from pairedit_sdk.bases.mini.numbered import face_at
 from pairedit_sdk.pairs import PairSet
 
 #: Faces that one seed's search for training pairs may use up, so that no two seeds share any.

@@ -80,7 +80,7 @@ def cropped(root: Path) -> None:
 
 
 def another(root: Path) -> None:
-    from pairedit_sdk.bases.mini.building.data import face_at
+    from pairedit_sdk.bases.mini.numbered import face_at
 
     pair(root, before=face_at(0).draw(128), after=face_at(1).draw(128))
 

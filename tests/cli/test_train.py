@@ -18,7 +18,7 @@ Pairedit = Callable[..., Result]
 @pytest.fixture
 def useless(tmp_path: Path) -> Path:
     """A pair whose pictures have nothing to do with each other."""
-    from pairedit_sdk.bases.mini.building.data import face_at
+    from pairedit_sdk.bases.mini.numbered import face_at
 
     folder = tmp_path / "useless"
     for index, side in enumerate(("source", "target")):

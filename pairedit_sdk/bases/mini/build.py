@@ -44,16 +44,12 @@ from pairedit_sdk.bases.mini.building.classifier import (
     train_classifier,
 )
 from pairedit_sdk.bases.mini.building.clip import drawn_changes, train_clip
-from pairedit_sdk.bases.mini.building.data import (
-    face_at,
-    picture_pool,
-    pictures_of,
-    usable_cores,
-)
+from pairedit_sdk.bases.mini.building.data import picture_pool, usable_cores
 from pairedit_sdk.bases.mini.building.flow import FlowModel, distil_guidance, train_flow
 from pairedit_sdk.bases.mini.building.flow_data import FlowData
 from pairedit_sdk.bases.mini.building.loop import on_cuda
 from pairedit_sdk.bases.mini.building.text import train_text
+from pairedit_sdk.bases.mini.numbered import face_at, pictures_of
 from pairedit_sdk.bases.precision import avoid_cudnn_attention
 from pairedit_sdk.errors import UsageError
 

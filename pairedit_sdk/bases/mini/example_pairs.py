@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.faces import ATTRIBUTES, Face, visible
+from pairedit_sdk.bases.mini.numbered import face_at
 from pairedit_sdk.pictures.image_files import write_image
 
 SPLIT = "examples"

@@ -26,8 +26,8 @@ from pairedit_sdk.bases.mini.building.classifier import (
     shifted,
     train_classifier,
 )
-from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.faces import Face, visible
+from pairedit_sdk.bases.mini.numbered import face_at
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.evaluation.metrics import leakage, success
 from pairedit_sdk.files import read_tensors, write_tensors

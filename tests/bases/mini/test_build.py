@@ -9,7 +9,7 @@ from pairedit_sdk.bases import load_base
 from pairedit_sdk.bases.mini import build as module
 from pairedit_sdk.bases.mini.build import Options, build
 from pairedit_sdk.bases.mini.building import clip, parts
-from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
+from pairedit_sdk.bases.mini.numbered import face_at, pictures_of
 from pairedit_sdk.errors import UsageError
 
 FACES = 96

@@ -3,9 +3,9 @@
 import pytest
 
 from pairedit_sdk.bases.mini.building import parts
-from pairedit_sdk.bases.mini.building.data import change_at
 from pairedit_sdk.bases.mini.faces import ATTRIBUTES
 from pairedit_sdk.bases.mini.instructions import instruction
+from pairedit_sdk.bases.mini.numbered import change_at
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pairedit_sdk import Edit, edit_image, generate, load_base
 from pairedit_sdk.bases.folders import mini_folder
 from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 from pairedit_sdk.bases.mini.building.autoencoder import reconstruction_psnr
-from pairedit_sdk.bases.mini.building.data import face_at, pictures_of
+from pairedit_sdk.bases.mini.numbered import face_at, pictures_of
 from pairedit_sdk.evaluation.base_report import caption_hits
 from pairedit_sdk.pictures.images import to_tensor
 from pairedit_sdk.resources import examples_dir

@@ -26,7 +26,7 @@ from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.ahead import Ahead, workers_for
 from pairedit_sdk.bases.mini.building.autoencoder import to_pixels
 from pairedit_sdk.bases.mini.building.classifier import labels_of, probe_loss, shifted
-from pairedit_sdk.bases.mini.building.data import change_at, changed_face_at, picture_pool
+from pairedit_sdk.bases.mini.building.data import picture_pool
 from pairedit_sdk.bases.mini.building.loop import (
     Stage,
     half_precision,
@@ -35,6 +35,7 @@ from pairedit_sdk.bases.mini.building.loop import (
     on_device,
 )
 from pairedit_sdk.bases.mini.faces import Face
+from pairedit_sdk.bases.mini.numbered import change_at, changed_face_at
 
 #: What CLIP's image processors subtract and divide by, on 0 … 1.
 IMAGE_MEAN, IMAGE_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)

@@ -18,7 +18,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from pairedit_sdk.bases.mini.building.data import face_at
+from pairedit_sdk.bases.mini.numbered import face_at
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -10,8 +10,9 @@ import torch
 from pairedit_sdk.bases.mini.building import ahead, parts
 from pairedit_sdk.bases.mini.building.ahead import Ahead, workers_for
 from pairedit_sdk.bases.mini.building.assemble import text_tower
-from pairedit_sdk.bases.mini.building.data import face_at, usable_cores
+from pairedit_sdk.bases.mini.building.data import usable_cores
 from pairedit_sdk.bases.mini.building.flow_data import LONG_TEXT_EVERY, FlowData
+from pairedit_sdk.bases.mini.numbered import face_at
 
 # Python 3.12 warns of every fork beside threads; the processes forked here use none of theirs.
 pytestmark = [

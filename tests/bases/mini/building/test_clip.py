@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pairedit_sdk.bases.mini.building.clip import Changes, _moved, direction_loss
-from pairedit_sdk.bases.mini.building.data import change_at
+from pairedit_sdk.bases.mini.numbered import change_at
 
 
 def _changes(count):

@@ -7,15 +7,9 @@ import numpy as np
 
 from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import data
-from pairedit_sdk.bases.mini.building.data import (
-    change_at,
-    changed_face_at,
-    face_at,
-    picture_pool,
-    pictures_of,
-    usable_cores,
-)
+from pairedit_sdk.bases.mini.building.data import picture_pool, usable_cores
 from pairedit_sdk.bases.mini.faces import visible
+from pairedit_sdk.bases.mini.numbered import change_at, changed_face_at, face_at, pictures_of
 
 
 def test_a_change_is_of_one_attribute_in_the_order_of_its_values():

@@ -24,7 +24,7 @@ from pairedit_sdk.bases.mini.building import (
     text,
 )
 from pairedit_sdk.bases.mini.building.assemble import text_tower
-from pairedit_sdk.bases.mini.building.data import change_at, face_at
+from pairedit_sdk.bases.mini.numbered import change_at, face_at
 
 MINUTE = 1 / 60  # a step, as the clock goes here
 PICTURES = np.zeros((8, 128, 128, 3), np.uint8)

@@ -10,9 +10,9 @@ from pairedit_sdk.bases.mini import build_kontext
 from pairedit_sdk.bases.mini.building import clip, parts
 from pairedit_sdk.bases.mini.building.assemble import text_tower
 from pairedit_sdk.bases.mini.building.clip import Changes
-from pairedit_sdk.bases.mini.building.data import change_at
 from pairedit_sdk.bases.mini.building.kontext import TURNS, KontextData
 from pairedit_sdk.bases.mini.instructions import instruction
+from pairedit_sdk.bases.mini.numbered import change_at
 
 COUNT = 120
 

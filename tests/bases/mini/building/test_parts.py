@@ -16,10 +16,10 @@ from pairedit_sdk.bases.mini.building.classifier import (
     loss_at_once,
     probe_loss,
 )
-from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.building.flow import FlowModel
 from pairedit_sdk.bases.mini.building.flow_data import FlowData, even_weights
 from pairedit_sdk.bases.mini.building.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
+from pairedit_sdk.bases.mini.numbered import face_at
 from pairedit_sdk.bases.tokens import pack, position_ids
 
 

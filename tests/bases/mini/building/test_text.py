@@ -6,8 +6,8 @@ from pairedit_sdk.bases.mini.attributes import VALUES
 from pairedit_sdk.bases.mini.building import loop, parts
 from pairedit_sdk.bases.mini.building.assemble import text_tower
 from pairedit_sdk.bases.mini.building.classifier import HIDDEN
-from pairedit_sdk.bases.mini.building.data import face_at
 from pairedit_sdk.bases.mini.building.text import said_loss, train_text
+from pairedit_sdk.bases.mini.numbered import face_at
 
 
 def test_the_loss_asks_for_what_is_said_and_for_silence():
