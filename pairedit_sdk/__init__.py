@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.basis.learned.analogies import AnalogyFolder
     from pairedit_sdk.basis.learned.answering import answer
     from pairedit_sdk.basis.learned.basis import LearnedBasis
@@ -78,7 +78,7 @@ _HOME = {
     "check_pairs": "pairs",
     "edit_image": "editing",
     "generate": "generation",
-    "load_base": "bases",
+    "load_base": "bases.loading",
     "load_recipe": "config",
     "read_image": "pictures.images",
     "read_manifest": "many.manifest",

@@ -67,7 +67,7 @@ def run_demo(
         UsageError: ``out`` is a file, or a folder that holds something else.
         EditError: the shipped edit does not fit the base.
     """
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.edit import Edit
 
     out = Path(out)

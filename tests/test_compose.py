@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pairedit_sdk import compose
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.basis.route import Route
 from pairedit_sdk.compose import GuidedRows, MergedRows, attached_stack, default_mode
 from pairedit_sdk.config import TrainConfig

@@ -11,7 +11,7 @@ from pairedit_sdk.training import train
 
 @pytest.fixture(scope="module")
 def trained(tiny_folder, face_pairs):
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
 
     base = load_base(str(tiny_folder), device="cpu")
     config = TrainConfig(steps=8, rank=4, sigma_count=8, lr=2e-2)

@@ -79,7 +79,7 @@ def main(base_folder: str, folder: Path, chains: list[list[str]], seed: int) -> 
     import torch
     from PIL import Image, ImageDraw
 
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.config import TrainConfig
     from pairedit_sdk.pairs import PairSet
     from pairedit_sdk.runs.checkpoints import clear

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pairedit_sdk import compose, strength
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.config import TrainConfig
 from pairedit_sdk.edit import Edit, EditStack
 from pairedit_sdk.edit_info import EditorSettings, ShownChange

@@ -382,7 +382,7 @@ def test_resuming_with_other_settings_or_pictures_is_refused(
 
 
 def test_another_precision_is_another_run(tiny_folder, pairs, tmp_path):
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
 
     whole, four_bits = (
         load_base(str(tiny_folder), device="cpu", precision=p) for p in ("fp32", "nf4")
@@ -445,7 +445,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_lr(tiny_base, pai
 
 
 def test_an_nf4_base_can_be_trained(tiny_folder, pairs):
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
 
     base = load_base(str(tiny_folder), device="cpu", precision="nf4")
     edit = train(base, pairs, replace(SHORT, gradient_checkpointing=True), name="e")

@@ -97,7 +97,7 @@ def analogy(
         )
     scale = values.finite(str(scale), "The scale")
 
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.basis.library import Basis
     from pairedit_sdk.editing import edit_image
     from pairedit_sdk.pictures.images import read_image
@@ -141,7 +141,7 @@ def _answer(
     base: str | None, library: Path, device: str | None, precision: str | None,
 ) -> None:  # fmt: skip
     """:func:`analogy` with a learned basis."""
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.basis.learned.answering import STEPS, answer
     from pairedit_sdk.basis.learned.basis import LearnedBasis
     from pairedit_sdk.pictures.images import read_image

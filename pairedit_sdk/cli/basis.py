@@ -195,7 +195,7 @@ def route(
     picture = None if b is None else read_image(b)
     basis = Basis.open(library)
     if router == "velocity":
-        from pairedit_sdk.bases import load_base
+        from pairedit_sdk.bases.loading import load_base
 
         model = load_base(basis.require_base(), device=device)
         found = basis.route_by_velocity(model, before, after, count=count)

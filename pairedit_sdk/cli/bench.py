@@ -72,7 +72,7 @@ def edits(
     Every recipe learns the same edits from the same drawn pairs. The recipe default is scored at
     scale 1, the others each at their own best scale.
     """
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.evaluation.bench_edits import SMALL, Plan, run
     from pairedit_sdk.evaluation.edit_types import EDIT_TYPES
 
@@ -118,7 +118,7 @@ def compose(
     quiet: options.Quiet = False,
 ) -> None:
     """Score pairs and triples of edits in every mode of composition."""
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.compose import check_mode
     from pairedit_sdk.evaluation.bench_compose import SMALL, Plan, run
 
@@ -149,7 +149,7 @@ def basis(
     quiet: options.Quiet = False,
 ) -> None:
     """Ask a basis of learned edits for analogies of held-out faces."""
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.evaluation.bench_basis import SMALL, Plan, run
 
     output = Output(as_json, quiet)
@@ -186,7 +186,7 @@ def analogy(
     quiet: options.Quiet = False,
 ) -> None:
     """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.basis.learned.rows import require_kontext
     from pairedit_sdk.basis.learned.settings import BasisSettings
     from pairedit_sdk.evaluation.bench_analogy import SMALL, VARIANTS, Plan, run

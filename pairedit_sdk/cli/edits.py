@@ -148,7 +148,7 @@ def pick(
     before gain and calibration: 1 is all of it. --step replaces the edit with that of a checkpoint;
     everything else of the run stays.
     """
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.edit import Edit, EditInfo
     from pairedit_sdk.runs.picking import candidates, strip
     from pairedit_sdk.runs.run import read_settings

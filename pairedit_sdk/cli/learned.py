@@ -97,7 +97,7 @@ def train(
     config = basis_settings([*(settings or []), *([f"track={track}"] if track else [])])
     require_tracker(config.track)
 
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.basis.learned.analogies import AnalogyFolder
     from pairedit_sdk.basis.learned.run import BasisStep
     from pairedit_sdk.basis.learned.training import train_basis

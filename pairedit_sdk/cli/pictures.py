@@ -201,7 +201,7 @@ def load_for(
     offload: bool = False,
 ) -> FlowBase:  # fmt: skip
     """The base that was asked for, or else the one that the edits were learned on."""
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)

@@ -73,7 +73,7 @@ def train(
     require_tracker(config.track)
     base_name = config.base or options.DEFAULT_BASE
 
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.pairs import PairSet
 
     pair_set = PairSet.from_folder(pairs)

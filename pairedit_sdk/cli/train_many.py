@@ -130,7 +130,7 @@ def train_many(
                         on_outcome=shown.outcome,
                     )  # fmt: skip
             else:
-                from pairedit_sdk.bases import load_base
+                from pairedit_sdk.bases.loading import load_base
 
                 loaded = load_base(
                     base_name, device=device, precision=config.precision, offload=config.offload

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from diffusers import AutoencoderKL
 
-from pairedit_sdk.bases import load_base
 from pairedit_sdk.bases.folders import mini_folder
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.bases.mini.attributes import load_attribute_classifier
 from pairedit_sdk.bases.mini.building import parts
 from pairedit_sdk.bases.mini.building.autoencoder import reconstruction_psnr

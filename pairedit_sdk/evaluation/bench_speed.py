@@ -90,7 +90,7 @@ def _measured(task: str, way: str, small: bool) -> dict[str, Any]:
 
 def _work(task: str, way: str, small: bool) -> dict[str, Any]:
     """One measurement, in its own process."""
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.config import load_recipe
     from pairedit_sdk.edit import Edit
     from pairedit_sdk.evaluation.edit_types import held_out_faces, training_faces

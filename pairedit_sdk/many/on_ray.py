@@ -128,7 +128,7 @@ class _Worker:
 
     def ready(self) -> None:
         """Load the base. An error in an actor's constructor would be the end of it, unexplained."""
-        from pairedit_sdk.bases import load_base
+        from pairedit_sdk.bases.loading import load_base
 
         if self._base is None:
             self._base = load_base(self._asked, **self._how)

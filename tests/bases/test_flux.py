@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline
 
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.bases.tokens import pack, position_ids, unpack
 from pairedit_sdk.errors import BaseModelError, UsageError
 from pairedit_sdk.flow.solvers import euler

@@ -5,8 +5,8 @@ import pytest
 import torch
 from diffusers import FluxKontextPipeline, FluxTransformer2DModel
 
-from pairedit_sdk.bases import load_base
 from pairedit_sdk.bases.kontext import KontextBase
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.edit import Edit, EditInfo
 from pairedit_sdk.editing import edit_latents
 from pairedit_sdk.errors import UsageError

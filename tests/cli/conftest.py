@@ -205,7 +205,7 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
         "generation": {"generate": rooms.generate},
         "previews": {"preview": lambda base, edit, pairs: Image.new("RGB", (8, 8))},
     }
-    monkeypatch.setattr("pairedit_sdk.bases.load_base", rooms.load_base)
+    monkeypatch.setattr("pairedit_sdk.bases.loading.load_base", rooms.load_base)
     for name, content in modules.items():
         module = ModuleType(f"pairedit_sdk.{name}")
         module.__dict__.update(content)

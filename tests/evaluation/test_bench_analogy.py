@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.bases.mini.drawn_analogies import CHANGES, SEEN, UNSEEN, drawn_analogy
 from pairedit_sdk.bases.mini.faces import visible
 from pairedit_sdk.basis.learned.settings import BasisSettings

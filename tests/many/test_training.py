@@ -51,7 +51,7 @@ def trained_alone(base: FluxBase, entry: ManifestEntry) -> Edit:
 def test_the_edits_are_those_of_training_each_alone(
     tiny_base: FluxBase, tiny_folder: Path, entry: Entry, library: Path
 ) -> None:
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
 
     entries = [entry("hat", "mine"), entry("glasses", seed=3)]
     outcomes = train_many(tiny_base, entries, library)

@@ -129,7 +129,7 @@ def test_tensorboard_shows_what_metrics_jsonl_says(tiny_base, face_pairs, tmp_pa
 
 def test_tensorboard_shows_a_basis(tiny_kontext_folder, face_pairs, tmp_path):
     pytest.importorskip("tensorboard")
-    from pairedit_sdk.bases import load_base
+    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.basis.learned.analogies import Analogy
     from pairedit_sdk.basis.learned.training import train_basis
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.bases.mini import build as module
 from pairedit_sdk.bases.mini.build import Options, build
 from pairedit_sdk.bases.mini.building import clip, parts

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.basis.encoder import load_encoder
 from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
 from pairedit_sdk.basis.learned.query import grid_of, query_of

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.basis.encoder import load_encoder
 from pairedit_sdk.basis.learned.analogies import Analogy
 from pairedit_sdk.basis.learned.answering import answer, answer_with
@@ -225,7 +225,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from PIL import Image
-from pairedit_sdk.bases import load_base
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.basis.learned.analogies import Analogy
 from pairedit_sdk.basis.learned.settings import BasisSettings
 from pairedit_sdk.basis.learned.training import train_basis

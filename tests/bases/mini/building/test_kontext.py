@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pairedit_sdk.bases import load_base
 from pairedit_sdk.bases.kontext import KontextBase
+from pairedit_sdk.bases.loading import load_base
 from pairedit_sdk.bases.mini import build_kontext
 from pairedit_sdk.bases.mini.building import clip, parts
 from pairedit_sdk.bases.mini.building.assemble import text_tower
