@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 MINUTES ?=
 
 # Threads that spin while another process holds their core take ten times as long; see
-# pairedit_sdk/threads.py. Whoever has set one of these has decided.
+# pairedit_sdk/io/threads.py. Whoever has set one of these has decided.
 ifeq ($(OMP_WAIT_POLICY)$(GOMP_SPINCOUNT)$(KMP_BLOCKTIME),)
 export GOMP_SPINCOUNT := 1000
 export KMP_BLOCKTIME := 1
@@ -36,24 +36,24 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 base: $(READY)
-	$(BIN)/python -m pairedit_sdk.bases.mini.build $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m pairedit_sdk.builtin.build.mini $(if $(MINUTES),--minutes $(MINUTES))
 
 # An edit works on the very base it was learned on, so the shipped one is learned again.
 adopt-base: $(READY)
 	test -f out/base/model_index.json
-	rm -rf pairedit_sdk/bases/mini/weights
-	cp -R out/base pairedit_sdk/bases/mini/weights
+	rm -rf pairedit_sdk/builtin/weights/mini
+	cp -R out/base pairedit_sdk/builtin/weights/mini
 	$(BIN)/pairedit train examples/pairs/hat --name hat --library out/adopt --force
 	cp out/adopt/hat.safetensors examples/edits/hat.safetensors
 
 # The built-in Kontext base starts from the built-in base, and is trained again when that changes.
 kontext: $(READY)
-	$(BIN)/python -m pairedit_sdk.bases.mini.build_kontext $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m pairedit_sdk.builtin.build.mini_kontext $(if $(MINUTES),--minutes $(MINUTES))
 
 adopt-kontext: $(READY)
 	test -f out/kontext/model_index.json
-	rm -rf pairedit_sdk/bases/mini/kontext
-	cp -R out/kontext pairedit_sdk/bases/mini/kontext
+	rm -rf pairedit_sdk/builtin/weights/mini-kontext
+	cp -R out/kontext pairedit_sdk/builtin/weights/mini-kontext
 
 clean:
 	rm -rf $(VENV) build dist out/demo out/bench out/base out/kontext out/build out/adopt .mypy_cache .pytest_cache .ruff_cache

@@ -24,9 +24,9 @@ speed() {
 }
 
 build() {
-  "$python" -m pairedit_sdk.bases.mini.build --device "$device" --minutes "${BASE_MINUTES:-4}" \
+  "$python" -m pairedit_sdk.builtin.build.mini --device "$device" --minutes "${BASE_MINUTES:-4}" \
     --faces "${FACES:-36000}" --folder "$work" --output "$work/base"
-  "$python" -m pairedit_sdk.bases.mini.build_kontext --device "$device" \
+  "$python" -m pairedit_sdk.builtin.build.mini_kontext --device "$device" \
     --minutes "${KONTEXT_MINUTES:-2}" --changes "${CHANGES:-12000}" --start "$work/base" \
     --folder "$work" --output "$work/kontext"
   # A machine that is lent may hand back small files only: 15 MiB a piece.

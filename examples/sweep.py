@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pairedit_sdk as pe
-from pairedit_sdk.pictures.plots import strip
+from pairedit_sdk.images.plots import strip
 
 HERE = Path(__file__).parent
 PICTURE = HERE / "pairs" / "lipstick" / "source" / "3.png"

@@ -10,25 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.basis.learned.analogies import AnalogyFolder
-    from pairedit_sdk.basis.learned.answering import answer
-    from pairedit_sdk.basis.learned.basis import LearnedBasis
-    from pairedit_sdk.basis.learned.settings import BasisSettings
-    from pairedit_sdk.basis.learned.training import train_basis
     from pairedit_sdk.basis.library import Basis
-    from pairedit_sdk.config import TrainConfig, load_recipe
-    from pairedit_sdk.edit import Edit, EditStack
-    from pairedit_sdk.editing import edit_image, sweep
+    from pairedit_sdk.editing.edit_image import edit_image, sweep
+    from pairedit_sdk.editing.generate import generate
+    from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.errors import PairEditError
-    from pairedit_sdk.generation import generate
-    from pairedit_sdk.many.manifest import ManifestEntry, read_manifest
-    from pairedit_sdk.many.on_ray import RayWorkers, train_many_on_ray
-    from pairedit_sdk.many.outcomes import EditOutcome
-    from pairedit_sdk.many.training import train_many
-    from pairedit_sdk.pairs import PairSet, check_pairs
-    from pairedit_sdk.pictures.images import read_image
-    from pairedit_sdk.training import train
+    from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
+    from pairedit_sdk.jobs.on_ray import RayWorkers, train_many_on_ray
+    from pairedit_sdk.jobs.outcomes import EditOutcome
+    from pairedit_sdk.jobs.train_many import train_many
+    from pairedit_sdk.lorweb.analogies import AnalogyFolder
+    from pairedit_sdk.lorweb.answering import answer
+    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.lorweb.settings import BasisSettings
+    from pairedit_sdk.lorweb.trainer import train_basis
+    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.pairs.pair_set import PairSet, check_pairs
+    from pairedit_sdk.training.config import TrainConfig, load_recipe
+    from pairedit_sdk.training.trainer import train
 
 __version__ = "0.1.0"
 
@@ -62,31 +62,31 @@ __all__ = [
 ]
 
 _HOME = {
-    "AnalogyFolder": "basis.learned.analogies",
+    "AnalogyFolder": "lorweb.analogies",
     "Basis": "basis.library",
-    "BasisSettings": "basis.learned.settings",
-    "Edit": "edit",
-    "EditOutcome": "many.outcomes",
-    "EditStack": "edit",
-    "LearnedBasis": "basis.learned.basis",
-    "ManifestEntry": "many.manifest",
+    "BasisSettings": "lorweb.settings",
+    "Edit": "edits.edit",
+    "EditOutcome": "jobs.outcomes",
+    "EditStack": "edits.edit",
+    "LearnedBasis": "lorweb.basis",
+    "ManifestEntry": "jobs.manifest",
     "PairEditError": "errors",
-    "PairSet": "pairs",
-    "RayWorkers": "many.on_ray",
-    "TrainConfig": "config",
-    "answer": "basis.learned.answering",
-    "check_pairs": "pairs",
-    "edit_image": "editing",
-    "generate": "generation",
-    "load_base": "bases.loading",
-    "load_recipe": "config",
-    "read_image": "pictures.images",
-    "read_manifest": "many.manifest",
-    "sweep": "editing",
-    "train": "training",
-    "train_basis": "basis.learned.training",
-    "train_many": "many.training",
-    "train_many_on_ray": "many.on_ray",
+    "PairSet": "pairs.pair_set",
+    "RayWorkers": "jobs.on_ray",
+    "TrainConfig": "training.config",
+    "answer": "lorweb.answering",
+    "check_pairs": "pairs.pair_set",
+    "edit_image": "editing.edit_image",
+    "generate": "editing.generate",
+    "load_base": "models.loading",
+    "load_recipe": "training.config",
+    "read_image": "images.image",
+    "read_manifest": "jobs.manifest",
+    "sweep": "editing.edit_image",
+    "train": "training.trainer",
+    "train_basis": "lorweb.trainer",
+    "train_many": "jobs.train_many",
+    "train_many_on_ray": "jobs.on_ray",
 }
 
 

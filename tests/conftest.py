@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pairedit_sdk.threads import wait_politely
+from pairedit_sdk.io.threads import wait_politely
 
 if TYPE_CHECKING:
-    from pairedit_sdk.bases.flux import FluxBase
-    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.pairs.pair_set import PairSet
 
 # torch and the tokenizers read these when they are first imported; child processes inherit them.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -39,8 +39,8 @@ def _face_pairs(
         seed: other seeds draw other people.
         fixed: attributes that all the people share.
     """
-    from pairedit_sdk.bases.mini.faces import ATTRIBUTES, sample_face, visible
-    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.builtin.faces.face import ATTRIBUTES, sample_face, visible
+    from pairedit_sdk.pairs.pair_set import PairSet
 
     absent = {
         name: value for name in changes for value in ("none", "no") if value in ATTRIBUTES[name]
@@ -74,8 +74,8 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline folder of the real classes with random weights, small and quick."""
     import torch
 
-    from pairedit_sdk.bases.mini.building import parts
-    from pairedit_sdk.bases.mini.building.assemble import assemble, image_tower, text_tower
+    from pairedit_sdk.builtin.build import parts
+    from pairedit_sdk.builtin.build.assemble import assemble, image_tower, text_tower
 
     torch.manual_seed(0)
     transformer = parts.transformer(width=64, double=1, single=1)
@@ -95,8 +95,8 @@ def tiny_kontext_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from diffusers import FluxKontextPipeline
 
-    from pairedit_sdk.bases.mini.building import parts
-    from pairedit_sdk.bases.mini.building.assemble import assemble, image_tower, text_tower
+    from pairedit_sdk.builtin.build import parts
+    from pairedit_sdk.builtin.build.assemble import assemble, image_tower, text_tower
 
     torch.manual_seed(0)
     vae = parts.autoencoder()
@@ -114,7 +114,7 @@ def tiny_kontext_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_base(tiny_folder: Path) -> FluxBase:
-    from pairedit_sdk.bases.flux import FluxBase
+    from pairedit_sdk.models.families.flux import FluxBase
 
     return FluxBase.load(str(tiny_folder), device="cpu")
 

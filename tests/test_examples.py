@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pairedit_sdk.edit import Edit
+from pairedit_sdk.edits.edit import Edit
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 

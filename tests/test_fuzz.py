@@ -113,7 +113,7 @@ def refused(read: Callable[[], object]) -> bool:
 
 def read_edit(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is an edit; both readers and the importer are tried."""
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.formats import read_lora
 
     path = folder / name
@@ -160,7 +160,7 @@ def _edit_files(folder: Path) -> list[Mutant]:
     import torch
     from safetensors.torch import save
 
-    from pairedit_sdk.edit import Edit, EditInfo
+    from pairedit_sdk.edits.edit import Edit, EditInfo
     from pairedit_sdk.lora.export import to_kohya
     from pairedit_sdk.lora.formats import PEFT_PREFIX, adapter_config
     from pairedit_sdk.lora.layers import LoraLayer
@@ -206,7 +206,7 @@ def read_basis(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is a learned basis; one that is can be mixed."""
     import torch
 
-    from pairedit_sdk.basis.learned.basis import LearnedBasis
+    from pairedit_sdk.lorweb.basis import LearnedBasis
 
     path = folder / name
     path.write_bytes(data)
@@ -222,9 +222,9 @@ def read_basis(folder: Path, name: str, data: bytes) -> bool:
 def basis_mutants(folder: Path) -> Callable[[random.Random], Mutant]:
     import torch
 
-    from pairedit_sdk.basis.learned.basis import BasisLayer, LearnedBasis, LearnedInfo
-    from pairedit_sdk.basis.learned.settings import BasisSettings
     from pairedit_sdk.basis.router import Router
+    from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+    from pairedit_sdk.lorweb.settings import BasisSettings
 
     torch.manual_seed(0)
     settings = BasisSettings(count=2, rank=1, key_width=4)
@@ -384,8 +384,8 @@ def read_picture(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is a picture, read alone and as one of a pair."""
     from PIL import Image
 
-    from pairedit_sdk.pairs import PairSet
-    from pairedit_sdk.pictures.images import MAX_MEGAPIXELS, read_image
+    from pairedit_sdk.images.image import MAX_MEGAPIXELS, read_image
+    from pairedit_sdk.pairs.pair_set import PairSet
 
     path = folder / name
     path.write_bytes(data)

@@ -79,11 +79,11 @@ def main(base_folder: str, folder: Path, chains: list[list[str]], seed: int) -> 
     import torch
     from PIL import Image, ImageDraw
 
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.config import TrainConfig
-    from pairedit_sdk.pairs import PairSet
-    from pairedit_sdk.runs.checkpoints import clear
-    from pairedit_sdk.training import train
+    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.pairs.pair_set import PairSet
+    from pairedit_sdk.training.checkpoints import clear
+    from pairedit_sdk.training.config import TrainConfig
+    from pairedit_sdk.training.trainer import train
 
     assert torch.get_num_threads() == 1  # or a forked child could wait for threads it has not got
     base = load_base(base_folder, device="cpu")

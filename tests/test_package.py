@@ -16,26 +16,18 @@ import pairedit_sdk
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "pairedit_sdk"
 
-#: Who may import whom: a module imports from its own level and from lower ones. A part of a room
-#: may have a level of its own.
-LEVELS: dict[str, int] = {
-    name: level
-    for level, names in enumerate(
-        (
-            "errors optional threads quiet files pictures resources settings config "
-            "evaluation.metrics evaluation.timing "
-            "runs.interrupts runs.processes runs.optimizers runs.trackers "
-            "sharing.remote_library",
-            "lora flow bases",
-            "edit edit_info edit_library pairs pair_check pair_direction registration cache",
-            "training branches calibration runs previews inversion compose editing generation "
-            "editor strength paths estimates basis evaluation progress sharing making many",
-            "demo",
-            "cli __main__",
-        )
-    )
-    for name in names.split()
-}
+#: Who may import whom, from the bottom up: a package imports from those before it alone. The two
+#: parts of ``builtin`` stand for themselves: faces are drawn without a model, models are built with
+#: most of what is here.
+ORDER = (
+    "errors", "io", "flow", "images", "lora", "models", "builtin.faces", "pairs", "edits",
+    "editing", "training", "basis", "lorweb", "sharing", "estimates", "jobs", "builtin.build",
+    "bench", "cli", "__main__",
+)  # fmt: skip
+#: Research and what builds the built-in models: the SDK works without them.
+APART = {"bench", "builtin.build"}
+#: What may lie loose beside the packages.
+LOOSE = {"__init__.py", "__main__.py", "errors.py", "py.typed"}
 
 SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -66,30 +58,42 @@ def imports(module: str, *, for_types: bool) -> Iterator[str]:
         pending.extend(ast.iter_child_nodes(node))
 
 
-def room(module: str) -> str:
-    return module.split(".")[1]
+def package(module: str) -> str:
+    """The package of :data:`ORDER` that a module is in."""
+    first, *rest = module.split(".")[1:]
+    return f"{first}.{rest[0]}" if first == "builtin" and rest else first
 
 
-def level(module: str) -> int:
-    part = ".".join(module.split(".")[1:3])
-    return LEVELS.get(part, LEVELS.get(room(module), 0))
+INNER = [module for module in SOURCES if module not in (PACKAGE, f"{PACKAGE}.builtin")]
 
 
-INNER = [module for module in SOURCES if module != PACKAGE]
+def test_nothing_lies_loose() -> None:
+    found = {path.name for path in (ROOT / PACKAGE).iterdir() if path.is_file()}
+    assert found == LOOSE
 
 
-def test_every_module_has_a_level() -> None:
-    assert {room(module) for module in INNER} - LEVELS.keys() == set()
+def test_every_package_has_a_place_in_the_order() -> None:
+    assert {package(module) for module in INNER} == set(ORDER)
+    assert len(set(ORDER)) == len(ORDER)
 
 
 @pytest.mark.parametrize("module", INNER)
-def test_nothing_imports_upwards(module: str) -> None:
+def test_imports_go_downwards_only(module: str) -> None:
+    """Late imports and those for types included, so no two packages import each other."""
+    place = ORDER.index(package(module))
     upwards = {
         other
         for other in imports(module, for_types=True)
-        if other != PACKAGE and level(other) > level(module)
+        if other != PACKAGE and ORDER.index(package(other)) > place
     }
     assert upwards == set()
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_only_the_command_line_uses_research_and_build_code(module: str) -> None:
+    allowed = {package(module)} | (APART if package(module) == "cli" else set())
+    used = {package(other) for other in imports(module, for_types=True) if other != PACKAGE}
+    assert used & APART <= allowed
 
 
 @pytest.mark.parametrize("module", INNER)
@@ -111,9 +115,9 @@ def test_there_are_no_cycles() -> None:
 
 
 def test_flow_is_mathematics_only() -> None:
-    inside = [module for module in INNER if room(module) == "flow"]
-    used = {room(other) for module in inside for other in imports(module, for_types=True)}
-    assert used <= {"flow", "config", "errors"}
+    inside = [module for module in INNER if package(module) == "flow"]
+    used = {package(other) for module in inside for other in imports(module, for_types=True)}
+    assert used <= {"flow", "errors"}
 
 
 def test_import_takes_no_torch() -> None:
@@ -157,7 +161,7 @@ def test_wheel_holds_what_the_demo_needs_and_nothing_else() -> None:
         files = [file for file in (ROOT / path).rglob("*") if file.is_file()]
         assert files
         assert {f"{PACKAGE}/{file.relative_to(ROOT).as_posix()}" for file in files} <= names
-    weights = (ROOT / PACKAGE / "bases/mini/weights").rglob("*.safetensors")
+    weights = (ROOT / PACKAGE / "builtin/weights").rglob("*.safetensors")
     assert {path.relative_to(ROOT).as_posix() for path in weights} <= names
     assert f"{PACKAGE}/py.typed" in names
     assert {name.split("/")[0] for name in names} == {PACKAGE}

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from pairedit_sdk.basis.router import Router, difference_projection
 from pairedit_sdk.errors import EditError
-from pairedit_sdk.files import read_tensors, write_tensors
+from pairedit_sdk.io.files import read_tensors, write_tensors
 
 SCHEMA = 1
 FOLDER, FILE, LOCK = "basis", "index.safetensors", "index.lock"

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for, load_encoder
-from pairedit_sdk.basis.index import (
-    Index,
-    index_path,
-    locked,
-    read_index,
-    write_index,
-)
+from pairedit_sdk.basis.index import Index, index_path, locked, read_index, write_index
 from pairedit_sdk.basis.placing import (
     check_room,
     check_width,
@@ -29,17 +22,18 @@ from pairedit_sdk.basis.placing import (
 from pairedit_sdk.basis.route import Route
 from pairedit_sdk.basis.router import Fitted, fit, top
 from pairedit_sdk.basis.velocity import strengths
-from pairedit_sdk.edit import Edit
-from pairedit_sdk.edit_library import check_name, edit_path, local_folder
+from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.edits.library import check_name, edit_path, local_folder
 from pairedit_sdk.errors import UsageError, nearest
-from pairedit_sdk.files import write_tensors
-from pairedit_sdk.latents import encode_pairs
-from pairedit_sdk.pairs import PairSet
+from pairedit_sdk.io.files import write_tensors
+from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for, load_encoder
+from pairedit_sdk.pairs.latents import encode_pairs
+from pairedit_sdk.pairs.pair_set import PairSet
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.bases.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowBase
 
 TOP = 3
 #: A part of the mix that is smaller than this changes nothing that could be seen.

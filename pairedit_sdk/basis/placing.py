@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.basis.augment import augmented
-from pairedit_sdk.basis.encoder import ImageEncoder, encoder_for
 from pairedit_sdk.basis.index import FOLDER, Index, read_index
 from pairedit_sdk.basis.router import key_of
-from pairedit_sdk.edit import Edit
-from pairedit_sdk.edit_library import edit_path
+from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.edits.library import edit_path
 from pairedit_sdk.errors import EditError, UsageError
-from pairedit_sdk.files import read_tensors
+from pairedit_sdk.io.files import read_tensors
+from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for
 
 if TYPE_CHECKING:
     from PIL import Image

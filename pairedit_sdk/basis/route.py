@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pairedit_sdk.edit import Edit, EditStack
+from pairedit_sdk.edits.edit import Edit, EditStack
 
 
 class Route(EditStack):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.editing import changed_alone
+from pairedit_sdk.editing.edit_image import changed_alone
 
 if TYPE_CHECKING:
-    from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.models.protocol import FlowBase
 
 SWEEPS = 500
 SPARSITY = 0.02

@@ -13,7 +13,7 @@ from pairedit_sdk.cli.learned import find_learned
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import another_picture, load_for
 from pairedit_sdk.errors import InputError, UsageError
-from pairedit_sdk.pictures.image_files import picture_path, write_image
+from pairedit_sdk.images.files import picture_path, write_image
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,11 +97,11 @@ def analogy(
         )
     scale = values.finite(str(scale), "The scale")
 
-    from pairedit_sdk.bases.loading import load_base
     from pairedit_sdk.basis.library import Basis
-    from pairedit_sdk.editing import edit_image
-    from pairedit_sdk.pictures.images import read_image
-    from pairedit_sdk.pictures.plots import strip as draw_strip
+    from pairedit_sdk.editing.edit_image import edit_image
+    from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.plots import strip as draw_strip
+    from pairedit_sdk.models.loading import load_base
 
     before, after, picture = (read_image(path) for path in (a, a_prime, b))
     basis = Basis.open(library)
@@ -141,11 +141,11 @@ def _answer(
     base: str | None, library: Path, device: str | None, precision: str | None,
 ) -> None:  # fmt: skip
     """:func:`analogy` with a learned basis."""
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.basis.learned.answering import STEPS, answer
-    from pairedit_sdk.basis.learned.basis import LearnedBasis
-    from pairedit_sdk.pictures.images import read_image
-    from pairedit_sdk.pictures.plots import strip as draw_strip
+    from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.plots import strip as draw_strip
+    from pairedit_sdk.lorweb.answering import STEPS, answer
+    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.models.loading import load_base
 
     a, a_prime, b = (read_image(path) for path in pictures)
     basis = LearnedBasis.load(find_learned(learned, library))

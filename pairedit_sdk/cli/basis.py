@@ -10,7 +10,7 @@ import typer
 from pairedit_sdk.cli import learned, values
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import find_edit_path
+from pairedit_sdk.edits.library import find_edit_path
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def place(
 ) -> None:
     """Put an edit into the basis."""
     from pairedit_sdk.basis.library import Basis
-    from pairedit_sdk.edit import Edit
-    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
     loaded = Edit.load(find_edit_path(edit, library))
@@ -186,7 +186,7 @@ def route(
 ) -> None:  # fmt: skip
     """Say which edits of the basis an analogy asks for."""
     from pairedit_sdk.basis.library import Basis
-    from pairedit_sdk.pictures.images import read_image
+    from pairedit_sdk.images.image import read_image
 
     output = Output(as_json, quiet)
     check_router(router)
@@ -195,7 +195,7 @@ def route(
     picture = None if b is None else read_image(b)
     basis = Basis.open(library)
     if router == "velocity":
-        from pairedit_sdk.bases.loading import load_base
+        from pairedit_sdk.models.loading import load_base
 
         model = load_base(basis.require_base(), device=device)
         found = basis.route_by_velocity(model, before, after, count=count)

@@ -17,8 +17,8 @@ from pairedit_sdk.errors import UsageError, nearest
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pairedit_sdk.evaluation.bench_edits import Job
-    from pairedit_sdk.evaluation.fidelity import Fidelity
+    from pairedit_sdk.bench.edits import Job
+    from pairedit_sdk.bench.fidelity import Fidelity
 
 app = typer.Typer(
     help="Measure edits on the built-in base, where the true result is known.",
@@ -72,9 +72,9 @@ def edits(
     Every recipe learns the same edits from the same drawn pairs. The recipe default is scored at
     scale 1, the others each at their own best scale.
     """
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.evaluation.bench_edits import SMALL, Plan, run
-    from pairedit_sdk.evaluation.edit_types import EDIT_TYPES
+    from pairedit_sdk.bench.edit_types import EDIT_TYPES
+    from pairedit_sdk.bench.edits import SMALL, Plan, run
+    from pairedit_sdk.models.loading import load_base
 
     output = Output(as_json, quiet)
     unknown = [name for name in edit or [] if name not in EDIT_TYPES]
@@ -118,9 +118,9 @@ def compose(
     quiet: options.Quiet = False,
 ) -> None:
     """Score pairs and triples of edits in every mode of composition."""
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.compose import check_mode
-    from pairedit_sdk.evaluation.bench_compose import SMALL, Plan, run
+    from pairedit_sdk.bench.compose import SMALL, Plan, run
+    from pairedit_sdk.editing.composition import check_mode
+    from pairedit_sdk.models.loading import load_base
 
     output = Output(as_json, quiet)
     for name in mode or []:
@@ -149,8 +149,8 @@ def basis(
     quiet: options.Quiet = False,
 ) -> None:
     """Ask a basis of learned edits for analogies of held-out faces."""
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.evaluation.bench_basis import SMALL, Plan, run
+    from pairedit_sdk.bench.basis import SMALL, Plan, run
+    from pairedit_sdk.models.loading import load_base
 
     output = Output(as_json, quiet)
     plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
@@ -186,11 +186,11 @@ def analogy(
     quiet: options.Quiet = False,
 ) -> None:
     """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.basis.learned.rows import require_kontext
-    from pairedit_sdk.basis.learned.settings import BasisSettings
-    from pairedit_sdk.evaluation.bench_analogy import SMALL, VARIANTS, Plan, run
-    from pairedit_sdk.settings import from_values, with_overrides
+    from pairedit_sdk.bench.analogy import SMALL, VARIANTS, Plan, run
+    from pairedit_sdk.io.settings import from_values, with_overrides
+    from pairedit_sdk.lorweb.rows import require_kontext
+    from pairedit_sdk.lorweb.settings import BasisSettings
+    from pairedit_sdk.models.loading import load_base
 
     output = Output(as_json, quiet)
     for name in variant or []:

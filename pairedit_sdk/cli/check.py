@@ -18,7 +18,7 @@ from pairedit_sdk.errors import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pairedit_sdk.pairs import PairReport
+    from pairedit_sdk.pairs.pair_set import PairReport
 
 _COLOURS = {"good": "green", "usable": "yellow", "bad": "red"}
 
@@ -40,7 +40,7 @@ def check(
 
     The exit status is 2 when training on these pairs would be a waste.
     """
-    from pairedit_sdk.pairs import PairSet, check_pairs, worth_training
+    from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, worth_training
 
     output = Output(as_json, quiet)
     reports = check_pairs(PairSet.from_folder(pairs))

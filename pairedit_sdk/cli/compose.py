@@ -9,7 +9,7 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import edit_path, preview_path
+from pairedit_sdk.edits.library import edit_path, preview_path
 from pairedit_sdk.errors import UsageError
 
 
@@ -52,7 +52,7 @@ def compose(
         )
     chosen = values.edits_and_scales(edits, library)
 
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.compression import compressed
 
     edit = values.load_stack(chosen).merged(name, guidance)

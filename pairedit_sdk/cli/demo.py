@@ -29,7 +29,7 @@ def demo(
     several strengths, adds a saved hat on top, draws new people with them, and writes it all
     down as labelled pictures.
     """
-    from pairedit_sdk.demo import run_demo
+    from pairedit_sdk.cli.demo_run import run_demo
 
     output = Output(as_json, quiet)
     result = run_demo(

@@ -21,7 +21,7 @@ from pairedit_sdk.cli.options import (
     ReadLibrary,
 )
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import (
+from pairedit_sdk.edits.library import (
     check_name,
     edit_path,
     find_edit_path,
@@ -30,8 +30,8 @@ from pairedit_sdk.edit_library import (
     run_folder,
 )
 from pairedit_sdk.errors import PairEditError, UsageError, printable
-from pairedit_sdk.pictures.image_files import picture_path, write_image
-from pairedit_sdk.sharing.remote_library import is_url
+from pairedit_sdk.images.files import picture_path, write_image
+from pairedit_sdk.io.remote import is_url
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -89,7 +89,7 @@ def show(
 
     Its base, its rank, and the settings it was trained with.
     """
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
 
     output = Output(as_json, quiet)
     path = find_edit_path(edit, library)
@@ -148,10 +148,10 @@ def pick(
     before gain and calibration: 1 is all of it. --step replaces the edit with that of a checkpoint;
     everything else of the run stays.
     """
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.edit import Edit, EditInfo
-    from pairedit_sdk.runs.picking import candidates, strip
-    from pairedit_sdk.runs.run import read_settings
+    from pairedit_sdk.edits.edit import Edit, EditInfo
+    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.training.picking import candidates, strip
+    from pairedit_sdk.training.run_folder import read_settings
 
     output = Output(as_json, quiet)
     target = None if out is None else picture_path(out)
@@ -205,7 +205,7 @@ def _shown(value: Any) -> str:
 
 
 def _row(path: Path) -> dict[str, Any]:
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
 
     try:
         return {"path": path, **asdict(Edit.read_info(path))}

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pairedit_sdk.errors import PairEditError, explained, printable
-from pairedit_sdk.making import LESS_MEMORY
+from pairedit_sdk.jobs.make_edit import LESS_MEMORY
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 

@@ -11,14 +11,14 @@ from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import span
 from pairedit_sdk.cli.train import overridden
-from pairedit_sdk.making import settings_for
+from pairedit_sdk.jobs.make_edit import settings_for
 
 if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-    from pairedit_sdk.config import TrainConfig
     from pairedit_sdk.estimates.needs import Needs
+    from pairedit_sdk.training.config import TrainConfig
 
 ROWS = {
     "transformer": "Transformer's weights",
@@ -83,8 +83,8 @@ def _device_here(kind: str | None) -> torch.device | None:
 
 
 def _seconds(needs: Needs, config: TrainConfig, device: torch.device) -> float:
-    from pairedit_sdk.bases.precision import choose_precision
     from pairedit_sdk.estimates.speed import seconds_for
+    from pairedit_sdk.models.precision import choose_precision
 
     return seconds_for(needs.flops, device, choose_precision(config.precision, device)[1])
 

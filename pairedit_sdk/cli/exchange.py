@@ -16,7 +16,7 @@ from pairedit_sdk.cli.options import (
     ReadLibrary,
 )
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import SUFFIX, edit_path, find_edit_path, preview_path
+from pairedit_sdk.edits.library import SUFFIX, edit_path, find_edit_path, preview_path
 from pairedit_sdk.errors import UsageError
 
 
@@ -44,7 +44,7 @@ def export_command(
     quiet: Quiet = False,
 ) -> None:
     """Write an edit for another tool, with the same update on every weight."""
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.export import export
 
     output = Output(as_json, quiet)
@@ -95,7 +95,7 @@ def import_command(
 
     The update of every weight stays the same; alpha is baked in. What is left out is said.
     """
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.formats import read_lora
 
     output = Output(as_json, quiet)
@@ -108,7 +108,7 @@ def import_command(
     found = read_lora(file, alpha, partly=partly, pickled=True)
     edit = Edit.of_file(found, file)
     if base is not None:
-        from pairedit_sdk.bases.skeleton import require_layers
+        from pairedit_sdk.models.meta import require_layers
 
         require_layers(base, edit.layers, file.name)
     made_for = edit.info.base or base or ""

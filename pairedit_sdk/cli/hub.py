@@ -17,7 +17,7 @@ from pairedit_sdk.cli.options import (
     ReadLibrary,
 )
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import find_edit_path
+from pairedit_sdk.edits.library import find_edit_path
 
 Repo = Annotated[
     str, typer.Argument(metavar="REPO_ID", help="The repository on the Hub, OWNER/NAME.")

@@ -11,10 +11,10 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import SUFFIX, check_name, find_edit_path, run_folder
+from pairedit_sdk.edits.library import SUFFIX, check_name, find_edit_path, run_folder
 from pairedit_sdk.errors import UsageError, nearest
-from pairedit_sdk.runs.processes import is_first
-from pairedit_sdk.runs.trackers import require_tracker
+from pairedit_sdk.training.processes import is_first
+from pairedit_sdk.training.trackers import require_tracker
 
 KONTEXT = "mini-kontext"
 
@@ -82,7 +82,7 @@ def train(
     Saved as LIBRARY/learned/NAME.safetensors; the run's own files lie in LIBRARY/learned/runs/NAME.
     The settings are LoRWeB's published ones; --set count=8 --set steps=600 suits a laptop.
     """
-    from pairedit_sdk.basis.learned.settings import basis_settings
+    from pairedit_sdk.lorweb.settings import basis_settings
 
     output = Output(as_json, quiet)
     target = learned_path(name, library)
@@ -97,10 +97,10 @@ def train(
     config = basis_settings([*(settings or []), *([f"track={track}"] if track else [])])
     require_tracker(config.track)
 
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.basis.learned.analogies import AnalogyFolder
-    from pairedit_sdk.basis.learned.run import BasisStep
-    from pairedit_sdk.basis.learned.training import train_basis
+    from pairedit_sdk.lorweb.analogies import AnalogyFolder
+    from pairedit_sdk.lorweb.run_folder import BasisStep
+    from pairedit_sdk.lorweb.trainer import train_basis
+    from pairedit_sdk.models.loading import load_base
 
     analogies = AnalogyFolder(data)
     loaded = load_base(base or KONTEXT, device=device, precision=precision or "auto")
@@ -144,10 +144,10 @@ def join(
     """Let an edit join a learned basis as one more element that analogies can choose."""
     import torch
 
-    from pairedit_sdk.basis.encoder import load_encoder
-    from pairedit_sdk.basis.learned.basis import LearnedBasis
-    from pairedit_sdk.edit import Edit
-    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.models.image_encoder import load_encoder
+    from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
     path = find_learned(basis, library)
@@ -181,7 +181,7 @@ def import_command(
     quiet: options.Quiet = False,
 ) -> None:
     """Read a checkpoint of LoRWeB's own trainer into the library."""
-    from pairedit_sdk.basis.learned.lorweb import read_lorweb
+    from pairedit_sdk.lorweb.published import read_lorweb
 
     output = Output(as_json, quiet)
     target = learned_path(name, library)
@@ -232,8 +232,8 @@ def draw(
     quiet: options.Quiet = False,
 ) -> None:
     """Draw analogies of faces, to train a basis on the built-in Kontext base."""
-    from pairedit_sdk.bases.mini.drawn_analogies import SEEN, UNSEEN, drawn_analogy
-    from pairedit_sdk.pictures.image_files import write_image
+    from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
+    from pairedit_sdk.images.files import write_image
 
     output = Output(as_json, quiet)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from pairedit_sdk.edit_library import library_place, local_folder
-from pairedit_sdk.making import DEFAULT_BASE as DEFAULT_BASE
+from pairedit_sdk.edits.library import library_place, local_folder
+from pairedit_sdk.jobs.make_edit import DEFAULT_BASE as DEFAULT_BASE
 
 Base = Annotated[
     str | None,

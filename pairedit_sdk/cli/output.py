@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pairedit_sdk.cli import startup
-from pairedit_sdk.runs.processes import is_first
+from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from pairedit_sdk.progress import Meter
+    from pairedit_sdk.cli.progress import Meter
 
 #: Where a table goes to a file or a pipe, its lines may be this long.
 PIPE_WIDTH = 140
@@ -62,7 +62,7 @@ class Output:
 
     def meter(self, label: str, total: int | None = None) -> Meter:
         """A progress bar on standard error."""
-        from pairedit_sdk.progress import Meter
+        from pairedit_sdk.cli.progress import Meter
 
         startup.started()
         return Meter(self.aside, label, total)

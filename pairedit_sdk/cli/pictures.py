@@ -9,15 +9,15 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import find_edit_path
+from pairedit_sdk.edits.library import find_edit_path
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.pictures.image_files import picture_path, write_image
+from pairedit_sdk.images.files import picture_path, write_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-    from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.edit import EditStack
+    from pairedit_sdk.edits.edit import EditStack
+    from pairedit_sdk.models.protocol import FlowBase
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
 EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
@@ -54,9 +54,9 @@ def edit(
     values.check_flowedit(method, steps, n_max, n_avg, threshold, even, mode)
     device = values.device(device)
 
-    from pairedit_sdk.compose import default_mode
-    from pairedit_sdk.editing import edit_image
-    from pairedit_sdk.pictures.images import read_image
+    from pairedit_sdk.editing.composition import default_mode
+    from pairedit_sdk.editing.edit_image import edit_image
+    from pairedit_sdk.images.image import read_image
 
     picture = read_image(image)
     stack = values.load_stack(chosen)
@@ -120,8 +120,8 @@ def generate(
     values.check_steps(start_step, steps, "--start-step")
     device = values.device(device)
 
-    from pairedit_sdk.generation import generate as run_generate
-    from pairedit_sdk.pictures.images import read_image
+    from pairedit_sdk.editing.generate import generate as run_generate
+    from pairedit_sdk.images.image import read_image
 
     references = [read_image(path) for path in images or []]
     stack = values.load_stack(chosen) if chosen else None
@@ -174,10 +174,10 @@ def sweep(
     values.check_flowedit(method, steps, n_max, n_avg, threshold, even)
     device = values.device(device)
 
-    from pairedit_sdk.edit import Edit
-    from pairedit_sdk.editing import sweep as run_sweep
-    from pairedit_sdk.pictures.images import read_image
-    from pairedit_sdk.pictures.plots import strip
+    from pairedit_sdk.editing.edit_image import sweep as run_sweep
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.plots import strip
 
     picture = read_image(image)
     loaded = Edit.load(path)
@@ -201,7 +201,7 @@ def load_for(
     offload: bool = False,
 ) -> FlowBase:  # fmt: skip
     """The base that was asked for, or else the one that the edits were learned on."""
-    from pairedit_sdk.bases.loading import load_base
+    from pairedit_sdk.models.loading import load_base
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)
@@ -226,7 +226,7 @@ def another_picture(target: Path, image: Path) -> Path:
 def _say_size(
     output: Output, model: FlowBase, picture: PILImage, stack: EditStack, resolution: int | None
 ) -> None:
-    from pairedit_sdk.editing import seen_size
+    from pairedit_sdk.editing.edit_image import seen_size
 
     width, height = seen_size(model, picture.size, stack, resolution)
     if picture.width > SOFTER * width or picture.height > SOFTER * height:

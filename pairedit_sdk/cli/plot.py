@@ -9,7 +9,7 @@ import typer
 
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.pictures.image_files import picture_path, write_image
+from pairedit_sdk.images.files import picture_path, write_image
 
 
 def plot(
@@ -35,7 +35,7 @@ def plot(
     output = Output(as_json, quiet)
     target = None if out is None else picture_path(out)
 
-    from pairedit_sdk.runs.run_plots import find_metrics, plot_run, read_metrics
+    from pairedit_sdk.training.run_plots import find_metrics, plot_run, read_metrics
 
     metrics = find_metrics(run, library)
     target = target or metrics.with_name("metrics.png")

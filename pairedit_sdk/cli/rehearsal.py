@@ -14,9 +14,9 @@ from pairedit_sdk.errors import TrainingError
 if TYPE_CHECKING:
     import torch
 
-    from pairedit_sdk.bases.protocol import FlowBase
-    from pairedit_sdk.config import TrainConfig
-    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.pairs.pair_set import PairSet
+    from pairedit_sdk.training.config import TrainConfig
 
 #: Steps of a rehearsal: the first is slower than those that follow.
 REHEARSED = 2
@@ -28,7 +28,7 @@ def rehearse(
     """Two steps of a training of which nothing is kept, and what the whole of it will take."""
     from pairedit_sdk.estimates.fitting import advised, size, total_memory
     from pairedit_sdk.estimates.needs import training_needs
-    from pairedit_sdk.training import StepInfo, train
+    from pairedit_sdk.training.trainer import StepInfo, train
 
     expected = training_needs(base.name, config, base.device.type)
     seconds: list[float] = []

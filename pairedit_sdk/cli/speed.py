@@ -59,7 +59,7 @@ def speed(
     for name, value in given.items():
         if value is not None:
             raise UsageError(f"{name} goes with --shape", next_step="Name a shape, or leave it out")
-    from pairedit_sdk.evaluation.bench_speed import run
+    from pairedit_sdk.bench.speed import run
 
     with output.meter("benchmark", 7 if small else 19) as meter:
         result = run(small=small, on_part=meter.advance)
@@ -71,11 +71,11 @@ def _shape_speed(
     output: Output, small: bool, shape: str, resolution: int | None, device: str | None,
     minutes: float | None, out: Path | None,
 ) -> None:  # fmt: skip
-    from pairedit_sdk.bases.folders import shape_folder
+    from pairedit_sdk.models.folders import shape_folder
 
     shape_folder(shape)  # refuses before anything slow is imported
-    from pairedit_sdk.evaluation.bench_shape import TASKS, run
-    from pairedit_sdk.evaluation.shape_table import table
+    from pairedit_sdk.bench.shape import TASKS, run
+    from pairedit_sdk.bench.shape_table import table
 
     with output.meter("benchmark", TASKS) as meter:
         result = run(

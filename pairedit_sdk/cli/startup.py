@@ -7,8 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
-from pairedit_sdk import optional
-from pairedit_sdk.threads import wait_politely
+from pairedit_sdk.io import optional
+from pairedit_sdk.io.threads import wait_politely
 
 #: Of NVIDIA's driver, of AMD's, and of either within WSL.
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")

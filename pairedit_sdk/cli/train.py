@@ -13,10 +13,10 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import rehearse
-from pairedit_sdk.edit_library import edit_path, run_folder
+from pairedit_sdk.edits.library import edit_path, run_folder
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.making import advice_on, make_edit, reached, settings_for
-from pairedit_sdk.runs.trackers import require_tracker
+from pairedit_sdk.jobs.make_edit import advice_on, make_edit, reached, settings_for
+from pairedit_sdk.training.trackers import require_tracker
 
 
 def train(
@@ -73,8 +73,8 @@ def train(
     require_tracker(config.track)
     base_name = config.base or options.DEFAULT_BASE
 
-    from pairedit_sdk.bases.loading import load_base
-    from pairedit_sdk.pairs import PairSet
+    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.pairs.pair_set import PairSet
 
     pair_set = PairSet.from_folder(pairs)
     for note in [] if skip_check else advice_on(pair_set, pairs):

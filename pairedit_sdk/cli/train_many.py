@@ -16,17 +16,17 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import FAILED, StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edit_library import run_folder
+from pairedit_sdk.edits.library import run_folder
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.making import reached
-from pairedit_sdk.many.manifest import ManifestEntry, read_manifest
-from pairedit_sdk.many.on_ray import LOCAL, RayWorkers, train_many_on_ray
-from pairedit_sdk.many.outcomes import EditOutcome, log_path
-from pairedit_sdk.many.training import train_many as train_in_order
+from pairedit_sdk.jobs.make_edit import reached
+from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
+from pairedit_sdk.jobs.on_ray import LOCAL, RayWorkers, train_many_on_ray
+from pairedit_sdk.jobs.outcomes import EditOutcome, log_path
+from pairedit_sdk.jobs.train_many import train_many as train_in_order
 
 if TYPE_CHECKING:
-    from pairedit_sdk.progress import Meter
-    from pairedit_sdk.training import StepInfo
+    from pairedit_sdk.cli.progress import Meter
+    from pairedit_sdk.training.trainer import StepInfo
 
 
 def train_many(
@@ -130,7 +130,7 @@ def train_many(
                         on_outcome=shown.outcome,
                     )  # fmt: skip
             else:
-                from pairedit_sdk.bases.loading import load_base
+                from pairedit_sdk.models.loading import load_base
 
                 loaded = load_base(
                     base_name, device=device, precision=config.precision, offload=config.offload

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairedit_sdk.edit_library import find_edit_path
+from pairedit_sdk.edits.library import find_edit_path
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
-    from pairedit_sdk.edit import EditStack
+    from pairedit_sdk.edits.edit import EditStack
 
 
 def finite(text: str, what: str) -> float:
@@ -58,7 +58,7 @@ def edits_and_scales(texts: Sequence[str], library: str | Path) -> list[tuple[Pa
 
 def load_stack(chosen: Sequence[tuple[Path, float]]) -> EditStack:
     """The sum of the edits in ``chosen`` at their scales."""
-    from pairedit_sdk.edit import Edit
+    from pairedit_sdk.edits.edit import Edit
 
     loaded = {path: Edit.load(path) for path in dict.fromkeys(path for path, _ in chosen)}
     first, *rest = [loaded[path] @ scale for path, scale in chosen]

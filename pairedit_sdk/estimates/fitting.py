@@ -13,7 +13,7 @@ from pairedit_sdk.estimates.needs import Needs, training_needs
 if TYPE_CHECKING:
     import torch
 
-    from pairedit_sdk.config import TrainConfig
+    from pairedit_sdk.training.config import TrainConfig
 
 #: How many ways out are named.
 NAMED = 3

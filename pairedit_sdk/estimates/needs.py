@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pairedit_sdk.bases.precision import choose_precision, text_dtype
-from pairedit_sdk.bases.protocol import Condition
-from pairedit_sdk.bases.skeleton import base_skeleton, text_encoder_skeletons
-from pairedit_sdk.branches import Branches
 from pairedit_sdk.estimates.passes import Pass, measured
 from pairedit_sdk.lora.adapters import activate, add_trainable
+from pairedit_sdk.models.meta import base_skeleton, text_encoder_skeletons
+from pairedit_sdk.models.precision import choose_precision, text_dtype
+from pairedit_sdk.models.protocol import Condition
+from pairedit_sdk.training.branches import Branches
 
 if TYPE_CHECKING:
-    from pairedit_sdk.bases.flux import FluxBase
-    from pairedit_sdk.config import TrainConfig
+    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.training.config import TrainConfig
 
 META = torch.device("meta")
 #: Bytes of what CUDA, its libraries and their kernels take of a GPU, whatever is computed.
@@ -136,7 +136,7 @@ def _training_step(
     slider: bool, plain: bool, batch: int, side: int, checkpointing: bool,
 ) -> tuple[Pass, int]:  # fmt: skip
     """A step's pass forward and back, and the number of parameters that are trained."""
-    from pairedit_sdk.config import TrainConfig
+    from pairedit_sdk.training.config import TrainConfig
 
     base = base_skeleton(name, dtype)
     config = TrainConfig(

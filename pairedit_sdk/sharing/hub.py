@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pairedit_sdk.edit import Edit, EditInfo
-from pairedit_sdk.edit_library import SUFFIX, check_name, edit_path, local_folder, preview_path
+from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.edits.library import SUFFIX, check_name, edit_path, local_folder, preview_path
 from pairedit_sdk.errors import HubError, UsageError
-from pairedit_sdk.files import atomic_write
+from pairedit_sdk.io.files import atomic_write
 from pairedit_sdk.lora.formats import read_lora_header
 from pairedit_sdk.sharing.hub_errors import explained
 from pairedit_sdk.sharing.model_card import model_card

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pairedit_sdk.edit_library import SUFFIX
+from pairedit_sdk.edits.library import SUFFIX
 
 if TYPE_CHECKING:
-    from pairedit_sdk.edit import EditInfo
+    from pairedit_sdk.edits.edit import EditInfo
 
 _OWNER = "black-forest-labs"
 #: The bases that the Hub has, by what follows their owner's name.
@@ -152,7 +152,7 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
     base = hub_base(info.base)
     lines = ["import torch", f"from diffusers import {pipeline}"]
     if info.base in _built_in():
-        lines += ["from pairedit_sdk.bases.folders import BUILT_IN"]
+        lines += ["from pairedit_sdk.models.folders import BUILT_IN"]
         where = f'BUILT_IN["{info.base}"]'
     else:
         where = f'"{base}"' if base else '"the folder or the hub id of the base"'
@@ -183,7 +183,7 @@ def _base(info: EditInfo) -> str:
 
 
 def _built_in() -> tuple[str, ...]:
-    from pairedit_sdk.bases.folders import BUILT_IN
+    from pairedit_sdk.models.folders import BUILT_IN
 
     return tuple(BUILT_IN)
 

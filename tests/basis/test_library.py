@@ -9,13 +9,13 @@ import time
 import pytest
 import torch
 
-from pairedit_sdk.basis.encoder import load_encoder
 from pairedit_sdk.basis.index import index_path, read_index
 from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.basis.placing import own_similarities
-from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.models.image_encoder import load_encoder
 
 CHANGES = {"age": {"age": "old"}, "hat": {"hat": "beanie"}, "night": {"style": "night"}}
 

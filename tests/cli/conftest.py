@@ -187,25 +187,25 @@ class Rooms:
 def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
     """The stand-ins, in the place of the real rooms for one test."""
     # Imported while the rooms are real: it would not find in the stand-ins all that it takes.
-    import pairedit_sdk.evaluation.bench_edits  # noqa: F401
+    import pairedit_sdk.bench.edits  # noqa: F401
 
     rooms = Rooms()
     modules: dict[str, dict[str, Any]] = {
-        "edit": {
+        "edits.edit": {
             "Edit": FakeEdit,
             "EditInfo": SimpleNamespace(now=lambda: "2026-01-01T00:00:00+00:00"),
             "EditStack": FakeStack,
         },
-        "training": {"train": rooms.train},
-        "editing": {
+        "training.trainer": {"train": rooms.train},
+        "editing.edit_image": {
             "edit_image": rooms.edit_image,
             "sweep": rooms.sweep,
             "seen_size": rooms.seen_size,
         },
-        "generation": {"generate": rooms.generate},
-        "previews": {"preview": lambda base, edit, pairs: Image.new("RGB", (8, 8))},
+        "editing.generate": {"generate": rooms.generate},
+        "training.previews": {"preview": lambda base, edit, pairs: Image.new("RGB", (8, 8))},
     }
-    monkeypatch.setattr("pairedit_sdk.bases.loading.load_base", rooms.load_base)
+    monkeypatch.setattr("pairedit_sdk.models.loading.load_base", rooms.load_base)
     for name, content in modules.items():
         module = ModuleType(f"pairedit_sdk.{name}")
         module.__dict__.update(content)
@@ -240,7 +240,7 @@ def picture(tmp_path: Path) -> Path:
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     """A folder with two good pairs, drawn."""
-    from pairedit_sdk.bases.mini.example_pairs import example_faces
+    from pairedit_sdk.builtin.faces.example_pairs import example_faces
 
     folder = tmp_path / "pairs"
     for number, faces in enumerate(example_faces("glasses", 2)):

@@ -35,7 +35,7 @@ FORMS = "Expected the form of diffusers, peft, kohya, ComfyUI or PairEdit."
 
 def face(size: tuple[int, int] = (96, 96), *, glasses: bool = False) -> Image.Image:
     """A picture with outlines enough to be laid on another."""
-    from pairedit_sdk.bases.mini.example_pairs import example_faces
+    from pairedit_sdk.builtin.faces.example_pairs import example_faces
 
     before, after = example_faces("glasses", 1)[0]
     return (after if glasses else before).draw(128).resize(size, Image.Resampling.LANCZOS)
@@ -80,7 +80,7 @@ def cropped(root: Path) -> None:
 
 
 def another(root: Path) -> None:
-    from pairedit_sdk.bases.mini.numbered import face_at
+    from pairedit_sdk.builtin.faces.numbered import face_at
 
     pair(root, before=face_at(0).draw(128), after=face_at(1).draw(128))
 
@@ -216,7 +216,7 @@ def view_of_everything(root: Path) -> None:
 
 def base(*missing: str, kind: str = "FluxPipeline") -> Build:
     """The folder ``b`` with all parts of a pipeline but some."""
-    from pairedit_sdk.bases.folders import PARTS
+    from pairedit_sdk.models.folders import PARTS
 
     def build(root: Path) -> None:
         pair(root)
@@ -402,7 +402,7 @@ def test_bad_files(
     pairedit: Pairedit, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     show_row: Show, build: Build, line: str, said: str,
 ) -> None:  # fmt: skip
-    from pairedit_sdk.resources import examples_dir
+    from pairedit_sdk.io.resources import examples_dir
 
     monkeypatch.delenv("PAIREDIT_LIBRARY", raising=False)
     save(face(), tmp_path / "a.png")
@@ -493,7 +493,7 @@ def test_a_run_folder_is_used_by_one_training_at_a_time(
     pairedit: Pairedit, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     show_row: Show,
 ) -> None:  # fmt: skip
-    from pairedit_sdk.runs.checkpoints import alone
+    from pairedit_sdk.training.checkpoints import alone
 
     monkeypatch.delenv("PAIREDIT_LIBRARY", raising=False)
     begun(tmp_path)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from pairedit_sdk.evaluation import bench_edits, bench_speed
-from pairedit_sdk.evaluation.bench_edits import FIGURES, SMALL, Job, Plan
-from pairedit_sdk.evaluation.fidelity import Fidelity
+from pairedit_sdk.bench import edits, speed
+from pairedit_sdk.bench.edits import FIGURES, SMALL, Job, Plan
+from pairedit_sdk.bench.fidelity import Fidelity
 
 Pairedit = Callable[..., Result]
 
@@ -30,7 +30,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         figures = {**dict.fromkeys(FIGURES, 0.5), "scale": 1.0}
         return {"summary": dict.fromkeys(plan.recipes, figures), "rows": [{"edit": "hat"}]}
 
-    monkeypatch.setattr(bench_edits, "run", run)
+    monkeypatch.setattr(edits, "run", run)
     return seen
 
 
@@ -66,7 +66,7 @@ def test_speed_compares_both_ways(pairedit: Pairedit, monkeypatch: pytest.Monkey
         factor = 4.0 if way == "naive" else 1.0
         return {"seconds": factor, "cpu_seconds": factor, "peak_mib": 100 * factor}
 
-    monkeypatch.setattr(bench_speed, "_measured", measured)
+    monkeypatch.setattr(speed, "_measured", measured)
     result = pairedit("bench", "speed", "--small")
     assert result.exit_code == 0, result.output
     assert "learn seconds" in result.stdout

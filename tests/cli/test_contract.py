@@ -52,11 +52,11 @@ def _fake_parameters(function: object) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ("bases/__init__.py", "load_base"),
-        ("training.py", "train"),
-        ("editing.py", "edit_image"),
-        ("generation.py", "generate"),
-        ("editing.py", "sweep"),
+        ("models/loading.py", "load_base"),
+        ("training/trainer.py", "train"),
+        ("editing/edit_image.py", "edit_image"),
+        ("editing/generate.py", "generate"),
+        ("editing/edit_image.py", "sweep"),
     ],
 )
 def test_same_parameters(rooms: Rooms, file: str, name: str) -> None:
@@ -64,8 +64,8 @@ def test_same_parameters(rooms: Rooms, file: str, name: str) -> None:
 
 
 def test_an_edit_has_what_the_stand_in_has(rooms: Rooms) -> None:
-    fake = sys.modules["pairedit_sdk.edit"].Edit("glasses")
-    info, edit = _definition("edit_info.py", "EditInfo"), _definition("edit.py", "Edit")
+    fake = sys.modules["pairedit_sdk.edits.edit"].Edit("glasses")
+    info, edit = _definition("edits/metadata.py", "EditInfo"), _definition("edits/edit.py", "Edit")
     assert isinstance(info, ast.ClassDef)
     assert isinstance(edit, ast.ClassDef)
     known = {node.target.id for node in info.body
@@ -76,6 +76,6 @@ def test_an_edit_has_what_the_stand_in_has(rooms: Rooms) -> None:
 
 
 def test_what_a_step_tells_is_what_progress_shows() -> None:
-    step = ast.unparse(_definition("training.py", "StepInfo"))
+    step = ast.unparse(_definition("training/trainer.py", "StepInfo"))
     for name in ("step", "steps", "content_loss", "semantic_loss"):
         assert f"    {name}: " in step

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from pairedit_sdk import demo
-from pairedit_sdk.bases.mini.faces import visible
-from pairedit_sdk.resources import examples_dir
+from pairedit_sdk.builtin.faces.face import visible
+from pairedit_sdk.cli import demo_run
+from pairedit_sdk.io.resources import examples_dir
 
 if TYPE_CHECKING:
     from .conftest import Rooms
@@ -31,12 +31,12 @@ def _size(path: Path) -> tuple[int, int]:
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shipped examples, with a saved edit that the stand-ins can read; and a short demo."""
     for name, value in {"FACES": 1, "SCALES": (0.5, 1.0), "PROMPTS": ("a person",)}.items():
-        monkeypatch.setattr(demo, name, value)
+        monkeypatch.setattr(demo_run, name, value)
     folder = tmp_path / "examples"
     shutil.copytree(examples_dir() / "pairs" / "glasses", folder / "pairs" / "glasses")
     (folder / "edits").mkdir()
     (folder / "edits" / "hat.safetensors").write_text("hat")
-    monkeypatch.setattr(demo, "examples_dir", lambda: folder)
+    monkeypatch.setattr(demo_run, "examples_dir", lambda: folder)
     return folder
 
 
@@ -48,11 +48,11 @@ def test_writes_the_edits_and_three_collages(
     out = tmp_path / "out" / "demo"
     pictures = {path.name: _size(path) for path in out.glob("*.png")}
     assert pictures.keys() == {"strengths.png", "sum.png", "generated.png"}
-    columns = {"strengths.png": len(demo.SCALES) + 2, "sum.png": 5, "generated.png": 1}
+    columns = {"strengths.png": len(demo_run.SCALES) + 2, "sum.png": 5, "generated.png": 1}
     for name, (width, _) in pictures.items():
-        assert columns[name] * demo.SIZE < width < (columns[name] + 2) * demo.SIZE
+        assert columns[name] * demo_run.SIZE < width < (columns[name] + 2) * demo_run.SIZE
     assert {path.stem for path in out.glob("*.safetensors")} == {"glasses", "hat"}
-    assert len(list((out / "faces").iterdir())) == demo.FACES
+    assert len(list((out / "faces").iterdir())) == demo_run.FACES
     assert "take FLUX" in result.stdout
     assert "training glasses: 20 of 20" in result.stderr
 
@@ -64,12 +64,12 @@ def test_uses_the_learnt_edit_at_every_strength_and_then_both(
     (training,) = rooms.of("train")
     assert (len(training["pairs"]), training["config"].steps) == (3, 2)
     used = [call["edits"].parts for call in rooms.of("edit_image")]
-    row: list[object] = [[("glasses", scale)] for scale in demo.SCALES]
-    first, second = zip(("glasses", "hat"), demo.SUM_SCALES, strict=True)
-    assert used == row * demo.FACES + [[first], [second], [first, second]] * demo.FACES
+    row: list[object] = [[("glasses", scale)] for scale in demo_run.SCALES]
+    first, second = zip(("glasses", "hat"), demo_run.SUM_SCALES, strict=True)
+    assert used == row * demo_run.FACES + [[first], [second], [first, second]] * demo_run.FACES
     generated = [call["edits"] for call in rooms.of("generate")]
-    assert [stack is None for stack in generated] == [True] * len(demo.PROMPTS) + [False] * len(
-        demo.PROMPTS
+    assert [stack is None for stack in generated] == [True] * len(demo_run.PROMPTS) + [False] * len(
+        demo_run.PROMPTS
     )
 
 
@@ -93,10 +93,10 @@ def test_json_and_quiet(pairedit: Pairedit, rooms: Rooms, shipped: Path) -> None
 
 
 def test_faces_are_such_that_both_edits_can_be_seen() -> None:
-    faces = demo.demo_faces(demo.FACES)
-    assert len({face.skin for face in faces}) == demo.FACES
+    faces = demo_run.demo_faces(demo_run.FACES)
+    assert len({face.skin for face in faces}) == demo_run.FACES
     for face in faces:
-        truth = demo._truth(demo._truth(face, "glasses"), "hat")
+        truth = demo_run._truth(demo_run._truth(face, "glasses"), "hat")
         assert (truth.glasses, truth.hat, truth.hat_color) == ("round", "beanie", "red")
         assert (face.glasses, face.hat) == ("none", "none")
         assert visible(truth, "glasses")

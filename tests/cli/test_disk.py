@@ -111,7 +111,7 @@ def test_a_checkpoint_on_a_full_disk_is_named(
     train: Train, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pairedit_sdk.errors import WriteError
-    from pairedit_sdk.runs import checkpoints
+    from pairedit_sdk.training import checkpoints
 
     real = checkpoints.write_tensors
 
@@ -143,7 +143,7 @@ def test_a_folder_that_nothing_can_be_written_to(
     def refuse(path: object, *rest: object, **more: object) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
-    from pairedit_sdk.resources import examples_dir
+    from pairedit_sdk.io.resources import examples_dir
 
     hat = examples_dir() / "edits" / "hat.safetensors"
     monkeypatch.setattr(os, "mkdir", refuse)

@@ -66,7 +66,7 @@ def test_show_by_name_and_by_path(pairedit: Pairedit, rooms: Rooms, saved: Path)
 def test_real_files(pairedit: Pairedit, library: Path) -> None:
     import torch
 
-    from pairedit_sdk.edit import Edit, EditInfo
+    from pairedit_sdk.edits.edit import Edit, EditInfo
     from pairedit_sdk.lora.layers import LoraLayer
 
     layers = {"transformer_blocks.0.attn.to_q": LoraLayer(torch.ones(2, 8), torch.ones(8, 2))}
@@ -86,7 +86,7 @@ def test_real_files(pairedit: Pairedit, library: Path) -> None:
 def test_a_file_cannot_write_to_the_terminal_as_it_likes(pairedit: Pairedit, library: Path) -> None:
     import torch
 
-    from pairedit_sdk.edit import Edit, EditInfo
+    from pairedit_sdk.edits.edit import Edit, EditInfo
     from pairedit_sdk.lora.layers import LoraLayer
 
     layers = {"transformer_blocks.0.attn.to_q": LoraLayer(torch.ones(2, 8), torch.ones(8, 2))}

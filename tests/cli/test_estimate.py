@@ -84,9 +84,9 @@ def test_who_runs_out_of_memory_is_told_what_fits(pairedit, pairs, rooms, monkey
         raise error
 
     rooms.on_train = fail
-    from pairedit_sdk.config import load_recipe
     from pairedit_sdk.estimates import fitting
     from pairedit_sdk.estimates.needs import training_needs
+    from pairedit_sdk.training.config import load_recipe
 
     settings = ["batch=8", "resolution=256"]
     needed = training_needs("mini", load_recipe("mini", settings), "cpu").peak

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
-from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.lora.layers import LoraLayer
 
 Pairedit = Callable[..., Result]
@@ -93,7 +93,7 @@ def test_what_is_left_out_and_what_does_not_fit_is_named(
 def test_pick_a_checkpoint(
     pairedit: Pairedit, library: Path, tmp_path: Path, tiny_folder: Path
 ) -> None:
-    from pairedit_sdk.bases.mini.faces import sample_face
+    from pairedit_sdk.builtin.faces.face import sample_face
 
     face = sample_face(random.Random(1), style="photo", hat="none")
     for side, drawn in (("source", face), ("target", face.with_(hat="cap"))):

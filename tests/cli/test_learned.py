@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from pairedit_sdk.bases.mini import drawn_analogies
-from pairedit_sdk.edit import Edit
+from pairedit_sdk.builtin.faces import analogies
+from pairedit_sdk.edits.edit import Edit
 
 Pairedit = Callable[..., Result]
 SETTINGS = [
@@ -23,7 +23,7 @@ SETTINGS = [
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawn_analogies, "SEEN", drawn_analogies.SEEN[:3])
+    monkeypatch.setattr(analogies, "SEEN", analogies.SEEN[:3])
 
 
 def test_from_drawn_analogies_to_an_answer(
@@ -69,7 +69,7 @@ def test_from_drawn_analogies_to_an_answer(
 
 
 def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Path) -> None:
-    name, value = drawn_analogies.SEEN[1]
+    name, value = analogies.SEEN[1]
     chosen = ("--change", f"{name}={value}")
     assert pairedit("basis", "draw", "all", "--each", "3", *chosen).exit_code == 0
     assert pairedit("basis", "draw", "new", "--each", "2", "--from", "1", *chosen).exit_code == 0

@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import Result
 
-from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.lora.layers import LoraLayer
 
 Pairedit = Callable[..., Result]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pairedit_sdk.cli import startup
-from pairedit_sdk.threads import SPIN
+from pairedit_sdk.io.threads import SPIN
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Imported by libraries because they are installed, and needed by no command below.

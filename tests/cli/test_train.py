@@ -18,7 +18,7 @@ Pairedit = Callable[..., Result]
 @pytest.fixture
 def useless(tmp_path: Path) -> Path:
     """A pair whose pictures have nothing to do with each other."""
-    from pairedit_sdk.bases.mini.numbered import face_at
+    from pairedit_sdk.builtin.faces.numbered import face_at
 
     folder = tmp_path / "useless"
     for index, side in enumerate(("source", "target")):
@@ -88,7 +88,7 @@ def test_base_and_recipe(
     (recipes / "flux-dev.yaml").write_text("steps: 4\nbase: black-forest-labs/FLUX.1-dev")
     (tmp_path / "own.yaml").write_text("steps: 5\nbase: from/recipe")
     (tmp_path / "plain.yaml").write_text("steps: 6")
-    monkeypatch.setattr("pairedit_sdk.config.recipes_dir", lambda: recipes)
+    monkeypatch.setattr("pairedit_sdk.training.config.recipes_dir", lambda: recipes)
     if variable:
         monkeypatch.setenv("PAIREDIT_BASE", variable)
     words = ["--base", option] if option else []
@@ -175,7 +175,7 @@ def test_a_picture_of_another_size_is_no_obstacle(
 def test_track_is_the_setting_of_that_name(
     pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairedit_sdk.runs import trackers
+    from pairedit_sdk.training import trackers
 
     words = ("train", pairs, "--name", "glasses", "--set", "steps=2", "--force")
     monkeypatch.setitem(trackers.TRACKERS, "tensorboard", ("json",))  # installed everywhere
@@ -187,7 +187,7 @@ def test_track_is_the_setting_of_that_name(
 def test_a_tracker_is_checked_before_anything_is_loaded(
     pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairedit_sdk.runs import trackers
+    from pairedit_sdk.training import trackers
 
     monkeypatch.setitem(trackers.TRACKERS, "swanlab", ("no_such_package",))
     for words in (

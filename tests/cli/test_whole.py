@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageChops
 from typer.testing import Result
 
-from pairedit_sdk.edit import Edit
+from pairedit_sdk.edits.edit import Edit
 
 Pairedit = Callable[..., Result]
 
@@ -76,7 +76,7 @@ def test_an_edit_of_another_base_is_refused_in_words(
     pairedit: Pairedit, tiny_folder: Path, library: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from pairedit_sdk.resources import examples_dir
+    from pairedit_sdk.io.resources import examples_dir
 
     Image.new("RGB", (64, 64), "orange").save(tmp_path / "a.png")
     hat = examples_dir() / "edits" / "hat.safetensors"

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from pairedit_sdk import TrainConfig, load_base
-from pairedit_sdk.branches import Branches
 from pairedit_sdk.estimates.fitting import as_options, that_fit
 from pairedit_sdk.estimates.needs import editing_needs, training_needs
 from pairedit_sdk.estimates.passes import measured
+from pairedit_sdk.io.resources import examples_dir
 from pairedit_sdk.lora.adapters import detach_all
-from pairedit_sdk.resources import examples_dir
+from pairedit_sdk.training.branches import Branches
 
 SMALL = TrainConfig(rank=4, resolution=64)
 

@@ -1,11 +1,7 @@
 import pytest
 import torch
 
-from pairedit_sdk.flow.schedule import (
-    content_preserving_noising,
-    schedule_shift,
-    standard_noising,
-)
+from pairedit_sdk.flow.schedule import content_preserving_noising, schedule_shift, standard_noising
 
 
 def _draw(*shape: int) -> torch.Tensor:

@@ -10,9 +10,9 @@ from diffusers import FluxPipeline, FluxTransformer2DModel
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.editing.generate import generate
+from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, UsageError
-from pairedit_sdk.generation import generate
 from pairedit_sdk.lora.export import export, to_kohya
 from pairedit_sdk.lora.formats import read_lora
 from pairedit_sdk.lora.layers import LoraLayer

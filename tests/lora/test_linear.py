@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pairedit_sdk.bases.precision import quantize_linears
 from pairedit_sdk.lora.linear import LoraLinear, LoraState
+from pairedit_sdk.models.precision import quantize_linears
 
 IN, OUT, RANK = 64, 48, 4
 

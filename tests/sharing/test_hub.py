@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from pairedit_sdk.edit import Edit, EditInfo
+from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, HubError, PairEditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.sharing.hub import pull, push

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pairedit_sdk.edit import Edit, EditInfo, EditorSettings
-from pairedit_sdk.quiet import no_bars
+from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
+from pairedit_sdk.io.quiet import no_bars
 from pairedit_sdk.sharing.model_card import hub_base, model_card
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,1 +1,0 @@
-"""Frozen base models behind one protocol."""

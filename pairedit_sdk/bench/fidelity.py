@@ -1,0 +1,137 @@
+"""How faithful an edit is on faces whose true result can be drawn.
+
+Nothing in here knows how the edit was learned or how it is applied: an editor is a function from
+latents and scales to latents.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.builtin.faces.attributes import seen_attributes
+from pairedit_sdk.builtin.faces.face import Face
+from pairedit_sdk.images import metrics
+from pairedit_sdk.images.files import write_image
+from pairedit_sdk.images.image import to_image, to_tensor
+from pairedit_sdk.images.plots import collage
+
+if TYPE_CHECKING:
+    from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
+    from pairedit_sdk.models.protocol import FlowBase
+
+#: Latents [B, C, h, w] of before pictures, and scales, to latents of that shape for each scale.
+Editor = Callable[[torch.Tensor, Sequence[float]], Sequence[torch.Tensor]]
+#: Pictures whose editing is timed.
+TIMED = 4
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """One edit at one scale, means over held-out faces; see :mod:`.metrics`.
+
+    Attributes:
+        scale: the edit's strength.
+        accuracy: edit accuracy, 1 is the true edit.
+        accuracy_std: its standard deviation between faces.
+        accuracy_pooled: of all faces as one, see :func:`.metrics.pooled_accuracy`.
+        accuracy_unblurred: the same without the blur.
+        success: share of faces with every changed attribute as it should be, 0 … 1.
+        leakage: share of the other attributes that changed, 0 … 1.
+        preservation_db: PSNR outside the true edit's area.
+        monotone: of the editor, not of this scale: the share of all steps from 0 over the scales
+            up to 1, on all faces, in which accuracy did not fall by more than 0.02.
+        edit_seconds: per picture, of editing a few together at one scale and decoding them.
+    """
+
+    scale: float
+    accuracy: float
+    accuracy_std: float
+    accuracy_pooled: float
+    accuracy_unblurred: float
+    success: float
+    leakage: float
+    preservation_db: float
+    monotone: float
+    edit_seconds: float
+
+
+@torch.no_grad()
+def measure(
+    base: FlowBase, editor: Editor, faces: Sequence[tuple[Face, Face]], changed: Sequence[str],
+    scales: Sequence[float], classifier: AttributeClassifier, picture: Path | None = None,
+    title: str = "", shown: int = 6,
+) -> list[Fidelity]:  # fmt: skip
+    """Score an editor on faces whose true result is known; one row per scale.
+
+    Args:
+        base: the built-in base.
+        editor: what is scored.
+        faces: (before, true after).
+        changed: the attributes that the edit sets.
+        scales: ascending.
+        classifier: reads attributes for success and leakage.
+        picture: where to draw a collage of the first ``shown`` faces.
+        title: of the collage.
+        shown: columns of the collage.
+    """
+    drawn, drawn_true = (torch.cat([to_tensor(p[k].draw()) for p in faces]) for k in (0, 1))
+    x, x_true = (base.encode(pictures).float() for pictures in (drawn, drawn_true))
+    rb, rb_true = base.decode(x).cpu(), base.decode(x_true).cpu()
+    mask = metrics.edit_mask(drawn, drawn_true)
+    seen = [seen_attributes(before, after) for before, after in faces]
+    reading = classifier.predict(rb)
+    rows, outs = [], []
+    course = [torch.zeros(len(faces))]
+    edited = editor(x, scales)
+    begun = time.perf_counter()
+    base.decode(editor(x[:TIMED], scales[-1:])[0])
+    seconds = (time.perf_counter() - begun) / len(x[:TIMED])
+    for scale, z in zip(scales, edited, strict=True):
+        out = base.decode(z).cpu()
+        outs.append(out)
+        accuracy = metrics.edit_accuracy(out, rb, rb_true, mask)
+        read = classifier.predict(out)
+        right = [
+            all(read[name][k] == getattr(after, name) for name in changed)
+            for k, (_, after) in enumerate(faces)
+        ]
+        rows.append(
+            Fidelity(
+                scale,
+                float(accuracy.nanmean()),
+                metrics.evenness(accuracy),
+                metrics.pooled_accuracy(out, rb, rb_true, mask),
+                float(metrics.edit_accuracy(out, rb, rb_true, mask, blur=0).nanmean()),
+                sum(right) / len(right),
+                float(metrics.leakage(read, reading, changed, seen).nanmean()),
+                float(metrics.preservation_db(out, rb, mask).nanmean()),
+                float("nan"),
+                seconds,
+            )
+        )
+        if scale <= 1:
+            course.append(accuracy)
+    if len(course) > 1:
+        monotone = metrics.monotonicity(torch.stack(course), tolerance=0.02)
+        rows = [replace(row, monotone=monotone) for row in rows]
+    if picture is not None:
+        columns = [rb[:shown], rb_true[:shown], *(out[:shown] for out in outs)]
+        grid = [[to_image(image) for image in column] for column in columns]
+        labels = ["b", "truth", *(f"{scale:g}" for scale in scales)]
+        write_image(collage(grid, [""] * len(grid[0]), labels, title=title), picture)
+    return rows
+
+
+def best_of(rows: Sequence[Fidelity]) -> Fidelity:
+    """The row of the scale with the highest sum of accuracy and success.
+
+    By accuracy alone, half an edit is often the best one: what is missing costs less than what
+    is too much. Whoever looks at the picture wants to see the edit.
+    """
+    return max(rows, key=lambda row: row.accuracy + row.success)

@@ -1,0 +1,196 @@
+"""What ``pairedit bench speed --shape`` times: the SDK's own steps, on random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.basis.router import Router
+from pairedit_sdk.bench.edit_types import training_faces
+from pairedit_sdk.bench.naive import naive_training
+from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
+from pairedit_sdk.flow import solvers
+from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.lora.adapters import attached, detach_all, set_scales
+from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.pairs.latents import encode_pairs
+from pairedit_sdk.pairs.pair_set import PairSet
+from pairedit_sdk.training.branches import Branches
+from pairedit_sdk.training.optimizers import adamw
+from pairedit_sdk.training.processes import accelerating
+from pairedit_sdk.training.trainer import training_step
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.training.config import TrainConfig
+
+Unit = Callable[[], object]
+RANK = 16
+#: Of a learned basis, as LoRWeB has it.
+ELEMENTS, ELEMENT_RANK = 32, 4
+#: Steps with which a picture is drawn from noise.
+DRAWING = 28
+
+
+def pairs_of(side: int) -> PairSet:
+    """One drawn pair of that size: the autoencoder and the pictures' readers have real work."""
+    return PairSet.from_images(
+        [(before.draw(side), after.draw(side)) for before, after in training_faces("glasses")[:1]]
+    )
+
+
+def naive_step(base: FluxBase, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
+    """A step of :mod:`pairedit_sdk.bench.naive`."""
+
+    @contextmanager
+    def work() -> Iterator[Unit]:
+        with naive_training(base, pairs, config) as training:
+            yield training.step
+
+    return work
+
+
+def our_step(base: FluxBase, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
+    """A step of :func:`pairedit_sdk.train`."""
+
+    @contextmanager
+    def work() -> Iterator[Unit]:
+        latents = encode_pairs(base, pairs, config.resolution)
+        try:
+            branches = Branches(base, config, base.condition(""))
+            optimizer = adamw(
+                config.optimizer, branches.parameters.values(), lr=config.lr,
+                weight_decay=config.weight_decay,
+            )  # fmt: skip
+            base.set_gradient_checkpointing(config.gradient_checkpointing)
+            steps = count()
+            with accelerating(base.device) as accelerator:
+                yield lambda: training_step(branches, latents, optimizer, accelerator, next(steps))
+        finally:
+            base.set_gradient_checkpointing(False)
+            detach_all(base.transformer)
+
+    return work
+
+
+def random_layers(base: FluxBase, rank: int = RANK) -> dict[str, LoraLayer]:
+    """A LoRA on the attention layers, with a small effect."""
+    layers = {}
+    for name in base.lora_targets("attention"):
+        module = base.transformer.get_submodule(name)
+        wide, high = int(module.in_features), int(module.out_features)  # type: ignore[arg-type]
+        layers[name] = LoraLayer(
+            torch.randn(rank, wide, device=base.device, dtype=base.dtype) * 0.01,
+            torch.randn(high, rank, device=base.device, dtype=base.dtype) * 0.01,
+        )
+    return layers
+
+
+def edited_picture(
+    base: FluxBase, layers: Mapping[str, LoraLayer], side: int, steps: int, n_avg: int
+) -> Callable[..., object]:
+    """FlowEdit of a picture's latents with a LoRA attached, as ``pairedit edit`` does it."""
+    info = EditInfo(
+        "random", base=base.name, base_fingerprint=base.fingerprint, resolution=side,
+        editor=EditorSettings(steps, n_avg),
+    )  # fmt: skip
+    edit, x = Edit(dict(layers), info), _latents(base, side)
+    return _repeated(lambda: edit_latents(base, x, edit))
+
+
+def edited_picture_without_lora(
+    base: FluxBase, side: int, steps: int, n_avg: int
+) -> Callable[..., object]:
+    """The same rows through the bare transformer: what they cost if the LoRA were in the weights.
+
+    A floor: FlowEdit's plain rows need it out of them.
+    """
+    x = _latents(base, side)
+    sigmas = base.sigmas(steps, *base.image_size(x))
+    condition = base.condition("")
+
+    def both(
+        edited: torch.Tensor, plain: torch.Tensor, sigma: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        v = base.velocity(torch.cat([edited, plain]), sigma, condition, base.default_guidance)
+        return v[: len(edited)], v[len(edited) :]
+
+    def unit() -> torch.Tensor:
+        with torch.no_grad():
+            return solvers.flowedit(
+                x, sigmas, both, noise_source(x, 0), n_max=solvers.last_steps(steps), n_avg=n_avg
+            )
+
+    return _repeated(unit)
+
+
+def attached_pass(
+    base: FluxBase, layers: Mapping[str, LoraLayer], side: int, rows: int
+) -> Callable[..., object]:
+    """One forward pass of some rows with a LoRA attached, half of them with it switched off."""
+    x = _latents(base, side).expand(rows, -1, -1, -1)
+    sigma = torch.tensor(0.5, device=base.device)
+    condition = base.condition("")
+    scales = (torch.arange(rows, device=base.device) < (rows + 1) // 2).float()
+
+    @contextmanager
+    def work() -> Iterator[Unit]:
+        with torch.no_grad(), attached(base.transformer, {"edit": layers}):
+            set_scales(base.transformer, {"edit": scales})
+            yield lambda: base.velocity(x, sigma, condition, base.default_guidance)
+
+    return work
+
+
+def autoencoder_round_trip(base: FluxBase, side: int) -> Callable[..., object]:
+    """Encoding a picture and decoding it again."""
+    picture = torch.rand(1, 3, side, side, device=base.device) * 2 - 1
+
+    @contextmanager
+    def work() -> Iterator[Unit]:
+        base.keep_autoencoder(True)
+        try:
+            yield lambda: base.decode(base.encode(picture))
+        finally:
+            base.keep_autoencoder(False)
+
+    return work
+
+
+def random_basis(base: FluxBase) -> LearnedBasis:
+    """A LoRWeB basis of the published size on the attention layers, on the base's device."""
+    layers = {}
+    for name, layer in random_layers(base, ELEMENTS * ELEMENT_RANK).items():
+        down = layer.down.unflatten(0, (ELEMENTS, ELEMENT_RANK))
+        up = layer.up.unflatten(1, (ELEMENTS, ELEMENT_RANK)).transpose(0, 1)
+        layers[name] = BasisLayer(down, up)
+    width, key = 3 * 768, 128  # three CLIP ViT-L/14 embeddings, and LoRWeB's d
+    router = Router(
+        torch.randn(len(layers), key, width), torch.randn(len(layers), ELEMENTS, key),
+        key**0.5, normalised=False,
+    )  # fmt: skip
+    return LearnedBasis(layers, router, LearnedInfo("random"))
+
+
+def mixing(basis: LearnedBasis) -> Callable[..., object]:
+    """Routing a query and making one LoRA of the basis, done once for a picture."""
+    query = torch.randn(basis.router.projection.shape[-1])
+    return _repeated(lambda: basis.mixed(basis.coefficients(query)))
+
+
+def _latents(base: FluxBase, side: int) -> torch.Tensor:
+    return torch.randn(1, *base.latent_shape(side, side), device=base.device)
+
+
+def _repeated(unit: Unit) -> Callable[[], AbstractContextManager[Unit]]:
+    @contextmanager
+    def work() -> Iterator[Unit]:
+        yield unit
+
+    return work

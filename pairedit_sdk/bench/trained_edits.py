@@ -1,0 +1,46 @@
+"""A drawer of edits, learned for a benchmark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.bench.edit_types import training_pairs
+from pairedit_sdk.training.config import load_recipe
+from pairedit_sdk.training.trainer import train
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.models.protocol import FlowBase
+
+
+def learned(
+    base: FlowBase, names: Sequence[str], seed: int, recipe: str = "mini", *,
+    on_edit: Callable[[str], None] = lambda name: None,
+) -> dict[str, Edit]:  # fmt: skip
+    """Learn these edits, each from the training pairs of this seed.
+
+    Args:
+        base: the built-in base.
+        names: keys of ``EDIT_TYPES``.
+        seed: of the faces and of the training.
+        recipe: its name or file.
+        on_edit: called after each with its name.
+    """
+    # Ways to mix edits are compared at one strength: what is merged cannot have an even one.
+    config = replace(
+        load_recipe(recipe), seed=seed, checkpoint_every=0, preview_every=0, edit_even=False
+    )
+    edits = {}
+    for name in names:
+        edits[name] = train(base, training_pairs(name, seed=seed), config, name=name)
+        on_edit(name)
+    return edits
+
+
+def plain_mean(values: Sequence[float]) -> float:
+    """The mean of those that are known; NaN if none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

@@ -1,0 +1,1 @@
+"""The built-in model: the drawn faces it knows, how it is built, and its weights."""

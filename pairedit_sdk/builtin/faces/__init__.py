@@ -1,0 +1,1 @@
+"""The drawn faces that the built-in model knows, and their attributes."""

@@ -1,0 +1,301 @@
+"""Drawn faces: a record of attributes, its caption and its picture, all deterministic.
+
+A :class:`Face` is a frozen record. ``face.with_(glasses="round")`` is the same person with one
+attribute changed, so drawing both gives the exact ground truth of an edit. The picture itself is
+made in :mod:`pairedit_sdk.builtin.faces.drawing`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: Every attribute with its values and how often :func:`sample_face` draws each of them.
+ATTRIBUTES: dict[str, dict[str, float]] = {
+    "age": {"young": 0.65, "old": 0.35},
+    "chubby": {"no": 0.7, "yes": 0.3},
+    "skin": {"pale": 1, "light": 1, "tan": 1, "olive": 1, "brown": 1, "dark": 1},
+    "face_shape": {"oval": 1, "round": 1, "square": 1},
+    "hair_style": {"short": 3, "long": 3, "bob": 2, "curly": 3, "bun": 2, "bald": 1.5},
+    "hair_color": {"black": 1, "brown": 1, "blond": 1, "red": 1, "gray": 0.6, "blue": 0.6},
+    "eyebrows": {"thin": 1, "thick": 1},
+    "eye_color": {"brown": 1, "blue": 1, "green": 1},
+    "eye_size": {"small": 1, "medium": 1.4, "big": 1},
+    "nose": {"small": 1, "big": 1},
+    "mouth": {"neutral": 3, "smiling": 3, "laughing": 1.5, "sad": 1.5},
+    "lipstick": {"none": 3, "red": 1, "pink": 1, "purple": 0.7},
+    "glasses": {"none": 3, "round": 1.2, "square": 1.2, "sunglasses": 1},
+    "beard": {"none": 4, "stubble": 1, "mustache": 1, "full": 1.2},
+    "hat": {"none": 4, "cap": 1, "beanie": 1.2, "top": 0.8},
+    "hat_color": {"red": 1, "blue": 1, "green": 1, "yellow": 1, "purple": 1, "black": 1},
+    "earrings": {"none": 3, "gold": 1, "pearl": 1},
+    "freckles": {"no": 0.75, "yes": 0.25},
+    "blush": {"no": 0.75, "yes": 0.25},
+    "necklace": {"no": 0.75, "yes": 0.25},
+    "shirt_color": {
+        "red": 1, "blue": 1, "green": 1, "yellow": 1, "purple": 1, "black": 1, "white": 1,
+    },
+    "collar": {"round": 1, "v-neck": 1, "hooded": 0.8},
+    "background": {
+        "white": 1, "gray": 1, "blue": 1, "green": 1, "yellow": 1, "pink": 1, "purple": 1,
+        "orange": 1,
+    },
+    "style": {"photo": 0.82, "sketch": 0.06, "night": 0.06, "sepia": 0.06},
+}  # fmt: skip
+
+#: Values that a caption leaves unsaid most of the time, because nothing is there to be named.
+_ABSENT = {"none", "no"}
+
+
+@dataclass(frozen=True)
+class Face:
+    """One drawn person. The strings are values of :data:`ATTRIBUTES`; the floats are the pose.
+
+    ``shift_x``, ``shift_y`` are in half image widths, ``tilt`` in radians, ``zoom`` is a factor,
+    ``gaze`` is −1 (left) to 1 (right).
+    """
+
+    age: str = "young"
+    chubby: str = "no"
+    skin: str = "light"
+    face_shape: str = "oval"
+    hair_style: str = "short"
+    hair_color: str = "brown"
+    eyebrows: str = "thin"
+    eye_color: str = "brown"
+    eye_size: str = "medium"
+    nose: str = "small"
+    mouth: str = "neutral"
+    lipstick: str = "none"
+    glasses: str = "none"
+    beard: str = "none"
+    hat: str = "none"
+    hat_color: str = "red"
+    earrings: str = "none"
+    freckles: str = "no"
+    blush: str = "no"
+    necklace: str = "no"
+    shirt_color: str = "blue"
+    collar: str = "round"
+    background: str = "gray"
+    style: str = "photo"
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    tilt: float = 0.0
+    zoom: float = 1.0
+    gaze: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, values in ATTRIBUTES.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"Face.{name}: expected one of {', '.join(values)}; got {getattr(self, name)!r}"
+                )
+
+    def with_(self, **changes: str | float) -> Face:
+        """The same face with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def draw(self, size: int = 128) -> Image.Image:
+        """The picture, ``size`` × ``size`` RGB."""
+        from pairedit_sdk.builtin.faces.drawing import draw_face
+
+        return draw_face(self, size)
+
+    def caption(self, rng: random.Random | None = None, limit: int | None = None) -> str:
+        """A sentence that names what can be seen.
+
+        Args:
+            rng: if given, a random selection of the phrases in random order; otherwise all of
+                them in a fixed order.
+            limit: at most this many phrases.
+        """
+        return caption_parts(self, rng, limit)[0]
+
+
+def sample_face(rng: random.Random, **fixed: str | float) -> Face:
+    """A random face; ``fixed`` attributes are taken as given (their draws are still consumed)."""
+    drawn: dict[str, str | float] = {
+        name: rng.choices(list(values), weights=list(values.values()))[0]
+        for name, values in ATTRIBUTES.items()
+    }
+    drawn["shift_x"] = round(rng.uniform(-0.05, 0.05), 3)
+    drawn["shift_y"] = round(rng.uniform(-0.04, 0.04), 3)
+    drawn["tilt"] = round(rng.uniform(-0.09, 0.09), 3)
+    drawn["zoom"] = round(rng.uniform(0.95, 1.06), 3)
+    drawn["gaze"] = round(rng.uniform(-1, 1), 2)
+    return Face(**{**drawn, **fixed})  # type: ignore[arg-type]
+
+
+def visible(face: Face, attribute: str) -> bool:
+    """Whether the attribute's value can be told from the picture.
+
+    The colour of a hat that is not worn, or of the hair of a clean-shaven bald head, cannot; nor
+    can colours in a pencil sketch.
+    """
+    if attribute == "hat_color":
+        seen = face.hat != "none"
+    elif attribute == "hair_color":
+        seen = (face.hair_style != "bald" or face.beard == "full") and face.age == "young"
+    elif attribute == "hair_style":
+        seen = face.hat == "none" or face.hair_style in {"long", "bob", "curly"}
+    elif attribute in {"eye_color", "eye_size"}:
+        seen = face.glasses != "sunglasses"
+    elif attribute == "eyebrows":
+        seen = face.glasses != "sunglasses" and face.hat not in {"cap", "beanie"}
+    elif attribute == "lipstick":
+        seen = face.beard not in {"mustache"}
+    elif attribute in {"chubby", "face_shape"}:
+        seen = face.beard != "full"
+    else:
+        seen = True
+    colours = {
+        "skin", "hair_color", "eye_color", "hat_color", "shirt_color", "background", "lipstick",
+        "blush", "earrings", "freckles",
+    }  # fmt: skip
+    if attribute in colours and face.style != "photo":
+        return False
+    return seen
+
+
+def _with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def _phrases(face: Face) -> list[tuple[tuple[str, ...], str]]:
+    """Everything that can be said after "with": (attributes named, words).
+
+    Only what can be seen is said: an old person's grey hair has no other colour, and a pencil
+    sketch none at all. Otherwise "red hair" would be learned as sometimes red.
+    """
+
+    def adjective(name: str) -> str:
+        return f"{getattr(face, name)} " if visible(face, name) else ""
+
+    said: list[tuple[tuple[str, ...], str]] = [
+        (("skin",), f"{face.skin} skin"),
+        (("face_shape",), _with_article(f"{face.face_shape} face")),
+    ]
+    color = adjective("hair_color")
+    if face.hair_style == "bald":
+        said.append((("hair_style",), "a bald head"))
+    elif face.hair_style == "bun" and visible(face, "hair_style"):
+        said.append((("hair_style", "hair_color"), f"{color}hair in a bun"))
+    else:
+        said.append((("hair_style", "hair_color"), f"{adjective('hair_style')}{color}hair"))
+    said.append((("eyebrows",), f"{face.eyebrows} eyebrows"))
+    size, color = adjective("eye_size"), adjective("eye_color")
+    if face.eye_size == "medium":
+        said.append((("eye_color",), f"{color}eyes"))
+    else:
+        said.append((("eye_size", "eye_color"), f"{size}{color}eyes"))
+    said.append((("nose",), f"a {face.nose} nose"))
+    mouths = {
+        "neutral": "a neutral mouth", "smiling": "a smile", "laughing": "a laugh",
+        "sad": "a sad mouth",
+    }  # fmt: skip
+    said.append((("mouth",), mouths[face.mouth]))
+    beards = {"stubble": "stubble", "mustache": "a mustache", "full": "a beard"}
+    glasses = {
+        "round": "round glasses", "square": "square glasses", "sunglasses": "sunglasses",
+    }  # fmt: skip
+    hats = {"cap": "cap", "beanie": "beanie", "top": "top hat"}
+    if face.lipstick != "none":
+        said.append((("lipstick",), f"{face.lipstick} lipstick"))
+    if face.glasses != "none":
+        said.append((("glasses",), glasses[face.glasses]))
+    if face.beard != "none":
+        said.append((("beard",), beards[face.beard]))
+    if face.hat != "none":
+        said.append((("hat", "hat_color"), f"a {adjective('hat_color')}{hats[face.hat]}"))
+    if face.earrings != "none":
+        said.append((("earrings",), f"{face.earrings} earrings"))
+    if face.freckles == "yes":
+        said.append((("freckles",), "freckles"))
+    if face.blush == "yes":
+        said.append((("blush",), "rosy cheeks"))
+    if face.necklace == "yes":
+        said.append((("necklace",), "a necklace"))
+    color = adjective("shirt_color")
+    if face.collar == "round":
+        said.append((("shirt_color",), f"a {color}shirt"))
+    else:
+        said.append((("shirt_color", "collar"), f"a {color}{face.collar} shirt"))
+    said.append((("background",), _with_article(f"{face.background} background")))
+    seen = [(tuple(name for name in names if visible(face, name)), words) for names, words in said]
+    return [(names, words) for names, words in seen if names]
+
+
+def _absences(face: Face) -> list[tuple[tuple[str, ...], str]]:
+    nouns = {
+        "lipstick": "lipstick", "glasses": "glasses", "beard": "beard", "hat": "hat",
+        "earrings": "earrings", "freckles": "freckles", "necklace": "necklace",
+    }  # fmt: skip
+    return [
+        ((name,), f"no {noun}")
+        for name, noun in nouns.items()
+        if getattr(face, name) in _ABSENT and visible(face, name)
+    ]
+
+
+def caption_parts(
+    face: Face, rng: random.Random | None = None, limit: int | None = None, least: int = 1
+) -> tuple[str, frozenset[str]]:
+    """The caption together with the attributes that it names; see :meth:`Face.caption`.
+
+    With ``rng`` at least ``least`` phrases are said, if there are so many.
+    """
+    phrases = _phrases(face)
+    adjectives = [(("age",), face.age)]
+    if face.chubby == "yes" and visible(face, "chubby"):
+        adjectives.append((("chubby",), "chubby"))
+    if rng is not None:
+        adjectives = [a for a in adjectives if rng.random() < 0.5]
+        absent = _absences(face)
+        if absent and rng.random() < 0.25:
+            phrases.append(rng.choice(absent))
+        most = len(phrases) if limit is None else limit
+        phrases = rng.sample(phrases, min(len(phrases), rng.randint(min(least, most), most)))
+        phrases = [_shorten(p, rng) for p in phrases]
+    elif limit is not None:
+        phrases = phrases[:limit]
+    named = {name for names, _ in (*adjectives, *phrases) for name in names}
+    words = " ".join(w for _, w in adjectives)
+    text = _with_article(f"{words} person" if words else "person")
+    if phrases:
+        said = [w for _, w in phrases]
+        text += " with " + (", ".join(said[:-1]) + " and " if len(said) > 1 else "") + said[-1]
+    if face.style != "photo":
+        kind = {"sketch": "pencil sketch", "night": "night photo", "sepia": "sepia photo"}
+        text = f"{_with_article(kind[face.style])} of {text}"
+        named.add("style")
+    return text, frozenset(named)
+
+
+def _shorten(
+    phrase: tuple[tuple[str, ...], str], rng: random.Random
+) -> tuple[tuple[str, ...], str]:
+    """Half of the time, say only one of two attributes: "long red hair" → "red hair"."""
+    names, words = phrase
+    if len(names) < 2 or rng.random() < 0.5:
+        return phrase
+    parts = words.split()
+    if names == ("hair_style", "hair_color") and parts[-1] == "hair":
+        return ((names[0],), f"{parts[0]} hair") if rng.random() < 0.5 else (
+            (names[1],), f"{parts[1]} hair",
+        )  # fmt: skip
+    if names == ("hair_style", "hair_color"):
+        return ((names[1],), f"{parts[0]} hair") if rng.random() < 0.5 else (
+            (names[0],), "hair in a bun",
+        )  # fmt: skip
+    if names == ("eye_size", "eye_color"):
+        return ((names[0],), f"{parts[0]} eyes") if rng.random() < 0.5 else (
+            (names[1],), f"{parts[1]} eyes",
+        )  # fmt: skip
+    if names == ("hat", "hat_color"):
+        return ((names[0],), " ".join([parts[0], *parts[2:]]))
+    return ((names[0],), f"a {parts[1]} shirt")

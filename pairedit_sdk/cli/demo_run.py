@@ -1,0 +1,251 @@
+"""The whole story on the built-in base: train an edit, use it, add another, look at pictures."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairedit_sdk.cli.progress import Meter
+from pairedit_sdk.edits.library import edit_path, run_folder
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.images.files import write_image
+from pairedit_sdk.io.files import write_json
+from pairedit_sdk.io.resources import examples_dir
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from rich.console import Console
+
+    from pairedit_sdk.builtin.faces.face import Face
+    from pairedit_sdk.edits.edit import Edit, EditStack
+    from pairedit_sdk.models.protocol import FlowBase
+
+EDIT = "glasses"  #: learnt here, from examples/pairs/glasses
+SAVED = "hat"  #: shipped, examples/edits/hat.safetensors
+RECIPE = "mini"
+RECORD = "demo.json"  #: what was written; also how a folder is known to be a demo's
+FACES = 3
+SIZE = 128
+SCALES = (0.5, 0.75, 1.0, 1.5)
+SUM_SCALES = (1.0, 1.0)  # of EDIT and of SAVED where both are applied
+PROMPTS = (
+    "a young person with long hair and a blue shirt",
+    "an old person with dark skin and a yellow background",
+    "a young person with curly hair, light skin and a green shirt",
+)
+GENERATED_SCALE = 1.0
+SEED = 0
+GENERATED_SEED = 8  # one at which the base itself draws no glasses on these people
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    words: Console | None = None,
+    bars: Console | None = None,
+    steps: int | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Train :data:`EDIT` on the shipped pairs and draw collages of what it does.
+
+    Args:
+        out: the folder for the edits, the faces used, and the collages.
+        words: where to tell the story; None tells none.
+        bars: where to show progress; None shows none.
+        steps: training steps; None leaves them to the recipe.
+        device: "cpu" or "cuda"; None takes what there is.
+
+    Returns:
+        The files written, how long training took, and how long all of it.
+
+    Raises:
+        UsageError: ``out`` is a file, or a folder that holds something else.
+        EditError: the shipped edit does not fit the base.
+    """
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.models.loading import load_base
+
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"The output {out} is a file", expected="a folder to write")
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+        raise UsageError(
+            f"The folder {out} holds something else than an earlier demo",
+            expected="a new or empty folder, so that nothing of yours is replaced",
+            next_step="Choose another one with -o",
+        )
+    tell = _teller(words)
+    started = time.perf_counter()
+    base = load_base("mini", device=device)
+    saved = Edit.load(examples_dir() / "edits" / f"{SAVED}.safetensors")
+    saved.require_base(base)
+    write_json(out / RECORD, {})
+
+    tell(f"1. Learning {EDIT!r} from the pairs in examples/pairs/{EDIT} ...")
+    learnt, train_seconds = _train(base, out, bars, steps)
+    edit_file = edit_path(EDIT, out)
+    learnt.save(edit_file)
+    tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
+
+    saved.save(edit_path(SAVED, out))
+    people = demo_faces(FACES)
+    faces = [
+        write_image(face.draw(SIZE), out / "faces" / f"{k}.png")
+        for k, face in enumerate(people, start=1)
+    ]
+    tell("2. Putting it on faces it has never seen ...")
+    strengths = write_image(_strengths(base, people, learnt, bars), out / "strengths.png")
+    tell(f"3. Adding the saved edit {SAVED!r} on top ...")
+    summed = write_image(_sums(base, people, learnt, saved, bars), out / "sum.png")
+    tell("4. Drawing new people with it, from words ...")
+    generated = write_image(_generated(base, learnt, bars), out / "generated.png")
+    seconds = time.perf_counter() - started
+    pictures = [strengths, summed, generated]
+    tell(f"Done in {seconds:.0f} s. Look at:")
+    for picture in pictures:
+        tell(f"   {picture}")
+    tell(_next_steps(out, faces[0]))
+    record = {
+        "edit": edit_file,
+        "pictures": pictures,
+        "faces": faces,
+        "train_seconds": train_seconds,
+        "seconds": seconds,
+    }
+    write_json(out / RECORD, record)
+    return record
+
+
+def demo_faces(count: int) -> list[Face]:
+    """Faces of the split "demo", which no training has seen, on which both edits can be shown."""
+    from pairedit_sdk.builtin.faces.numbered import face_at
+
+    found: list[Face] = []
+    index = 0
+    while len(found) < count:
+        face = face_at(index, "demo")
+        index += 1
+        bare = face.glasses == "none" and face.hat == "none" and face.style == "photo"
+        if bare and all(face.skin != other.skin for other in found):
+            found.append(face)
+    return found
+
+
+def _train(
+    base: FlowBase, out: Path, bars: Console | None, steps: int | None
+) -> tuple[Edit, float]:
+    from pairedit_sdk.pairs.pair_set import PairSet
+    from pairedit_sdk.training.config import load_recipe
+    from pairedit_sdk.training.trainer import train
+
+    pairs = PairSet.from_folder(examples_dir() / "pairs" / EDIT)
+    config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
+    run_dir = run_folder(EDIT, out)
+    shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demo
+    started = time.perf_counter()
+    with Meter(bars, f"training {EDIT}", config.steps) as meter:
+        edit = train(base, pairs, config, name=EDIT, run_dir=run_dir, on_step=meter.training)
+    return edit, time.perf_counter() - started
+
+
+def _strengths(
+    base: FlowBase, people: list[Face], learnt: Edit, bars: Console | None
+) -> Image.Image:
+    from pairedit_sdk.images.plots import collage
+
+    stacks = [learnt @ scale for scale in SCALES]
+    rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
+    for row, face in zip(rows, people, strict=True):
+        row.append(_truth(face, EDIT).draw(SIZE))
+    labels = ["before", *(f"{EDIT} {scale:g}" for scale in SCALES), "drawn truth"]
+    return collage(rows, labels, title=f"{EDIT}, learnt from three pairs, on unseen faces")
+
+
+def _sums(
+    base: FlowBase, people: list[Face], learnt: Edit, saved: Edit, bars: Console | None
+) -> Image.Image:
+    from pairedit_sdk.images.plots import collage
+
+    first, second = learnt @ SUM_SCALES[0], saved @ SUM_SCALES[1]
+    stacks = [first, second, first + second]
+    rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
+    for row, face in zip(rows, people, strict=True):
+        row.append(_truth(_truth(face, EDIT), SAVED).draw(SIZE))
+    labels = ["before", *(repr(stack) for stack in stacks), "drawn truth"]
+    return collage(rows, labels, title="Two edits, learnt apart, added")
+
+
+def _edited(
+    base: FlowBase, people: list[Face], stacks: list[EditStack], meter: Meter
+) -> list[list[Image.Image]]:
+    """Every face, then what each stack makes of it."""
+    from pairedit_sdk.editing.edit_image import edit_image
+
+    rows = []
+    with meter:
+        for face in people:
+            row = [face.draw(SIZE)]
+            for stack in stacks:
+                row.append(edit_image(base, row[0], stack, seed=SEED))
+                meter.advance()
+            rows.append(row)
+    return rows
+
+
+def _generated(base: FlowBase, learnt: Edit, bars: Console | None) -> Image.Image:
+    from pairedit_sdk.editing.generate import generate
+    from pairedit_sdk.images.plots import collage
+
+    stacks = [None, learnt @ GENERATED_SCALE]
+    rows = []
+    with Meter(bars, "generating", len(stacks) * len(PROMPTS)) as meter:
+        for stack in stacks:
+            row = []
+            for prompt in PROMPTS:
+                row.append(generate(base, prompt, stack, seed=GENERATED_SEED))
+                meter.advance()
+            rows.append(row)
+    return collage(rows, PROMPTS, ["as it is", f"with {EDIT}"], title="Generated from words")
+
+
+def _truth(face: Face, edit: str) -> Face:
+    from pairedit_sdk.builtin.faces.example_pairs import EXAMPLES
+
+    return EXAMPLES[edit].pair(face)[1]
+
+
+def _teller(words: Console | None) -> Callable[[str], None]:
+    def tell(text: str) -> None:
+        if words is not None:
+            words.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
+
+
+def _next_steps(out: Path, face: Path) -> str:
+    def quoted(path: Path) -> str:
+        return shlex.quote(str(path))
+
+    both = (
+        f"pairedit edit {quoted(face)} --edit {EDIT} --edit {SAVED} "
+        f"--library {quoted(out)} -o out.png"
+    )
+    return f"""
+What to try next
+  The edits just made, on one of the faces:
+    {both}
+  Your own edit. Put pictures into pairs/source and pairs/target under equal names, one to three
+  of them, the same picture before and after one change, then:
+    pairedit check pairs
+    pairedit train pairs --name mine
+  The built-in base only knows drawn faces. For photographs take FLUX (a GPU, and access to its
+  weights on the Hugging Face hub):
+    pairedit train pairs --name mine --base black-forest-labs/FLUX.1-dev
+    pairedit edit photo.jpg --edit mine -o out.png
+  If the shell does not find pairedit: it is installed beside the Python that ran this,
+    {quoted(Path(sys.executable).parent)}"""

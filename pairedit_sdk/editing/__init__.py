@@ -1,0 +1,1 @@
+"""Applying edits to pictures: options, FlowEdit, composition, scale limit, inversion."""

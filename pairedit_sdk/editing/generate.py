@@ -1,0 +1,111 @@
+"""Generating pictures, with edits active in the late steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.editing.composition import attached_stack, check_mode
+from pairedit_sdk.editing.edit_image import edit_latents, part_of
+from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.flow import solvers
+from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.models.prompts import prompt_condition
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.models.protocol import FlowBase
+
+
+def generate(
+    base: FlowBase, prompt: str = "", edits: Edit | EditStack | None = None, *, seed: int = 0,
+    steps: int = 28, start_step: int | None = None, guidance: float | None = None,
+    width: int | None = None, height: int | None = None, mode: str = "merged",
+    references: Sequence[Image.Image] = (), on_step: Callable[[int, int], None] | None = None,
+) -> Image.Image:  # fmt: skip
+    """Generate a picture, with edits active in the late steps only.
+
+    Until ``start_step`` the base alone fixes the layout. The noise is the one that ``FluxPipeline``
+    draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same picture (with
+    ``max_sequence_length=32`` on the built-in base, 256 on schnell).
+
+    Args:
+        base: the model.
+        prompt: what to generate; the empty prompt draws freely.
+        edits: an edit or a sum of them, or ``None``.
+        seed: of the noise.
+        steps: Euler steps.
+        start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
+            that they act in steps 15 to 28 of 28.
+        guidance: distilled guidance; ``None`` is the base's default.
+        width: pixels, a multiple of the base's grid; ``None`` is the size at which the first
+            reference is seen, or else the base's own.
+        height: as ``width``.
+        mode: how several edits act together, one of :data:`pairedit_sdk.editing.composition.MODES`;
+            "sequential" generates with the first one and edits the picture with the others.
+        references: condition images for a Kontext base, which then does to the first of them what
+            the prompt says. Each is seen at the base's resolution, its aspect ratio kept.
+        on_step: called with (done, total).
+
+    Raises:
+        UsageError: a size or steps that do not fit, an unknown mode, or references for a base that
+            takes none.
+        EditError: an edit of another base.
+    """
+    sizes = [fit_size(*picture.size, base.resolution, base.multiple) for picture in references]
+    own = sizes[0] if sizes else (base.resolution, base.resolution)
+    width, height = width or own[0], height or own[1]
+    if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
+        raise UsageError(
+            f"{width} x {height} pixels do not fit {base.name}",
+            expected=f"multiples of {base.multiple}",
+        )
+    start_step = steps // 2 if start_step is None else start_step
+    if steps < 1 or not 0 <= start_step <= steps:
+        raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
+    check_mode(mode)
+    stack = None if edits is None else as_stack(edits)
+    for edit, _ in [] if stack is None else stack.parts:
+        edit.require_base(base)
+    given, guidance = guidance, base.default_guidance if guidance is None else guidance
+    condition = replace(
+        prompt_condition(base, prompt),
+        references=tuple(
+            base.encode(to_tensor(resized(as_rgb(picture), size)))
+            for picture, size in zip(references, sizes, strict=True)
+        ),
+    )
+    shape = (1, *base.latent_shape(height, width))
+    generator = torch.Generator("cpu").manual_seed(seed)
+    x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)
+    sigmas = base.sigmas(steps, height, width)
+    hook = on_step or (lambda done, total: None)
+    if stack is None:
+        with torch.no_grad():
+            x = solvers.euler(
+                x, sigmas, lambda x, sigma, _: base.velocity(x, sigma, condition, guidance), hook
+            )
+        return to_image(base.decode(x))
+    later: list[tuple[Edit, float]] = []
+    if mode == "sequential":
+        stack, later = EditStack(stack.parts[:1]), stack.parts[1:]
+        mode = "merged"
+    halves = 2 if later else 1
+    with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows:
+
+        def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
+            v = rows.edited(x, sigma) if step >= start_step else rows.plain(x, sigma)
+            return v.to(base.dtype)
+
+        x = solvers.euler(x, sigmas, velocity, part_of(hook, 0, halves))
+    if later:
+        x = edit_latents(
+            base, x.float(), EditStack(later), mode="sequential", seed=seed, guidance=given,
+            on_step=part_of(hook, 1, halves),
+        )  # fmt: skip
+    return to_image(base.decode(x))

@@ -1,0 +1,179 @@
+"""What is known about an edit: kept in its file, and taken from there with care."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pairedit_sdk.errors import EditError
+
+SCHEMA = 1
+_ANEW = "Copy the file again, or train the edit again"
+
+
+@dataclass(frozen=True)
+class EditorSettings:
+    """How FlowEdit applies an edit unless the user says otherwise; the defaults are published.
+
+    Attributes:
+        steps: length of the noise schedule, of which the last 24 / 28 run.
+        n_avg: noises averaged in each step.
+        threshold: damps small changes, see :func:`pairedit_sdk.flow.solvers.damped`.
+        even: whether every picture gets a factor of its own, see
+            :mod:`pairedit_sdk.editing.scale_limit`.
+    """
+
+    steps: int = 28
+    n_avg: int = 1
+    threshold: float = 0.0
+    even: bool = False
+
+
+@dataclass(frozen=True)
+class ShownChange:
+    """What an image encoder sees of the change that an edit's pairs show.
+
+    Attributes:
+        encoder: its name where the edit was learned; to be read, not to be loaded.
+        direction: k, the mean direction of E(a′) − E(a), of length 1.
+        size: t, the mean of (E(a′) − E(a)) · k; above 0.
+    """
+
+    encoder: str
+    direction: list[float]
+    size: float
+
+
+@dataclass(frozen=True)
+class EditInfo:
+    """What an edit was learned from and on.
+
+    Attributes:
+        name: the edit's name.
+        base: name of the base model it was learned on.
+        architecture: the base's kind, as in the modelspec standard.
+        base_fingerprint: hash of the base's weights; an edit works on that base alone.
+        precision: precision of the frozen base.
+        guidance: distilled guidance in training, also the default in use.
+        resolution: side of the square with the training pictures' area, pixels.
+        rank: the LoRA's rank; a sum of edits has the sum of their ranks.
+        steps: optimiser steps.
+        pairs: names of the training pairs.
+        pairs_fingerprint: hash of their pictures; empty where it is not known.
+        settings: the whole training configuration.
+        unit_scale: the factor that gain and calibration have put into the LoRA.
+        editor: how the edit is meant to be applied to pictures.
+        shown: what an image encoder sees of the pairs' change; ``None`` where nobody asked.
+        parts: for a merged edit, the names and scales it is made of, in order.
+        created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
+        licence: under which the edit may be used, in its owner's words.
+        sdk_version: version of this package.
+    """
+
+    name: str
+    base: str = ""
+    architecture: str = ""
+    base_fingerprint: str = ""
+    precision: str = ""
+    guidance: float = 3.5
+    resolution: int = 0
+    rank: int = 0
+    steps: int = 0
+    pairs: list[str] = field(default_factory=list)
+    pairs_fingerprint: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    unit_scale: float = 1.0
+    editor: EditorSettings = field(default_factory=EditorSettings)
+    shown: ShownChange | None = None
+    parts: list[tuple[str, float]] = field(default_factory=list)
+    created: str = ""
+    licence: str = ""
+    sdk_version: str = ""
+
+    @staticmethod
+    def now() -> str:
+        """The present moment for ``created``."""
+        return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:
+    """What a file's metadata says of the edit in it; of a LoRA from elsewhere, its name and rank.
+
+    Args:
+        header: the file's metadata.
+        rank: of its layers.
+        path: of the file.
+
+    Raises:
+        EditError: the description is damaged, or of another version of this SDK.
+    """
+    if "pairedit" not in header:
+        return EditInfo(name=path.stem, rank=rank)
+    try:
+        values = json.loads(header["pairedit"])
+        schema = values.pop("schema")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise EditError(f"{path.name}: its description is damaged", next_step=_ANEW) from error
+    if schema != SCHEMA:
+        raise EditError(
+            f"{path.name} was written by another version of this SDK",
+            expected=f"schema {SCHEMA}", got=f"schema {schema}",
+            next_step="Update pairedit-sdk, or train the edit again",
+        )  # fmt: skip
+    try:
+        return _checked(values)
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise EditError(
+            f"{path.name}: its description is damaged ({str(error)[:120]})", next_step=_ANEW
+        ) from error
+
+
+def _checked(values: dict[str, Any]) -> EditInfo:
+    """A description from a file, of which nothing is taken for granted.
+
+    Raises:
+        ValueError, TypeError, OverflowError, AttributeError: it is not as :meth:`Edit.header`
+            writes it.
+    """
+    parts = [(str(name), float(scale)) for name, scale in values.get("parts", [])]
+    editor = EditorSettings(**values.get("editor", {}))
+    seen = values.get("shown")
+    shown = None if seen is None else _checked_shown(ShownChange(**seen))
+    known = {f.name: f.type for f in fields(EditInfo)}
+    read = {"parts": parts, "editor": editor, "shown": shown}
+    info = EditInfo(**{k: v for k, v in values.items() if k in known} | read)
+    kinds: dict[Any, Any] = {"str": str, "int": int, "float": (int, float)}
+    for name, kind in known.items():
+        value = getattr(info, name)
+        if kind in kinds and (not isinstance(value, kinds[kind]) or isinstance(value, bool)):
+            raise TypeError(f"{name} is not of its kind")
+    numbers = [info.guidance, info.unit_scale, editor.threshold, *(scale for _, scale in parts)]
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError("a number is not finite")
+    plain = isinstance(info.pairs, list) and all(isinstance(name, str) for name in info.pairs)
+    if not plain or not isinstance(info.settings, dict):
+        raise TypeError("pairs or settings are not of their kind")
+    whole = all(isinstance(n, int) for n in (editor.steps, editor.n_avg))
+    if not whole or not 2 <= editor.steps <= 1000 or not 1 <= editor.n_avg <= 1000:
+        raise ValueError("the editor's settings are out of range")
+    if not isinstance(editor.even, bool):
+        raise TypeError("even is not of its kind")
+    if info.guidance < 0 or not 0 <= info.resolution <= 4096 or not 0 <= editor.threshold <= 1:
+        raise ValueError("a setting is out of range")
+    return info
+
+
+def _checked_shown(shown: ShownChange) -> ShownChange:
+    numbers = [shown.size, *shown.direction]
+    if not isinstance(shown.encoder, str) or not isinstance(shown.direction, list):
+        raise TypeError("what the pairs show is not of its kind")
+    if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        raise TypeError("what the pairs show is not of numbers")
+    if not all(math.isfinite(n) for n in numbers) or not shown.direction or shown.size <= 0:
+        raise ValueError("what the pairs show is out of range")
+    return shown

@@ -1,1 +1,0 @@
-"""How faithful an edit is: the formulae in ``metrics``."""

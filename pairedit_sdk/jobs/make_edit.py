@@ -1,0 +1,164 @@
+"""The whole way from a folder of pairs to an edit in the library: settings, pairs, file, picture.
+
+One command makes one edit and another makes many, here or on other machines; all of them come
+through here, so that an edit is the same however it was asked for.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairedit_sdk.edits.library import edit_path, preview_path, run_folder
+from pairedit_sdk.errors import InputError, UsageError, printable
+from pairedit_sdk.images.files import write_image
+from pairedit_sdk.training.processes import is_first
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.pairs.pair_set import PairSet
+    from pairedit_sdk.training.config import TrainConfig
+    from pairedit_sdk.training.trainer import StepInfo
+
+DEFAULT_BASE = "mini"
+LESS_MEMORY = (
+    "Use --recipe lowmem, which holds the base in 4 bits, or smaller pictures (--set "
+    "resolution=384) and a smaller batch (--set batch=1)."
+)
+
+
+@dataclass(frozen=True)
+class MadeEdit:
+    """An edit that is in the library now.
+
+    Attributes:
+        edit: itself.
+        path: its file.
+        preview: a picture of what it makes of its own pairs.
+        run_dir: the run's own files.
+        train_seconds: that the training took, loading the base not counted.
+    """
+
+    edit: Edit
+    path: Path
+    preview: Path
+    run_dir: Path
+    train_seconds: float
+
+
+def make_edit(
+    base: FlowBase, pairs: PairSet, config: TrainConfig, *, name: str, library: str | Path,
+    licence: str = "", resume: bool = False, force: bool = False,
+    on_step: Callable[[StepInfo], None] | None = None,
+) -> MadeEdit | None:  # fmt: skip
+    """Train an edit and put it into the library, with a picture of what it does.
+
+    A file of the same name is replaced once the training is through. The edit's own file is written
+    last: where it is, everything else is too.
+
+    Args:
+        base: the frozen model; it is left exactly as it was.
+        pairs: before/after pictures.
+        config: the settings.
+        name: the edit's name.
+        library: the folder of edits.
+        licence: under which the edit may be used.
+        resume: go on from the newest checkpoint in the run's folder, if there is one.
+        force: clear the run's folder first; not together with ``resume``.
+        on_step: called after every step.
+
+    Returns:
+        What was made; ``None`` in all but the first of several processes.
+
+    Raises:
+        UsageError: settings that do not fit the base, or a run folder that is in use.
+        OtherRunError: the run's folder holds a run of other settings, pairs or base.
+        TrainingError: the training came apart, or memory ran out; then with what would fit.
+        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+    """
+    from pairedit_sdk.edits.edit import EditInfo
+    from pairedit_sdk.estimates.fitting import advised
+    from pairedit_sdk.training.checkpoints import alone, clear
+    from pairedit_sdk.training.previews import preview
+    from pairedit_sdk.training.trainer import train
+
+    target, run_dir = edit_path(name, library), run_folder(name, library)
+    if force and not resume and is_first() and run_dir.is_dir():
+        with alone(run_dir):
+            clear(run_dir)
+    started = time.perf_counter()
+    with advised(base.name, config, base.device):
+        edit = train(
+            base, pairs, config, name=name, run_dir=run_dir, resume=resume, on_step=on_step
+        )
+    if not is_first():
+        return None
+    seconds = time.perf_counter() - started
+    edit = edit.with_info(created=EditInfo.now(), licence=licence)
+    picture = write_image(preview(base, edit, pairs), preview_path(target))
+    edit.save(target)
+    return MadeEdit(edit, target, picture, run_dir, seconds)
+
+
+def settings_for(
+    base: str | None, recipe: str | Path | None, overrides: Sequence[str],
+    values: Mapping[str, Any] | None = None,
+) -> TrainConfig:  # fmt: skip
+    """The settings of a run, its base filled in.
+
+    Args:
+        base: the one asked for; without it the recipe's, and without that mini.
+        recipe: a recipe's name or file; without it, the one for such a base, without an even
+            strength if the base has no image encoder of its own.
+        overrides: ``key=value`` words, the last of which prevails.
+        values: the same as plain values, which prevail over both.
+
+    Raises:
+        UsageError: an unknown recipe or setting, a value out of range, or the base among the
+            overrides.
+    """
+    from pairedit_sdk.models.folders import has_image_encoder, is_small
+    from pairedit_sdk.training.config import load_recipe
+
+    if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
+        raise UsageError("--set cannot change the base", next_step="Give it with --base")
+    if recipe is None:
+        wanted = base or DEFAULT_BASE
+        recipe = "mini" if is_small(wanted) else "flux-dev"
+        if not has_image_encoder(wanted):
+            # Nobody asked for what would first have to be downloaded.
+            overrides = ["edit_even=false", *overrides]
+    config = load_recipe(recipe, overrides, values)
+    return replace(config, base=base or config.base or DEFAULT_BASE)
+
+
+def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:
+    """What the user should know of the pairs, e.g. that one was brought to another size.
+
+    Raises:
+        InputError: no edit can be learned from them; with what is wrong with each.
+    """
+    from pairedit_sdk.pairs.pair_set import check_pairs, worth_training
+
+    reports = check_pairs(pairs)
+    if worth_training(reports):
+        return [printable(f"{r.name}: {r.advice}") for r in reports if r.advice]
+    bad = [f"{r.name}: {r.reason}" for r in reports if r.verdict == "bad"]
+    raise InputError(
+        f"Training on {folder} would be a waste ({'; '.join(bad)})",
+        next_step=f"See what to do with `pairedit check {shlex.quote(str(folder))}`, or "
+        "train all the same with --skip-check",
+    )
+
+
+def reached(run_dir: str | Path) -> str:
+    """Where an interrupted run would go on, as the end of a sentence."""
+    there = sorted(Path(run_dir).glob("checkpoints/step-*.safetensors"))
+    if not there:
+        return "before its first checkpoint"
+    return f"and can go on from step {int(there[-1].stem.removeprefix('step-'))}"

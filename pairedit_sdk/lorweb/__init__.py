@@ -1,0 +1,1 @@
+"""LoRWeB: a basis of LoRAs that is trained end to end on analogies."""

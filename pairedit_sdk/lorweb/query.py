@@ -1,0 +1,35 @@
+"""What the router of a learned basis is asked with, and the grid of an analogy's pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+
+from pairedit_sdk.images.image import resized
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.image_encoder import ImageEncoder
+
+
+def query_of(
+    encoder: ImageEncoder, kind: str, a: Image.Image, a_prime: Image.Image, b: Image.Image,
+    *, unit: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """[E(a), E(a′), E(b)] as they come from the encoder or each of length 1 (``unit``), or E of all
+    three in a grid; [Q]."""
+    pictures = [grid_of(a, a_prime, b, b)] if kind == "grid" else [a, a_prime, b]
+    return encoder.embed(pictures, normalised=unit).flatten()
+
+
+def grid_of(
+    a: Image.Image, a_prime: Image.Image, b: Image.Image, b_prime: Image.Image
+) -> Image.Image:
+    """[a, a′; b, b′] as one picture, each as large as b."""
+    width, height = b.size
+    grid = Image.new("RGB", (2 * width, 2 * height))
+    for number, picture in enumerate((a, a_prime, b, b_prime)):
+        place = (number % 2 * width, number // 2 * height)
+        grid.paste(resized(picture, b.size), place)
+    return grid

@@ -1,0 +1,1 @@
+"""Frozen flow models behind one protocol: loading, precision, offload, prompts."""

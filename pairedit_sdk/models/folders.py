@@ -1,0 +1,236 @@
+"""Finding a base's folder, checking that it is whole, and telling its weights from others'."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pairedit_sdk.errors import BaseModelError, PairEditError, UsageError, nearest
+
+KONTEXT = "FluxKontextPipeline"
+SUPPORTED = ("FluxPipeline", KONTEXT)
+PARTS = (
+    "transformer", "vae", "scheduler", "tokenizer", "tokenizer_2", "text_encoder",
+    "text_encoder_2",
+)  # fmt: skip
+FLUX_BLOCKS = 19
+_BUILT_IN = Path(__file__).resolve().parents[1] / "builtin" / "weights"
+#: Pipeline folders without weights, by hub id: the published configurations, as facts. Another
+#: model is one more folder.
+SHAPES = Path(__file__).resolve().parent / "shapes"
+#: The bases that are part of the package, and their pipeline folders.
+BUILT_IN = {"mini": _BUILT_IN / "mini", "mini-kontext": _BUILT_IN / "mini-kontext"}
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+MINI_HINT = "or use the built-in base with --base mini, which needs no download"
+
+
+def mini_folder() -> Path:
+    """The built-in base's pipeline folder."""
+    return BUILT_IN["mini"]
+
+
+def pipeline_class(folder: Path) -> str:
+    """The name of the pipeline class in a folder that :func:`check` has passed."""
+    return str(json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"])
+
+
+def is_small(name_or_path: str) -> bool:
+    """Whether this is a built-in base, or a local folder with fewer blocks than FLUX.1 has."""
+    config = Path(name_or_path).expanduser() / "transformer" / "config.json"
+    if name_or_path in BUILT_IN or not config.is_file():
+        return name_or_path in BUILT_IN
+    try:
+        return int(json.loads(config.read_text(encoding="utf-8"))["num_layers"]) < FLUX_BLOCKS
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def has_image_encoder(name_or_path: str) -> bool:
+    """Whether this is a built-in base, or a local folder with an image encoder in it."""
+    return name_or_path in BUILT_IN or (Path(name_or_path).expanduser() / "image_encoder").is_dir()
+
+
+def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
+    """The pipeline folder of a built-in base, a path or a hub id (downloaded if need be).
+
+    Args:
+        name_or_path: of the base.
+        configs_only: no weights are needed. Of one on the hub the configuration that the package
+            ships is taken, or else a few kilobytes are fetched.
+
+    Raises:
+        BaseModelError: nothing is there, and how to get it.
+    """
+    if name_or_path in BUILT_IN:
+        return BUILT_IN[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise BaseModelError(
+            f"Base {name_or_path} is a file", expected="a diffusers pipeline folder or a hub id",
+            next_step="Name the folder that holds model_index.json",
+        )  # fmt: skip
+    if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
+        raise BaseModelError(
+            f"There is no base {name_or_path!r}",
+            expected="mini, mini-kontext, a pipeline folder, or a hub id such as "
+            "black-forest-labs/FLUX.1-dev",
+            next_step="Put its folder back, or name another with --base",
+        )
+    if configs_only and (SHAPES / name_or_path / "model_index.json").is_file():
+        return SHAPES / name_or_path
+    return _from_hub(name_or_path, configs_only)
+
+
+def shape_folder(name: str) -> Path:
+    """The folder of a shipped configuration, by its hub id or the last part of it.
+
+    Raises:
+        UsageError: there is none; with those that there are.
+    """
+    known = {path.parent.name: path.parent for path in sorted(SHAPES.glob("*/*/model_index.json"))}
+    found = known.get(name.rpartition("/")[2])
+    if found is None or name not in (found.name, f"{found.parent.name}/{found.name}"):
+        raise UsageError(
+            f"There is no shape {name!r}", expected="one of " + ", ".join(known),
+            next_step=nearest(name, list(known)),
+        )  # fmt: skip
+    return found
+
+
+def check(folder: Path, name: str) -> None:
+    """Refuse a folder that is no whole pipeline of a supported class.
+
+    Raises:
+        BaseModelError: naming everything that is missing.
+    """
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise BaseModelError(
+            f"Base {name} has no model_index.json",
+            expected="a diffusers pipeline folder, as save_pretrained writes it",
+            next_step=f"Download the whole repository of the model, {MINI_HINT}",
+        )
+    try:
+        kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise BaseModelError(
+            f"Base {name}: model_index.json is damaged",
+            next_step=f"Download it again, {MINI_HINT}",
+        ) from error
+    if kind not in SUPPORTED:
+        raise BaseModelError(
+            f"Base {name} is a {kind}", expected="one of " + ", ".join(SUPPORTED),
+            next_step=f"Use a FLUX.1, {MINI_HINT}",
+        )  # fmt: skip
+    missing = [part for part in PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise BaseModelError(
+            f"Base {name} lacks {', '.join(missing)}",
+            next_step=f"Download these folders too, {MINI_HINT}",
+        )
+
+
+def digest_of_files(folder: Path, *chosen: str) -> str:
+    """A short hash over the names and contents of all files in some parts; for small files."""
+    digest = hashlib.sha256()
+    for part in chosen:
+        for file in sorted((folder / part).iterdir()):
+            digest.update(f"{part}/{file.name}".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def fingerprint(folder: Path, *chosen: str) -> str:
+    """A short hash over the names, shapes and first values of all tensors of some parts.
+
+    It reads the files, not the loaded model, so it does not depend on device or precision.
+
+    Args:
+        folder: a pipeline's.
+        chosen: the parts, e.g. "transformer", "vae".
+    """
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    for part in chosen:
+        files = sorted((folder / part).glob("*.safetensors"))
+        if not files:
+            raise BaseModelError(
+                f"There are no safetensors files in {folder / part}",
+                next_step=f"Download that folder again, {MINI_HINT}",
+            )
+        for file in files:
+            with explain_damage(folder), safe_open(file, framework="pt") as handle:
+                for name in sorted(handle.keys()):
+                    piece = handle.get_slice(name)
+                    shape = piece.get_shape()
+                    digest.update(f"{part}/{name}{shape}".encode())
+                    if shape:
+                        digest.update(str(piece[:1].flatten()[:64].tolist()).encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def explain_damage(folder: Path) -> Iterator[None]:
+    """Turn what the loaders raise on damaged or missing files into one clear error."""
+    try:
+        yield
+    except (PairEditError, MemoryError, ImportError):
+        raise
+    except Exception as error:  # the loaders raise nearly every kind
+        if type(error).__name__ == "OutOfMemoryError":  # torch's own
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise BaseModelError(
+            f"The base in {folder} cannot be loaded ({reason})",
+            next_step=f"Download it again, {MINI_HINT}",
+        ) from error
+
+
+def _shipped() -> list[str]:
+    folders = (path.parent for path in sorted(SHAPES.glob("*/*/model_index.json")))
+    names = (f"{folder.parent.name}/{folder.name}" for folder in folders)
+    return [name for name in names if not name.startswith("random/")]  # nobody's model
+
+
+def _from_hub(hub_id: str, configs_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    files = "*.json" if configs_only else "*"
+    wanted = ["model_index.json", *(f"{part}/{files}" for part in PARTS)]
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=wanted, ignore_patterns=["*.bin"]))
+    except GatedRepoError as error:
+        raise BaseModelError(
+            f"{hub_id} is gated",
+            next_step="Accept its licence on its page, log in with `hf auth login` and try again, "
+            + MINI_HINT,
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise BaseModelError(
+            f"There is no model {hub_id} on the hub, or it is private",
+            next_step=f"Check the name, log in with `hf auth login`, {MINI_HINT}",
+        ) from error
+    except Exception as error:  # no network, offline mode, a proxy, a full disk: many classes
+        if configs_only:
+            raise BaseModelError(
+                f"The configuration of {hub_id} is not part of this package and could not be "
+                f"fetched ({type(error).__name__})",
+                expected=f"a network, or one of the shipped: {', '.join(_shipped())}",
+                next_step="Give a folder with model_index.json, the config.json of each part, "
+                f"and no weights; where there is a network, `hf download {hub_id} --include "
+                "'*.json' --local-dir FOLDER` writes it",
+            ) from error
+        raise BaseModelError(
+            f"The weights of {hub_id} are not on this machine and could not be downloaded "
+            f"({type(error).__name__})",
+            next_step=f"With a network, run `hf download {hub_id}`, or give the path of a folder "
+            f"that holds it, {MINI_HINT}",
+        ) from error

@@ -1,0 +1,113 @@
+"""The frozen image encoder that a basis looks at pictures with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pairedit_sdk.errors import BaseModelError
+from pairedit_sdk.images.image import as_rgb
+from pairedit_sdk.io.quiet import no_bars
+from pairedit_sdk.models.folders import BUILT_IN, has_image_encoder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MINI = "mini"
+#: For bases other than the built-in one, as in LoRWeB.
+DEFAULT = "openai/clip-vit-large-patch14"
+BATCH = 32
+
+
+class ImageEncoder:
+    """Pictures to embeddings.
+
+    Args:
+        name: "mini", a folder or a hub id; kept in the basis.
+        model: a CLIP vision model with projection, or a SigLIP vision model.
+        processor: its image processor.
+    """
+
+    def __init__(self, name: str, model: torch.nn.Module, processor: Any) -> None:
+        self.name, self.model, self.processor = name, model.eval().requires_grad_(False), processor
+
+    @torch.no_grad()
+    def embed(self, images: Sequence[Image.Image], *, normalised: bool = True) -> torch.Tensor:
+        """Embeddings, float32 [N, D] on the CPU; of length 1, or as they come."""
+        parameter = next(self.model.parameters())
+        parts = []
+        for start in range(0, len(images), BATCH):
+            batch = [as_rgb(image) for image in images[start : start + BATCH]]
+            pixels = self.processor(images=batch, return_tensors="pt")["pixel_values"]
+            out = self.model(pixel_values=pixels.to(parameter))
+            found = out.image_embeds if hasattr(out, "image_embeds") else out.pooler_output
+            parts.append(found.float().cpu())
+        whole = torch.cat(parts)
+        return torch.nn.functional.normalize(whole, dim=-1) if normalised else whole
+
+
+def encoder_for(base_name: str) -> str:
+    """The encoder that goes with a base unless another one is asked for: the base's own, if it
+    has one, as the built-in base does."""
+    return base_name if has_image_encoder(base_name) else DEFAULT
+
+
+def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEncoder:
+    """The built-in base's own encoder, or any CLIP or SigLIP image encoder.
+
+    Args:
+        name_or_path: a built-in base, a folder (of the encoder, or of a pipeline with one), or
+            a hub id.
+        device: where it runs; ``None`` is the CPU, where one picture takes a moment.
+
+    Raises:
+        BaseModelError: nothing is there, or a model of another kind.
+    """
+    from transformers import (
+        CLIPImageProcessorPil,
+        CLIPVisionModelWithProjection,
+        SiglipImageProcessorPil,
+        SiglipVisionModel,
+    )
+
+    place = str(BUILT_IN.get(name_or_path, name_or_path))
+    model_at = processor_at = place
+    if (Path(place) / "image_encoder").is_dir():
+        model_at = str(Path(place) / "image_encoder")
+        processor_at = str(Path(place) / "feature_extractor")
+    kinds: dict[str, tuple[Any, Any]] = {
+        "clip": (CLIPVisionModelWithProjection, CLIPImageProcessorPil),
+        "siglip": (SiglipVisionModel, SiglipImageProcessorPil),
+    }
+    try:
+        kind = next((k for k in kinds if _model_type(model_at).startswith(k)), "")
+        if not kind:
+            raise BaseModelError(
+                f"The image encoder {name_or_path} is no CLIP and no SigLIP model",
+                got=_model_type(model_at),
+            )
+        model_class, processor_class = kinds[kind]
+        with no_bars():
+            model = model_class.from_pretrained(model_at, dtype=torch.float32)
+            processor = processor_class.from_pretrained(processor_at)
+    except (OSError, ValueError) as error:
+        raise BaseModelError(
+            f"The image encoder {name_or_path} cannot be loaded "
+            f"({' '.join(str(error).split())[:120]})",
+            expected="mini, a folder or a hub id of a CLIP or SigLIP image encoder",
+            next_step="Download it first, or use the built-in one with --encoder mini",
+        ) from error
+    return ImageEncoder(name_or_path, model.to(device or "cpu"), processor)
+
+
+def _model_type(place: str) -> str:
+    config = Path(place) / "config.json"
+    if config.is_file():
+        return str(json.loads(config.read_text(encoding="utf-8")).get("model_type", ""))
+    from transformers import AutoConfig
+
+    return str(AutoConfig.from_pretrained(place).model_type)

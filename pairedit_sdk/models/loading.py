@@ -1,0 +1,43 @@
+"""Loading a base by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.quiet import quiet
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.protocol import FlowBase
+
+
+def load_base(
+    name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto",
+    offload: bool = False,
+) -> FlowBase:  # fmt: skip
+    """Load a base model.
+
+    Args:
+        name_or_path: "mini" or "mini-kontext" (built in), a pipeline folder, or a Hugging Face id
+            such as "black-forest-labs/FLUX.1-dev".
+        device: "cpu", "cuda", "cuda:1", "mps"; by default a GPU if there is one.
+        precision: "fp32", "bf16", "fp16", or, with bitsandbytes, "nf4" (4 bits) or "int8"; "auto"
+            is bf16 on a GPU and fp32 on a CPU.
+        offload: keep only one of transformer, autoencoder and text encoders on the device at a
+            time. It costs their way there and back for every picture.
+
+    Raises:
+        BaseModelError: not there, incomplete, or of an unsupported class.
+        UsageError: a device or precision that does not exist here.
+    """
+    if not name_or_path:
+        raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
+    with quiet():  # the first import of diffusers, and by it of transformers
+        from pairedit_sdk.models import folders
+        from pairedit_sdk.models.families.kontext import base_class
+
+    folder = folders.resolve(name_or_path)
+    folders.check(folder, name_or_path)
+    return base_class(folder).load(
+        name_or_path, device=device, precision=precision, offload=offload
+    )

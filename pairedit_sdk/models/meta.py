@@ -1,0 +1,133 @@
+"""A base without its weights: names and shapes, from the configs alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pairedit_sdk.errors import EditError
+from pairedit_sdk.io.quiet import quiet
+from pairedit_sdk.models import folders
+from pairedit_sdk.models.precision import vae_dtype
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, FluxTransformer2DModel
+    from torch import nn
+
+    from pairedit_sdk.lora.layers import LoraLayer
+    from pairedit_sdk.models.families.flux import FluxBase
+
+#: Layers that are named in an error; of more, how many there are.
+SHOWN = 5
+
+
+def transformer_skeleton(name_or_path: str) -> nn.Module:
+    """The transformer on torch's meta device, where a weight takes no memory.
+
+    Raises:
+        BaseModelError: the base is not there, or its config is damaged.
+    """
+    with quiet():
+        from diffusers import FluxTransformer2DModel
+
+    found: nn.Module = _built(FluxTransformer2DModel, _configs(name_or_path), "transformer")
+    return found
+
+
+def base_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxBase:
+    """The whole base on the meta device: it can be asked for everything but numbers.
+
+    Args:
+        name_or_path: of the base; of one on the hub only the configuration is fetched.
+        dtype: that its parts are held in.
+
+    Raises:
+        BaseModelError: the base is not there, or one of its configs is damaged.
+    """
+    with quiet():
+        from pairedit_sdk.models.families.kontext import base_class
+
+        folder = _configs(name_or_path)
+        transformer, vae = parts_without_weights(folder, dtype)
+        return base_class(folder)(
+            name_or_path, folder, transformer, vae, device=torch.device("meta"), dtype=dtype,
+            precision="auto",
+        )  # fmt: skip
+
+
+def parts_without_weights(
+    folder: Path, dtype: torch.dtype
+) -> tuple[FluxTransformer2DModel, AutoencoderKL]:
+    """Transformer and autoencoder of a pipeline's folder, on the meta device.
+
+    Raises:
+        BaseModelError: a configuration is missing or damaged.
+    """
+    with quiet():
+        from diffusers import AutoencoderKL, FluxTransformer2DModel
+
+        transformer = _built(FluxTransformer2DModel, folder, "transformer").to(dtype)
+        return transformer, _built(AutoencoderKL, folder, "vae").to(vae_dtype(dtype))
+
+
+def text_encoder_skeletons(name_or_path: str) -> tuple[nn.Module, nn.Module]:
+    """Both text encoders on the meta device.
+
+    Raises:
+        BaseModelError: the base is not there, or one of its configs is damaged.
+    """
+    from transformers import AutoConfig, CLIPTextModel, T5EncoderModel
+
+    folder = _configs(name_or_path)
+    with folders.explain_damage(folder), torch.device("meta"), quiet():
+        clip, t5 = (
+            kind(AutoConfig.from_pretrained(str(folder), subfolder=part))
+            for kind, part in ((CLIPTextModel, "text_encoder"), (T5EncoderModel, "text_encoder_2"))
+        )
+        return clip, t5
+
+
+def _configs(name_or_path: str) -> Path:
+    folder = folders.resolve(name_or_path, configs_only=True)
+    folders.check(folder, name_or_path)
+    return folder
+
+
+def _built(kind: Any, folder: Path, part: str) -> Any:
+    with folders.explain_damage(folder):
+        config = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
+        with torch.device("meta"):
+            return kind.from_config(config)
+
+
+def require_layers(name_or_path: str, layers: Mapping[str, LoraLayer], what: str) -> None:
+    """Refuse layers that the base does not have, or has in other shapes.
+
+    Raises:
+        EditError: naming them.
+        BaseModelError: the base is not there.
+    """
+    shapes = {
+        name: (int(module.out_features), int(module.in_features))
+        for name, module in transformer_skeleton(name_or_path).named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    problems = []
+    for name, layer in layers.items():
+        got = (layer.up.shape[0], layer.down.shape[1])
+        if name not in shapes:
+            problems.append(name)
+        elif shapes[name] != got:
+            wanted = shapes[name]
+            problems.append(f"{name} ({wanted[0]} × {wanted[1]}, not {got[0]} × {got[1]})")
+    if problems:
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise EditError(
+            f"{len(problems)} of the {len(layers)} layers of {what} are none of {name_or_path}: "
+            + ", ".join(problems[:SHOWN]) + more,
+            next_step="Name the base that it was made for",
+        )  # fmt: skip

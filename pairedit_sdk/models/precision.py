@@ -1,0 +1,168 @@
+"""Where a base runs and how its transformer's weights are held."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.optional import QUANTIZED, imported
+from pairedit_sdk.io.quiet import quiet, silence_casts
+
+with quiet():  # diffusers imports bitsandbytes
+    from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+
+_DTYPES = {
+    "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "nf4": torch.bfloat16,
+    "int8": torch.bfloat16,
+}  # fmt: skip
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device by name, or a GPU if there is one (this process's own, under a launcher of
+    several), or the CPU.
+
+    Raises:
+        UsageError: not a device, or not on this machine.
+    """
+    if name is None:
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return torch.device(own if several else "cuda")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{name!r} is not a device", expected="cpu, cuda, cuda:1 or mps"
+        ) from error
+    present = {
+        "cpu": True,
+        "cuda": (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device.type not in present:
+        raise UsageError(f"{name!r} is not a device", expected="cpu, cuda, cuda:1 or mps")
+    if not present[device.type]:
+        raise UsageError(
+            f"Device {name!r} is not on this machine",
+            next_step="Use --device cpu, or install a torch build for your GPU",
+        )
+    return device
+
+
+def avoid_cudnn_attention(device: torch.device) -> None:
+    """Let torch choose another attention than cuDNN's on an NVIDIA GPU, in the whole process.
+
+    With torch 2.11 on a Hopper card its backward pass fails on this model's gradients, which are
+    slices of a wider tensor: an illegal memory access, or NaN and no message. What torch takes in
+    its place (FlashAttention, and its own memory-efficient kernel) computes the same. A switch
+    around the forward pass would not reach what gradient checkpointing computes again.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def choose_precision(name: str, device: torch.device) -> tuple[str, torch.dtype]:
+    """The precision's name and its compute dtype; "auto" is bf16 on a GPU and fp32 on a CPU."""
+    if name == "auto":
+        name = "fp32" if device.type == "cpu" else "bf16"
+    if name not in _DTYPES:
+        raise UsageError(f"Precision {name!r}", expected="one of auto, " + ", ".join(_DTYPES))
+    if name in QUANTIZED and device.type == "cpu":
+        return name, torch.float32
+    return name, _DTYPES[name]
+
+
+def vae_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What the autoencoder computes in: FLUX's overflows in fp16, and is small."""
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
+def text_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What the text encoders compute in: T5 overflows in fp16."""
+    return torch.bfloat16 if dtype == torch.float16 else dtype
+
+
+def load_transformer(
+    folder: Path, precision: str, dtype: torch.dtype, device: torch.device
+) -> FluxTransformer2DModel:
+    """The folder's transformer, its blocks in 4 bits for "nf4" and in 8 for "int8"."""
+    if precision in QUANTIZED and device.type == "cuda":
+        from diffusers import BitsAndBytesConfig
+
+        silence_casts()
+
+        config = (
+            BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+            )
+            if precision == "nf4"
+            else BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
+        )
+        return FluxTransformer2DModel.from_pretrained(
+            folder, subfolder="transformer", dtype=dtype, quantization_config=config,
+            device_map={"": device.index or 0},
+        )  # fmt: skip
+    model = FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=dtype)
+    if precision in QUANTIZED:
+        quantize_linears(model, precision)
+    return model
+
+
+def quantize_linears(model: nn.Module, precision: str) -> None:
+    """Hold the blocks' Linear layers in 4-bit NormalFloat or in 8-bit integers, in place.
+
+    diffusers' own quantiser needs a GPU; bitsandbytes' layers themselves do not.
+    """
+    for name, module in list(model.named_modules()):
+        if is_quantizable(name, module):
+            parent_name, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent_name), child, quantized(module, precision))
+
+
+def is_quantizable(name: str, module: nn.Module) -> bool:
+    """Whether a quantised transformer holds this layer in fewer bits."""
+    return type(module) is nn.Linear and "transformer_blocks." in name
+
+
+def quantized(module: nn.Module, precision: str) -> nn.Module:
+    """A Linear layer in "nf4" or "int8", on the device that it is on."""
+    assert isinstance(module, nn.Linear)
+    layer = _in_4_bits(module) if precision == "nf4" else _in_8_bits(module)
+    if module.bias is not None:
+        layer.bias = nn.Parameter(module.bias.data, requires_grad=False)
+    # Moving such a layer to a device is what quantises it.
+    return layer.to(module.weight.device)
+
+
+def _in_4_bits(module: nn.Linear) -> nn.Module:
+    bnb = imported("bitsandbytes")
+    layer = bnb.nn.Linear4bit(
+        module.in_features, module.out_features, bias=module.bias is not None,
+        compute_dtype=module.weight.dtype, quant_type="nf4",
+    )  # fmt: skip
+    layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
+    # On some CPUs a pass without gradients would pack the weight anew, into a form that has none.
+    layer.support_avx512bf16_for_cpu = False
+    return layer
+
+
+def _in_8_bits(module: nn.Linear) -> nn.Module:
+    bnb = imported("bitsandbytes")
+    silence_casts()
+    # At threshold 0 no column is kept apart in 16 bits, and a row of a batch does not depend on
+    # the other rows.
+    layer = bnb.nn.Linear8bitLt(
+        module.in_features, module.out_features, bias=module.bias is not None,
+        has_fp16_weights=False, threshold=0.0,
+    )  # fmt: skip
+    # It is quantised on its way from the CPU to anywhere, and only there.
+    layer.weight = bnb.nn.Int8Params(
+        module.weight.data.cpu(), requires_grad=False, has_fp16_weights=False
+    )
+    return layer

@@ -1,0 +1,95 @@
+"""The embeddings of prompts, computed once; those of large text encoders are kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.io.files import cache_folder
+from pairedit_sdk.io.tensor_cache import is_current, key, read_kept, write_kept
+from pairedit_sdk.models.folders import BUILT_IN
+from pairedit_sdk.models.protocol import Condition
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.protocol import FlowBase
+
+
+def prompt_condition(base: FlowBase, prompt: str) -> Condition:
+    """The prompt's embeddings; for large text encoders they are also kept on disk.
+
+    Loading FLUX.1's text encoders takes far longer than an edit, and nearly every call needs only
+    the empty prompt.
+    """
+    if base.name in BUILT_IN or base.knows(prompt):
+        return base.condition(prompt)
+    path = _prompt_path(base, prompt)
+    kept = _read_condition(path)
+    if kept is not None:
+        base.remember(prompt, kept)
+    else:
+        made = base.condition(prompt)
+        # They are larger than some transformers: not to be kept beside one.
+        base.release_text_encoders()
+        with suppress(OSError):  # an unwritable home costs time, not the edit
+            _write_condition(path, made)
+    return base.condition(prompt)
+
+
+def prompt_conditions(base: FlowBase, prompts: Iterable[str]) -> Mapping[str, Condition]:
+    """The embeddings of many prompts, with the text encoders loaded once, and released after it.
+
+    Those of large text encoders (4 MiB each with FLUX.1) stay on disk, and are read when they are
+    asked for: a data set has more captions than fit into memory.
+
+    Raises:
+        WriteError: they cannot be written there.
+    """
+    prompts = sorted(set(prompts))
+    if base.name in BUILT_IN:
+        return {prompt: base.condition(prompt) for prompt in prompts}
+    paths = {prompt: _prompt_path(base, prompt) for prompt in prompts}
+    for prompt, path in paths.items():
+        if not is_current(path):
+            _write_condition(path, base.condition(prompt))
+            base.forget(prompt)
+    base.release_text_encoders()
+    return _OnDisk(base, paths)
+
+
+class _OnDisk(Mapping[str, Condition]):
+    """Embeddings by their prompt, read from files."""
+
+    def __init__(self, base: FlowBase, paths: Mapping[str, Path]) -> None:
+        self._base, self._paths = base, paths
+
+    def __getitem__(self, prompt: str) -> Condition:
+        path = self._paths[prompt]
+        kept = _read_condition(path)
+        if kept is None:  # it was there when the training began
+            kept = self._base.condition(prompt)
+            self._base.forget(prompt)
+            self._base.release_text_encoders()
+            _write_condition(path, kept)
+        return kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def _prompt_path(base: FlowBase, prompt: str) -> Path:
+    name = key("prompt", base.text_fingerprint, str(base.dtype), prompt)
+    return cache_folder() / f"prompt-{name}.safetensors"
+
+
+def _read_condition(path: Path) -> Condition | None:
+    kept = read_kept(path, "prompt_embeds", "pooled")
+    return None if kept is None else Condition(kept["prompt_embeds"], kept["pooled"])
+
+
+def _write_condition(path: Path, made: Condition) -> None:
+    write_kept(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})

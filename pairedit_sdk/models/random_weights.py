@@ -1,0 +1,63 @@
+"""A base of a published shape with random weights, made on the device: for measuring, not seeing.
+
+Speed and memory do not depend on what the weights say, so nothing has to be downloaded. Layer by
+layer, so that a quantised model never needs more memory than it will take.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pairedit_sdk.io.optional import QUANTIZED
+from pairedit_sdk.models.families.flux import FluxBase
+from pairedit_sdk.models.families.kontext import base_class
+from pairedit_sdk.models.meta import parts_without_weights
+from pairedit_sdk.models.precision import choose_device, choose_precision, is_quantizable, quantized
+from pairedit_sdk.models.protocol import Condition
+
+#: Small enough that nothing overflows on its way through all blocks.
+DEVIATION = 0.02
+
+
+def random_base(folder: Path, *, device: str | None = None, precision: str = "auto") -> FluxBase:
+    """A base whose empty prompt is known, and which has no text encoders.
+
+    Args:
+        folder: a pipeline's, of which the configurations are read.
+        device: as for :func:`pairedit_sdk.load_base`.
+        precision: as there.
+
+    Raises:
+        BaseModelError: the folder's configurations are incomplete or damaged.
+        UsageError: a device or precision that does not exist here.
+    """
+    where = choose_device(device)
+    kind, dtype = choose_precision(precision, where)
+    transformer, vae = parts_without_weights(folder, dtype)
+    _fill(transformer, where, kind)
+    _fill(vae, where, kind)
+    base = base_class(folder)(
+        str(folder), folder, transformer, vae, device=where, dtype=dtype, precision=kind
+    )
+    base.name_weights("random")
+    config = transformer.config
+    width, pooled = config.joint_attention_dim, config.pooled_projection_dim
+    base.remember("", Condition(torch.randn(1, base.text_tokens, width), torch.randn(1, pooled)))
+    return base
+
+
+@torch.no_grad()
+def _fill(model: nn.Module, device: torch.device, precision: str) -> None:
+    """Give every weight of a model on the meta device numbers, on ``device``."""
+    for name, module in list(model.named_modules()):
+        for key, empty in list(module.named_parameters(recurse=False)):
+            values = torch.empty(empty.shape, dtype=empty.dtype, device=device)
+            is_norm = "norm" in name and values.ndim == 1
+            values.fill_(1.0) if is_norm else values.normal_(std=DEVIATION)
+            setattr(module, key, nn.Parameter(values, requires_grad=False))
+        if precision in QUANTIZED and is_quantizable(name, module):
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, quantized(module, precision))

@@ -1,0 +1,1 @@
+"""Before/after pairs: reading and checking them, their direction and their latents."""

@@ -1,0 +1,288 @@
+"""Before/after pairs: read from a folder or from memory, matched by name, ready to train on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from pairedit_sdk.errors import InputError, UsageError, nearest
+from pairedit_sdk.images.image import as_rgb, read_image, resized
+from pairedit_sdk.pairs.check import PairReport, check_pairs, worth_training
+
+__all__ = ["Pair", "PairReport", "PairSet", "check_pairs", "natural", "worth_training"]
+
+#: What counts as a picture by its name. Some cannot be read, and are then reported as such.
+EXTENSIONS = frozenset({
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png",
+    ".ppm", ".tga", ".tif", ".tiff", ".webp",
+})  # fmt: skip
+
+#: How far the aspect ratios of a before and an after picture may differ.
+ASPECT_TOLERANCE = 0.02
+
+LAYOUTS = (
+    "two folders 'source' and 'target' with files of equal names (source/1.jpg, target/1.png), "
+    "or one folder with NAME_before.* and NAME_after.*"
+)
+
+Picture = Image.Image | str | Path
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One before/after pair, decoded: two RGB pictures of the same size.
+
+    Attributes:
+        name: of the pair.
+        before: the before picture.
+        after: the after picture, at the size of the before picture.
+        before_path: where it was read, if it was.
+        after_path: where it was read, if it was.
+        after_size: width and height that the after picture had, where they were others.
+    """
+
+    name: str
+    before: Image.Image
+    after: Image.Image
+    before_path: Path | None = None
+    after_path: Path | None = None
+    after_size: tuple[int, int] | None = None
+
+
+class PairSet:
+    """Pairs in the natural order of their names ("2" before "10")."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = tuple(sorted(pairs, key=lambda pair: natural(pair.name)))
+
+    @classmethod
+    def from_folder(cls, path: str | Path) -> PairSet:
+        """Read a folder in one of the two :data:`LAYOUTS`.
+
+        Hidden files and files that are no pictures by their name are left alone. An after picture
+        of another size but the same aspect ratio is resized to the size of its before picture.
+
+        Raises:
+            InputError: about the folder, or about all its unusable files at once.
+        """
+        folder = Path(path)
+        try:
+            return cls._from_folder(folder)
+        except OSError as error:  # what may not be looked into; the pictures say it of themselves
+            raise InputError(
+                f"Pairs folder '{folder}' cannot be read",
+                expected="a folder whose files may be listed and read",
+                got=f"{error.strerror or error} ({error.filename or folder})",
+                next_step="Check its permissions",
+            ) from error
+
+    @classmethod
+    def _from_folder(cls, folder: Path) -> PairSet:
+        if not folder.is_dir():
+            raise InputError(
+                f"Pairs folder '{folder}' "
+                + ("is a file" if folder.exists() else "does not exist"),
+                expected=f"a folder: {LAYOUTS}",
+                next_step=_folder_hint(folder),
+            )
+        problems: list[str] = []
+        befores, afters = _find(folder, problems)
+        if not (befores or afters or problems):
+            raise InputError(
+                f"Pairs folder '{folder}' holds no pairs", expected=LAYOUTS, got=_contents(folder)
+            )
+        for name in sorted(befores.keys() ^ afters.keys(), key=natural):
+            lone, wanted = (befores, "after") if name in befores else (afters, "before")
+            file = lone[name].relative_to(folder)
+            problems.append(f"'{file}' has no {wanted} picture{_renamed(name, befores, afters)}")
+        pairs = []
+        for name in sorted(befores.keys() & afters.keys(), key=natural):
+            pair = _read_pair(name, befores[name], afters[name], problems)
+            if pair is not None:
+                pairs.append(pair)
+        if problems:
+            many = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+            raise InputError(
+                f"Pairs folder '{folder}' has {many}: {'; '.join(problems)}",
+                expected=LAYOUTS,
+                next_step="Put the files right or take them out; nothing was read in part",
+            )
+        return cls(pairs)
+
+    @classmethod
+    def from_images(
+        cls, images: Sequence[tuple[Picture, Picture]], names: Sequence[str] | None = None
+    ) -> PairSet:
+        """Take pairs of pictures, or of paths, as they are given.
+
+        Args:
+            images: (before, after), each a PIL picture in any mode or a path.
+            names: one for each pair; otherwise "1", "2", …
+
+        Raises:
+            UsageError: if there is no pair, a pair is not two pictures, or the names do not fit.
+            InputError: about all unusable pictures at once.
+        """
+        count = len(images)
+        names = [str(k + 1) for k in range(count)] if names is None else list(names)
+        if not count or len(names) != count or len(set(names)) != count:
+            raise UsageError(
+                "PairSet.from_images",
+                expected="at least one pair, and as many different names as pairs",
+                got=f"{count} pairs and the names {names}",
+            )
+        problems: list[str] = []
+        pairs = []
+        for name, item in zip(names, images, strict=True):
+            if not isinstance(item, tuple | list) or len(item) != 2:
+                raise UsageError(
+                    f"PairSet.from_images, pair '{name}'",
+                    expected="(before, after)",
+                    got=f"{type(item).__name__}",
+                )
+            pair = _read_pair(name, item[0], item[1], problems)
+            if pair is not None:
+                pairs.append(pair)
+        if problems:
+            raise InputError(f"Some pairs cannot be used: {'; '.join(problems)}")
+        return cls(pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._pairs)
+
+    def __getitem__(self, index: int) -> Pair:
+        return self._pairs[index]
+
+    def __repr__(self) -> str:
+        return f"PairSet({', '.join(self.names)})"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the pairs, in order."""
+        return [pair.name for pair in self._pairs]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of the names and pictures, pixel by pixel, whatever files they are from."""
+        digest = hashlib.sha256()
+        for pair in self:
+            digest.update(f"{pair.name}/{pair.before.size}".encode())
+            digest.update(pair.before.tobytes())
+            digest.update(pair.after.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A sorting key: numbers in names by their value and before letters, letters in any case."""
+    parts = re.findall(r"\d+|\D+", name.casefold())
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts], name
+
+
+def _pictures(folder: Path) -> list[Path]:
+    files = (p for p in folder.iterdir() if not p.name.startswith("."))
+    # A link that leads nowhere is meant as a picture too, and said to be none when it is read.
+    files = (p for p in files if p.is_file() or (p.is_symlink() and not p.exists()))
+    return sorted((p for p in files if p.suffix.lower() in EXTENSIONS), key=lambda p: p.name)
+
+
+def _find(folder: Path, problems: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Before and after files by name, in either layout; what does not fit goes to ``problems``."""
+    sides = [folder / "source", folder / "target"]
+    befores: dict[str, Path] = {}
+    afters: dict[str, Path] = {}
+    if any(side.is_dir() for side in sides):
+        for side, found in zip(sides, (befores, afters), strict=True):
+            if not side.is_dir():
+                problems.append(f"there is no folder '{side.name}'")
+                continue
+            for file in _pictures(side):
+                _put(found, file.stem, file, folder, problems)
+        if problems and "there is no folder" in problems[0]:
+            # Every file of the other side would be an orphan for this one reason.
+            befores.clear()
+            afters.clear()
+        return befores, afters
+    files = _pictures(folder)
+    for file in files:
+        match = re.fullmatch(r"(.+)_(before|after)", file.stem, re.IGNORECASE)
+        if match:
+            side_files = befores if match[2].lower() == "before" else afters
+            _put(side_files, match[1], file, folder, problems)
+    if befores or afters:
+        known = {*befores.values(), *afters.values()}
+        marked = re.compile(r".+_(before|after)", re.IGNORECASE)
+        problems += [
+            f"'{file.name}' ends neither in _before nor in _after"
+            for file in files
+            if file not in known and not marked.fullmatch(file.stem)
+        ]
+    return befores, afters
+
+
+def _put(found: dict[str, Path], name: str, file: Path, folder: Path, problems: list[str]) -> None:
+    if name in found:
+        both = f"'{found[name].relative_to(folder)}' and '{file.relative_to(folder)}'"
+        problems.append(f"{both} have the same name, so it is unclear which one is meant")
+    else:
+        found[name] = file
+
+
+def _renamed(name: str, befores: Mapping[str, Path], afters: Mapping[str, Path]) -> str:
+    """A hint at a file of the other side that looks like the missing partner."""
+    others = afters if name in befores else befores
+    lone = [other for other in others if other not in befores or other not in afters]
+    hint = nearest(name, lone)
+    return f" (is it '{others[lone[0]].name}'?)" if len(lone) == 1 and "Did" in hint else ""
+
+
+def _read_pair(name: str, before: Picture, after: Picture, problems: list[str]) -> Pair | None:
+    pictures: list[Image.Image] = []
+    for side, picture in (("before", before), ("after", after)):
+        try:
+            if isinstance(picture, Image.Image):
+                pictures.append(as_rgb(picture, f"The {side} picture of '{name}'"))
+            elif isinstance(picture, str | Path):
+                pictures.append(read_image(picture))
+            else:
+                kind = type(picture).__name__
+                problems.append(f"the {side} picture of '{name}' is a {kind}, no picture or path")
+        except InputError as error:
+            problems.append(f"{error.what}" + (f" ({error.got})" if error.got else ""))
+    if len(pictures) < 2:
+        return None
+    first, second = pictures
+    off = (second.width * first.height) / (second.height * first.width)
+    if abs(off - 1) > ASPECT_TOLERANCE:
+        problems.append(
+            f"pair '{name}' has pictures of different shape: before {first.width} x {first.height},"
+            f" after {second.width} x {second.height}"
+        )
+        return None
+    had = second.size if second.size != first.size else None
+    second = resized(second, first.size)
+    paths = [None if isinstance(p, Image.Image) else Path(p) for p in (before, after)]
+    return Pair(name, first, second, paths[0], paths[1], had)
+
+
+def _contents(folder: Path) -> str:
+    names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    if not names:
+        return "an empty folder"
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"only {shown}"
+
+
+def _folder_hint(folder: Path) -> str:
+    if folder.exists():
+        return f"Name the folder that holds it, '{folder.parent}', or its parent"
+    siblings = folder.parent.iterdir() if folder.parent.is_dir() else iter(())
+    hint = nearest(folder.name, [p.name for p in siblings if p.is_dir()])
+    return hint if hint.startswith("Did you mean") else "Check the path"

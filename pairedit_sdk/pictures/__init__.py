@@ -1,1 +1,0 @@
-"""Pictures: reading, writing, resizing, and drawing collages and curves."""

@@ -1,1 +1,0 @@
-"""A training's own files, its processes and its optimiser."""

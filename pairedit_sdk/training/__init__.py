@@ -1,0 +1,1 @@
+"""PairEdit: its settings, objectives, trainer, calibration, checkpoints and run folder."""

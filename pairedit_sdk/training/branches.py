@@ -1,0 +1,213 @@
+"""The two LoRA branches of a training step, as rows of one batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.flow.objectives import (
+    Losses,
+    content_loss,
+    difference_target,
+    flowedit_state,
+    flowedit_target,
+    guidance_target,
+    semantic_loss,
+    slider_loss,
+    straight_way,
+)
+from pairedit_sdk.flow.schedule import Noised, content_preserving_noising, standard_noising
+from pairedit_sdk.flow.solvers import last_steps
+from pairedit_sdk.lora.adapters import (
+    activate,
+    add_trainable,
+    lora_layers,
+    require_bare,
+    set_scales,
+    share_frozen,
+)
+from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.protocol import Condition, FlowBase
+    from pairedit_sdk.pairs.latents import PairLatents
+
+CONTENT, TWIN, SEMANTIC = "content", "content_frozen", "semantic"
+
+
+class Branches:
+    """θ_c and θ_s attached to a base, and the losses of a draw.
+
+    Attributes:
+        parameters: everything that is trained, by "content/…" and "semantic/…" names.
+    """
+
+    def __init__(self, base: FlowBase, config: TrainConfig, condition: Condition) -> None:
+        require_bare(base.transformer)
+        self.base, self.config, self.condition = base, config, condition
+        self.scaling = config.alpha / config.rank
+        targets = base.lora_targets(config.targets)
+        generator = torch.Generator().manual_seed(config.seed)
+        self.parameters: dict[str, torch.nn.Parameter] = {}
+        for name in (CONTENT, SEMANTIC) if config.content_lora else (SEMANTIC,):
+            added = add_trainable(
+                base.transformer, name, targets, config.rank, generator,
+                torch.bfloat16 if config.lora_precision == "bf16" else torch.float32,
+            )  # fmt: skip
+            self.parameters |= {f"{name}/{key}": p for key, p in added.items()}
+        names = [SEMANTIC]
+        if config.content_lora:
+            share_frozen(base.transformer, CONTENT, TWIN)
+            names = [CONTENT, TWIN, SEMANTIC]
+        activate(base.transformer, names)
+
+    def losses(
+        self, latents: list[PairLatents], draw: int, own: Sequence[int] | None = None
+    ) -> Iterator[Losses]:
+        """The losses of draw number ``draw``: ``batch`` times a pair, a σ and an ε.
+
+        Of several processes each takes its ``own`` rows of the batch; their losses sum to those of
+        all rows. Pairs of different sizes cannot share a forward pass: each size gives one item,
+        weighted by its number of rows. Differentiate an item before taking the next one, because
+        gradient checkpointing computes it again with the scales as they then are.
+        """
+        generator = torch.Generator().manual_seed(_draw_seed(self.config.seed, draw))
+        count = self.config.batch
+        chosen = torch.randint(len(latents), (count,), generator=generator).tolist()
+        picks = self._picks(count, generator)
+        noises = [
+            torch.randn(latents[i].x_a.shape, generator=generator).to(self.base.device)
+            for i in chosen
+        ]
+        places = torch.zeros(count)
+        if self.config.objective == "flowedit":
+            places = torch.rand(count, generator=generator)
+        groups: dict[torch.Size, list[int]] = {}
+        for row in range(count) if own is None else own:
+            groups.setdefault(latents[chosen[row]].x_a.shape, []).append(row)
+        for rows in groups.values():
+            x_a = torch.cat([latents[chosen[r]].x_a for r in rows])
+            x_b = torch.cat([latents[chosen[r]].x_b for r in rows])
+            sigma = self._levels(x_a)[[picks[r] for r in rows]]
+            noise = torch.cat([noises[r] for r in rows])
+            part = self._rows(x_a, x_b, sigma, noise, places[rows].to(sigma.device))
+            share = len(rows) / count
+            yield Losses(part.content * share, part.semantic * share)
+
+    def velocities(
+        self, states: list[torch.Tensor], sigma: torch.Tensor, signs: list[float]
+    ) -> list[torch.Tensor]:
+        """The velocity at each state, as rows of one pass.
+
+        ``signs`` are the semantic LoRA's factors, 0 for a content row. Rows that carry the semantic
+        LoRA carry the twin of the content LoRA, too.
+        """
+        rows = len(sigma)
+        semantic = torch.tensor(signs).repeat_interleave(rows).to(self.base.device)
+        scales = {SEMANTIC: semantic * self.scaling}
+        if self.config.content_lora:
+            is_content = (semantic == 0).to(semantic.dtype)
+            scales[CONTENT] = is_content * self.scaling
+            scales[TWIN] = (1 - is_content) * self.scaling
+        set_scales(self.base.transformer, scales)
+        v = self.base.velocity(
+            torch.cat(states), sigma.repeat(len(states)), self.condition, self.config.guidance
+        )
+        return list(v.float().split(rows))
+
+    def live_scales(self, scale: float) -> dict[str, float]:
+        """Factors with which the semantic LoRA acts alone, as the saved edit will."""
+        off = {CONTENT: 0.0, TWIN: 0.0} if self.config.content_lora else {}
+        return {**off, SEMANTIC: scale * self.scaling}
+
+    def baked(self, name: str) -> dict[str, LoraLayer]:
+        """One branch's LoRA with alpha / rank in B, on the CPU."""
+        layers = {}
+        for layer_name, layer in lora_layers(self.base.transformer, name):
+            down, up = layer.lora_A[name], layer.lora_B[name]
+            layers[layer_name] = LoraLayer(
+                down.detach().float().cpu().clone(), up.detach().float().cpu() * self.scaling
+            )
+        return layers
+
+    def _rows(
+        self, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor,
+        place: torch.Tensor,
+    ) -> Losses:  # fmt: skip
+        config = self.config
+        nothing = torch.zeros((), device=x_a.device)
+        if config.objective == "reconstruction":
+            noised = self._noise(x_b, noise, sigma)
+            (v,) = self.velocities([noised.x], sigma, [1.0])
+            return Losses(nothing, semantic_loss(v, noised.velocity))
+        noised = self._noise(x_a, noise, sigma)
+        if config.objective == "flowedit":
+            straight = straight_way(sigma, float(self._levels(x_a)[0]))
+            behind, ahead = config.lag * straight, config.lead * (1 - straight)
+            way = straight - behind + place * (behind + ahead)
+            target = flowedit_target(self._plain(noised.x, sigma), x_a, x_b, sigma, way)
+            (v,) = self.velocities([flowedit_state(noised, x_a, x_b, way)], sigma, [1.0])
+            # σ² (v − target)² is the squared error of the picture that the model sees.
+            return Losses(nothing, semantic_loss(v, target, sigma.square()))
+        # Content rows first, if there are any.
+        signs = [0.0] if config.content_lora else []
+        states = [noised.x] if config.content_lora else []
+        if config.objective == "slider":
+            noised_b = self._noise(x_b, noise, sigma)
+            *own, plus, minus = self.velocities(
+                [*states, noised_b.x, noised.x], sigma, [*signs, 1.0, -1.0]
+            )
+            content = content_loss(own[0], noised) if own else nothing
+            return Losses(content, slider_loss(plus, minus, noised_b, noised))
+        plain = None
+        if config.objective == "difference" and not config.content_lora:
+            plain = self._plain(noised.x, sigma)
+        *own, v = self.velocities([*states, noised.x], sigma, [*signs, 1.0])
+        content = content_loss(own[0], noised) if own else nothing
+        if config.objective == "difference":
+            reference = own[0] if plain is None else plain
+            return Losses(
+                content, semantic_loss(v, difference_target(reference, x_a, x_b, config.eta))
+            )
+        return Losses(content, semantic_loss(v, guidance_target(noised, x_a, x_b, config.eta)))
+
+    def _plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """The plain base's velocity. To be asked for before :meth:`velocities`: what gradient
+        checkpointing computes again must find the scales of its own pass."""
+        set_scales(self.base.transformer, {SEMANTIC: 0.0})
+        with torch.no_grad():
+            return self.base.velocity(x, sigma, self.condition, self.config.guidance).float()
+
+    def _noise(self, x: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> Noised:
+        if self.config.noising == "standard":
+            return standard_noising(x, noise, sigma)
+        return content_preserving_noising(x, noise, sigma, self.config.beta)
+
+    def _picks(self, count: int, generator: torch.Generator) -> list[int]:
+        """Which of the noise levels each draw of a batch gets."""
+        levels = self._level_count
+        if self.config.sigma_sampling == "uniform":
+            return torch.randint(levels, (count,), generator=generator).tolist()
+        parts = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+        picks = (parts * levels).long().clamp(max=levels - 1)
+        return picks[torch.randperm(count, generator=generator)].tolist()
+
+    @property
+    def _level_count(self) -> int:
+        steps = self.config.sigma_count
+        return last_steps(steps) if self.config.objective == "flowedit" else steps
+
+    def _levels(self, x: torch.Tensor) -> torch.Tensor:
+        """The noise levels to draw from, for latents of this size, without the final 0."""
+        levels = self.base.sigmas(self.config.sigma_count, *self.base.image_size(x))[:-1]
+        return levels[-self._level_count :]
+
+
+def _draw_seed(seed: int, draw: int) -> int:
+    """A seed for each draw that shares nothing with its neighbours'."""
+    digest = hashlib.sha256(f"{seed}/{draw}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,69 @@
+"""A description that a file brings along is believed only as far as it can be true."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from pairedit_sdk.edits.metadata import (
+    SCHEMA,
+    EditInfo,
+    EditorSettings,
+    ShownChange,
+    read_description,
+)
+from pairedit_sdk.errors import EditError
+
+INFO = EditInfo(
+    "one", "mini", pairs=["a"], parts=[("x", 0.5)], settings={"eta": 4.0}, guidance=2,
+    editor=EditorSettings(7, 2, 0.1, True), shown=ShownChange("mini", [0.6, 0.8], 0.25),
+)  # fmt: skip
+
+
+def _read(text: str) -> EditInfo:
+    return read_description({"pairedit": text}, 4, Path("one.safetensors"))
+
+
+def _written(**changes: object) -> str:
+    return json.dumps({"schema": SCHEMA, **asdict(INFO), **changes})
+
+
+def test_as_written() -> None:
+    assert _read(_written()) == INFO
+    assert _read(_written(new="of a later version")) == INFO
+    assert read_description({}, 4, Path("far.safetensors")) == EditInfo("far", rank=4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": 3}, {"base": None}, {"rank": "4"}, {"steps": 1.5}, {"guidance": "strong"},
+        {"guidance": float("nan")}, {"guidance": -1}, {"unit_scale": float("inf")},
+        {"resolution": 10**9}, {"pairs": "a"}, {"pairs": [1]}, {"settings": []}, {"parts": [["x"]]},
+        {"parts": [["x", 10**400]]}, {"rank": True}, {"editor": []}, {"editor": {"x": 1}},
+        {"editor": {"steps": 0}}, {"editor": {"steps": 10**6}}, {"editor": {"n_avg": 1.5}},
+        {"editor": {"threshold": 2}}, {"editor": {"threshold": "0"}}, {"editor": {"even": 1}},
+        {"shown": []}, {"shown": {"encoder": "mini"}},
+        {"shown": {"encoder": 1, "direction": [1.0], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": [], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": "x", "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": ["1"], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": [float("nan")], "size": 1.0}},
+        {"shown": {"encoder": "mini", "direction": [1.0], "size": 0.0}},
+    ],
+)  # fmt: skip
+def test_values_of_another_kind_or_out_of_range(changes: dict[str, object]) -> None:
+    with pytest.raises(EditError, match=r"^one\.safetensors: its description is damaged \(.+\)"):
+        _read(_written(**changes))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "[" * 100_000, '{"name": "x"}'])
+def test_no_description_at_all(text: str) -> None:
+    with pytest.raises(EditError, match="its description is damaged"):
+        _read(text)
+
+
+def test_another_schema_is_refused_with_what_to_do() -> None:
+    with pytest.raises(EditError, match=r"Expected schema 1\. Got schema 2\. Update"):
+        _read(_written(schema=2))

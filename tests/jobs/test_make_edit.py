@@ -1,0 +1,93 @@
+"""From pairs to an edit in the library: its file comes last, and says what it was made of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.errors import OtherRunError, UsageError
+from pairedit_sdk.jobs.make_edit import make_edit, reached, settings_for
+from pairedit_sdk.training.config import TrainConfig
+from pairedit_sdk.training.trainer import train
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.pairs.pair_set import PairSet
+
+SHORT = TrainConfig(steps=4, rank=4, checkpoint_every=2, sigma_count=8, edit_steps=2, resolution=64)
+
+
+@pytest.fixture
+def pairs(face_pairs: Callable[..., PairSet]) -> PairSet:
+    return face_pairs({"hat": "beanie"}, 2, size=64)
+
+
+def test_what_is_made_is_what_the_training_gives(
+    tiny_base: FluxBase, pairs: PairSet, library: Path
+) -> None:
+    made = make_edit(tiny_base, pairs, SHORT, name="hat", library=library, licence="mine")
+    assert made is not None
+    assert (made.path, made.preview) == (library / "hat.safetensors", library / "hat.png")
+    alone = train(tiny_base, pairs, SHORT, name="hat")
+    saved = Edit.load(made.path)
+    for name, layer in alone.layers.items():
+        assert torch.equal(saved.layers[name].up, layer.up)
+    assert (saved.info.licence, saved.info.pairs_fingerprint) == ("mine", pairs.fingerprint)
+    assert saved.info.created
+    assert reached(made.run_dir) == "and can go on from step 4"
+
+
+def test_the_edit_s_file_is_written_last(
+    tiny_base: FluxBase, pairs: PairSet, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pairedit_sdk.training.previews.preview", fail)
+        with pytest.raises(ZeroDivisionError):
+            make_edit(tiny_base, pairs, SHORT, name="hat", library=library)
+    assert list(library.glob("hat*")) == []
+    steps: list[object] = []
+    make_edit(
+        tiny_base, pairs, SHORT, name="hat", library=library, resume=True, on_step=steps.append
+    )
+    assert sorted(path.name for path in library.glob("hat*")) == ["hat.png", "hat.safetensors"]
+    assert steps == []  # the training itself was through
+
+
+def test_a_run_of_other_settings_is_an_error_of_its_kind_and_force_clears_it(
+    tiny_base: FluxBase, pairs: PairSet, library: Path
+) -> None:
+    make_edit(tiny_base, pairs, SHORT, name="hat", library=library)
+    other = TrainConfig(**{**SHORT.as_dict(), "eta": 2.0})
+    with pytest.raises(OtherRunError, match=r"eta was 4\.0, now 2\.0.*--force"):
+        make_edit(tiny_base, pairs, other, name="hat", library=library, resume=True)
+    made = make_edit(tiny_base, pairs, other, name="hat", library=library, force=True)
+    assert made is not None
+    assert made.edit.info.settings["eta"] == 2.0
+
+
+def test_an_even_strength_is_for_bases_that_bring_their_encoder(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    assert settings_for(None, None, []).edit_even
+    assert settings_for(str(tiny_folder), None, []).edit_even
+    small = str(tmp_path / "bare")
+    shutil.copytree(tiny_folder, small, ignore=shutil.ignore_patterns("image_encoder"))
+    assert not settings_for(small, None, []).edit_even
+    assert settings_for(small, None, ["edit_even=true"]).edit_even
+    assert settings_for(small, "mini", []).edit_even  # as the recipe says that was asked for
+
+
+def test_the_base_is_none_of_the_settings(tmp_path: Path) -> None:
+    assert settings_for(None, None, [], {"steps": 3}).base == "mini"
+    for words, values in ((["base=x"], {}), ([], {"base": "x"})):
+        with pytest.raises(UsageError, match="--set cannot change the base"):
+            settings_for(None, None, words, values)

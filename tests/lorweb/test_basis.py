@@ -1,0 +1,172 @@
+"""A learned basis is its formula: one LoRA of it an ordinary LoRA, a mix of all the mean."""
+
+import json
+
+import pytest
+import torch
+
+from pairedit_sdk.basis.router import Router
+from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.lorweb.query import grid_of, query_of
+from pairedit_sdk.lorweb.settings import BasisSettings, basis_settings
+from pairedit_sdk.models.image_encoder import load_encoder
+from pairedit_sdk.models.loading import load_base
+
+SHAPES = {"transformer_blocks.0.attn.to_q": (64, 64), "x_embedder": (64, 48)}
+WIDTH, KEY = 12, 8
+
+
+def _basis(count=3, rank=2, shared=False, seed=0, **router):
+    generator = torch.Generator().manual_seed(seed)
+    layers = {
+        name: BasisLayer(
+            torch.randn(count, rank, inside, generator=generator),
+            torch.randn(count, out, rank, generator=generator),
+        )
+        for name, (out, inside) in SHAPES.items()
+    }
+    weights = 1 if shared else len(SHAPES)
+    projection = torch.randn(weights, KEY, WIDTH, generator=generator)
+    keys = torch.randn(weights, count, KEY, generator=generator)
+    settings = BasisSettings(count=count, rank=rank, key_width=KEY)
+    info = LearnedInfo("b", "mini-kontext", "f", "flux-1-mini-kontext", "mini", settings, 7)
+    return LearnedBasis(layers, Router(projection, keys, KEY**0.5, False, **router), info)
+
+
+def _query(seed=5):
+    return torch.randn(WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("activation", ["softmax", "tanh"])
+def test_the_mix_is_the_weighted_sum_of_the_updates(shared, activation):
+    basis = _basis(shared=shared, activation=activation)
+    e = basis.coefficients(_query())
+    assert e.shape == (1 if shared else 2, 3)
+    mix = basis.mixed(e)
+    for index, (name, layer) in enumerate(basis.layers.items()):
+        q = basis.router.projection[0 if shared else index] @ _query()
+        scores = basis.router.keys[0 if shared else index] @ q / KEY**0.5
+        own = scores.softmax(0) if activation == "softmax" else scores.tanh()
+        wanted = sum(own[i] * layer.up[i] @ layer.down[i] for i in range(3))
+        update = mix.layers[name].up @ mix.layers[name].down
+        assert torch.allclose(update, wanted, atol=1e-4)
+        assert mix.layers[name].rank == 6
+
+
+def test_one_lora_is_that_lora_bit_for_bit():
+    basis = _basis(count=1)
+    e = basis.coefficients(_query())
+    assert torch.equal(e, torch.ones(2, 1))
+    for name, layer in basis.mixed(e).layers.items():
+        assert torch.equal(layer.down, basis.layers[name].down[0])
+        assert torch.equal(layer.up, basis.layers[name].up[0])
+
+
+def test_equal_keys_are_the_uniform_mix():
+    basis = _basis()
+    basis.router.keys.copy_(basis.router.keys[:, :1].expand_as(basis.router.keys).clone())
+    e = basis.coefficients(_query())
+    assert torch.allclose(e, torch.full((2, 3), 1 / 3))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_edit_that_joins_is_chosen_for_its_own_pairs(shared):
+    basis = _basis(shared=shared)
+    layers = {
+        name: LoraLayer(torch.randn(5, i), torch.randn(o, 5)) for name, (o, i) in SHAPES.items()
+    }
+    own = _query(9) + 0.05 * torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
+    nothing = torch.randn(1, WIDTH, generator=torch.Generator().manual_seed(2)).expand(3, -1)
+    mine = Edit(layers, EditInfo("mine", rank=5, base_fingerprint="f"))
+    joined = basis.join(mine, own, nothing)
+    # What all queries have in common does not speak for the edit.
+    still = joined.coefficients(nothing[0])[:, 3]
+    assert (still < 0.5).all()
+    assert joined.elements == ["1", "2", "3", "mine"]
+    e = joined.coefficients(_query(9))
+    assert torch.allclose(e[:, 3], torch.full_like(e[:, 3], 0.9), atol=0.05)
+    mix = joined.mixed(e)
+    name = "x_embedder"
+    at = 0 if shared else 1
+    wanted = e[at, 3] * layers[name].up @ layers[name].down
+    wanted = wanted + sum(
+        e[at, i] * basis.layers[name].up[i] @ basis.layers[name].down[i] for i in range(3)
+    )
+    assert torch.allclose(mix.layers[name].up @ mix.layers[name].down, wanted, atol=1e-4)
+    other = Edit(layers, EditInfo("other", rank=5, base="flux", base_fingerprint="g"))
+    with pytest.raises(EditError, match=r"'other' was learned on another base than the basis b"):
+        basis.join(other, own, nothing)
+    strange = {"x_embedder": LoraLayer(torch.ones(1, 7), torch.ones(64, 1))}
+    with pytest.raises(EditError, match=r"Layer x_embedder of edit 'far' has another shape"):
+        basis.join(Edit(strange, EditInfo("far", rank=1)), own, nothing)
+    with pytest.raises(EditError, match="mixes all its elements alike"):
+        _basis(activation="uniform").join(mine, own, nothing)
+
+
+def test_what_is_saved_is_read_again(tmp_path):
+    layers = {
+        name: LoraLayer(torch.randn(5, i), torch.randn(o, 5)) for name, (o, i) in SHAPES.items()
+    }
+    basis = _basis(activation="tanh").join(
+        Edit(layers, EditInfo("mine", rank=5)),
+        torch.stack([_query(9), _query(10)]),
+        torch.stack([_query(3), _query(4)]),
+    )
+    again = LearnedBasis.load(basis.save(tmp_path / "b.safetensors"))
+    assert again.info == basis.info
+    assert again.elements == basis.elements
+    assert torch.equal(again.coefficients(_query()), basis.coefficients(_query()))
+    for name, layer in basis.mixed(basis.coefficients(_query())).layers.items():
+        assert torch.equal(again.mixed(again.coefficients(_query())).layers[name].up, layer.up)
+    said = json.loads((tmp_path / "b.json").read_text())
+    assert (said["settings"]["count"], said["activation"]) == (3, "tanh")
+
+
+def test_what_is_no_basis_is_said_to_be_so(tmp_path):
+    layers = {"x_embedder": LoraLayer(torch.ones(1, 48), torch.ones(64, 1))}
+    edit = Edit(layers, EditInfo("hat", rank=1)).save(tmp_path / "hat.safetensors")
+    for path in (edit, tmp_path / "nothing.safetensors"):
+        with pytest.raises(EditError, match="is no learned basis"):
+            LearnedBasis.load(path)
+
+
+def test_an_encoder_of_another_width_is_refused(face_pairs):
+    pair = face_pairs({"hat": "beanie"}, 1)[0]
+    with pytest.raises(EditError, match=r"does not fit the basis b\. Expected 12 numbers"):
+        _basis().embed(load_encoder("mini"), pair.before, pair.after, pair.before)
+
+
+def test_another_base_is_refused(tiny_kontext_folder):
+    base = load_base(str(tiny_kontext_folder), device="cpu")
+    with pytest.raises(EditError, match="was learned on another base"):
+        _basis().require_base(base)
+
+
+def test_a_query_is_three_embeddings_or_one_of_a_grid(face_pairs):
+    one, two = face_pairs({"hat": "beanie"}, 2)
+    encoder = load_encoder("mini")
+    parts = encoder.embed([one.before, one.after, two.before], normalised=False)
+    query = query_of(encoder, "pictures", one.before, one.after, two.before)
+    assert torch.equal(query, parts.flatten())
+    assert torch.allclose(
+        torch.nn.functional.normalize(parts, dim=-1),
+        encoder.embed([one.before, one.after, two.before]),
+    )
+    grid = grid_of(one.before, one.after, two.before, two.before)
+    assert grid.size == (256, 256)
+    assert grid.crop((128, 0, 256, 128)).tobytes() == one.after.tobytes()
+    assert len(query_of(encoder, "grid", one.before, one.after, two.before)) == parts.shape[1]
+
+
+def test_settings_are_the_published_ones_and_checked():
+    settings = basis_settings(["steps=100", "lr=2e-3"])
+    assert (settings.count, settings.rank, settings.key_width, settings.batch) == (32, 4, 128, 6)
+    assert (settings.steps, settings.lr, settings.scaling) == (100, 2e-3, 1.0)
+    with pytest.raises(UsageError, match=r"unknown key 'cuont'.*count"):
+        basis_settings(["cuont=3"])
+    with pytest.raises(UsageError, match="layout is 'row', expected one of grid, sequence"):
+        basis_settings(["layout=row"])

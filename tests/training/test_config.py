@@ -1,0 +1,95 @@
+"""Settings and recipes: every shipped file is valid, every mistake is named."""
+
+from dataclasses import fields, replace
+
+import pytest
+import yaml
+
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.resources import recipes_dir
+from pairedit_sdk.training.config import TrainConfig, load_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
+    config = load_recipe(name)
+    path = recipes_dir() / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert set(yaml.safe_load(text)) <= {f.name for f in fields(TrainConfig)}
+    assert load_recipe(path) == config
+
+
+def test_the_recipes_that_are_promised_are_there():
+    promised = {
+        "published", "ablation-a", "ablation-b", "ablation-c", "mini", "flux-dev", "flux-dev-fast",
+        "lowmem",
+    }  # fmt: skip
+    assert promised <= set(recipe_names())
+
+
+def test_published_is_the_default_settings():
+    assert load_recipe("published") == TrainConfig()
+    assert load_recipe(None) == TrainConfig()
+
+
+def test_the_ablations_differ_from_published_in_one_switch():
+    published = load_recipe("published")
+    assert load_recipe("ablation-a") == replace(published, objective="slider")
+    assert load_recipe("ablation-b") == replace(published, content_lora=False)
+    assert load_recipe("ablation-c") == replace(published, noising="standard")
+
+
+def test_overrides_are_read_as_yaml_and_win():
+    config = load_recipe("published", ["steps=20", "lr=1e-4", "content_lora=false", "track=null"])
+    assert (config.steps, config.lr, config.content_lora, config.track) == (20, 1e-4, False, None)
+
+
+def test_a_recipe_file_by_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("steps: 12\nlr: 2e-3\n", encoding="utf-8")
+    assert load_recipe(path) == TrainConfig(steps=12, lr=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("stpes: 3\nrnak: 2\n", r"unknown key 'stpes' \(Did you mean steps\).*'rnak'"),
+        ("steps: 2.5\n", "steps is 2.5, expected a whole number"),
+        ("rank: 0\nsteps: -1\n", "steps is -1.*rank is 0"),
+        ("lr: .nan\n", "lr is nan, expected a number"),
+        ("lr: many\n", "lr is 'many', expected a number"),
+        ("objective: best\n", "objective is 'best', expected one of pairedit"),
+        ("content_lora: maybe\n", "content_lora is 'maybe', expected true or false"),
+        ("- steps\n- 3\n", "Expected keys and values. Got a list"),
+        ("steps: [\n", "is not plain YAML"),
+        ("steps: !!python/object/apply:os.getpid []\n", "is not plain YAML"),
+    ],
+)
+def test_a_bad_recipe_names_all_its_problems(tmp_path, text, sentence):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=sentence):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "sentence"),
+    [
+        ("publishd", [], "There is no recipe 'publishd'. Did you mean published"),
+        ("gone.yaml", [], "Recipe file gone.yaml is not there"),
+        ("../published", [], "Recipe file ../published is not there"),
+        (None, ["steps"], "The setting 'steps' has no value. Expected KEY=VALUE"),
+        (None, ["steps=["], "cannot be read as a value"),
+    ],
+)
+def test_a_recipe_or_override_that_cannot_be_used(name, overrides, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        load_recipe(name, overrides)
+
+
+def test_plain_values_prevail_over_words_and_recipe():
+    config = load_recipe("mini", ["steps=7", "rank=3"], {"rank": 5, "lr_schedule": "constant"})
+    assert (config.steps, config.rank, config.lr_schedule, config.batch) == (7, 5, "constant", 4)
+    with pytest.raises(UsageError, match="unknown key 'rnak'"):
+        load_recipe("mini", (), {"rnak": 5})
