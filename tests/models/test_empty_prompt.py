@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pairedit_sdk.models import empty_prompt
-from pairedit_sdk.models.loading import load_base
 from pairedit_sdk.models.families.flux import FluxBase
+from pairedit_sdk.models.loading import load_base
 
 
 @pytest.mark.parametrize("name", ["mini", "mini-kontext"])
