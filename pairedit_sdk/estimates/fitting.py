@@ -113,6 +113,7 @@ def _out_of_memory(name: str, config: TrainConfig, device: torch.device) -> Trai
         f"The {'GPU' if device.type == 'cuda' else 'machine'} ran out of memory",
         expected=f"about {size(needs.peak)} with these settings",
         got=f"{size(there)} in all",
-        next_step=f"What fits: {'; or '.join(said)}" if said else "Nothing smaller fits here; use "
-        "a smaller base or another machine",
-    )  # fmt: skip
+        next_step=f"What fits: {'; or '.join(said)}"
+        if said
+        else "Nothing smaller fits here; use a smaller base or another machine",
+    )

@@ -81,10 +81,18 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
     lora_size = 2 if config.lora_precision == "bf16" else 4
     branches = 2 if config.content_lora else 1
     step, parameters = _training_step(
-        name, dtype, config.targets, config.rank, config.lora_precision, config.content_lora,
-        config.objective == "slider", _has_plain_pass(config), config.batch, side,
+        name,
+        dtype,
+        config.targets,
+        config.rank,
+        config.lora_precision,
+        config.content_lora,
+        config.objective == "slider",
+        _has_plain_pass(config),
+        config.batch,
+        side,
         config.gradient_checkpointing,
-    )  # fmt: skip
+    )
     state = 2 if config.optimizer == "adamw8bit" else 2 * lora_size
     lora = parameters * (lora_size + state)
     one = parameters // branches * 4
@@ -108,9 +116,17 @@ def editing_needs(name: str, config: TrainConfig, device: str) -> Needs:
 
 
 def _together(
-    name: str, precision: str, dtype: torch.dtype, where: torch.device, side: int, lora: int,
-    working: int, disk: int, flops: int, config: TrainConfig,
-) -> Needs:  # fmt: skip
+    name: str,
+    precision: str,
+    dtype: torch.dtype,
+    where: torch.device,
+    side: int,
+    lora: int,
+    working: int,
+    disk: int,
+    flops: int,
+    config: TrainConfig,
+) -> Needs:
     transformer, largest = _transformer_bytes(name, precision, dtype)
     # A quantised layer's weight is there in full while it is used.
     working += largest
@@ -125,16 +141,23 @@ def _together(
         process = CUDA
         decoding = vae + vae_working + (0 if config.offload else held)
         peak = process + max(held + working, decoding)
-    return Needs(
-        transformer, lora, working, vae + vae_working, text, process, peak, disk, flops
-    )  # fmt: skip
+    return Needs(transformer, lora, working, vae + vae_working, text, process, peak, disk, flops)
 
 
 @lru_cache(maxsize=64)
 def _training_step(
-    name: str, dtype: torch.dtype, targets: str, rank: int, lora_precision: str, content: bool,
-    slider: bool, plain: bool, batch: int, side: int, checkpointing: bool,
-) -> tuple[Pass, int]:  # fmt: skip
+    name: str,
+    dtype: torch.dtype,
+    targets: str,
+    rank: int,
+    lora_precision: str,
+    content: bool,
+    slider: bool,
+    plain: bool,
+    batch: int,
+    side: int,
+    checkpointing: bool,
+) -> tuple[Pass, int]:
     """A step's pass forward and back, and the number of parameters that are trained."""
     from pairedit_sdk.training.config import TrainConfig
 

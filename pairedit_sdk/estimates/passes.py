@@ -54,9 +54,12 @@ class _Ledger(TorchDispatchMode):
         self._now = self.peak = self.flops = 0
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (),
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         given = kwargs or {}
         out = func(*args, **given)
         counted = flop_registry.get(func._overloadpacket)
@@ -90,9 +93,13 @@ def _flash_attention() -> Iterator[None]:
     ordinary = functional.scaled_dot_product_attention
 
     def flash(
-        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: Any = None,
-        *args: Any, **kwargs: Any,
-    ) -> torch.Tensor:  # fmt: skip
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
         if attn_mask is not None or query.device.type != "meta":
             return ordinary(query, key, value, attn_mask, *args, **kwargs)
         out: torch.Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]

@@ -52,9 +52,7 @@ def column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return values if values.ndim == 0 else values.view(-1, *([1] * (like.ndim - 1)))
 
 
-def noise_source(
-    x: torch.Tensor, seed: int, count: int = 1
-) -> Callable[[int, int], torch.Tensor]:  # fmt: skip
+def noise_source(x: torch.Tensor, seed: int, count: int = 1) -> Callable[[int, int], torch.Tensor]:
     """ε for (step, repeat), shaped like x [B, …], or the same ε ``count`` times, [count · B, …].
 
     Drawn on the CPU, so that a seed means the same on every device.

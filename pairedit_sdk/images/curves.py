@@ -189,9 +189,11 @@ class _Pen:
 
     def line(self, points: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
         self._draw.line(
-            [(x * FINER, y * FINER) for x, y in points], fill=colour,
-            width=max(1, round(width * FINER)), joint="curve",
-        )  # fmt: skip
+            [(x * FINER, y * FINER) for x, y in points],
+            fill=colour,
+            width=max(1, round(width * FINER)),
+            joint="curve",
+        )
 
     def dot(self, at: tuple[float, float], radius: float, colour: Colour) -> None:
         x, y = at

@@ -213,8 +213,9 @@ def _check_file(path: Path) -> None:
     if not there and path.is_symlink():
         raise InputError(
             f"{name} is a link that leads nowhere, or in a circle",
-            expected="a picture file", next_step="Put the picture itself there",
-        )  # fmt: skip
+            expected="a picture file",
+            next_step="Put the picture itself there",
+        )
     if not there:
         folder = path.parent
         names = [p.name for p in folder.iterdir()] if folder.is_dir() else []

@@ -79,8 +79,11 @@ def _opened(url: str) -> tuple[Any, str]:
 
 
 def _names(system: Any, folder: str) -> list[str]:
-    files = [PurePosixPath(entry["name"]) for entry in system.ls(folder or "/", detail=True)
-             if entry["type"] == "file"]  # fmt: skip
+    files = [
+        PurePosixPath(entry["name"])
+        for entry in system.ls(folder or "/", detail=True)
+        if entry["type"] == "file"
+    ]
     return sorted(f.stem for f in files if f.suffix == SUFFIX and not f.name.startswith("."))
 
 
@@ -175,14 +178,16 @@ def _in_words(error: Exception, url: str) -> LibraryError:
         )
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return LibraryError(
-            f"There is no library {shown}", expected="a folder of saved edits",
+            f"There is no library {shown}",
+            expected="a folder of saved edits",
             next_step="Check the URL given with --library or PAIREDIT_LIBRARY",
-        )  # fmt: skip
+        )
     if isinstance(error, ValueError) and "Protocol not known" in str(error):
         return LibraryError(
             f"The library {shown} has a protocol that fsspec does not know",
-            expected="for example s3://, gs://, https:// or file://", got=f"{protocol}://",
-        )  # fmt: skip
+            expected="for example s3://, gs://, https:// or file://",
+            got=f"{protocol}://",
+        )
     reason = " ".join(str(error).split())[:200]
     return LibraryError(
         f"The library {shown} cannot be read ({type(error).__name__}: {reason})",

@@ -140,9 +140,10 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
-            f"{what} {path} cannot be read", got=error.strerror or str(error),
+            f"{what} {path} cannot be read",
+            got=error.strerror or str(error),
             next_step="Check its permissions",
-        ) from error  # fmt: skip
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(
@@ -154,10 +155,11 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise UsageError(
-            f"{what} {path.name} holds no settings", expected="keys and values",
+            f"{what} {path.name} holds no settings",
+            expected="keys and values",
             got=f"a {type(values).__name__}",
             next_step="Write KEY: VALUE lines, such as steps: 200",
-        )  # fmt: skip
+        )
     return {str(key): value for key, value in values.items()}
 
 
@@ -168,6 +170,7 @@ def _yaml_value(text: str, override: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"Setting {override!r} cannot be read as a value", expected="KEY=VALUE",
+            f"Setting {override!r} cannot be read as a value",
+            expected="KEY=VALUE",
             next_step="For example steps=200",
-        ) from error  # fmt: skip
+        ) from error

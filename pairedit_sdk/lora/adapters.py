@@ -30,9 +30,13 @@ _STATES: WeakKeyDictionary[nn.Module, LoraState] = WeakKeyDictionary()
 
 
 def add_trainable(
-    transformer: nn.Module, name: str, targets: Sequence[str], rank: int,
-    generator: torch.Generator, dtype: torch.dtype = torch.float32,
-) -> dict[str, nn.Parameter]:  # fmt: skip
+    transformer: nn.Module,
+    name: str,
+    targets: Sequence[str],
+    rank: int,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, nn.Parameter]:
     """Attach a new LoRA at scale 1, A kaiming-uniform with gain 1 from ``generator``, as released,
     and B zero.
 
@@ -205,9 +209,10 @@ def _check_fit(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> None:
         if fits != got:
             raise EditError(
                 f"Layer {name} of the edit has another shape than this base's",
-                expected=f"{fits[0]} × {fits[1]}", got=f"{got[0]} × {got[1]}",
+                expected=f"{fits[0]} × {fits[1]}",
+                got=f"{got[0]} × {got[1]}",
                 next_step="Load the base that the edit was trained on",
-            )  # fmt: skip
+            )
 
 
 def require_bare(transformer: nn.Module) -> None:

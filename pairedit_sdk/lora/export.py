@@ -26,9 +26,13 @@ MLP = 4
 
 
 def export(
-    layers: Mapping[str, LoraLayer], form: str, path: Path, header: Mapping[str, str],
-    dtype: str = "fp32", base: str = "",
-) -> Path:  # fmt: skip
+    layers: Mapping[str, LoraLayer],
+    form: str,
+    path: Path,
+    header: Mapping[str, str],
+    dtype: str = "fp32",
+    base: str = "",
+) -> Path:
     """Write the layers in another tool's form; the update of every weight is the same.
 
     Args:

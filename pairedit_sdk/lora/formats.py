@@ -132,14 +132,16 @@ def read_lora(
     if not layers:
         raise EditError(
             f"{path.name} is no LoRA of FLUX's layers",
-            expected=expected, got=_list(left_out) or "no tensors",
-        )  # fmt: skip
+            expected=expected,
+            got=_list(left_out) or "no tensors",
+        )
     if grave and not partly:
         raise EditError(
             f"{path.name} can be read only in part: {len(grave)} of its tensors are unknown",
-            expected=expected, got=_list(grave),
+            expected=expected,
+            got=_list(grave),
             next_step="Take what can be read with `pairedit edits import --partly`",
-        )  # fmt: skip
+        )
     return LoraFile(dict(sorted(layers.items())), header, forms, sorted(left_out))
 
 
@@ -194,8 +196,9 @@ def _placed(
         if halves.down is None or halves.up is None:
             raise EditError(
                 f"{source}: {module} has only one half of a LoRA",
-                expected="lora_A and lora_B of every layer", next_step="Copy the file again",
-            )  # fmt: skip
+                expected="lora_A and lora_B of every layer",
+                next_step="Copy the file again",
+            )
         down, up = halves.down, halves.up
         if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
             raise EditError(

@@ -48,8 +48,10 @@ def _rows(pattern: str) -> tuple[tuple[tuple[_Item, ...], bool], ...]:
     """The rows of a pattern, and whether each stands for the whole name alone."""
     if len(pattern) > LONGEST:
         raise ValueError("a pattern of a layer's name is too long")
-    return tuple((_items(row.removeprefix("^").removesuffix("$"), pattern), row.startswith("^"))
-                 for row in _alternatives(pattern))  # fmt: skip
+    return tuple(
+        (_items(row.removeprefix("^").removesuffix("$"), pattern), row.startswith("^"))
+        for row in _alternatives(pattern)
+    )
 
 
 def _alternatives(pattern: str) -> list[str]:

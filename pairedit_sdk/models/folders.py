@@ -14,9 +14,14 @@ from pairedit_sdk.errors import BaseModelError, PairEditError, UsageError, neare
 KONTEXT = "FluxKontextPipeline"
 SUPPORTED = ("FluxPipeline", KONTEXT)
 PARTS = (
-    "transformer", "vae", "scheduler", "tokenizer", "tokenizer_2", "text_encoder",
+    "transformer",
+    "vae",
+    "scheduler",
+    "tokenizer",
+    "tokenizer_2",
+    "text_encoder",
     "text_encoder_2",
-)  # fmt: skip
+)
 FLUX_BLOCKS = 19
 _BUILT_IN = Path(__file__).resolve().parents[1] / "builtin" / "weights"
 #: Pipeline folders without weights, by hub id: the published configurations, as facts. Another
@@ -72,9 +77,10 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
         return path
     if path.exists():
         raise BaseModelError(
-            f"Base {name_or_path} is a file", expected="a diffusers pipeline folder or a hub id",
+            f"Base {name_or_path} is a file",
+            expected="a diffusers pipeline folder or a hub id",
             next_step="Name the folder that holds model_index.json",
-        )  # fmt: skip
+        )
     if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
         raise BaseModelError(
             f"There is no base {name_or_path!r}",
@@ -97,9 +103,10 @@ def shape_folder(name: str) -> Path:
     found = known.get(name.rpartition("/")[2])
     if found is None or name not in (found.name, f"{found.parent.name}/{found.name}"):
         raise UsageError(
-            f"There is no shape {name!r}", expected="one of " + ", ".join(known),
+            f"There is no shape {name!r}",
+            expected="one of " + ", ".join(known),
             next_step=nearest(name, list(known)),
-        )  # fmt: skip
+        )
     return found
 
 
@@ -125,9 +132,10 @@ def check(folder: Path, name: str) -> None:
         ) from error
     if kind not in SUPPORTED:
         raise BaseModelError(
-            f"Base {name} is a {kind}", expected="one of " + ", ".join(SUPPORTED),
+            f"Base {name} is a {kind}",
+            expected="one of " + ", ".join(SUPPORTED),
             next_step=f"Use a FLUX.1, {MINI_HINT}",
-        )  # fmt: skip
+        )
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
         raise BaseModelError(

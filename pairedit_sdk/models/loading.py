@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 
 def load_base(
-    name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto",
+    name_or_path: str = "mini",
+    *,
+    device: str | None = None,
+    precision: str = "auto",
     offload: bool = False,
-) -> FlowBase:  # fmt: skip
+) -> FlowBase:
     """Load a base model.
 
     Args:

@@ -54,9 +54,14 @@ def base_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxBase:
         folder = _configs(name_or_path)
         transformer, vae = parts_without_weights(folder, dtype)
         return base_class(folder)(
-            name_or_path, folder, transformer, vae, device=torch.device("meta"), dtype=dtype,
+            name_or_path,
+            folder,
+            transformer,
+            vae,
+            device=torch.device("meta"),
+            dtype=dtype,
             precision="auto",
-        )  # fmt: skip
+        )
 
 
 def parts_without_weights(
@@ -128,6 +133,7 @@ def require_layers(name_or_path: str, layers: Mapping[str, LoraLayer], what: str
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise EditError(
             f"{len(problems)} of the {len(layers)} layers of {what} are none of {name_or_path}: "
-            + ", ".join(problems[:SHOWN]) + more,
+            + ", ".join(problems[:SHOWN])
+            + more,
             next_step="Name the base that it was made for",
-        )  # fmt: skip
+        )

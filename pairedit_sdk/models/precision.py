@@ -16,9 +16,12 @@ with quiet():  # diffusers imports bitsandbytes
     from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 
 _DTYPES = {
-    "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "nf4": torch.bfloat16,
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "nf4": torch.bfloat16,
     "int8": torch.bfloat16,
-}  # fmt: skip
+}
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -105,9 +108,12 @@ def load_transformer(
             else BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
         )
         return FluxTransformer2DModel.from_pretrained(
-            folder, subfolder="transformer", dtype=dtype, quantization_config=config,
+            folder,
+            subfolder="transformer",
+            dtype=dtype,
+            quantization_config=config,
             device_map={"": device.index or 0},
-        )  # fmt: skip
+        )
     model = FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=dtype)
     if precision in QUANTIZED:
         quantize_linears(model, precision)
@@ -143,9 +149,12 @@ def quantized(module: nn.Module, precision: str) -> nn.Module:
 def _in_4_bits(module: nn.Linear) -> nn.Module:
     bnb = imported("bitsandbytes")
     layer = bnb.nn.Linear4bit(
-        module.in_features, module.out_features, bias=module.bias is not None,
-        compute_dtype=module.weight.dtype, quant_type="nf4",
-    )  # fmt: skip
+        module.in_features,
+        module.out_features,
+        bias=module.bias is not None,
+        compute_dtype=module.weight.dtype,
+        quant_type="nf4",
+    )
     layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
     # On some CPUs a pass without gradients would pack the weight anew, into a form that has none.
     layer.support_avx512bf16_for_cpu = False
@@ -158,9 +167,12 @@ def _in_8_bits(module: nn.Linear) -> nn.Module:
     # At threshold 0 no column is kept apart in 16 bits, and a row of a batch does not depend on
     # the other rows.
     layer = bnb.nn.Linear8bitLt(
-        module.in_features, module.out_features, bias=module.bias is not None,
-        has_fp16_weights=False, threshold=0.0,
-    )  # fmt: skip
+        module.in_features,
+        module.out_features,
+        bias=module.bias is not None,
+        has_fp16_weights=False,
+        threshold=0.0,
+    )
     # It is quantised on its way from the CPU to anywhere, and only there.
     layer.weight = bnb.nn.Int8Params(
         module.weight.data.cpu(), requires_grad=False, has_fp16_weights=False

@@ -238,10 +238,11 @@ def _exchanged(
         if found[i].agreement >= _SUSPICIOUS:
             continue
         fits = [
-            -1.0 if j == i or after.picture.size != before.picture.size
+            -1.0
+            if j == i or after.picture.size != before.picture.size
             else _in_place(agreement(before, after))
             for j, (_, after) in enumerate(sides)
-        ]  # fmt: skip
+        ]
         j = int(np.argmax(fits))
         own = agreement(sides[j][0], sides[j][1]).agreement
         # A before picture used in several pairs fits all their after pictures: no exchange.

@@ -83,7 +83,7 @@ def test_the_empty_prompt_is_encoded_once_for_all(
     monkeypatch.setattr("pairedit_sdk.models.empty_prompt.kept", lambda *_: None)
     train_many(tiny_base, [entry("hat"), entry("glasses")], library)
     assert prompts == [""]
-    assert tiny_base._text is None
+    assert tiny_base._text.loaded is None
 
 
 def test_what_is_finished_is_skipped_and_not_touched(

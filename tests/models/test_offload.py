@@ -107,6 +107,6 @@ def test_a_base_that_offloads_moves_its_own_parts_and_draws_the_same(tiny_folder
 def test_with_offload_the_text_encoders_go_before_the_transformer_comes(tiny_folder):
     base = FluxBase.load(str(tiny_folder), device="cpu", offload=True)
     condition = base.condition("a person")
-    assert base._text is not None
+    assert base._text.loaded is not None
     base.velocity(torch.zeros(1, 16, 4, 4), torch.tensor(0.5), condition, 3.5)
-    assert base._text is None
+    assert base._text.loaded is None

@@ -70,7 +70,7 @@ def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monk
     found = prompt_conditions(base, ["add a hat", "", "add a hat"])
     assert sorted(found) == ["", "add a hat"]
     assert not base.knows("add a hat")
-    assert base._text is None
+    assert base._text.loaded is None
     assert torch.equal(found["add a hat"].prompt_embeds, alone.prompt_embeds)
     assert torch.equal(found["add a hat"].pooled, alone.pooled)
 

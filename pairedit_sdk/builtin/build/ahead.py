@@ -51,10 +51,14 @@ class Ahead(Generic[T]):
         self._coming: Iterator[T] | None = None
         if workers:
             loader = DataLoader(
-                _Steps(draw), batch_size=None, sampler=itertools.count(first),
-                num_workers=workers, collate_fn=_as_it_is, worker_init_fn=_begin,
+                _Steps(draw),
+                batch_size=None,
+                sampler=itertools.count(first),
+                num_workers=workers,
+                collate_fn=_as_it_is,
+                worker_init_fn=_begin,
                 multiprocessing_context="fork",
-            )  # fmt: skip
+            )
             self._coming = iter(loader)
 
     def __call__(self, step: int) -> T:
@@ -70,9 +74,11 @@ class Ahead(Generic[T]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._coming = None  # ends the processes
 
 

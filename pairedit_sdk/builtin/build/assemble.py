@@ -50,11 +50,17 @@ def image_tower(clip: CLIPModel) -> CLIPVisionModelWithProjection:
 
 
 def assemble(
-    folder: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel,
-    image_encoder: CLIPVisionModelWithProjection, t5: T5EncoderModel,
-    transformer: FluxTransformer2DModel, *, dtype: torch.dtype = torch.float16,
-    kind: type[DiffusionPipeline] = FluxPipeline, instructions: bool = False,
-) -> Path:  # fmt: skip
+    folder: Path,
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    image_encoder: CLIPVisionModelWithProjection,
+    t5: T5EncoderModel,
+    transformer: FluxTransformer2DModel,
+    *,
+    dtype: torch.dtype = torch.float16,
+    kind: type[DiffusionPipeline] = FluxPipeline,
+    instructions: bool = False,
+) -> Path:
     """Write a whole pipeline to ``folder``, leaving the parts as they are; an older
     one there is replaced only when this is done.
 
@@ -79,10 +85,13 @@ def assemble(
         transformer=copy.deepcopy(transformer),
         image_encoder=copy.deepcopy(image_encoder),
         feature_extractor=CLIPImageProcessorPil(
-            do_resize=True, size={"height": parts.IMAGE_SIZE, "width": parts.IMAGE_SIZE},
-            do_center_crop=False, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD),
+            do_resize=True,
+            size={"height": parts.IMAGE_SIZE, "width": parts.IMAGE_SIZE},
+            do_center_crop=False,
+            image_mean=list(IMAGE_MEAN),
+            image_std=list(IMAGE_STD),
         ),
-    )  # fmt: skip
+    )
     fresh = folder.with_name(folder.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.to(dtype=dtype).save_pretrained(fresh, safe_serialization=True)

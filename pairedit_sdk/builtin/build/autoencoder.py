@@ -30,9 +30,16 @@ def to_pixels(pictures: NDArray[np.uint8], device: str = "cpu") -> torch.Tensor:
 
 
 def train_autoencoder(
-    model: AutoencoderKL, pictures: NDArray[np.uint8], folder: Path, *, minutes: float,
-    batch: int | None = None, device: str = "cpu", decoder_only: bool = False, parent: str = "",
-) -> int:  # fmt: skip
+    model: AutoencoderKL,
+    pictures: NDArray[np.uint8],
+    folder: Path,
+    *,
+    minutes: float,
+    batch: int | None = None,
+    device: str = "cpu",
+    decoder_only: bool = False,
+    parent: str = "",
+) -> int:
     """Train ``model`` in place; its averaged weights stay in it.
 
     Whole pictures, not crops: the faces are aligned, and a convolution may rely on it. In
@@ -58,10 +65,16 @@ def train_autoencoder(
     model.encoder.requires_grad_(not decoder_only)
     hold_as_matrices(model)
     stage = Stage(
-        "decoder" if decoder_only else "autoencoder", model, folder, minutes=minutes, lr=1e-3,
-        matrix_lr=2e-3 if decoder_only else 4e-3, ema=0.998, decay_from=0.1,
+        "decoder" if decoder_only else "autoencoder",
+        model,
+        folder,
+        minutes=minutes,
+        lr=1e-3,
+        matrix_lr=2e-3 if decoder_only else 4e-3,
+        ema=0.998,
+        decay_from=0.1,
         parent=parent,
-    )  # fmt: skip
+    )
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(step)

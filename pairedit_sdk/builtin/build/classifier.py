@@ -113,10 +113,16 @@ def disturbed(
 
 
 def train_classifier(
-    model: AttributeClassifier, pictures: NDArray[np.uint8], faces: Sequence[Face], folder: Path,
-    *, minutes: float, batch: int | None = None, device: str = "cpu",
+    model: AttributeClassifier,
+    pictures: NDArray[np.uint8],
+    faces: Sequence[Face],
+    folder: Path,
+    *,
+    minutes: float,
+    batch: int | None = None,
+    device: str = "cpu",
     round_trip: RoundTrip | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Train ``model`` in place; its averaged weights stay in it. Resumes from ``folder``.
 
     Args:
@@ -135,9 +141,16 @@ def train_classifier(
     labels = labels_of(faces).to(device)
     hold_as_matrices(model)
     stage = Stage(
-        "attributes", model, folder, minutes=minutes, lr=3e-3, matrix_lr=6e-3, weight_decay=0.02,
-        ema=0.995, decay_from=0.2,
-    )  # fmt: skip
+        "attributes",
+        model,
+        folder,
+        minutes=minutes,
+        lr=3e-3,
+        matrix_lr=6e-3,
+        weight_decay=0.02,
+        ema=0.995,
+        decay_from=0.2,
+    )
 
     def in_half(x: torch.Tensor) -> torch.Tensor:
         assert round_trip is not None
@@ -161,9 +174,12 @@ def train_classifier(
 
 
 def attribute_accuracy(
-    model: AttributeClassifier, pictures: NDArray[np.uint8], faces: Sequence[Face],
-    round_trip: RoundTrip | None = None, batch: int = 64,
-) -> dict[str, float]:  # fmt: skip
+    model: AttributeClassifier,
+    pictures: NDArray[np.uint8],
+    faces: Sequence[Face],
+    round_trip: RoundTrip | None = None,
+    batch: int = 64,
+) -> dict[str, float]:
     """Share of the faces showing each attribute on which it is read correctly.
 
     NaN for an attribute that none of ``faces`` shows. ``round_trip`` as in training, but for

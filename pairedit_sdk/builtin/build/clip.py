@@ -28,6 +28,7 @@ from pairedit_sdk.builtin.build.classifier import labels_of, probe_loss, shifted
 from pairedit_sdk.builtin.build.loop import Stage, half_precision, half_products, on_cuda, on_device
 from pairedit_sdk.builtin.build.pool import picture_pool
 from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.captions import caption
 from pairedit_sdk.builtin.faces.face import Face
 from pairedit_sdk.builtin.faces.numbered import change_at, changed_face_at
 
@@ -115,9 +116,15 @@ def direction_loss(embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 def train_clip(
-    model: CLIPModel, changes: Changes, folder: Path, *, minutes: float, kinds: int | None = None,
-    device: str = "cpu", parent: str = "",
-) -> None:  # fmt: skip
+    model: CLIPModel,
+    changes: Changes,
+    folder: Path,
+    *,
+    minutes: float,
+    kinds: int | None = None,
+    device: str = "cpu",
+    parent: str = "",
+) -> None:
     """Train all but the text tower of ``model`` in place; its averaged weights stay in it.
 
     Args:
@@ -138,14 +145,21 @@ def train_clip(
     ).to(device)
     tok = parts.tokenizer(begin=True)
     stage = Stage(
-        "clip", probed, folder, minutes=minutes, lr=1e-3, matrix_lr=3e-3, ema=0.995,
-        decay_from=0.2, parent=parent,
-    )  # fmt: skip
+        "clip",
+        probed,
+        folder,
+        minutes=minutes,
+        lr=1e-3,
+        matrix_lr=3e-3,
+        ema=0.995,
+        decay_from=0.2,
+        parent=parent,
+    )
 
     def draw(step: int) -> tuple[list[int], NDArray[np.int64], random.Random]:
         rng = random.Random(f"clip-{step}")
         chosen = changes.draw(rng, count)
-        captions = [changes.faces[i][0].caption(rng, parts.CAPTION_PHRASES) for i in chosen]
+        captions = [caption(changes.faces[i][0], rng, parts.CAPTION_PHRASES) for i in chosen]
         return chosen, parts.tokens(captions, tok, parts.TEXT_LENGTH).numpy(), rng
 
     def loss(step: int) -> dict[str, torch.Tensor]:
@@ -165,9 +179,12 @@ def train_clip(
         )
         direction, right = direction_loss(embeddings)
         return {
-            "loss": contrast + read + direction, "contrast": contrast, "read": read,
-            "direction": direction, "same": right,
-        }  # fmt: skip
+            "loss": contrast + read + direction,
+            "contrast": contrast,
+            "read": read,
+            "direction": direction,
+            "same": right,
+        }
 
     with half_products(model, device), Ahead(draw, stage.step, workers_for(device)) as drawn:
         stage.run(loss)

@@ -52,16 +52,26 @@ class FlowModel(nn.Module):
         self._middle = result[1]  # a joint block returns the text's tokens, then the image's
 
     def forward(
-        self, x: torch.Tensor, sigma: torch.Tensor, ids: torch.Tensor, pooled: torch.Tensor,
-        guidance: torch.Tensor, image_ids: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
+        self,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        ids: torch.Tensor,
+        pooled: torch.Tensor,
+        guidance: torch.Tensor,
+        image_ids: torch.Tensor,
+    ) -> torch.Tensor:
         """Velocity of packed latents x [B, 64, 64] at sigma [B], token ids [B, T]."""
         text = self._text = self.t5(input_ids=ids).last_hidden_state
         result: torch.Tensor = self.transformer(
-            hidden_states=x, timestep=sigma, guidance=guidance, encoder_hidden_states=text,
-            pooled_projections=pooled, txt_ids=torch.zeros(ids.shape[1], 3, device=x.device),
-            img_ids=image_ids, return_dict=False,
-        )[0]  # fmt: skip
+            hidden_states=x,
+            timestep=sigma,
+            guidance=guidance,
+            encoder_hidden_states=text,
+            pooled_projections=pooled,
+            txt_ids=torch.zeros(ids.shape[1], 3, device=x.device),
+            img_ids=image_ids,
+            return_dict=False,
+        )[0]
         return result
 
     def forget(self) -> None:
@@ -86,9 +96,15 @@ def _keep_float(layer: nn.Module, given: object, result: torch.Tensor) -> torch.
 
 
 def train_flow(
-    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 1e-3,
-    compiled: bool = False, parent: str = "",
-) -> int:  # fmt: skip
+    model: FlowModel,
+    data: FlowData,
+    folder: Path,
+    *,
+    minutes: float,
+    lr: float = 1e-3,
+    compiled: bool = False,
+    parent: str = "",
+) -> int:
     """Rectified flow; the guidance embedding sees random values that mean nothing yet.
 
     Args:
@@ -111,9 +127,15 @@ def train_flow(
 
 
 def distil_guidance(
-    model: FlowModel, data: FlowData, folder: Path, *, minutes: float, lr: float = 4e-4,
-    compiled: bool = False, parent: str = "",
-) -> int:  # fmt: skip
+    model: FlowModel,
+    data: FlowData,
+    folder: Path,
+    *,
+    minutes: float,
+    lr: float = 4e-4,
+    compiled: bool = False,
+    parent: str = "",
+) -> int:
     """Teach ``model``, as :func:`train_flow` left it, what its guidance input means.
 
     The arguments are those of :func:`train_flow`.
@@ -140,16 +162,30 @@ def distil_guidance(
 
 
 def _train(
-    model: FlowModel, data: FlowData, folder: Path, name: str, minutes: float, lr: float,
-    target: Callable[[Batch], torch.Tensor], compiled: bool, parent: str,
-) -> int:  # fmt: skip
+    model: FlowModel,
+    data: FlowData,
+    folder: Path,
+    name: str,
+    minutes: float,
+    lr: float,
+    target: Callable[[Batch], torch.Tensor],
+    compiled: bool,
+    parent: str,
+) -> int:
     model.to(data.device)
     usual = torch.compile(model.probed, dynamic=False) if compiled else model.probed
     probes = PROBE_WEIGHT if name == "flow" else 0.0
     stage = Stage(
-        name, model, folder, minutes=minutes, lr=lr, matrix_lr=2 * lr, ema=0.999,
-        decay_from=0.2, parent=parent,
-    )  # fmt: skip
+        name,
+        model,
+        folder,
+        minutes=minutes,
+        lr=lr,
+        matrix_lr=2 * lr,
+        ema=0.999,
+        decay_from=0.2,
+        parent=parent,
+    )
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         batch = data.batch_of(words(step))
@@ -167,8 +203,11 @@ def _train(
         )
         weight = probes * max(0.0, 1 - stage.progress / PROBES_END)
         return {
-            "loss": error + weight * (image + text), "error": error, "image": image, "text": text,
-        }  # fmt: skip
+            "loss": error + weight * (image + text),
+            "error": error,
+            "image": image,
+            "text": text,
+        }
 
     ahead = Ahead(data.words, stage.step, workers_for(data.device))
     with half_products(model, data.device), ahead as words:

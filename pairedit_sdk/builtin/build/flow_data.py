@@ -15,7 +15,8 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.classifier import HIDDEN, labels_of
 from pairedit_sdk.builtin.build.loop import on_device
 from pairedit_sdk.builtin.faces.attributes import VALUES
-from pairedit_sdk.builtin.faces.face import Face, caption_parts
+from pairedit_sdk.builtin.faces.captions import caption_parts
+from pairedit_sdk.builtin.faces.face import Face
 from pairedit_sdk.models.tokens import pack, position_ids
 
 EMPTY_CAPTIONS = 0.15
@@ -69,9 +70,13 @@ class FlowData:
     """
 
     def __init__(
-        self, latents: torch.Tensor, faces: Sequence[Face], text_encoder: CLIPTextModel,
-        batch: int, device: str,
-    ) -> None:  # fmt: skip
+        self,
+        latents: torch.Tensor,
+        faces: Sequence[Face],
+        text_encoder: CLIPTextModel,
+        batch: int,
+        device: str,
+    ) -> None:
         self.faces, self.batch, self.device = faces, batch, device
         # On a GPU as a whole, half a gigabyte for 36,000 faces: nothing is copied in a step.
         self.packed, self.labels = pack(latents).to(device), labels_of(faces).to(device)

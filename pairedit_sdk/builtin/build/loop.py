@@ -103,10 +103,19 @@ class Stage:
     """
 
     def __init__(
-        self, name: str, module: nn.Module, folder: Path, *, minutes: float, lr: float,
-        matrix_lr: float = 0.0, weight_decay: float = 0.01, ema: float = 0.999,
-        decay_from: float = 0.4, parent: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        module: nn.Module,
+        folder: Path,
+        *,
+        minutes: float,
+        lr: float,
+        matrix_lr: float = 0.0,
+        weight_decay: float = 0.01,
+        ema: float = 0.999,
+        decay_from: float = 0.4,
+        parent: str = "",
+    ) -> None:
         self.name, self.module, self.folder, self.parent = name, module, folder, parent
         self.seconds, self.decay_from = minutes * 60, decay_from
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -161,8 +170,10 @@ class Stage:
     def _log(self, terms: dict[str, torch.Tensor]) -> None:
         shown = " ".join(f"{k} {float(v.detach()):.4f}" for k, v in terms.items())
         rate = self.step / self.elapsed if self.elapsed else math.inf
-        print(f"{self.name} {self.elapsed / 60:.1f} min step {self.step} "
-              f"({rate:.2f}/s) {shown}", flush=True)  # fmt: skip
+        print(
+            f"{self.name} {self.elapsed / 60:.1f} min step {self.step} ({rate:.2f}/s) {shown}",
+            flush=True,
+        )
 
     def use_average(self) -> None:
         """Put the averaged weights into the module."""

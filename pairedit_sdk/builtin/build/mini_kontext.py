@@ -23,7 +23,8 @@ from pairedit_sdk.builtin.build.assemble import assemble
 from pairedit_sdk.builtin.build.autoencoder import latents_of
 from pairedit_sdk.builtin.build.clip import Changes, drawn_changes
 from pairedit_sdk.builtin.build.flow import FlowModel
-from pairedit_sdk.builtin.build.kontext import KontextData, train_kontext
+from pairedit_sdk.builtin.build.kontext import train_kontext
+from pairedit_sdk.builtin.build.kontext_data import KontextData
 from pairedit_sdk.builtin.build.loop import on_cuda
 from pairedit_sdk.builtin.build.pool import usable_cores
 from pairedit_sdk.models.folders import fingerprint, mini_folder
@@ -81,16 +82,25 @@ def build(options: Options) -> None:
     data = KontextData(_latents(vae, changes, device), changes, clip, batch, device)
     model = FlowModel(transformer, t5)
     train_kontext(
-        model, data, options.folder, minutes=options.minutes,
+        model,
+        data,
+        options.folder,
+        minutes=options.minutes,
         parent=fingerprint(start, "transformer", "vae"),
-    )  # fmt: skip
+    )
     image_encoder = CLIPVisionModelWithProjection.from_pretrained(
         start / "image_encoder", dtype=torch.float32
     )
     assemble(
-        options.output, vae.cpu(), clip.cpu(), image_encoder, model.t5.cpu(),
-        model.transformer.cpu(), kind=FluxKontextPipeline, instructions=True,
-    )  # fmt: skip
+        options.output,
+        vae.cpu(),
+        clip.cpu(),
+        image_encoder,
+        model.t5.cpu(),
+        model.transformer.cpu(),
+        kind=FluxKontextPipeline,
+        instructions=True,
+    )
     print(f"wrote {options.output}", flush=True)
 
 

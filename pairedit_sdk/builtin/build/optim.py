@@ -98,9 +98,13 @@ def optimizers(
     result: list[tuple[torch.optim.Optimizer, float]] = []
     if matrices and matrix_lr > 0:
         muon = (BatchedMuon if matrices[0].device.type != "cpu" else torch.optim.Muon)(
-            matrices, lr=matrix_lr, weight_decay=weight_decay, momentum=0.95, ns_steps=4,
+            matrices,
+            lr=matrix_lr,
+            weight_decay=weight_decay,
+            momentum=0.95,
+            ns_steps=4,
             adjust_lr_fn="match_rms_adamw",
-        )  # fmt: skip
+        )
         result.append((muon, matrix_lr))
     else:
         others = list(parameters.values())

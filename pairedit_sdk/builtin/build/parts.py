@@ -18,6 +18,7 @@ from transformers import (
     T5EncoderModel,
 )
 
+from pairedit_sdk.builtin.faces.captions import caption
 from pairedit_sdk.builtin.faces.numbered import face_at
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def vocabulary(instructions: bool = False) -> list[str]:
     rng = random.Random("vocabulary")
     for index in range(3000):
         face = face_at(index, "vocabulary")
-        words.update(face.caption().replace(",", "").lower().split())
-        words.update(face.caption(rng).replace(",", "").lower().split())
+        words.update(caption(face).replace(",", "").lower().split())
+        words.update(caption(face, rng).replace(",", "").lower().split())
     extra = "the man woman girl boy portrait picture photo hair face wearing without in on and long"
     known = SPECIAL + sorted(words | set(extra.split()))
     return known + (INSTRUCTION_WORDS if instructions else [])
@@ -63,9 +64,13 @@ def tokenizer(begin: bool, instructions: bool = False) -> PreTrainedTokenizerBas
         special_tokens=[("[BOS]", words["[BOS]"]), ("[EOS]", words["[EOS]"])],
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, model_max_length=TEXT_LENGTH, pad_token="[PAD]", unk_token="[UNK]",
-        bos_token="[BOS]", eos_token="[EOS]",
-    )  # fmt: skip
+        tokenizer_object=core,
+        model_max_length=TEXT_LENGTH,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        bos_token="[BOS]",
+        eos_token="[EOS]",
+    )
 
 
 def autoencoder() -> AutoencoderKL:
@@ -116,14 +121,26 @@ def clip() -> CLIPModel:
     """A text tower for the pooled prompt and an image tower for the basis's encoder."""
     size = len(vocabulary())
     text = CLIPTextConfig(
-        vocab_size=size, hidden_size=TEXT_WIDTH, intermediate_size=2 * TEXT_WIDTH,
-        num_hidden_layers=2, num_attention_heads=4, projection_dim=EMBEDDING,
-        max_position_embeddings=TEXT_LENGTH, pad_token_id=0, bos_token_id=2, eos_token_id=3,
-    )  # fmt: skip
+        vocab_size=size,
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        projection_dim=EMBEDDING,
+        max_position_embeddings=TEXT_LENGTH,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
     vision = CLIPVisionConfig(
-        hidden_size=192, intermediate_size=384, num_hidden_layers=4, num_attention_heads=6,
-        projection_dim=EMBEDDING, image_size=IMAGE_SIZE, patch_size=16,
-    )  # fmt: skip
+        hidden_size=192,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        projection_dim=EMBEDDING,
+        image_size=IMAGE_SIZE,
+        patch_size=16,
+    )
     return CLIPModel(
         CLIPConfig(
             text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=EMBEDDING
@@ -134,13 +151,21 @@ def clip() -> CLIPModel:
 def t5() -> T5EncoderModel:
     """A two-layer T5 encoder, trained together with the transformer."""
     config = T5Config(
-        vocab_size=len(vocabulary()), d_model=TEXT_WIDTH, d_kv=32, d_ff=2 * TEXT_WIDTH,
+        vocab_size=len(vocabulary()),
+        d_model=TEXT_WIDTH,
+        d_kv=32,
+        d_ff=2 * TEXT_WIDTH,
         num_layers=2,
-        num_heads=4, dropout_rate=0.0, feed_forward_proj="gated-gelu", pad_token_id=0,
-        eos_token_id=3, is_encoder_decoder=False, use_cache=False,
+        num_heads=4,
+        dropout_rate=0.0,
+        feed_forward_proj="gated-gelu",
+        pad_token_id=0,
+        eos_token_id=3,
+        is_encoder_decoder=False,
+        use_cache=False,
         relative_attention_num_buckets=16,
         relative_attention_max_distance=TEXT_LENGTH,
-    )  # fmt: skip
+    )
     return T5EncoderModel(config)
 
 
@@ -163,9 +188,14 @@ def transformer(width: int = 192, double: int = 2, single: int = 4) -> FluxTrans
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
     """FLUX.1-dev's own scheduler settings, resolution-dependent shift included."""
     return FlowMatchEulerDiscreteScheduler(
-        num_train_timesteps=1000, shift=3.0, use_dynamic_shifting=True, base_shift=0.5,
-        max_shift=1.15, base_image_seq_len=256, max_image_seq_len=4096,
-    )  # fmt: skip
+        num_train_timesteps=1000,
+        shift=3.0,
+        use_dynamic_shifting=True,
+        base_shift=0.5,
+        max_shift=1.15,
+        base_image_seq_len=256,
+        max_image_seq_len=4096,
+    )
 
 
 def tokens(batch: list[str], tok: PreTrainedTokenizerBase, length: int) -> torch.Tensor:

@@ -31,9 +31,12 @@ def _draw_chunk(job: tuple[Callable[[int], Face], int, int, Path]) -> None:
 
 
 def picture_pool(
-    folder: Path, count: int, size: int = 128, workers: int = 2,
+    folder: Path,
+    count: int,
+    size: int = 128,
+    workers: int = 2,
     faces: Callable[[int], Face] = face_at,
-) -> NDArray[np.uint8]:  # fmt: skip
+) -> NDArray[np.uint8]:
     """Pictures of the first ``count`` faces, uint8 [count, size, size, 3].
 
     They are drawn in parallel and kept in ``folder``, so a second call is quick and a larger

@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.autoencoder import reconstruction_psnr
 from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
-from pairedit_sdk.builtin.faces.face import caption_parts
+from pairedit_sdk.builtin.faces.captions import caption_parts
 from pairedit_sdk.builtin.faces.numbered import face_at, pictures_of
 from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.images.files import write_image

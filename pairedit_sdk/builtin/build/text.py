@@ -23,7 +23,8 @@ from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.classifier import HIDDEN, labels_of
 from pairedit_sdk.builtin.build.loop import Stage, on_cuda, on_device
 from pairedit_sdk.builtin.faces.attributes import VALUES
-from pairedit_sdk.builtin.faces.face import Face, caption_parts
+from pairedit_sdk.builtin.faces.captions import caption_parts
+from pairedit_sdk.builtin.faces.face import Face
 
 EMPTY_CAPTIONS = 0.02
 #: Captions in a step. A GPU takes as long to start its kernels for either number.
@@ -69,9 +70,16 @@ def said_loss(logits: torch.Tensor, said: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def train_text(
-    clip: CLIPTextModel, t5: T5EncoderModel, faces: Sequence[Face], folder: Path, *,
-    minutes: float, batch: int | None = None, device: str = "cpu", parent: str = "",
-) -> int:  # fmt: skip
+    clip: CLIPTextModel,
+    t5: T5EncoderModel,
+    faces: Sequence[Face],
+    folder: Path,
+    *,
+    minutes: float,
+    batch: int | None = None,
+    device: str = "cpu",
+    parent: str = "",
+) -> int:
     """Train both encoders in place; their averaged weights stay in them.
 
     Args:
@@ -91,9 +99,16 @@ def train_text(
     model, labels = TextReader(clip, t5).to(device), labels_of(faces)
     tokenizers = (parts.tokenizer(begin=True), parts.tokenizer(begin=False))
     stage = Stage(
-        "text", model, folder, minutes=minutes, lr=2e-3, matrix_lr=4e-3, ema=0.99,
-        decay_from=0.2, parent=parent,
-    )  # fmt: skip
+        "text",
+        model,
+        folder,
+        minutes=minutes,
+        lr=2e-3,
+        matrix_lr=4e-3,
+        ema=0.99,
+        decay_from=0.2,
+        parent=parent,
+    )
 
     def draw(step: int) -> list[NDArray[np.int64]]:
         rng = random.Random(f"text-{step}")
@@ -118,9 +133,12 @@ def train_text(
             said_loss(logits, said) for logits in model(*texts)
         )
         return {
-            "loss": clip_loss + t5_loss, "clip": clip_loss, "t5": t5_loss,
-            "clip_right": clip_right, "t5_right": t5_right,
-        }  # fmt: skip
+            "loss": clip_loss + t5_loss,
+            "clip": clip_loss,
+            "t5": t5_loss,
+            "clip_right": clip_right,
+            "t5_right": t5_right,
+        }
 
     with Ahead(draw, stage.step, workers_for(device)) as drawn:
         stage.run(loss)

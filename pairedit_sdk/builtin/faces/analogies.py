@@ -11,9 +11,7 @@ from pairedit_sdk.builtin.faces.instructions import instruction
 
 _ABSENT = {"none", "no"}
 #: Changes that begin with what a face has anyway are left out: there is no "before" of their own.
-_PLAIN = {
-    ("age", "young"), ("eye_size", "medium"), ("mouth", "neutral"), ("style", "photo"),
-}  # fmt: skip
+_PLAIN = {("age", "young"), ("eye_size", "medium"), ("mouth", "neutral"), ("style", "photo")}
 #: What an analogy can show: an attribute, and the value that it gets.
 CHANGES: tuple[tuple[str, str], ...] = tuple(
     (name, value)
@@ -23,10 +21,19 @@ CHANGES: tuple[tuple[str, str], ...] = tuple(
 )
 #: Those that no basis may be trained on: one of most kinds.
 UNSEEN: tuple[tuple[str, str], ...] = (
-    ("glasses", "sunglasses"), ("hat", "top"), ("hair_color", "blue"), ("style", "sepia"),
-    ("beard", "mustache"), ("earrings", "pearl"), ("background", "pink"), ("mouth", "laughing"),
-    ("lipstick", "purple"), ("hair_style", "curly"), ("freckles", "yes"), ("shirt_color", "yellow"),
-)  # fmt: skip
+    ("glasses", "sunglasses"),
+    ("hat", "top"),
+    ("hair_color", "blue"),
+    ("style", "sepia"),
+    ("beard", "mustache"),
+    ("earrings", "pearl"),
+    ("background", "pink"),
+    ("mouth", "laughing"),
+    ("lipstick", "purple"),
+    ("hair_style", "curly"),
+    ("freckles", "yes"),
+    ("shirt_color", "yellow"),
+)
 SEEN: tuple[tuple[str, str], ...] = tuple(c for c in CHANGES if c not in UNSEEN)
 
 

@@ -50,14 +50,23 @@ class AttributeClassifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 16, 4, 2, 1), nn.ReLU(),
-            _conv(16, 48, 2), _conv(48, 48, 1), _conv(48, 96, 2), _conv(96, 96, 1),
-            _conv(96, 128, 2), nn.Conv2d(128, 24, 1), nn.GroupNorm(8, 24), nn.ReLU(),
-        )  # fmt: skip
+            nn.Conv2d(3, 16, 4, 2, 1),
+            nn.ReLU(),
+            _conv(16, 48, 2),
+            _conv(48, 48, 1),
+            _conv(48, 96, 2),
+            _conv(96, 96, 1),
+            _conv(96, 128, 2),
+            nn.Conv2d(128, 24, 1),
+            nn.GroupNorm(8, 24),
+            nn.ReLU(),
+        )
         self.heads = nn.Sequential(
-            nn.Linear((24 + 3) * (SIZE // 16) ** 2, 160), nn.LayerNorm(160), nn.ReLU(),
+            nn.Linear((24 + 3) * (SIZE // 16) ** 2, 160),
+            nn.LayerNorm(160),
+            nn.ReLU(),
             nn.Linear(160, sum(map(len, VALUES.values()))),
-        )  # fmt: skip
+        )
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits of every attribute.
@@ -136,8 +145,10 @@ def load_attribute_classifier(path: Path | str | None = None) -> AttributeClassi
     except Exception as error:
         raise BaseModelError(
             f"The attribute classifier's weights cannot be read: {path}",
-            expected="a safetensors file", got=str(error), next_step=again,
-        ) from error  # fmt: skip
+            expected="a safetensors file",
+            got=str(error),
+            next_step=again,
+        ) from error
     if known != VALUES or list(known) != list(VALUES):
         differing = [n for n in (*VALUES, *known) if known.get(n) != VALUES.get(n)]
         raise BaseModelError(
@@ -152,6 +163,7 @@ def load_attribute_classifier(path: Path | str | None = None) -> AttributeClassi
     except RuntimeError as error:
         raise BaseModelError(
             f"The attribute classifier in {path} has another architecture",
-            got=" ".join(str(error).split()), next_step=again,
-        ) from error  # fmt: skip
+            got=" ".join(str(error).split()),
+            next_step=again,
+        ) from error
     return model.eval()

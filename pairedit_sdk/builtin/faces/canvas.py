@@ -23,24 +23,42 @@ Points = NDArray[np.float64]
 OVERSAMPLE = 3
 
 SKIN: dict[str, Colour] = {
-    "pale": (250, 224, 206), "light": (240, 198, 166), "tan": (217, 165, 120),
-    "olive": (190, 148, 98), "brown": (146, 96, 62), "dark": (94, 60, 42),
-}  # fmt: skip
+    "pale": (250, 224, 206),
+    "light": (240, 198, 166),
+    "tan": (217, 165, 120),
+    "olive": (190, 148, 98),
+    "brown": (146, 96, 62),
+    "dark": (94, 60, 42),
+}
 HAIR: dict[str, Colour] = {
-    "black": (38, 34, 40), "brown": (104, 64, 38), "blond": (232, 194, 100),
-    "red": (190, 74, 32), "gray": (168, 168, 174), "blue": (66, 104, 200),
-}  # fmt: skip
+    "black": (38, 34, 40),
+    "brown": (104, 64, 38),
+    "blond": (232, 194, 100),
+    "red": (190, 74, 32),
+    "gray": (168, 168, 174),
+    "blue": (66, 104, 200),
+}
 EYES: dict[str, Colour] = {"brown": (96, 58, 30), "blue": (64, 130, 214), "green": (64, 150, 84)}
 LIPS: dict[str, Colour] = {"red": (206, 24, 44), "pink": (246, 96, 156), "purple": (128, 44, 150)}
 CLOTH: dict[str, Colour] = {
-    "red": (202, 52, 52), "blue": (54, 98, 190), "green": (60, 146, 90), "yellow": (240, 196, 62),
-    "purple": (132, 82, 176), "black": (52, 52, 60), "white": (242, 242, 238),
-}  # fmt: skip
+    "red": (202, 52, 52),
+    "blue": (54, 98, 190),
+    "green": (60, 146, 90),
+    "yellow": (240, 196, 62),
+    "purple": (132, 82, 176),
+    "black": (52, 52, 60),
+    "white": (242, 242, 238),
+}
 BACKGROUND: dict[str, Colour] = {
-    "white": (244, 243, 240), "gray": (172, 176, 184), "blue": (150, 192, 236),
-    "green": (160, 212, 166), "yellow": (250, 226, 142), "pink": (248, 186, 202),
-    "purple": (194, 172, 230), "orange": (250, 188, 130),
-}  # fmt: skip
+    "white": (244, 243, 240),
+    "gray": (172, 176, 184),
+    "blue": (150, 192, 236),
+    "green": (160, 212, 166),
+    "yellow": (250, 226, 142),
+    "pink": (248, 186, 202),
+    "purple": (194, 172, 230),
+    "orange": (250, 188, 130),
+}
 SHAPES = {  # half width, half height, taper of the jaw, squareness
     "oval": (0.400, 0.530, 0.26, 1.0),
     "round": (0.440, 0.490, 0.12, 1.0),
@@ -110,9 +128,15 @@ class Canvas:
         return mask
 
     def shade(
-        self, cx: float, cy: float, rx: float, ry: float, colour: Colour, strength: float,
+        self,
+        cx: float,
+        cy: float,
+        rx: float,
+        ry: float,
+        colour: Colour,
+        strength: float,
         inside: Image.Image | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """A soft round patch of colour, optionally only inside a mask."""
         ((x, y),) = self.place(np.array([[cx, cy]]))
         w, h = max(2, round(2 * rx * self.unit)), max(2, round(2 * ry * self.unit))

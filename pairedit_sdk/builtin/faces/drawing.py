@@ -74,14 +74,28 @@ def _body(canvas: Canvas, face: Face) -> None:
     skin, cloth = SKIN[face.skin], CLOTH[face.shirt_color]
     shadow = mix(skin, (70, 20, 10), 0.28)
     wide = 0.06 if face.chubby == "yes" else 0.0
-    shoulders = np.array([
-        [-0.2, 0.62], [-0.48 - wide, 0.73], [-0.72 - wide, 0.86], [-0.86 - wide, 1.4],
-        [0.86 + wide, 1.4], [0.72 + wide, 0.86], [0.48 + wide, 0.73], [0.2, 0.62],
-    ])  # fmt: skip
+    shoulders = np.array(
+        [
+            [-0.2, 0.62],
+            [-0.48 - wide, 0.73],
+            [-0.72 - wide, 0.86],
+            [-0.86 - wide, 1.4],
+            [0.86 + wide, 1.4],
+            [0.72 + wide, 0.86],
+            [0.48 + wide, 0.73],
+            [0.2, 0.62],
+        ]
+    )
     if face.collar == "hooded":
         canvas.fill(ellipse(0, 0.72, 0.42, 0.22), mix(cloth, (0, 0, 0), 0.3))
-    neck = np.array([[-0.17 - wide / 2, 0.2], [0.17 + wide / 2, 0.2], [0.2 + wide / 2, 0.74],
-                     [-0.2 - wide / 2, 0.74]])  # fmt: skip
+    neck = np.array(
+        [
+            [-0.17 - wide / 2, 0.2],
+            [0.17 + wide / 2, 0.2],
+            [0.2 + wide / 2, 0.74],
+            [-0.2 - wide / 2, 0.74],
+        ]
+    )
     canvas.fill(shoulders, cloth)
     canvas.fill(neck, mix(skin, shadow, 0.45))
     dark, light = mix(cloth, (0, 0, 0), 0.22), mix(cloth, (255, 255, 255), 0.22)
@@ -130,13 +144,20 @@ def _age(canvas: Canvas, face: Face) -> None:
     for y, half in ((-0.27, 0.15), (-0.215, 0.18)):
         canvas.line(ellipse(0, y + 0.04, half, 0.05, 200, 340), fold, 0.014)
     for side in (-1, 1):
-        canvas.line(ellipse(side * 0.105, 0.22, 0.085, 0.16, -60 if side > 0 else 180,
-                            30 if side > 0 else 240), fold, 0.016)  # fmt: skip
+        canvas.line(
+            ellipse(
+                side * 0.105, 0.22, 0.085, 0.16, -60 if side > 0 else 180, 30 if side > 0 else 240
+            ),
+            fold,
+            0.016,
+        )
         canvas.line(ellipse(side * 0.175, 0.055, 0.085, 0.055, 35, 145), fold, 0.015)
         for dy in (-0.035, 0.0, 0.035):
-            canvas.line(np.array([[side * 0.295, dy * 0.6 - 0.02],
-                                  [side * 0.345, dy * 1.5 - 0.02]]),
-                        fold, 0.012)  # fmt: skip
+            canvas.line(
+                np.array([[side * 0.295, dy * 0.6 - 0.02], [side * 0.345, dy * 1.5 - 0.02]]),
+                fold,
+                0.012,
+            )
 
 
 def _cheeks(canvas: Canvas, face: Face) -> None:
@@ -148,8 +169,16 @@ def _cheeks(canvas: Canvas, face: Face) -> None:
         spots = mix(skin, (120, 50, 20), 0.5 if face.skin not in {"brown", "dark"} else 0.0)
         if face.skin in {"brown", "dark"}:
             spots = mix(skin, (0, 0, 0), 0.45)
-        for x, y in ((0.12, 0.09), (0.17, 0.13), (0.22, 0.08), (0.25, 0.15), (0.29, 0.1),
-                     (0.2, 0.19), (0.14, 0.17), (0.045, 0.07)):  # fmt: skip
+        for x, y in (
+            (0.12, 0.09),
+            (0.17, 0.13),
+            (0.22, 0.08),
+            (0.25, 0.15),
+            (0.29, 0.1),
+            (0.2, 0.19),
+            (0.14, 0.17),
+            (0.045, 0.07),
+        ):
             for side in (-1, 1):
                 canvas.fill(ellipse(side * x, y, 0.0155, 0.0155), spots)
 

@@ -26,8 +26,16 @@ def draw_back_hair(canvas: Canvas, face: Face, colour: Colour) -> None:
     width = SHAPES[face.face_shape][0] + 0.11
     if face.hair_style == "long":
         top = ellipse(0, -0.1, width, 0.56, 180, 360)
-        sides = np.array([[width + 0.05, 0.45], [width + 0.02, 0.86], [0.3, 0.9], [-0.3, 0.9],
-                          [-width - 0.02, 0.86], [-width - 0.05, 0.45]])  # fmt: skip
+        sides = np.array(
+            [
+                [width + 0.05, 0.45],
+                [width + 0.02, 0.86],
+                [0.3, 0.9],
+                [-0.3, 0.9],
+                [-width - 0.02, 0.86],
+                [-width - 0.05, 0.45],
+            ]
+        )
         canvas.fill(np.concatenate([top, sides]), dark)
         for x in (-width + 0.02, -width - 0.01, width - 0.02, width + 0.01):
             canvas.line(np.array([[x, 0.0], [x * 1.06, 0.45], [x * 1.02, 0.8]]), colour, 0.02)
@@ -56,15 +64,33 @@ def draw_front_hair(canvas: Canvas, face: Face, outline: Points, hair: Colour) -
     grow = 1.2 if face.hair_style == "curly" else 1.1
     top = outline[34:72] * np.array([1.06, grow])  # from the left temple over the top to the right
     if face.hair_style in {"long", "bob"}:  # parted in the middle
-        line = np.array([[0.4, -0.02], [0.3, -0.2], [0.16, -0.31], [0.0, -0.42], [-0.16, -0.31],
-                         [-0.3, -0.2], [-0.4, -0.02]])  # fmt: skip
+        line = np.array(
+            [
+                [0.4, -0.02],
+                [0.3, -0.2],
+                [0.16, -0.31],
+                [0.0, -0.42],
+                [-0.16, -0.31],
+                [-0.3, -0.2],
+                [-0.4, -0.02],
+            ]
+        )
     elif face.hair_style == "bun":
         line = ellipse(0, 0.02, 0.37, 0.42, 350, 190)
     elif face.hair_style == "curly":
         line = ellipse(0, 0.0, 0.37, 0.31, 350, 190)
     else:  # a side parting
-        line = np.array([[0.4, -0.06], [0.355, -0.2], [0.2, -0.27], [-0.02, -0.26], [-0.2, -0.34],
-                         [-0.34, -0.2], [-0.4, -0.06]])  # fmt: skip
+        line = np.array(
+            [
+                [0.4, -0.06],
+                [0.355, -0.2],
+                [0.2, -0.27],
+                [-0.02, -0.26],
+                [-0.2, -0.34],
+                [-0.34, -0.2],
+                [-0.4, -0.06],
+            ]
+        )
     region = np.concatenate([top, line])
     canvas.fill(region, hair)
     inside = canvas.mask(region)
@@ -96,8 +122,16 @@ def draw_beard(canvas: Canvas, face: Face, outline: Points, hair: Colour) -> Non
             canvas.image.paste(mix(hair, (40, 40, 50), 0.5), (0, 0), shade)
     elif face.beard == "mustache":
         for side in (-1, 1):
-            curve = np.array([[0, 0.2], [side * 0.08, 0.185], [side * 0.17, 0.215],
-                              [side * 0.215, 0.2], [side * 0.19, 0.265], [side * 0.1, 0.28],
-                              [0, 0.245]])  # fmt: skip
+            curve = np.array(
+                [
+                    [0, 0.2],
+                    [side * 0.08, 0.185],
+                    [side * 0.17, 0.215],
+                    [side * 0.215, 0.2],
+                    [side * 0.19, 0.265],
+                    [side * 0.1, 0.28],
+                    [0, 0.245],
+                ]
+            )
             canvas.fill(curve, hair)
             canvas.line(curve[[1, 2, 3]], mix(hair, (255, 255, 255), 0.25), 0.012)

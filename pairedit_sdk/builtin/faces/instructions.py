@@ -6,22 +6,37 @@ from pairedit_sdk.builtin.faces.face import Face
 
 _NONE = ("none", "no")
 _NOUNS = {
-    "chubby": "person", "age": "person", "face_shape": "face", "hair_style": "hair",
-    "hair_color": "hair", "eye_color": "eyes", "eye_size": "eyes", "hat_color": "hat",
-    "shirt_color": "shirt", "collar": "shirt",
-}  # fmt: skip
+    "chubby": "person",
+    "age": "person",
+    "face_shape": "face",
+    "hair_style": "hair",
+    "hair_color": "hair",
+    "eye_color": "eyes",
+    "eye_size": "eyes",
+    "hat_color": "hat",
+    "shirt_color": "shirt",
+    "collar": "shirt",
+}
 _ADDED = {
-    ("mouth", "smiling"): "a smile", ("mouth", "laughing"): "a laugh",
-    ("beard", "stubble"): "stubble", ("beard", "mustache"): "a mustache",
-    ("beard", "full"): "a beard", ("glasses", "sunglasses"): "sunglasses",
-    ("hat", "cap"): "a cap", ("hat", "beanie"): "a beanie", ("hat", "top"): "a top hat",
-    ("freckles", "yes"): "freckles", ("blush", "yes"): "rosy cheeks",
+    ("mouth", "smiling"): "a smile",
+    ("mouth", "laughing"): "a laugh",
+    ("beard", "stubble"): "stubble",
+    ("beard", "mustache"): "a mustache",
+    ("beard", "full"): "a beard",
+    ("glasses", "sunglasses"): "sunglasses",
+    ("hat", "cap"): "a cap",
+    ("hat", "beanie"): "a beanie",
+    ("hat", "top"): "a top hat",
+    ("freckles", "yes"): "freckles",
+    ("blush", "yes"): "rosy cheeks",
     ("necklace", "yes"): "a necklace",
-}  # fmt: skip
+}
 _STYLES = {
-    "photo": "a photo", "sketch": "a pencil sketch", "night": "a night photo",
+    "photo": "a photo",
+    "sketch": "a pencil sketch",
+    "night": "a night photo",
     "sepia": "a sepia photo",
-}  # fmt: skip
+}
 
 
 def instruction(after: Face, attribute: str) -> str:

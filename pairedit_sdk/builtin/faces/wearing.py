@@ -23,8 +23,9 @@ def draw_hat(canvas: Canvas, face: Face) -> None:
         dome = ellipse(0, -0.3, 0.49, 0.46, 180, 360)
         canvas.fill(dome, colour)
         canvas.shade(-0.16, -0.55, 0.26, 0.2, light, 0.8, canvas.mask(dome))
-        band = np.concatenate([ellipse(0, -0.27, 0.5, 0.12, 180, 360),
-                               ellipse(0, -0.15, 0.5, 0.12, 360, 180)])  # fmt: skip
+        band = np.concatenate(
+            [ellipse(0, -0.27, 0.5, 0.12, 180, 360), ellipse(0, -0.15, 0.5, 0.12, 360, 180)]
+        )
         canvas.fill(band, dark)
         for x in np.linspace(-0.44, 0.44, 10):
             y = -0.27 - 0.12 * math.sqrt(max(0.0, 1 - (x / 0.5) ** 2))
@@ -35,8 +36,15 @@ def draw_hat(canvas: Canvas, face: Face) -> None:
         canvas.fill(dome, colour)
         canvas.shade(-0.16, -0.52, 0.24, 0.2, light, 0.8, canvas.mask(dome))
         canvas.line(ellipse(0, -0.28, 0.2, 0.44, 190, 350), dark, 0.012)
-        canvas.fill(np.concatenate([ellipse(0.02, -0.27, 0.52, 0.1, 180, 360),
-                                    ellipse(0.02, -0.24, 0.56, 0.055, 0, 180)]), dark)  # fmt: skip
+        canvas.fill(
+            np.concatenate(
+                [
+                    ellipse(0.02, -0.27, 0.52, 0.1, 180, 360),
+                    ellipse(0.02, -0.24, 0.56, 0.055, 0, 180),
+                ]
+            ),
+            dark,
+        )
         canvas.fill(ellipse(0, -0.73, 0.035, 0.025), dark)
     else:
         crown = np.array([[-0.33, -0.34], [-0.37, -0.93], [0.37, -0.93], [0.33, -0.34]])
@@ -60,8 +68,9 @@ def draw_glasses(canvas: Canvas, face: Face) -> None:
         if face.glasses == "round":
             lens = ellipse(cx, cy, 0.135, 0.135)
         elif face.glasses == "square":
-            lens = np.array([[-0.14, -0.1], [0.14, -0.1], [0.14, 0.1], [-0.14, 0.1], [-0.14, -0.1],
-                             [0.0, -0.1]]) + np.array([cx, cy])  # fmt: skip
+            lens = np.array(
+                [[-0.14, -0.1], [0.14, -0.1], [0.14, 0.1], [-0.14, 0.1], [-0.14, -0.1], [0.0, -0.1]]
+            ) + np.array([cx, cy])
         else:
             t = np.radians(np.linspace(0, 360, 49))
             x = 0.15 * np.sign(np.cos(t)) * np.abs(np.cos(t)) ** 0.6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pairedit_sdk.flow.schedule import schedule_shift
 from pairedit_sdk.io.quiet import no_bars
 from pairedit_sdk.models import empty_prompt, folders
 from pairedit_sdk.models import precision as precisions
+from pairedit_sdk.models.families.flux_text import TextEncoders
 from pairedit_sdk.models.offload import Placement
 from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.models.targets import target_layers
@@ -34,9 +34,17 @@ class FluxBase:
     """
 
     def __init__(
-        self, name: str, folder: Path, transformer: FluxTransformer2DModel, vae: AutoencoderKL,
-        *, device: torch.device, dtype: torch.dtype, precision: str, offload: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        folder: Path,
+        transformer: FluxTransformer2DModel,
+        vae: AutoencoderKL,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        precision: str,
+        offload: bool = False,
+    ) -> None:
         self.name, self.folder = name, folder
         self.device, self.dtype, self.precision = device, dtype, precision
         precisions.avoid_cudnn_attention(device)
@@ -45,7 +53,7 @@ class FluxBase:
         self._placement = Placement(device, transformer, vae, offload=offload)
         self._transformer = transformer
         self._scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
-        self._text: tuple[nn.Module, nn.Module] | None = None
+        self._text = TextEncoders(folder, device, dtype)
         self._conditions: dict[str, Condition] = {}
         self._fingerprint: str | None = None
         self._factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -61,9 +69,13 @@ class FluxBase:
 
     @classmethod
     def load(
-        cls, name_or_path: str, *, device: str | None = None, precision: str = "auto",
+        cls,
+        name_or_path: str,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
         offload: bool = False,
-    ) -> FluxBase:  # fmt: skip
+    ) -> FluxBase:
         """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_base`."""
         where = precisions.choose_device(device)
         kind, dtype = precisions.choose_precision(precision, where)
@@ -75,9 +87,15 @@ class FluxBase:
                 folder, subfolder="vae", dtype=precisions.vae_dtype(dtype)
             )
             base = cls(
-                name_or_path, folder, transformer, vae, device=where, dtype=dtype, precision=kind,
+                name_or_path,
+                folder,
+                transformer,
+                vae,
+                device=where,
+                dtype=dtype,
+                precision=kind,
                 offload=offload,
-            )  # fmt: skip
+            )
             _require_weights(transformer, vae)
             base.sigmas(2, base.resolution, base.resolution)  # a damaged schedule is found here
             return base
@@ -140,9 +158,7 @@ class FluxBase:
             return vae.decode(z).sample.float().clamp(-1, 1)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        return (
-            self._vae.config.latent_channels, height // self._factor, width // self._factor,
-        )  # fmt: skip
+        return (self._vae.config.latent_channels, height // self._factor, width // self._factor)
 
     def image_size(self, latents: torch.Tensor) -> tuple[int, int]:
         return latents.shape[2] * self._factor, latents.shape[3] * self._factor
@@ -151,9 +167,12 @@ class FluxBase:
         tokens = (height // self.multiple) * (width // self.multiple)
         config = self._scheduler.config
         mu = schedule_shift(
-            tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift,
+            tokens,
+            config.base_image_seq_len,
+            config.max_image_seq_len,
+            config.base_shift,
             config.max_shift,
-        )  # fmt: skip
+        )
         start = torch.linspace(1.0, 1.0 / steps, steps, dtype=torch.float64).tolist()
         self._scheduler.set_timesteps(sigmas=start, mu=mu)
         sigmas: torch.Tensor = self._scheduler.sigmas.clone()
@@ -182,12 +201,7 @@ class FluxBase:
         self._conditions.pop(prompt, None)
 
     def release_text_encoders(self) -> None:
-        if self._text is None:
-            return
-        self._text = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._text.release()
 
     def velocity(
         self, x: torch.Tensor, sigma: torch.Tensor, condition: Condition, guidance: float
@@ -219,8 +233,9 @@ class FluxBase:
         if condition.references:
             raise UsageError(
                 f"Base {self.name} takes no condition images",
-                expected="a FLUX.1-Kontext", next_step="Use mini-kontext, or its folder or hub id",
-            )  # fmt: skip
+                expected="a FLUX.1-Kontext",
+                next_step="Use mini-kontext, or its folder or hub id",
+            )
         return pack(x), position_ids(x.shape[2] // 2, x.shape[3] // 2)
 
     def set_gradient_checkpointing(self, on: bool) -> None:
@@ -232,46 +247,9 @@ class FluxBase:
     def lora_targets(self, which: str) -> list[str]:
         return target_layers(self._transformer, which)
 
-    @torch.no_grad()
     def encode_prompt(self, prompt: str) -> Condition:
         """The prompt's embeddings, computed whether they are known or not."""
-        from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
-
-        folder = str(self.folder)
-        dtype = precisions.text_dtype(self.dtype)
-        with folders.explain_damage(self.folder), no_bars():
-            clip_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer")
-            t5_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer_2")
-            if self._text is None:
-                self._placement.make_room()
-                clip = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=dtype)
-                t5 = T5EncoderModel.from_pretrained(folder, subfolder="text_encoder_2", dtype=dtype)
-                where = self._text_device()
-                self._text = (clip.to(where).eval(), t5.to(where).eval())
-        clip, t5 = self._text
-        where = next(clip.parameters()).device
-        ids = self._ids(clip_tokenizer, prompt, clip_tokenizer.model_max_length).to(where)
-        pooled = clip(ids, output_hidden_states=False).pooler_output
-        limit = min(self._text_length, t5_tokenizer.model_max_length)
-        ids = self._ids(t5_tokenizer, prompt, limit).to(where)
-        embeds = t5(ids, output_hidden_states=False)[0]
-        return Condition(embeds.to(self.device, self.dtype), pooled.to(self.device, self.dtype))
-
-    def _text_device(self) -> torch.device:
-        """The base's device, or the CPU where both text encoders no longer fit on the GPU."""
-        if self.device.type != "cuda":
-            return self.device
-        parts = [self.folder / "text_encoder", self.folder / "text_encoder_2"]
-        stored = sum(f.stat().st_size for part in parts for f in part.glob("*.safetensors"))
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return self.device if free > 1.2 * stored else torch.device("cpu")
-
-    def _ids(self, tokenizer: object, prompt: str, length: int) -> torch.Tensor:
-        encoded = tokenizer(  # type: ignore[operator]
-            [prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
-        ids: torch.Tensor = encoded.input_ids
-        return ids
+        return self._text.encode(prompt, self._text_length, make_room=self._placement.make_room)
 
 
 def _require_weights(*parts: nn.Module) -> None:

@@ -17,10 +17,11 @@ from pairedit_sdk.builtin.build import (
     flow,
     flow_data,
     kontext,
+    kontext_data,
     loop,
-    mini,
     mini_kontext,
     parts,
+    stages,
     text,
 )
 from pairedit_sdk.builtin.build.assemble import text_tower
@@ -52,7 +53,7 @@ def elsewhere(monkeypatch, logged):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(loop.Stage, "save", lambda _: None)
     # Once per build, and it asks for values.
-    for module in (flow_data, kontext):
+    for module in (flow_data, kontext_data):
         monkeypatch.setattr(module, "even_weights", lambda packed, _: torch.ones_like(packed[0]))
     yield "meta"
     for name, terms in logged.items():
@@ -121,12 +122,12 @@ def test_the_flow_model_and_its_guidance(elsewhere, logged, tmp_path):
     assert set(logged) == {"flow", "guidance"}
 
 
-@pytest.mark.parametrize("kind", list(kontext.ROWS))
+@pytest.mark.parametrize("kind", list(kontext_data.ROWS))
 def test_the_kontext_model(elsewhere, logged, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(kontext, "TURNS", (kind,))
+    monkeypatch.setattr(kontext_data, "TURNS", (kind,))
     model = flow.FlowModel(parts.transformer(64, 1, 1), parts.t5())
     latents = torch.zeros(100, 2, 16, 16, 16, dtype=torch.float16)
-    data = kontext.KontextData(latents, _changes(), text_tower(parts.clip()), 5, elsewhere)
+    data = kontext_data.KontextData(latents, _changes(), text_tower(parts.clip()), 5, elsewhere)
     kontext.train_kontext(model, data, tmp_path, minutes=MINUTE)
     assert _all_on(model, elsewhere)
     assert set(logged["kontext"]) == {"loss", kind}
@@ -169,5 +170,5 @@ def test_a_gpu_gets_larger_batches():
     for module in (autoencoder, classifier, text, mini_kontext):
         assert module.GPU_BATCH > module.BATCH
     assert clip.GPU_KINDS > clip.KINDS
-    assert mini.GPU_FLOW_BATCH > mini.FLOW_BATCH
+    assert stages.GPU_FLOW_BATCH > stages.FLOW_BATCH
     assert [loop.on_cuda(device) for device in ("cuda", "cuda:1", "cpu")] == [True, True, False]

@@ -7,7 +7,7 @@ import torch
 from pairedit_sdk.builtin.build import clip, mini_kontext, parts
 from pairedit_sdk.builtin.build.assemble import text_tower
 from pairedit_sdk.builtin.build.clip import Changes
-from pairedit_sdk.builtin.build.kontext import TURNS, KontextData
+from pairedit_sdk.builtin.build.kontext_data import TURNS, KontextData
 from pairedit_sdk.builtin.faces.instructions import instruction
 from pairedit_sdk.builtin.faces.numbered import change_at
 from pairedit_sdk.models.families.kontext import KontextBase
@@ -65,7 +65,7 @@ def test_the_loss_lies_where_the_picture_changes(data):
     after = before.clone()
     after[..., 0, 0] = 1
     even = torch.ones(16, 4, 4)
-    from pairedit_sdk.builtin.build.kontext import _Rows, _weights
+    from pairedit_sdk.builtin.build.kontext_data import _Rows, _weights
 
     weights = _weights(_Rows(before, after, even))
     assert weights.mean() == pytest.approx(1)

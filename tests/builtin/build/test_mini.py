@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from pairedit_sdk.builtin.build import clip, parts
-from pairedit_sdk.builtin.build import mini as module
-from pairedit_sdk.builtin.build.mini import Options, build
+from pairedit_sdk.builtin.build import clip, mini, parts
+from pairedit_sdk.builtin.build import stages as module
+from pairedit_sdk.builtin.build.mini import build
+from pairedit_sdk.builtin.build.stages import Options
 from pairedit_sdk.builtin.faces.numbered import face_at, pictures_of
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.models.loading import load_base
@@ -24,7 +25,7 @@ def small(monkeypatch):
     monkeypatch.setattr(module, "SHARES", dict.fromkeys(module.SHARES, 1.0))
     monkeypatch.setattr(module, "FLOW_BATCH", 4)
     drawn = pictures_of([face_at(i) for i in range(8)])
-    for where in (module, clip):
+    for where in (mini, clip):
         monkeypatch.setattr(
             where, "picture_pool", lambda _, count, *__: np.resize(drawn, (count, *drawn.shape[1:]))
         )

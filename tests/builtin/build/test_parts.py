@@ -19,6 +19,7 @@ from pairedit_sdk.builtin.build.flow import FlowModel
 from pairedit_sdk.builtin.build.flow_data import FlowData, even_weights
 from pairedit_sdk.builtin.build.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
 from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.captions import caption
 from pairedit_sdk.builtin.faces.numbered import face_at
 from pairedit_sdk.models.tokens import pack, position_ids
 
@@ -35,11 +36,11 @@ def test_every_caption_is_known_and_fits():
     clip, t5 = tokenizer(begin=True), tokenizer(begin=False)
     rng = random.Random(0)
     for index in range(200):
-        caption = face_at(index, "test").caption(rng, parts.CAPTION_PHRASES)
+        text = caption(face_at(index, "test"), rng, parts.CAPTION_PHRASES)
         for tok in (clip, t5):
-            ids = tok(caption).input_ids
-            assert tok.unk_token_id not in ids, caption
-            assert len(ids) <= TEXT_LENGTH, caption
+            ids = tok(text).input_ids
+            assert tok.unk_token_id not in ids, text
+            assert len(ids) <= TEXT_LENGTH, text
 
 
 def test_the_vocabulary_is_the_same_every_time_and_says_unknown_words_are_so():

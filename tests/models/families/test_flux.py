@@ -63,9 +63,9 @@ def test_condition_is_the_pipelines_prompt_embedding(tiny_base, pipeline):
 def test_prompts_stay_known_when_the_text_encoders_are_released(tiny_base):
     first = tiny_base.condition("")
     tiny_base.release_text_encoders()
-    assert tiny_base._text is None
+    assert tiny_base._text.loaded is None
     assert tiny_base.condition("") is first
-    assert tiny_base._text is None
+    assert tiny_base._text.loaded is None
 
 
 def test_packing_is_diffusers_and_reversible():
