@@ -17,7 +17,7 @@ import torch.nn.functional as F
 #: Of the unfitted router: a similarity that is higher by this much weighs e times as much.
 TEMPERATURE = 0.05
 #: Of fitting. A few pairs determine far fewer directions than P has: with steps ten times as long
-#: and no weight on leaving the start it unlearns more than it learns (docs/experiments.md).
+#: and no weight on leaving the start it unlearns more than it learns (docs/experiments/basis.md).
 STEPS, LEARNING_RATE, DRIFT = 300, 5e-4, 1.0
 
 

@@ -195,7 +195,7 @@ class EditStack:
     def layers(self) -> dict[str, LoraLayer]:
         """The sum as one LoRA, exactly: ranks are concatenated, scales go into B.
 
-        ΔW = Σ s_i B_i A_i = [s_1 B_1, s_2 B_2, …] [A_1; A_2; …].
+        ``ΔW = Σ s_i B_i A_i = [s_1 B_1, s_2 B_2, …] [A_1; A_2; …]``
 
         Raises:
             EditError: two edits have a layer of one name and different shapes.

@@ -59,7 +59,8 @@ class AnalogyFolder(Sequence[Analogy]):
     """The analogies of a folder; pictures are read when they are asked for.
 
     Args:
-        folder: see the module's text.
+        folder: in one of three layouts: ``control/`` with strips a | a′ | b and ``target/``;
+            ``a/``, ``a_prime/``, ``b/`` and ``target/``; or Relation252K as it is downloaded.
 
     Raises:
         InputError: another layout, or files that are missing, all of them at once. Pictures that

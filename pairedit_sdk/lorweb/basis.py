@@ -85,7 +85,10 @@ class LearnedInfo:
 
 
 class LearnedBasis:
-    """See the module's text.
+    """A basis of LoRAs that were trained together with their keys and projections (LoRWeB).
+
+    The mix of an analogy does not depend on the timestep: it is computed once, and is then one
+    ordinary LoRA.
 
     Args:
         layers: by the weight's layer; their order is that of the router's weights.

@@ -52,7 +52,8 @@ class BasisSettings:
             "grid" one of all three in a grid.
         layout: "grid" lets the base look at [a, a′; b, b] and draw [a, a′; b, b′]; "sequence" lets
             it look at b, a and a′ as three pictures and draw b′ alone.
-        targets: name of the layers adapted, see ``FlowBase.lora_targets``.
+        targets: the layers adapted, "attention", "all" (with the feed-forward layers) or "blocks"
+            (every linear layer of the blocks).
         encoder: the image encoder; ``None`` is the one that goes with the base.
         resolution: side in pixels of a square with each picture's area; a grid has twice the side.
             ``None`` is the base's own. LoRWeB's 512 is the side of the grid, 256 here.
@@ -62,7 +63,9 @@ class BasisSettings:
         batch: analogies in each.
         accumulate: batches whose gradients are summed before a step.
         lr: AdamW's learning rate, constant.
-        beta1, beta2, weight_decay: AdamW's.
+        beta1: AdamW's, of the mean gradient.
+        beta2: AdamW's, of the mean squared gradient.
+        weight_decay: AdamW's.
         optimizer: "adamw", or "adamw8bit" (bitsandbytes), as published, on a GPU.
         seed: the only source of the run's randomness.
         gradient_checkpointing: trade time for memory in the transformer.

@@ -54,7 +54,8 @@ class TrainConfig:
         seed: the only source of the run's randomness.
         resolution: side in pixels of a square with the training pictures' area; ``None`` is the
             base's own. The aspect ratio is kept.
-        precision: precision of the frozen base, see :func:`pairedit_sdk.load_base`.
+        precision: of the frozen base: "fp32", "bf16", "fp16", "int8" or "nf4"; "auto" is bf16 on a
+            GPU and fp32 on a CPU.
         lora_precision: precision of the LoRAs in training; "bf16" saves half of their memory and
             of their optimiser's, and rounds small steps away.
         offload: let the transformer leave the device while other parts of the base are used.
@@ -67,9 +68,10 @@ class TrainConfig:
             pictures; "flowedit" aims, at the states that FlowEdit visits on its way from x_A, at
             the velocity that takes it to x_B from there.
         content_lora: ``False`` is ablation B, no content LoRA.
-        lag, lead: only with "flowedit": the states z that it is taught at are behind the straight
-            way to x_B by up to ``lag`` of what has been gone, or ahead by up to ``lead`` of what
-            is left, so that the edit learns to catch up, and when it is done.
+        lag: only with "flowedit": the states z that it is taught at are behind the straight way to
+            x_B by up to this share of what has been gone, so that the edit learns to catch up.
+        lead: only with "flowedit": these states are ahead of the straight way by up to this share
+            of what is left, so that the edit learns when it is done.
         noising: "content-preserving" is x_A + σβε; "standard" is ablation C, (1 − σ)x_A + σε.
         calibrate: after training, put that factor into the edit with which it carries the training
             pairs' before pictures nearest to their after pictures.
@@ -83,7 +85,8 @@ class TrainConfig:
             :func:`pairedit_sdk.flow.solvers.damped`.
         edit_even: give every picture a factor of its own, with which it changes no more than the
             pairs do, see :mod:`pairedit_sdk.editing.scale_limit`. It needs an image encoder.
-        targets: name of the layers adapted, see ``FlowBase.lora_targets``.
+        targets: the layers adapted: "attention"; "all" adds the feed-forward layers, and "blocks"
+            the norms' as well.
         optimizer: "adamw", or "adamw8bit" (bitsandbytes).
         weight_decay: AdamW's.
         accumulate: batches whose gradients are summed before a step.

@@ -1,4 +1,4 @@
-"""Muon for matrices, AdamW for the rest; docs/experiments.md has what it gave.
+"""Muon for matrices, AdamW for the rest; docs/experiments/built-in-model.md has what it gave.
 
 torch's Muon takes 2-D parameters only, so a convolution's weight is held as [out, in·k·k] while it
 is trained.

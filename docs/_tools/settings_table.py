@@ -1,0 +1,123 @@
+"""docs/settings.md from the dataclasses that hold the settings.
+
+    python -m docs._tools.settings_table            # writes the page
+
+A field's meaning is its entry under "Args:" or "Attributes:" in the docstring of its class. A field
+that is such a dataclass itself gives rows with dotted names, as ``--set`` takes them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from docs._tools.roles import to_markdown
+from pairedit_sdk import BasisSettings, TrainConfig
+
+PAGE = Path(__file__).resolve().parents[1] / "settings.md"
+
+TEXT = """\
+# Settings
+
+This page is written by `python -m docs._tools.settings_table` from the classes that hold the
+settings. A value is set with `--set NAME=VALUE`, which can be repeated, or as a line `NAME: VALUE`
+of a recipe. Values are read as YAML, so `null` leaves a setting to the program.
+
+## Training an edit
+
+The settings of `pairedit train`, the fields of [`TrainConfig`](api.md#pairedit_sdk.TrainConfig).
+The defaults are PairEdit's published values, and a recipe changes them. [The method](method.md) has
+the formulae.
+
+**Every setting of a training, with its default.**
+
+{TrainConfig}
+
+## Training a basis
+
+The settings of `pairedit basis train`, the fields of
+[`BasisSettings`](api.md#pairedit_sdk.BasisSettings). The defaults are LoRWeB's published values but
+for three, [which the method names](method.md#a-learned-basis).
+
+**Every setting of a basis, with its default.**
+
+{BasisSettings}
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return TEXT.format(
+        **{cls.__name__: "\n".join(table(cls)) for cls in (TrainConfig, BasisSettings)}
+    )
+
+
+def table(cls: type) -> Iterator[str]:
+    """A row for each setting, under a head."""
+    yield "| setting | default | meaning |"
+    yield "|---|---|---|"
+    for name, default, meaning in rows(cls):
+        yield f"| `{name}` | `{default}` | {meaning} |"
+
+
+def rows(cls: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of every setting, those of nested dataclasses with them.
+
+    Raises:
+        ValueError: a field that the docstring says nothing of, or that has no default.
+    """
+    said = meanings(cls)
+    hints = get_type_hints(cls)
+    for field in fields(cls):
+        inner = _dataclass_in(hints[field.name])
+        if inner is not None:
+            yield from rows(inner, f"{prefix}{field.name}.")
+            continue
+        if field.name not in said:
+            raise ValueError(f"{cls.__name__}.{field.name}: the docstring says nothing of it")
+        yield prefix + field.name, _default(cls, field), said[field.name]
+
+
+def meanings(cls: type) -> dict[str, str]:
+    """What the docstring says of each field, as a sentence of Markdown in one line."""
+    section = re.search(
+        r"^(?:Args|Attributes):\n((?:    .*\n|\n)+)", f"{inspect.getdoc(cls)}\n", re.MULTILINE
+    )
+    found: dict[str, str] = {}
+    for entry in re.split(r"^    (?=\w)", section[1] if section else "", flags=re.MULTILINE)[1:]:
+        names, _, text = entry.partition(":")
+        line = to_markdown(" ".join(text.split())).replace("|", r"\|")
+        for python, yaml in (("`None`", "`null`"), ("`True`", "`true`"), ("`False`", "`false`")):
+            line = line.replace(python, yaml)
+        # Symbols keep their case: η, r, E(a).
+        if re.match(r"[a-z]{2}|a [A-Za-z]{2}", line):
+            line = line[0].upper() + line[1:]
+        found.update(dict.fromkeys((name.strip() for name in names.split(",")), line))
+    return found
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    """The dataclass that a field's type is, or may be."""
+    for kind in (hint, *get_args(hint)):
+        if isinstance(kind, type) and is_dataclass(kind):
+            return kind
+    return None
+
+
+def _default(cls: type, field: Field[Any]) -> str:
+    value = field.default
+    if field.default_factory is not MISSING:
+        value = field.default_factory()
+    if value is MISSING:
+        raise ValueError(f"{cls.__name__}.{field.name}: it has no default")
+    # YAML, in which values are set, reads JSON; only words need no quotes there.
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
