@@ -75,7 +75,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from pairedit_sdk.builtin.build import parts
-    from pairedit_sdk.builtin.build.assemble import assemble, image_tower, text_tower
+    from pairedit_sdk.builtin.build.assemble import Parts, assemble, image_tower, text_tower
 
     torch.manual_seed(0)
     transformer = parts.transformer(width=64, double=1, single=1)
@@ -84,9 +84,10 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "tiny"
     clip = parts.clip()
     return assemble(
-        folder, vae, text_tower(clip), image_tower(clip), parts.t5(), transformer,
+        folder,
+        Parts(vae, text_tower(clip), image_tower(clip), parts.t5(), transformer),
         dtype=torch.float32,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +97,7 @@ def tiny_kontext_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from diffusers import FluxKontextPipeline
 
     from pairedit_sdk.builtin.build import parts
-    from pairedit_sdk.builtin.build.assemble import assemble, image_tower, text_tower
+    from pairedit_sdk.builtin.build.assemble import Parts, assemble, image_tower, text_tower
 
     torch.manual_seed(0)
     vae = parts.autoencoder()
@@ -106,10 +107,12 @@ def tiny_kontext_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for encoder in (text, t5):
         encoder.resize_token_embeddings(len(parts.vocabulary(instructions=True)))
     return assemble(
-        tmp_path_factory.mktemp("base") / "kontext", vae, text, image_tower(clip), t5,
-        parts.transformer(width=64, double=1, single=1), dtype=torch.float32,
-        kind=FluxKontextPipeline, instructions=True,
-    )  # fmt: skip
+        tmp_path_factory.mktemp("base") / "kontext",
+        Parts(vae, text, image_tower(clip), t5, parts.transformer(width=64, double=1, single=1)),
+        dtype=torch.float32,
+        kind=FluxKontextPipeline,
+        instructions=True,
+    )
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.models.protocol import FlowBase
 
-EDIT = "glasses"  #: learnt here, from examples/pairs/glasses
+EDIT = "glasses"  #: learned here, from examples/pairs/glasses
 SAVED = "hat"  #: shipped, examples/edits/hat.safetensors
 RECIPE = "mini"
 RECORD = "demo.json"  #: what was written; also how a folder is known to be a demo's
@@ -71,14 +71,7 @@ def run_demo(
     from pairedit_sdk.models.loading import load_base
 
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"The output {out} is a file", expected="a folder to write")
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
-        raise UsageError(
-            f"The folder {out} holds something else than an earlier demo",
-            expected="a new or empty folder, so that nothing of yours is replaced",
-            next_step="Choose another one with -o",
-        )
+    _require_own(out)
     tell = _teller(words)
     started = time.perf_counter()
     base = load_base("mini", device=device)
@@ -87,9 +80,9 @@ def run_demo(
     write_json(out / RECORD, {})
 
     tell(f"1. Learning {EDIT!r} from the pairs in examples/pairs/{EDIT} ...")
-    learnt, train_seconds = _train(base, out, bars, steps)
+    learned, train_seconds = _train(base, out, bars, steps)
     edit_file = edit_path(EDIT, out)
-    learnt.save(edit_file)
+    learned.save(edit_file)
     tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
 
     saved.save(edit_path(SAVED, out))
@@ -99,11 +92,11 @@ def run_demo(
         for k, face in enumerate(people, start=1)
     ]
     tell("2. Putting it on faces it has never seen ...")
-    strengths = write_image(_strengths(base, people, learnt, bars), out / "strengths.png")
+    strengths = write_image(_strengths(base, people, learned, bars), out / "strengths.png")
     tell(f"3. Adding the saved edit {SAVED!r} on top ...")
-    summed = write_image(_sums(base, people, learnt, saved, bars), out / "sum.png")
+    summed = write_image(_sums(base, people, learned, saved, bars), out / "sum.png")
     tell("4. Drawing new people with it, from words ...")
-    generated = write_image(_generated(base, learnt, bars), out / "generated.png")
+    generated = write_image(_generated(base, learned, bars), out / "generated.png")
     seconds = time.perf_counter() - started
     pictures = [strengths, summed, generated]
     tell(f"Done in {seconds:.0f} s. Look at:")
@@ -154,30 +147,30 @@ def _train(
 
 
 def _strengths(
-    base: FlowBase, people: list[Face], learnt: Edit, bars: Console | None
+    base: FlowBase, people: list[Face], learned: Edit, bars: Console | None
 ) -> Image.Image:
     from pairedit_sdk.images.plots import collage
 
-    stacks = [learnt @ scale for scale in SCALES]
+    stacks = [learned @ scale for scale in SCALES]
     rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(face, EDIT).draw(SIZE))
     labels = ["before", *(f"{EDIT} {scale:g}" for scale in SCALES), "drawn truth"]
-    return collage(rows, labels, title=f"{EDIT}, learnt from three pairs, on unseen faces")
+    return collage(rows, labels, title=f"{EDIT}, learned from three pairs, on unseen faces")
 
 
 def _sums(
-    base: FlowBase, people: list[Face], learnt: Edit, saved: Edit, bars: Console | None
+    base: FlowBase, people: list[Face], learned: Edit, saved: Edit, bars: Console | None
 ) -> Image.Image:
     from pairedit_sdk.images.plots import collage
 
-    first, second = learnt @ SUM_SCALES[0], saved @ SUM_SCALES[1]
+    first, second = learned @ SUM_SCALES[0], saved @ SUM_SCALES[1]
     stacks = [first, second, first + second]
     rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(_truth(face, EDIT), SAVED).draw(SIZE))
     labels = ["before", *(repr(stack) for stack in stacks), "drawn truth"]
-    return collage(rows, labels, title="Two edits, learnt apart, added")
+    return collage(rows, labels, title="Two edits, learned apart, added")
 
 
 def _edited(
@@ -197,11 +190,11 @@ def _edited(
     return rows
 
 
-def _generated(base: FlowBase, learnt: Edit, bars: Console | None) -> Image.Image:
+def _generated(base: FlowBase, learned: Edit, bars: Console | None) -> Image.Image:
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.images.plots import collage
 
-    stacks = [None, learnt @ GENERATED_SCALE]
+    stacks = [None, learned @ GENERATED_SCALE]
     rows = []
     with Meter(bars, "generating", len(stacks) * len(PROMPTS)) as meter:
         for stack in stacks:
@@ -217,6 +210,22 @@ def _truth(face: Face, edit: str) -> Face:
     from pairedit_sdk.builtin.faces.example_pairs import EXAMPLES
 
     return EXAMPLES[edit].pair(face)[1]
+
+
+def _require_own(out: Path) -> None:
+    """Refuse a folder that is not a demo's.
+
+    Raises:
+        UsageError: it is a file, or holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"The output {out} is a file", expected="a folder to write")
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
+        raise UsageError(
+            f"The folder {out} holds something else than an earlier demo",
+            expected="a new or empty folder, so that nothing of yours is replaced",
+            next_step="Choose another one with -o",
+        )
 
 
 def _teller(words: Console | None) -> Callable[[str], None]:

@@ -76,104 +76,116 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
         UsageError: the settings do not fit the base.
     """
     where = torch.device(device)
-    precision, dtype = choose_precision(config.precision, where)
+    dtype = choose_precision(config.precision, where)[1]
     side = _side(name, dtype, config.resolution)
     lora_size = 2 if config.lora_precision == "bf16" else 4
     branches = 2 if config.content_lora else 1
-    step, parameters = _training_step(
-        name,
-        dtype,
-        config.targets,
-        config.rank,
-        config.lora_precision,
-        config.content_lora,
-        config.objective == "slider",
-        _has_plain_pass(config),
-        config.batch,
-        side,
+    shape = _StepShape(
+        config.targets, config.rank, config.lora_precision, config.content_lora,
+        config.objective == "slider", _has_plain_pass(config), config.batch,
         config.gradient_checkpointing,
-    )
+    )  # fmt: skip
+    step, parameters = _training_step(name, dtype, side, shape)
     state = 2 if config.optimizer == "adamw8bit" else 2 * lora_size
     lora = parameters * (lora_size + state)
     one = parameters // branches * 4
     disk = (config.keep + 1) * lora + branches * one
     flops = step.flops * config.accumulate
-    return _together(name, precision, dtype, where, side, lora, step.peak, disk, flops, config)
+    work = _Work(lora, step.peak, disk, flops)
+    return _together(name, config, where, side, work)
 
 
 def editing_needs(name: str, config: TrainConfig, device: str) -> Needs:
     """The same for one picture that is edited as ``config`` says, with FlowEdit."""
     where = torch.device(device)
-    precision, dtype = choose_precision(config.precision, where)
+    dtype = choose_precision(config.precision, where)[1]
     side = _side(name, dtype, config.resolution)
     rows = 2 * config.edit_n_avg
     one, parameters = _editing_pass(name, dtype, config.targets, config.rank, rows, side)
     lora = parameters * dtype.itemsize
     steps = round(config.edit_steps * 24 / 28)
-    return _together(
-        name, precision, dtype, where, side, lora, one.peak, 0, one.flops * steps, config
-    )
+    return _together(name, config, where, side, _Work(lora, one.peak, 0, one.flops * steps))
 
 
-def _together(
-    name: str,
-    precision: str,
-    dtype: torch.dtype,
-    where: torch.device,
-    side: int,
-    lora: int,
-    working: int,
-    disk: int,
-    flops: int,
-    config: TrainConfig,
-) -> Needs:
+@dataclass(frozen=True)
+class _Work:
+    """What is done with a model: bytes of LoRAs, of a pass and of the disk, and arithmetic."""
+
+    lora: int
+    working: int
+    disk: int
+    flops: int
+
+
+def _together(name: str, config: TrainConfig, where: torch.device, side: int, work: _Work) -> Needs:
+    precision, dtype = choose_precision(config.precision, where)
     transformer, largest = _transformer_bytes(name, precision, dtype)
     # A quantised layer's weight is there in full while it is used.
-    working += largest
+    working = work.working + largest
     vae, vae_working, _ = _autoencoder(name, dtype, side)
     text = _text_bytes(name, dtype)
-    held = transformer + lora
+    held = transformer + work.lora
     if where.type == "cpu":
         process = _process() + AROUND
-        heap = HEAP_CHECKPOINTING if config.gradient_checkpointing and disk else HEAP
-        peak = process + transformer + vae + max(text, lora + int(heap * max(vae_working, working)))
+        heap = HEAP_CHECKPOINTING if config.gradient_checkpointing and work.disk else HEAP
+        peak = (
+            process
+            + transformer
+            + vae
+            + max(text, work.lora + int(heap * max(vae_working, working)))
+        )
     else:
         process = CUDA
         decoding = vae + vae_working + (0 if config.offload else held)
         peak = process + max(held + working, decoding)
-    return Needs(transformer, lora, working, vae + vae_working, text, process, peak, disk, flops)
+    return Needs(
+        transformer,
+        work.lora,
+        working,
+        vae + vae_working,
+        text,
+        process,
+        peak,
+        work.disk,
+        work.flops,
+    )
+
+
+@dataclass(frozen=True)
+class _StepShape:
+    """What of the settings decides a training step's memory and arithmetic."""
+
+    targets: str
+    rank: int
+    lora_precision: str
+    content: bool
+    slider: bool
+    plain: bool
+    batch: int
+    checkpointing: bool
 
 
 @lru_cache(maxsize=64)
-def _training_step(
-    name: str,
-    dtype: torch.dtype,
-    targets: str,
-    rank: int,
-    lora_precision: str,
-    content: bool,
-    slider: bool,
-    plain: bool,
-    batch: int,
-    side: int,
-    checkpointing: bool,
-) -> tuple[Pass, int]:
+def _training_step(name: str, dtype: torch.dtype, side: int, shape: _StepShape) -> tuple[Pass, int]:
     """A step's pass forward and back, and the number of parameters that are trained."""
     from pairedit_sdk.training.config import TrainConfig
 
     base = base_skeleton(name, dtype)
     config = TrainConfig(
-        targets=targets, rank=rank, lora_precision=lora_precision, content_lora=content
+        targets=shape.targets,
+        rank=shape.rank,
+        lora_precision=shape.lora_precision,
+        content_lora=shape.content,
     )
     branches = Branches(base, config, _condition(base))
     trained = sum(parameter.numel() for parameter in branches.parameters.values())
-    base.set_gradient_checkpointing(checkpointing)
-    signs = ([0.0] if content else []) + ([1.0, -1.0] if slider else [1.0])
-    x = torch.empty(batch, *base.latent_shape(side, side), device=META)
-    sigma = torch.empty(batch, device=META)
+    base.set_gradient_checkpointing(shape.checkpointing)
+    signs = ([0.0] if shape.content else []) + ([1.0, -1.0] if shape.slider else [1.0])
+    x = torch.empty(shape.batch, *base.latent_shape(side, side), device=META)
+    sigma = torch.empty(shape.batch, device=META)
 
     def step() -> None:
-        if plain:
+        if shape.plain:
             with torch.no_grad():
                 base.velocity(x, sigma, branches.condition, config.guidance)
         errors = branches.velocities([x] * len(signs), sigma, signs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -49,13 +50,28 @@ def image_tower(clip: CLIPModel) -> CLIPVisionModelWithProjection:
     return tower.eval()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a pipeline is made of.
+
+    Attributes:
+        vae: with its scaling and shift already in its configuration.
+        text_encoder: CLIP's text tower.
+        image_encoder: CLIP's image tower.
+        t5: the second text encoder.
+        transformer: the flow model.
+    """
+
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    image_encoder: CLIPVisionModelWithProjection
+    t5: T5EncoderModel
+    transformer: FluxTransformer2DModel
+
+
 def assemble(
     folder: Path,
-    vae: AutoencoderKL,
-    text_encoder: CLIPTextModel,
-    image_encoder: CLIPVisionModelWithProjection,
-    t5: T5EncoderModel,
-    transformer: FluxTransformer2DModel,
+    made: Parts,
     *,
     dtype: torch.dtype = torch.float16,
     kind: type[DiffusionPipeline] = FluxPipeline,
@@ -66,24 +82,20 @@ def assemble(
 
     Args:
         folder: where the pipeline goes.
-        vae: with its scaling and shift already in its configuration.
-        text_encoder: CLIP's text tower.
-        image_encoder: CLIP's image tower.
-        t5: the second text encoder.
-        transformer: the flow model.
+        made: the parts.
         dtype: of the saved weights.
         kind: the pipeline's class.
         instructions: whether its texts are instructions.
     """
     pipeline = kind(
         scheduler=parts.scheduler(),
-        vae=copy.deepcopy(vae),
-        text_encoder=copy.deepcopy(text_encoder),
+        vae=copy.deepcopy(made.vae),
+        text_encoder=copy.deepcopy(made.text_encoder),
         tokenizer=parts.tokenizer(True, instructions),
-        text_encoder_2=copy.deepcopy(t5),
+        text_encoder_2=copy.deepcopy(made.t5),
         tokenizer_2=parts.tokenizer(False, instructions),
-        transformer=copy.deepcopy(transformer),
-        image_encoder=copy.deepcopy(image_encoder),
+        transformer=copy.deepcopy(made.transformer),
+        image_encoder=copy.deepcopy(made.image_encoder),
         feature_extractor=CLIPImageProcessorPil(
             do_resize=True,
             size={"height": parts.IMAGE_SIZE, "width": parts.IMAGE_SIZE},

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from numpy.typing import NDArray
 
-from pairedit_sdk.builtin.build.loop import Stage, half_precision, on_cuda, on_device
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, on_cuda, on_device
 from pairedit_sdk.builtin.build.optim import hold_as_matrices, release_matrices
 
 #: Pictures in a step. A GPU has the same few hundred small kernels to start for any number of them
@@ -69,11 +69,8 @@ def train_autoencoder(
         model,
         folder,
         minutes=minutes,
-        lr=1e-3,
-        matrix_lr=2e-3 if decoder_only else 4e-3,
-        ema=0.998,
-        decay_from=0.1,
         parent=parent,
+        rates=Rates(lr=1e-3, matrix_lr=2e-3 if decoder_only else 4e-3, ema=0.998, decay_from=0.1),
     )
 
     def loss(step: int) -> dict[str, torch.Tensor]:

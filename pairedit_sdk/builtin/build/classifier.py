@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pairedit_sdk.builtin.build.autoencoder import to_pixels
-from pairedit_sdk.builtin.build.loop import Stage, half_precision, on_cuda, on_device
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, on_cuda, on_device
 from pairedit_sdk.builtin.build.optim import hold_as_matrices, release_matrices
 from pairedit_sdk.builtin.faces.attributes import VALUES, AttributeClassifier
 from pairedit_sdk.builtin.faces.face import Face, visible
@@ -145,11 +145,7 @@ def train_classifier(
         model,
         folder,
         minutes=minutes,
-        lr=3e-3,
-        matrix_lr=6e-3,
-        weight_decay=0.02,
-        ema=0.995,
-        decay_from=0.2,
+        rates=Rates(lr=3e-3, matrix_lr=6e-3, weight_decay=0.02, ema=0.995, decay_from=0.2),
     )
 
     def in_half(x: torch.Tensor) -> torch.Tensor:

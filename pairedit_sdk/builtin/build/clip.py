@@ -25,7 +25,14 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.autoencoder import to_pixels
 from pairedit_sdk.builtin.build.classifier import labels_of, probe_loss, shifted
-from pairedit_sdk.builtin.build.loop import Stage, half_precision, half_products, on_cuda, on_device
+from pairedit_sdk.builtin.build.loop import (
+    Rates,
+    Stage,
+    half_precision,
+    half_products,
+    on_cuda,
+    on_device,
+)
 from pairedit_sdk.builtin.build.pool import picture_pool
 from pairedit_sdk.builtin.faces.attributes import VALUES
 from pairedit_sdk.builtin.faces.captions import caption
@@ -149,11 +156,8 @@ def train_clip(
         probed,
         folder,
         minutes=minutes,
-        lr=1e-3,
-        matrix_lr=3e-3,
-        ema=0.995,
-        decay_from=0.2,
         parent=parent,
+        rates=Rates(lr=1e-3, matrix_lr=3e-3, ema=0.995, decay_from=0.2),
     )
 
     def draw(step: int) -> tuple[list[int], NDArray[np.int64], random.Random]:

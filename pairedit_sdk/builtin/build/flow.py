@@ -26,7 +26,7 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.classifier import probe_loss
 from pairedit_sdk.builtin.build.flow_data import LONG_TEXTS, Batch, FlowData
-from pairedit_sdk.builtin.build.loop import Stage, half_precision, half_products
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, half_products
 from pairedit_sdk.builtin.faces.attributes import VALUES
 
 PROBE_WEIGHT = 0.1
@@ -120,10 +120,8 @@ def train_flow(
         The steps trained, earlier runs included.
     """
 
-    def target(batch: Batch) -> torch.Tensor:
-        return batch.target
-
-    return _train(model, data, folder, "flow", minutes, lr, target, compiled, parent)
+    stage = _stage("flow", model.to(data.device), folder, minutes, lr, parent)
+    return _train(model, data, stage, lambda batch: batch.target, PROBE_WEIGHT, compiled)
 
 
 def distil_guidance(
@@ -157,35 +155,28 @@ def distil_guidance(
         with_text, without = v.chunk(2)
         return batch.target + (batch.guidance[:, None, None] - 1) * (with_text - without)
 
+    stage = _stage("guidance", model.to(data.device), folder, minutes, lr, parent)
     with half_products(teacher, data.device):
-        return _train(model, data, folder, "guidance", minutes, lr, target, compiled, parent)
+        return _train(model, data, stage, target, 0.0, compiled)
+
+
+def _stage(
+    name: str, model: FlowModel, folder: Path, minutes: float, lr: float, parent: str
+) -> Stage:
+    rates = Rates(lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.2)
+    return Stage(name, model, folder, minutes=minutes, rates=rates, parent=parent)
 
 
 def _train(
     model: FlowModel,
     data: FlowData,
-    folder: Path,
-    name: str,
-    minutes: float,
-    lr: float,
+    stage: Stage,
     target: Callable[[Batch], torch.Tensor],
+    probes: float,
     compiled: bool,
-    parent: str,
 ) -> int:
-    model.to(data.device)
+    """Run a stage; ``target`` is what the velocity aims at, ``probes`` the weight of their loss."""
     usual = torch.compile(model.probed, dynamic=False) if compiled else model.probed
-    probes = PROBE_WEIGHT if name == "flow" else 0.0
-    stage = Stage(
-        name,
-        model,
-        folder,
-        minutes=minutes,
-        lr=lr,
-        matrix_lr=2 * lr,
-        ema=0.999,
-        decay_from=0.2,
-        parent=parent,
-    )
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         batch = data.batch_of(words(step))

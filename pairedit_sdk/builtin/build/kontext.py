@@ -23,7 +23,7 @@ from pairedit_sdk.builtin.build.flow_data import (
     GUIDANCE,
 )
 from pairedit_sdk.builtin.build.kontext_data import KontextData
-from pairedit_sdk.builtin.build.loop import Stage, half_precision, half_products, on_device
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, half_products, on_device
 from pairedit_sdk.models.tokens import pack, position_ids
 
 
@@ -57,11 +57,8 @@ def train_kontext(
         model,
         folder,
         minutes=minutes,
-        lr=lr,
-        matrix_lr=2 * lr,
-        ema=0.999,
-        decay_from=0.3,
         parent=parent,
+        rates=Rates(lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.3),
     )
 
     def loss(step: int) -> dict[str, torch.Tensor]:

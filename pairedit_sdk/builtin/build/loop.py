@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -85,6 +86,26 @@ def half_products(module: nn.Module, device: str) -> Iterator[None]:
             del layer.forward
 
 
+@dataclass(frozen=True)
+class Rates:
+    """How fast a part is trained.
+
+    Attributes:
+        lr: AdamW's peak learning rate; warmed up over 100 steps, constant until ``decay_from`` of
+            the budget, then cosine to nearly zero.
+        matrix_lr: Muon's for the matrices; 0 leaves everything to AdamW.
+        weight_decay: of both.
+        ema: decay of the moving average of the weights, in each step.
+        decay_from: share of the budget after which the learning rate falls.
+    """
+
+    lr: float
+    matrix_lr: float = 0.0
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    decay_from: float = 0.4
+
+
 class Stage:
     """A part in training.
 
@@ -92,12 +113,7 @@ class Stage:
         name: the checkpoint's name in ``folder``.
         module: what is trained.
         minutes: the whole stage's budget; time spent before a resume counts.
-        lr: AdamW's peak learning rate; warmed up over 100 steps, constant until ``decay_from`` of
-            the budget, then cosine to nearly zero.
-        matrix_lr: Muon's for the matrices; 0 leaves everything to AdamW.
-        weight_decay: of both.
-        ema: decay of the moving average of the weights, in each step.
-        decay_from: share of the budget after which the learning rate falls.
+        rates: learning rates and their course.
         parent: what the stage starts from, in a word. A checkpoint with another parent is not
             resumed: its weights would undo what the parent has learned since.
     """
@@ -109,18 +125,13 @@ class Stage:
         folder: Path,
         *,
         minutes: float,
-        lr: float,
-        matrix_lr: float = 0.0,
-        weight_decay: float = 0.01,
-        ema: float = 0.999,
-        decay_from: float = 0.4,
+        rates: Rates,
         parent: str = "",
     ) -> None:
         self.name, self.module, self.folder, self.parent = name, module, folder, parent
-        self.seconds, self.decay_from = minutes * 60, decay_from
+        self.seconds, self.rates = minutes * 60, rates
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        self.optimizers = optimizers(self.parameters, lr, matrix_lr, weight_decay)
-        self.ema_decay = ema
+        self.optimizers = optimizers(self.parameters, rates.lr, rates.matrix_lr, rates.weight_decay)
         self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.step, self.elapsed = 0, 0.0
         self._resume()
@@ -226,11 +237,11 @@ class Stage:
 
     def _lr_factor(self) -> float:
         warm = min(1.0, (self.step + 1) / 100)
-        late = max(0.0, (self.progress - self.decay_from) / (1 - self.decay_from))
+        late = max(0.0, (self.progress - self.rates.decay_from) / (1 - self.rates.decay_from))
         return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late)))
 
     def _average(self) -> None:
-        decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
+        decay = min(self.rates.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average.values()), list(self.parameters.values()), 1 - decay

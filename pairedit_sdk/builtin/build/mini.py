@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from pairedit_sdk.builtin.build import parts, stages
-from pairedit_sdk.builtin.build.assemble import assemble
+from pairedit_sdk.builtin.build.assemble import Parts, assemble
 from pairedit_sdk.builtin.build.autoencoder import latents_of
 from pairedit_sdk.builtin.build.flow import FlowModel, distil_guidance, train_flow
 from pairedit_sdk.builtin.build.flow_data import FlowData
@@ -106,11 +106,13 @@ def build(options: stages.Options) -> None:
     )
     assemble(
         options.output,
-        vae.cpu(),
-        text_encoder.cpu(),
-        image_encoder,
-        model.t5.cpu(),
-        model.transformer.cpu(),
+        Parts(
+            vae.cpu(),
+            text_encoder.cpu(),
+            image_encoder,
+            model.t5.cpu(),
+            model.transformer.cpu(),
+        ),
     )
     print(f"wrote {options.output}", flush=True)
 

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL, FluxKontextPipeline, FluxTransformer2DModel
 from transformers import CLIPTextModel, CLIPVisionModelWithProjection, T5EncoderModel
 
 from pairedit_sdk.builtin.build import parts
-from pairedit_sdk.builtin.build.assemble import assemble
+from pairedit_sdk.builtin.build.assemble import Parts, assemble
 from pairedit_sdk.builtin.build.autoencoder import latents_of
 from pairedit_sdk.builtin.build.clip import Changes, drawn_changes
 from pairedit_sdk.builtin.build.flow import FlowModel
@@ -93,11 +93,7 @@ def build(options: Options) -> None:
     )
     assemble(
         options.output,
-        vae.cpu(),
-        clip.cpu(),
-        image_encoder,
-        model.t5.cpu(),
-        model.transformer.cpu(),
+        Parts(vae.cpu(), clip.cpu(), image_encoder, model.t5.cpu(), model.transformer.cpu()),
         kind=FluxKontextPipeline,
         instructions=True,
     )

@@ -21,7 +21,7 @@ from transformers import CLIPTextModel, T5EncoderModel
 from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.classifier import HIDDEN, labels_of
-from pairedit_sdk.builtin.build.loop import Stage, on_cuda, on_device
+from pairedit_sdk.builtin.build.loop import Rates, Stage, on_cuda, on_device
 from pairedit_sdk.builtin.faces.attributes import VALUES
 from pairedit_sdk.builtin.faces.captions import caption_parts
 from pairedit_sdk.builtin.faces.face import Face
@@ -103,11 +103,8 @@ def train_text(
         model,
         folder,
         minutes=minutes,
-        lr=2e-3,
-        matrix_lr=4e-3,
-        ema=0.99,
-        decay_from=0.2,
         parent=parent,
+        rates=Rates(lr=2e-3, matrix_lr=4e-3, ema=0.99, decay_from=0.2),
     )
 
     def draw(step: int) -> list[NDArray[np.int64]]:

@@ -8,6 +8,19 @@ from pairedit_sdk.builtin.faces.face import Face, visible
 
 #: Values that a caption leaves unsaid most of the time, because nothing is there to be named.
 _ABSENT = {"none", "no"}
+_MOUTHS = {
+    "neutral": "a neutral mouth",
+    "smiling": "a smile",
+    "laughing": "a laugh",
+    "sad": "a sad mouth",
+}
+_BEARDS = {"stubble": "stubble", "mustache": "a mustache", "full": "a beard"}
+_GLASSES = {
+    "round": "round glasses",
+    "square": "square glasses",
+    "sunglasses": "sunglasses",
+}
+_HATS = {"cap": "cap", "beanie": "beanie", "top": "top hat"}
 #: The attributes that some words name, and the words.
 Phrase = tuple[tuple[str, ...], str]
 
@@ -44,24 +57,15 @@ def _phrases(face: Face) -> list[Phrase]:
     else:
         said.append((("eye_size", "eye_color"), f"{size}{color}eyes"))
     said.append((("nose",), f"a {face.nose} nose"))
-    mouths = {
-        "neutral": "a neutral mouth", "smiling": "a smile", "laughing": "a laugh",
-        "sad": "a sad mouth",
-    }  # fmt: skip
-    said.append((("mouth",), mouths[face.mouth]))
-    beards = {"stubble": "stubble", "mustache": "a mustache", "full": "a beard"}
-    glasses = {
-        "round": "round glasses", "square": "square glasses", "sunglasses": "sunglasses",
-    }  # fmt: skip
-    hats = {"cap": "cap", "beanie": "beanie", "top": "top hat"}
+    said.append((("mouth",), _MOUTHS[face.mouth]))
     if face.lipstick != "none":
         said.append((("lipstick",), f"{face.lipstick} lipstick"))
     if face.glasses != "none":
-        said.append((("glasses",), glasses[face.glasses]))
+        said.append((("glasses",), _GLASSES[face.glasses]))
     if face.beard != "none":
-        said.append((("beard",), beards[face.beard]))
+        said.append((("beard",), _BEARDS[face.beard]))
     if face.hat != "none":
-        said.append((("hat", "hat_color"), f"a {adjective('hat_color')}{hats[face.hat]}"))
+        said.append((("hat", "hat_color"), f"a {adjective('hat_color')}{_HATS[face.hat]}"))
     if face.earrings != "none":
         said.append((("earrings",), f"{face.earrings} earrings"))
     if face.freckles == "yes":

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pairedit_sdk.builtin.build import loop
-from pairedit_sdk.builtin.build.loop import Stage, half_products, on_device
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_products, on_device
 from pairedit_sdk.builtin.build.optim import hold_as_matrices, release_matrices
 
 
@@ -26,7 +26,7 @@ def _stage(folder, minutes, matrix_lr=0.0, parent=""):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
     stage = Stage(
-        "part", module, folder, minutes=minutes, lr=1e-2, matrix_lr=matrix_lr, parent=parent
+        "part", module, folder, minutes=minutes, rates=Rates(1e-2, matrix_lr), parent=parent
     )
 
     def loss(step):
