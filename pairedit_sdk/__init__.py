@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
-    from pairedit_sdk.jobs.on_ray import RayWorkers, train_many_on_ray
+    from pairedit_sdk.jobs.on_ray import train_many_on_ray
     from pairedit_sdk.jobs.outcomes import EditOutcome
+    from pairedit_sdk.jobs.ray_cluster import RayWorkers
     from pairedit_sdk.jobs.train_many import train_many
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.answering import answer
@@ -72,7 +73,7 @@ _HOME = {
     "ManifestEntry": "jobs.manifest",
     "PairEditError": "errors",
     "PairSet": "pairs.pair_set",
-    "RayWorkers": "jobs.on_ray",
+    "RayWorkers": "jobs.ray_cluster",
     "TrainConfig": "training.config",
     "answer": "lorweb.answering",
     "check_pairs": "pairs.pair_set",

@@ -20,8 +20,9 @@ from pairedit_sdk.edits.library import run_folder
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.jobs.make_edit import reached
 from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
-from pairedit_sdk.jobs.on_ray import LOCAL, RayWorkers, train_many_on_ray
+from pairedit_sdk.jobs.on_ray import train_many_on_ray
 from pairedit_sdk.jobs.outcomes import EditOutcome, log_path
+from pairedit_sdk.jobs.ray_cluster import LOCAL, RayWorkers
 from pairedit_sdk.jobs.train_many import train_many as train_in_order
 
 if TYPE_CHECKING:

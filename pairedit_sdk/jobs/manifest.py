@@ -42,9 +42,11 @@ class ManifestEntry:
 
 
 def read_manifest(
-    path: str | Path, base: str | None = None, recipe: str | Path | None = None,
+    path: str | Path,
+    base: str | None = None,
+    recipe: str | Path | None = None,
     overrides: Sequence[str] = (),
-) -> list[ManifestEntry]:  # fmt: skip
+) -> list[ManifestEntry]:
     """The edits of a manifest, in its order.
 
     A line is ``{"name": "glasses", "pairs": "folder"}``, and may have ``recipe`` (a name or a
@@ -62,14 +64,7 @@ def read_manifest(
         UsageError: naming all that is wrong with its lines.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(f"There is no manifest {path}", next_step="Check the path") from error
-    except (IsADirectoryError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is no manifest", expected="a text file of JSON Lines, an edit a line"
-        ) from error
+    lines = _lines(path)
     problems: list[str] = []
     found: dict[int, ManifestEntry] = {}
     names: dict[str, int] = {}
@@ -92,14 +87,26 @@ def read_manifest(
             shown.append(f"and {len(problems) - SHOWN} more")
         many = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
         raise UsageError(
-            f"The manifest {path} has {many}", details=shown,
+            f"The manifest {path} has {many}",
+            details=shown,
             next_step="Put these right; nothing was trained",
-        )  # fmt: skip
+        )
     if not found:
         raise InputError(
             f"The manifest {path} is empty", expected='lines like {"name": "a", "pairs": "folder"}'
         )
     return list(found.values())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"There is no manifest {path}", next_step="Check the path") from error
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} is no manifest", expected="a text file of JSON Lines, an edit a line"
+        ) from error
 
 
 def _values(line: str, wrong: list[str]) -> dict[str, Any]:
@@ -127,9 +134,13 @@ def _values(line: str, wrong: list[str]) -> dict[str, Any]:
 
 
 def _entry(
-    values: Mapping[str, Any], folder: Path, base: str | None, recipe: str | Path | None,
-    overrides: Sequence[str], wrong: list[str],
-) -> ManifestEntry | None:  # fmt: skip
+    values: Mapping[str, Any],
+    folder: Path,
+    base: str | None,
+    recipe: str | Path | None,
+    overrides: Sequence[str],
+    wrong: list[str],
+) -> ManifestEntry | None:
     name, pairs, own, settings, licence = (values.get(key) for key in KEYS)
     if isinstance(name, str):
         try:

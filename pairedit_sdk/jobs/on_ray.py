@@ -11,22 +11,21 @@ from __future__ import annotations
 import _thread
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from pairedit_sdk.errors import PairEditError, TrainingError, UsageError
+from pairedit_sdk.errors import PairEditError, TrainingError
 from pairedit_sdk.io.threads import wait_politely
 from pairedit_sdk.jobs.manifest import ManifestEntry
 from pairedit_sdk.jobs.outcomes import EditOutcome, write_down
+from pairedit_sdk.jobs.ray_cluster import RayWorkers, connected, require_kind, room_for
 from pairedit_sdk.jobs.train_many import require_different, train_entry
 
 if TYPE_CHECKING:
     from pairedit_sdk.training.trainer import StepInfo
 
-LOCAL = "local"
 #: An edit that takes its worker down with it so many times is given up.
 TRIES = 3
 #: A lost worker's lock on a network's file system may outlive it for a while, seconds.
@@ -35,31 +34,24 @@ LOCK_SECONDS = 120.0
 STOP_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class RayWorkers:
-    """The workers to ask a Ray for.
+class Choices(TypedDict, total=False):
+    """What of :func:`pairedit_sdk.train_many`'s arguments each worker is told."""
 
-    Attributes:
-        count: how many; ``None`` is as many as there is room for.
-        address: of a running Ray ("auto", "host:port", "ray://host:port"), or "local" to start one
-            on this machine, which ends with the work.
-        cpus: that each of them takes, in Ray's counting.
-        gpus: the same for GPUs, and a fraction shares one; ``None`` is one where the cluster has
-            any, unless the device is the CPU.
-    """
-
-    count: int | None = None
-    address: str = LOCAL
-    cpus: float = 1.0
-    gpus: float | None = None
+    force: bool
+    skip_check: bool
 
 
 def train_many_on_ray(
-    base: str, entries: Iterable[ManifestEntry], library: str | Path,
-    workers: RayWorkers | None = None, *, device: str | None = None, precision: str = "auto",
-    force: bool = False, skip_check: bool = False,
+    base: str,
+    entries: Iterable[ManifestEntry],
+    library: str | Path,
+    workers: RayWorkers | None = None,
+    *,
+    device: str | None = None,
+    precision: str = "auto",
     on_outcome: Callable[[EditOutcome], None] | None = None,
-) -> list[EditOutcome]:  # fmt: skip
+    **choices: Unpack[Choices],
+) -> list[EditOutcome]:
     """As :func:`pairedit_sdk.train_many`, by the workers of a Ray.
 
     The pairs and the library are files that all workers see under the same paths. The edit of a
@@ -73,9 +65,8 @@ def train_many_on_ray(
         workers: how many, and where; ``None`` is a local Ray with as many as there is room for.
         device: "cpu", "cuda" or ``None``; which GPU, Ray decides.
         precision: of the base, as for :func:`pairedit_sdk.load_base`.
-        force: as for ``train_many``.
-        skip_check: as for ``train_many``.
         on_outcome: called after every edit, in the order of their ends.
+        choices: ``force`` and ``skip_check``, as for ``train_many``.
 
     Returns:
         What became of each, in the order of the entries.
@@ -90,23 +81,16 @@ def train_many_on_ray(
     workers = workers or RayWorkers()
     entries = [replace(entry, pairs=Path(entry.pairs).resolve()) for entry in entries]
     require_different(entries)
-    if device is not None and ":" in device:
-        raise UsageError(
-            f"{device} cannot be chosen with Ray, which gives each worker its GPUs",
-            expected="cpu or cuda",
-        )
+    require_kind(device)
     library = Path(library).resolve()
     folder = Path(base).expanduser()
     base = str(folder.resolve()) if folder.is_dir() else base
-    options = {"library": library, "force": force, "skip_check": skip_check}
-    with _connected(workers.address) as ray:
-        count, needs = _room(ray, workers, device, len(entries))
+    offload = any(entry.config.offload for entry in entries)
+    loading = {"device": device, "precision": precision, "offload": offload}
+    with connected(workers.address) as ray:
+        count, needs = room_for(ray, workers, device, len(entries))
         kind = ray.remote(max_restarts=-1, max_task_retries=-1, **needs)(_Worker)
-        how = {
-            "device": device, "precision": precision,
-            "offload": any(entry.config.offload for entry in entries),
-        }  # fmt: skip
-        crew = [kind.remote(base, how, options) for _ in range(count)]
+        crew = [kind.remote(base, loading, {"library": library, **choices}) for _ in range(count)]
         try:
             outcomes = _hand_out(ray, crew, entries, library, on_outcome)
         except BaseException:
@@ -120,10 +104,10 @@ def train_many_on_ray(
 class _Worker:
     """An actor: one loaded base, one edit at a time."""
 
-    def __init__(self, base: str, how: dict[str, Any], options: dict[str, Any]) -> None:
+    def __init__(self, base: str, loading: dict[str, Any], options: dict[str, Any]) -> None:
         wait_politely(os.environ)  # nothing has imported torch yet
         self._base: Any = None
-        self._asked, self._how = base, how
+        self._asked, self._loading = base, loading
         self._options = options
 
     def ready(self) -> None:
@@ -131,7 +115,7 @@ class _Worker:
         from pairedit_sdk.models.loading import load_base
 
         if self._base is None:
-            self._base = load_base(self._asked, **self._how)
+            self._base = load_base(self._asked, **self._loading)
 
     def make(self, entry: ManifestEntry, again: bool) -> EditOutcome | None:
         """Train one edit; nothing where that was stopped."""
@@ -147,71 +131,23 @@ class _Worker:
 
         try:
             return train_entry(
-                self._base, entry, on_step=stop_if_told, wait=LOCK_SECONDS if again else 0,
+                self._base,
+                entry,
+                on_step=stop_if_told,
+                wait=LOCK_SECONDS if again else 0,
                 **self._options,
-            )  # fmt: skip
+            )
         except KeyboardInterrupt:
             return None
 
 
-@contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Ray, started or found; what was started here is stopped."""
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError(
-            "Ray is not installed", next_step="Install it with `pip install 'pairedit-sdk[ray]'`"
-        ) from error
-    if ray.is_initialized():
-        yield ray
-        return
-    if address == LOCAL:
-        # A Ray that nobody sees was started for this alone: it has nothing to report to its makers.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray.init(
-            address=address, include_dashboard=False if address == LOCAL else None,
-            log_to_driver=False, logging_level="ERROR",
-        )  # fmt: skip
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise UsageError(
-            f"No Ray could be reached at {address} ({said})",
-            next_step="Check --address, or leave it out to start one on this machine",
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _room(
-    ray: Any, workers: RayWorkers, device: str | None, wanted: int
-) -> tuple[int, dict[str, float]]:
-    """How many workers to start, and what Ray is to set aside for each."""
-    there = ray.cluster_resources()
-    gpus = workers.gpus
-    if gpus is None:
-        gpus = 1.0 if there.get("GPU", 0) >= 1 and device != "cpu" else 0.0
-    needs = {"CPU": workers.cpus, "GPU": gpus}
-    fits = min((int(there.get(k, 0) // need) for k, need in needs.items() if need), default=wanted)
-    # A cluster that scales itself grows when it is asked for more; this machine does not.
-    if workers.address == LOCAL and max(workers.count or 1, 1) > fits:
-        raise UsageError(
-            f"There is no room on this machine for {workers.count or 1} workers of "
-            f"{workers.cpus:g} CPUs and {gpus:g} GPUs",
-            expected=f"at most {fits}",
-            next_step="Ask for fewer, or for less for each",
-        )
-    count = min(workers.count or max(fits, 1), wanted)
-    return count, {"num_cpus": workers.cpus, "num_gpus": gpus}
-
-
 def _hand_out(
-    ray: Any, crew: Sequence[Any], entries: Sequence[ManifestEntry], library: Path,
+    ray: Any,
+    crew: Sequence[Any],
+    entries: Sequence[ManifestEntry],
+    library: Path,
     on_outcome: Callable[[EditOutcome], None] | None,
-) -> dict[str, EditOutcome]:  # fmt: skip
+) -> dict[str, EditOutcome]:
     """Give every worker an edit whenever it has none, until each edit has its outcome."""
     outcomes: dict[str, EditOutcome] = {}
     waiting, lost = deque(entries), Counter[str]()

@@ -33,11 +33,15 @@ BUG = "The library's log has the traceback; report it with that."
 
 
 def train_many(
-    base: FlowBase, entries: Iterable[ManifestEntry], library: str | Path, *,
-    force: bool = False, skip_check: bool = False,
+    base: FlowBase,
+    entries: Iterable[ManifestEntry],
+    library: str | Path,
+    *,
+    force: bool = False,
+    skip_check: bool = False,
     on_step: Callable[[ManifestEntry, StepInfo], None] | None = None,
     on_outcome: Callable[[EditOutcome], None] | None = None,
-) -> list[EditOutcome]:  # fmt: skip
+) -> list[EditOutcome]:
     """Train edits one after the other, and put them into a library.
 
     Called again, it leaves out what is finished, and goes on where a run was interrupted. An edit
@@ -88,10 +92,15 @@ def require_different(entries: Iterable[ManifestEntry]) -> None:
 
 
 def train_entry(
-    base: FlowBase, entry: ManifestEntry, library: str | Path, *, force: bool = False,
-    skip_check: bool = False, on_step: Callable[[ManifestEntry, StepInfo], None] | None = None,
+    base: FlowBase,
+    entry: ManifestEntry,
+    library: str | Path,
+    *,
+    force: bool = False,
+    skip_check: bool = False,
+    on_step: Callable[[ManifestEntry, StepInfo], None] | None = None,
     wait: float = 0,
-) -> EditOutcome:  # fmt: skip
+) -> EditOutcome:
     """Train one edit, or find it finished; whatever goes wrong becomes the outcome's reason.
 
     Args:
@@ -131,9 +140,14 @@ def train_entry(
 
 
 def _make(
-    base: FlowBase, entry: ManifestEntry, library: str | Path, *, force: bool, skip_check: bool,
+    base: FlowBase,
+    entry: ManifestEntry,
+    library: str | Path,
+    *,
+    force: bool,
+    skip_check: bool,
     on_step: Callable[[StepInfo], None],
-) -> bool:  # fmt: skip
+) -> bool:
     """Whether there was anything to do; then it is done."""
     from pairedit_sdk.pairs.pair_set import PairSet
 
@@ -145,9 +159,16 @@ def _make(
 
     def make(resume: bool) -> None:
         make_edit(
-            base, pairs, entry.config, name=entry.name, library=library, resume=resume,
-            licence=entry.licence or "", force=not resume, on_step=on_step,
-        )  # fmt: skip
+            base,
+            pairs,
+            entry.config,
+            name=entry.name,
+            library=library,
+            resume=resume,
+            licence=entry.licence or "",
+            force=not resume,
+            on_step=on_step,
+        )
 
     try:
         make(resume=True)

@@ -127,8 +127,7 @@ def check(folder: Path, name: str) -> None:
         kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise BaseModelError(
-            f"Base {name}: model_index.json is damaged",
-            next_step=f"Download it again, {MINI_HINT}",
+            f"Base {name}: model_index.json is damaged", next_step=f"Download it again, {MINI_HINT}"
         ) from error
     if kind not in SUPPORTED:
         raise BaseModelError(

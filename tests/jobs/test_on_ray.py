@@ -24,8 +24,9 @@ import pairedit_sdk
 from pairedit_sdk.errors import BaseModelError, TrainingError, UsageError
 from pairedit_sdk.jobs import on_ray
 from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
-from pairedit_sdk.jobs.on_ray import TRIES, RayWorkers, train_many_on_ray
+from pairedit_sdk.jobs.on_ray import TRIES, train_many_on_ray
 from pairedit_sdk.jobs.outcomes import EditOutcome, log_path
+from pairedit_sdk.jobs.ray_cluster import RayWorkers, room_for
 from pairedit_sdk.jobs.train_many import train_many
 
 if TYPE_CHECKING:
@@ -172,14 +173,14 @@ def test_there_are_as_many_workers_as_there_is_room_or_work_for(
 ) -> None:  # fmt: skip
     ray = SimpleNamespace(cluster_resources=lambda: there)
     given = {"num_cpus": needs[0], "num_gpus": needs[1]}
-    assert on_ray._room(ray, workers, device, wanted) == (count, given)
+    assert room_for(ray, workers, device, wanted) == (count, given)
 
 
 @pytest.mark.parametrize("workers", [RayWorkers(5), RayWorkers(gpus=1), RayWorkers(cpus=8)])
 def test_more_workers_than_this_machine_has_room_for_are_refused(workers: RayWorkers) -> None:
     ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 4.0})
     with pytest.raises(UsageError, match=r"no room on this machine.*Expected at most \d"):
-        on_ray._room(ray, workers, None, 9)
+        room_for(ray, workers, None, 9)
 
 
 def test_which_gpu_is_for_ray_to_say(entries: list[ManifestEntry], library: Path) -> None:

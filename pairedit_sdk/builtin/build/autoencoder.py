@@ -64,14 +64,9 @@ def train_autoencoder(
     model.to(device, memory_format=torch.channels_last)
     model.encoder.requires_grad_(not decoder_only)
     hold_as_matrices(model)
-    stage = Stage(
-        "decoder" if decoder_only else "autoencoder",
-        model,
-        folder,
-        minutes=minutes,
-        parent=parent,
-        rates=Rates(lr=1e-3, matrix_lr=2e-3 if decoder_only else 4e-3, ema=0.998, decay_from=0.1),
-    )
+    rates = Rates(lr=1e-3, matrix_lr=2e-3 if decoder_only else 4e-3, ema=0.998, decay_from=0.1)
+    name = "decoder" if decoder_only else "autoencoder"
+    stage = Stage(name, model, folder, minutes=minutes, rates=rates, parent=parent)
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(step)

@@ -140,13 +140,8 @@ def train_classifier(
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     labels = labels_of(faces).to(device)
     hold_as_matrices(model)
-    stage = Stage(
-        "attributes",
-        model,
-        folder,
-        minutes=minutes,
-        rates=Rates(lr=3e-3, matrix_lr=6e-3, weight_decay=0.02, ema=0.995, decay_from=0.2),
-    )
+    rates = Rates(lr=3e-3, matrix_lr=6e-3, weight_decay=0.02, ema=0.995, decay_from=0.2)
+    stage = Stage("attributes", model, folder, minutes=minutes, rates=rates)
 
     def in_half(x: torch.Tensor) -> torch.Tensor:
         assert round_trip is not None

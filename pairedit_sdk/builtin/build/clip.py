@@ -122,6 +122,12 @@ def direction_loss(embeddings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return loss, (logits.argmax(1) == target).float().mean()
 
 
+def _contrast(logits: torch.Tensor) -> torch.Tensor:
+    """CLIP's loss on logits [B, B] of pictures and their captions."""
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
 def train_clip(
     model: CLIPModel,
     changes: Changes,
@@ -151,14 +157,8 @@ def train_clip(
         [labels_of([pair[side] for pair in changes.faces]) for side in (0, 1)], dim=1
     ).to(device)
     tok = parts.tokenizer(begin=True)
-    stage = Stage(
-        "clip",
-        probed,
-        folder,
-        minutes=minutes,
-        parent=parent,
-        rates=Rates(lr=1e-3, matrix_lr=3e-3, ema=0.995, decay_from=0.2),
-    )
+    rates = Rates(lr=1e-3, matrix_lr=3e-3, ema=0.995, decay_from=0.2)
+    stage = Stage("clip", probed, folder, minutes=minutes, rates=rates, parent=parent)
 
     def draw(step: int) -> tuple[list[int], NDArray[np.int64], random.Random]:
         rng = random.Random(f"clip-{step}")
@@ -173,10 +173,7 @@ def train_clip(
         with half_precision(device):
             out = model(input_ids=on_device(ids, device), pixel_values=images)
         embeddings = out.image_embeds.float().unflatten(0, (-1, 2))
-        # Captions are of the first picture of each pair.
-        logits = out.logits_per_image.float()[::2]
-        target = torch.arange(len(chosen), device=device)
-        contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        contrast = _contrast(out.logits_per_image.float()[::2])  # captions are of the first ones
         read = probe_loss(
             probed.probe(embeddings.flatten(0, 1) * PROBE_SCALE),
             labels[on_device(torch.tensor(chosen), device)].flatten(0, 1),

@@ -19,9 +19,7 @@ import torch
 
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.flow import FlowModel
-from pairedit_sdk.builtin.build.flow_data import (
-    GUIDANCE,
-)
+from pairedit_sdk.builtin.build.flow_data import GUIDANCE
 from pairedit_sdk.builtin.build.kontext_data import KontextData
 from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, half_products, on_device
 from pairedit_sdk.models.tokens import pack, position_ids
@@ -52,14 +50,8 @@ def train_kontext(
     model.to(data.device)
     for probe in (model.image_probe, model.text_probe):
         probe.requires_grad_(False)
-    stage = Stage(
-        "kontext",
-        model,
-        folder,
-        minutes=minutes,
-        parent=parent,
-        rates=Rates(lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.3),
-    )
+    rates = Rates(lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.3)
+    stage = Stage("kontext", model, folder, minutes=minutes, rates=rates, parent=parent)
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         plan = plans(step)

@@ -14,11 +14,7 @@ from transformers import CLIPTextModel
 from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.classifier import labels_of
 from pairedit_sdk.builtin.build.clip import Changes
-from pairedit_sdk.builtin.build.flow_data import (
-    LEAST_PHRASES,
-    LONG_TEXT_EVERY,
-    even_weights,
-)
+from pairedit_sdk.builtin.build.flow_data import LEAST_PHRASES, LONG_TEXT_EVERY, even_weights
 from pairedit_sdk.builtin.build.loop import on_device
 from pairedit_sdk.builtin.faces.captions import caption_parts
 from pairedit_sdk.builtin.faces.instructions import instruction

@@ -107,11 +107,7 @@ def build(options: stages.Options) -> None:
     assemble(
         options.output,
         Parts(
-            vae.cpu(),
-            text_encoder.cpu(),
-            image_encoder,
-            model.t5.cpu(),
-            model.transformer.cpu(),
+            vae.cpu(), text_encoder.cpu(), image_encoder, model.t5.cpu(), model.transformer.cpu()
         ),
     )
     print(f"wrote {options.output}", flush=True)

@@ -13,10 +13,7 @@ from transformers import CLIPTextModel, CLIPVisionModelWithProjection, T5Encoder
 
 from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.assemble import image_tower, text_tower
-from pairedit_sdk.builtin.build.autoencoder import (
-    reconstruction_psnr,
-    train_autoencoder,
-)
+from pairedit_sdk.builtin.build.autoencoder import reconstruction_psnr, train_autoencoder
 from pairedit_sdk.builtin.build.classifier import attribute_accuracy, train_classifier
 from pairedit_sdk.builtin.build.clip import drawn_changes, train_clip
 from pairedit_sdk.builtin.build.pool import usable_cores

@@ -69,6 +69,22 @@ def said_loss(logits: torch.Tensor, said: torch.Tensor) -> tuple[torch.Tensor, t
     return torch.stack(losses).mean(), right
 
 
+def _said(
+    faces: Sequence[Face], step: int, count: int
+) -> tuple[list[int], list[str], list[frozenset[str]]]:
+    """A step's faces by number, their captions, and the attributes that each caption names."""
+    rng = random.Random(f"text-{step}")
+    chosen = [rng.randrange(len(faces)) for _ in range(count)]
+    nothing: tuple[str, frozenset[str]] = ("", frozenset())
+    said = [
+        nothing
+        if rng.random() < EMPTY_CAPTIONS
+        else caption_parts(faces[i], rng, parts.CAPTION_PHRASES)
+        for i in chosen
+    ]
+    return chosen, [text for text, _ in said], [names for _, names in said]
+
+
 def train_text(
     clip: CLIPTextModel,
     t5: T5EncoderModel,
@@ -98,29 +114,13 @@ def train_text(
     count = batch or (GPU_BATCH if on_cuda(device) else BATCH)
     model, labels = TextReader(clip, t5).to(device), labels_of(faces)
     tokenizers = (parts.tokenizer(begin=True), parts.tokenizer(begin=False))
-    stage = Stage(
-        "text",
-        model,
-        folder,
-        minutes=minutes,
-        parent=parent,
-        rates=Rates(lr=2e-3, matrix_lr=4e-3, ema=0.99, decay_from=0.2),
-    )
+    rates = Rates(lr=2e-3, matrix_lr=4e-3, ema=0.99, decay_from=0.2)
+    stage = Stage("text", model, folder, minutes=minutes, rates=rates, parent=parent)
 
     def draw(step: int) -> list[NDArray[np.int64]]:
-        rng = random.Random(f"text-{step}")
-        chosen = [rng.randrange(len(faces)) for _ in range(count)]
-        captions, names = zip(
-            *(
-                ("", frozenset[str]())
-                if rng.random() < EMPTY_CAPTIONS
-                else caption_parts(faces[i], rng, parts.CAPTION_PHRASES)
-                for i in chosen
-            ),
-            strict=True,
-        )
+        chosen, captions, names = _said(faces, step, count)
         told = torch.tensor([[name in named for name in VALUES] for named in names])
-        texts = (parts.tokens(list(captions), tok, parts.TEXT_LENGTH) for tok in tokenizers)
+        texts = (parts.tokens(captions, tok, parts.TEXT_LENGTH) for tok in tokenizers)
         return [t.numpy() for t in (labels[chosen].where(told, HIDDEN), *texts)]
 
     # No autocast: at this size a GPU is bound by the kernels that it starts, and casts are more.

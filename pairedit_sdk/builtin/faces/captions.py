@@ -15,11 +15,7 @@ _MOUTHS = {
     "sad": "a sad mouth",
 }
 _BEARDS = {"stubble": "stubble", "mustache": "a mustache", "full": "a beard"}
-_GLASSES = {
-    "round": "round glasses",
-    "square": "square glasses",
-    "sunglasses": "sunglasses",
-}
+_GLASSES = {"round": "round glasses", "square": "square glasses", "sunglasses": "sunglasses"}
 _HATS = {"cap": "cap", "beanie": "beanie", "top": "top hat"}
 #: The attributes that some words name, and the words.
 Phrase = tuple[tuple[str, ...], str]
