@@ -97,6 +97,8 @@ def main(base_folder: str, folder: Path, which: str) -> None:
     )  # fmt: skip
 
     def run(name: str, points: Points) -> None:
+        # Its own cache, so that every training has the same points, those of the cache among them.
+        os.environ["PAIREDIT_CACHE"] = str(folder / f"{name}-cache")
         base.transformer.register_forward_pre_hook(lambda *_: points.reach("pass"))
         train(base, pairs, config, name="e", run_dir=folder / name, resume=True)
 

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -29,11 +30,24 @@ STATES = {
 }
 
 
-def script(*words: object, **streams: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, __file__, *map(str, words)], text=True, cwd=ROOT,
-        stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}, **streams,
-    )  # fmt: skip
+COMMAND = [sys.executable, __file__]
+
+
+@contextmanager
+def placing(folder: Path, first: int, count: int) -> Iterator[subprocess.Popen[str]]:
+    """A process that loads torch, says that it is ready, and waits to be told to place edits."""
+    with subprocess.Popen(
+        [*COMMAND, "place", str(folder), str(first), str(count)], text=True, cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=one_thread(),
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.parametrize(("processes", "each"), [(3, 5), pytest.param(8, 50, marks=SLOW)])
@@ -41,18 +55,18 @@ def test_several_processes_place_at_once(tmp_path: Path, processes: int, each: i
     from pairedit_sdk.basis.index import read_index
     from pairedit_sdk.edit import Edit
 
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    workers = [script("place", tmp_path, each * k, each, **streams) for k in range(processes)]
-    for worker in workers:
-        assert worker.stdout
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:  # all have loaded torch: they place at the same time
-        assert worker.stdin
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    for worker in workers:
-        _, said = worker.communicate()
-        assert worker.returncode == 0, said[-3000:]
+    with ExitStack() as stack:
+        workers = [stack.enter_context(placing(tmp_path, each * k, each)) for k in range(processes)]
+        for worker in workers:
+            assert worker.stdout
+            assert worker.stdout.readline() == "ready\n"
+        for worker in workers:  # all have loaded torch: they place at the same time
+            assert worker.stdin
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        for worker in workers:
+            _, said = worker.communicate()
+            assert worker.returncode == 0, said[-3000:]
     index = read_index(tmp_path)
     assert sorted(index.names) == sorted(f"e{number}" for number in range(processes * each))
     assert len(index.keys) == processes * each
@@ -62,10 +76,12 @@ def test_several_processes_place_at_once(tmp_path: Path, processes: int, each: i
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the script forks")
 def test_a_kill_at_any_point_leaves_a_whole_basis(tmp_path: Path) -> None:
-    worker = script("kill", tmp_path, stdout=subprocess.PIPE)
-    out, said = worker.communicate()
-    assert worker.returncode == 0, said[-3000:]
-    passed = json.loads(out)
+    done = subprocess.run(
+        [*COMMAND, "kill", str(tmp_path)], capture_output=True, text=True, check=False, cwd=ROOT,
+        env=one_thread(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    passed = json.loads(done.stdout)
     assert passed.keys() == STATES.keys()
     for change, points in passed.items():
         assert {"open", "torn", "rename"} <= {kind for kind, _ in points}, change
