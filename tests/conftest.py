@@ -28,6 +28,15 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", NO_COLOR="
 for _setting in ("PAIREDIT_BASE", "PAIREDIT_LIBRARY", "FORCE_COLOR"):
     os.environ.pop(_setting, None)
 
+#: Seconds that a slow test may take; of the others pyproject.toml says it.
+SLOW_TIMEOUT = 3600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
+
 
 def _face_pairs(
     changes: Mapping[str, str], count: int = 3, *, size: int = 128, seed: int = 0, **fixed: str
