@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,15 @@ wait_politely(os.environ)
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", NO_COLOR="1", COLUMNS="120")
 for _setting in ("PAIREDIT_BASE", "PAIREDIT_LIBRARY", "FORCE_COLOR"):
     os.environ.pop(_setting, None)
+
+#: Seconds that a slow test may take; of the others pyproject.toml says it.
+SLOW_TIMEOUT = 3600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
 
 
 def _face_pairs(
@@ -126,6 +137,53 @@ def tiny_base(tiny_folder: Path) -> FluxBase:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or leaves prompt embeddings in the user's cache."""
     monkeypatch.setenv("PAIREDIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Within the block nobody may read ``path``: not even root, whose power to do so is laid down.
+
+    Linux lets each thread lay down a capability and take it up again.
+    """
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        with _without_override():
+            try:
+                os.listdir(path) if path.is_dir() else path.open("rb").close()
+            except PermissionError:
+                yield
+            else:
+                pytest.skip("this user is refused nothing here, and cannot lay that down")
+    finally:
+        path.chmod(mode)
+
+
+@contextmanager
+def _without_override() -> Iterator[None]:
+    """Root's thread without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH; others as they are."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
+    # Two rows of effective, permitted and inheritable ones; both are in the first row.
+    had = (ctypes.c_uint32 * 6)()
+    if libc.capget(header, had) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    fewer = type(had)(had[0] & ~0b110, *had[1:])
+    if libc.capset(header, fewer) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+    try:
+        yield
+    finally:
+        if libc.capset(header, had) != 0:
+            raise OSError(ctypes.get_errno(), "capset")
+
+
+@pytest.fixture
+def refused() -> Callable[[Path], AbstractContextManager[None]]:
+    return _refused
 
 
 def _stand_in() -> ModuleType:

@@ -1,63 +1,63 @@
-"""A training that is killed at any moment and resumed ends as if nothing had happened, bit for bit.
+"""A training that is killed at any point and resumed ends as if nothing had happened, bit for bit.
 
-One child process loads everything once and forks each training, which costs a fraction of starting
-Python anew. A training is killed after a random time, at a random one of its file operations, just
-before or just after it, or with a file half written.
+Run as a script, it is the process that loads everything once and forks each training (see
+``killing.py``): pytest's own, whose torch has threads, never forks. The points are those between
+changes of the run's files, files cut short, and each pass of the transformer.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it forks a process with torch")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the script forks")
 
-#: Of the operating system's calls, those between which a file is in another state.
-OPERATIONS = ("replace", "fsync", "unlink", "mkdir")
-#: Ways in which a training is killed; each chain of them is one training.
-FEW = [["time"], ["operation"], ["torn"]]
-MANY = [["time"]] * 4 + [["operation"]] * 6 + [["torn"]] * 3 + [
-    ["operation", "time"], ["torn", "torn"], ["operation", "torn", "operation"],
+ROOT = Path(__file__).parents[1]
+#: The steps of the training.
+STEPS = 9
+#: Kinds of which the quick test takes the point in the middle.
+FEW = ["open", "rename", "torn", "pass"]
+#: Trainings that are killed more than once: the kind and number of the points, one after the other.
+TWICE = [
+    [["rename", 8], ["pass", 3]], [["torn", 5], ["torn", 2]], [["pass", 20], ["pass", 5]],
+    [["open", 9], ["torn", 3], ["rename", 2]], [["remove", 3], ["remove", 1]],
 ]  # fmt: skip
 
 
 def test_a_killed_run_goes_on_bit_for_bit(tiny_folder: Path, tmp_path: Path) -> None:
-    killed(tiny_folder, tmp_path, FEW, seed=1)
+    killed(tiny_folder, tmp_path, "few")
 
 
 @pytest.mark.slow
-def test_twenty_kills(tiny_folder: Path, tmp_path: Path) -> None:
-    assert sum(map(len, MANY)) == 20
-    killed(tiny_folder, tmp_path, MANY, seed=2)
+def test_a_kill_at_every_point(tiny_folder: Path, tmp_path: Path) -> None:
+    killed(tiny_folder, tmp_path, "every")
 
 
-def killed(base: Path, folder: Path, chains: list[list[str]], seed: int) -> None:
-    words = [sys.executable, __file__, str(base), str(folder), json.dumps(chains), str(seed)]
+def killed(base: Path, folder: Path, which: str) -> None:
     done = subprocess.run(
-        words, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, __file__, str(base), str(folder), which], capture_output=True, text=True,
+        check=False, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(json.loads(done.stdout.splitlines()[-1])) == sum(map(len, chains))
+    chains = json.loads(done.stdout.splitlines()[-1])
+    kinds = {kind for chain in chains for kind, _ in chain}
+    assert {"open", "rename", "torn", "pass"} <= kinds
     wanted = outcome(folder / "whole")
-    assert [line["step"] for line in wanted["metrics"]] == list(range(1, 10))
-    for number, _ in enumerate(chains):
+    assert [line["step"] for line in wanted["metrics"]] == list(range(1, STEPS + 1))
+    for number, chain in enumerate(chains):
         found = outcome(folder / str(number))
-        assert found["metrics"] == wanted["metrics"], number
-        assert found["files"].keys() == wanted["files"].keys(), number
+        assert found["metrics"] == wanted["metrics"], chain
+        assert found["files"].keys() == wanted["files"].keys(), chain
         same = [name for name, data in found["files"].items() if data == wanted["files"][name]]
-        assert same == list(wanted["files"]), number
+        assert same == list(wanted["files"]), chain
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -72,16 +72,16 @@ def outcome(run: Path) -> dict[str, Any]:
     return {"metrics": metrics, "files": files}
 
 
-# From here on: the child.
+# From here on: the script.
 
 
-def main(base_folder: str, folder: Path, chains: list[list[str]], seed: int) -> None:
+def main(base_folder: str, folder: Path, which: str) -> None:
     import torch
+    from killing import Point, Points, every, forked
     from PIL import Image, ImageDraw
 
     from pairedit_sdk.models.loading import load_base
     from pairedit_sdk.pairs.pair_set import PairSet
-    from pairedit_sdk.training.checkpoints import clear
     from pairedit_sdk.training.config import TrainConfig
     from pairedit_sdk.training.trainer import train
 
@@ -92,114 +92,32 @@ def main(base_folder: str, folder: Path, chains: list[list[str]], seed: int) -> 
     ImageDraw.Draw(after).rectangle((16, 16, 40, 30), "orange")
     pairs = PairSet.from_images([(before, after)])
     config = TrainConfig(
-        steps=9, rank=2, checkpoint_every=2, sigma_count=8, edit_steps=2, preview_every=4,
+        steps=STEPS, rank=2, checkpoint_every=2, sigma_count=8, edit_steps=2, preview_every=4,
         resolution=64,
     )  # fmt: skip
 
-    def run(name: str) -> None:
+    def run(name: str, points: Points) -> None:
+        # Its own cache, so that every training has the same points, those of the cache among them.
+        os.environ["PAIREDIT_CACHE"] = str(folder / f"{name}-cache")
+        base.transformer.register_forward_pre_hook(lambda *_: points.reach("pass"))
         train(base, pairs, config, name="e", run_dir=folder / name, resume=True)
 
-    counter = folder / "operations"
-    begun = time.monotonic()
-    assert forked(partial(run, "whole"), counted_in=counter) == 0
-    seconds, operations = time.monotonic() - begun, int(counter.read_text())
-    rng = random.Random(seed)
-    kills = []
+    noted = folder / "noted"
+    assert forked(partial(run, "whole"), folder, noted_in=noted) == 0
+    chains: list[list[Point]] = [[point] for point in every(noted)]
+    if which == "few":
+        of_kind = [[one for one in chains if one[0][0] == kind] for kind in FEW]
+        chains = [ones[len(ones) // 2] for ones in of_kind]
+    else:
+        chains += [[(kind, number) for kind, number in chain] for chain in TWICE]
     for number, chain in enumerate(chains):
         work = partial(run, str(number))
-        for way in chain:
-            status, point = 0, 0.0
-            for share in (1.0, 0.5, 0.25, 0.0):  # what is left after a kill is shorter
-                if way == "time":
-                    point = rng.uniform(0.05, 0.95) * seconds * share
-                    status = forked(work, after=point)
-                else:
-                    point = rng.randrange(1, 2 + int(operations * share * 0.9))
-                    torn = way == "torn"
-                    status = forked(work, at=int(point), torn=torn, rng=rng)
-                if status == signal.SIGKILL:
-                    break
-                clear(folder / str(number))  # it was over before it was to be killed
-            assert status == signal.SIGKILL, (way, point, status)
-            kills.append([way, point])
-        assert forked(work) == 0
-    print(json.dumps(kills))
-
-
-def forked(
-    work: Callable[[], object], *, after: float | None = None, at: int | None = None,
-    torn: bool = False, rng: random.Random | None = None, counted_in: Path | None = None,
-) -> int:  # fmt: skip
-    """Do the work in a child; its exit status, or the signal that ended it.
-
-    Args:
-        work: what to do.
-        after: kill it after so many seconds.
-        at: kill it at this one of its file operations, or of its tensor files if ``torn``.
-        torn: leave that tensor file half written.
-        rng: for where exactly.
-        counted_in: write down there how many file operations there were.
-    """
-    before = bool(rng and rng.random() < 0.5)
-    cut = rng.random() if rng else 0.0
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            count = watched(at if not torn else None, before)
-            if torn:
-                tear(1 + (at or 1) % 8, cut)
-            work()
-            if counted_in is not None:
-                counted_in.write_text(str(count[0]))
-            status = 0
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    if after is not None:
-        time.sleep(after)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def watched(at: int | None, before: bool) -> list[int]:
-    """Count this process's file operations, and end it at one of them."""
-    count = [0]
-
-    def patched(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*words: Any, **settings: Any) -> Any:
-            count[0] += 1
-            if count[0] == at and before:
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = original(*words, **settings)
-            if count[0] == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        return call
-
-    for name in OPERATIONS:
-        setattr(os, name, patched(getattr(os, name)))
-    return count
-
-
-def tear(at: int, cut: float) -> None:
-    """End this process when it has written a share of its ``at``-th tensor file."""
-    import safetensors.torch
-
-    original, count = safetensors.torch.save_file, [0]
-
-    def save_file(tensors: Any, path: Any, **settings: Any) -> None:
-        original(tensors, path, **settings)
-        count[0] += 1
-        if count[0] == at:
-            os.truncate(path, int(os.path.getsize(path) * cut))
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    safetensors.torch.save_file = save_file
+        for point in chain:
+            assert forked(work, folder, point) == signal.SIGKILL, (chain, point)
+        assert forked(work, folder) == 0, chain
+    print(json.dumps(chains))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.getcwd())
-    main(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), int(sys.argv[4]))
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

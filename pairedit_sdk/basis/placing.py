@@ -49,7 +49,7 @@ def own_similarities(embeddings: torch.Tensor) -> torch.Tensor:
 def embedded(encoder: ImageEncoder, before: Image.Image, after: Image.Image) -> torch.Tensor:
     """The embeddings of a pair and of its other versions, [A, 2, D]."""
     flat = [image for pair in augmented(before, after) for image in pair]
-    return encoder.embed(flat).unflatten(0, (-1, 2))
+    return torch.unflatten(encoder.embed(flat), 0, (-1, 2))
 
 
 def embeddings_path(folder: Path, name: str) -> Path:

@@ -184,7 +184,7 @@ def _learned(start: Router, pairs: Sequence[torch.Tensor], seed: int) -> Router:
             left = (projection - start.projection).square().sum()
             loss = loss + DRIFT * (left + (keys - start.keys).square().sum())
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return replace(
         start, projection=projection.detach(), keys=keys.detach(),

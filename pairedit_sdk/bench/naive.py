@@ -85,13 +85,13 @@ class NaiveTraining:
             parameter.requires_grad_(True)
         set_scales(base.transformer, {"content": self.scaling, "semantic": 0.0})
         v = base.velocity(noised.x, sigma, self.condition, config.guidance).float()
-        (v - noised.velocity).square().mean().backward()
+        (v - noised.velocity).square().mean().backward()  # type: ignore[no-untyped-call]
         for parameter in self._content.values():
             parameter.requires_grad_(False)
         set_scales(base.transformer, {"content": self.scaling, "semantic": self.scaling})
         v = base.velocity(noised.x, sigma, self.condition, config.guidance).float()
         target = noised.velocity + config.eta * (x_a - x_b)
-        (v - target).square().mean().backward()
+        (v - target).square().mean().backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 
     def semantic(self) -> dict[str, LoraLayer]:

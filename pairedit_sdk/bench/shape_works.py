@@ -167,8 +167,8 @@ def random_basis(base: FluxBase) -> LearnedBasis:
     """A LoRWeB basis of the published size on the attention layers, on the base's device."""
     layers = {}
     for name, layer in random_layers(base, ELEMENTS * ELEMENT_RANK).items():
-        down = layer.down.unflatten(0, (ELEMENTS, ELEMENT_RANK))
-        up = layer.up.unflatten(1, (ELEMENTS, ELEMENT_RANK)).transpose(0, 1)
+        down = torch.unflatten(layer.down, 0, (ELEMENTS, ELEMENT_RANK))
+        up = torch.unflatten(layer.up, 1, (ELEMENTS, ELEMENT_RANK)).transpose(0, 1)
         layers[name] = BasisLayer(down, up)
     width, key = 3 * 768, 128  # three CLIP ViT-L/14 embeddings, and LoRWeB's d
     router = Router(

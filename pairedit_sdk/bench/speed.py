@@ -57,9 +57,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """By quantity: the median of each way, and ours / naive."""
 
     def median(task: str, way: str, figure: str) -> float:
-        return statistics.median(
+        found: float = statistics.median(
             row[figure] for row in rows if (row["task"], row["way"]) == (task, way)
         )
+        return found
 
     result = {}
     for task, figures in {

@@ -226,7 +226,7 @@ def _moved(
         for scale in scales
     ]
     ends = follow(base, x, loras, paths, way, prompt_condition(base, ""), guidance, hook)
-    by_part = ends.unflatten(0, (len(parts), len(scales)))
+    by_part = torch.unflatten(ends, 0, (len(parts), len(scales)))
     return [list(each) for each in by_part.unbind(dim=1)]
 
 

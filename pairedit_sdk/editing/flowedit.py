@@ -98,7 +98,7 @@ def follow(
                 PathRows(base, some, condition, guidance), noise_source(x, way.seed, count),
                 way.n_avg, tick,
             )  # fmt: skip
-            ends.append(end.unflatten(0, (count, len(x))))
+            ends.append(torch.unflatten(end, 0, (count, len(x))))
         return torch.cat(ends)
 
     with torch.no_grad(), attached(base.transformer, loras):

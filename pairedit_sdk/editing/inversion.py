@@ -104,7 +104,7 @@ def _fit(
                 v = base.velocity(noised.x, sigmas[pick], condition, guidance).float()
                 loss = content_loss(v, noised)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             on_step(step + 1)
     finally:

@@ -274,7 +274,8 @@ def _text_bytes(name: str, dtype: torch.dtype) -> int:
 @lru_cache(maxsize=16)
 def _side(name: str, dtype: torch.dtype, resolution: int | None) -> int:
     base = base_skeleton(name, dtype)
-    return (resolution or base.resolution) // base.multiple * base.multiple
+    side: int = (resolution or base.resolution) // base.multiple * base.multiple
+    return side
 
 
 def _condition(base: FluxBase) -> Condition:

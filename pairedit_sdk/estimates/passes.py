@@ -41,14 +41,14 @@ def measured(work: Callable[[], object], known: Iterable[torch.Tensor]) -> Pass:
     return Pass(ledger.peak, ledger.flops)
 
 
-class _Ledger(TorchDispatchMode):
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the storages that are alive, and the arithmetic.
 
     torch's own FlopCounterMode keeps tensors alive that gradient checkpointing lets go.
     """
 
     def __init__(self, known: Iterable[torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._kept = [tensor.untyped_storage() for tensor in known]
         self._seen = {storage._cdata for storage in self._kept}
         self._now = self.peak = self.flops = 0

@@ -102,7 +102,7 @@ def flowedit_steps(
         # Written as z_src plus the change so far, so that both rows are equal while z = x.
         z_tar = z_src + (z - x).repeat_interleave(n_avg, dim=0)
         edited, plain = velocities(z_tar, z_src, sigma)
-        change = (edited.float() - plain.float()).unflatten(0, (-1, n_avg)).mean(dim=1)
+        change = torch.unflatten(edited.float() - plain.float(), 0, (-1, n_avg)).mean(dim=1)
         z = z + (sigmas[i + 1] - sigma) * change
         on_step(i)
     return z

@@ -261,7 +261,8 @@ def _split(
             got=f"{up.shape[0]} rows",
         )
     layers = {}
-    for name, part in zip(names, up.split(rows), strict=True):
+    parts = up.split(rows)  # type: ignore[no-untyped-call]
+    for name, part in zip(names, parts, strict=True):
         used = part.abs().amax(dim=0) > 0
         if used.any():
             layers[name] = LoraLayer(down[used], part[:, used].contiguous())

@@ -87,9 +87,12 @@ class Mixture:
         count, rank = self.settings.count, self.settings.rank
         layers = {}
         for name in self.weights:
-            down = self.parameters[f"{name}.lora_A"].detach().cpu().unflatten(0, (count, rank))
+            down = self.parameters[f"{name}.lora_A"].detach().cpu()
+            down = torch.unflatten(down, 0, (count, rank))
             up = self.parameters[f"{name}.lora_B"].detach().cpu() * self.settings.scaling
-            layers[name] = BasisLayer(down.clone(), up.unflatten(1, (count, rank)).transpose(0, 1))
+            layers[name] = BasisLayer(
+                down.clone(), torch.unflatten(up, 1, (count, rank)).transpose(0, 1)
+            )
         projection, keys = (
             self.parameters[key].detach().cpu().clone() for key in ("projection", "keys")
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -158,7 +159,7 @@ def _in_4_bits(module: nn.Linear) -> nn.Module:
     layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
     # On some CPUs a pass without gradients would pack the weight anew, into a form that has none.
     layer.support_avx512bf16_for_cpu = False
-    return layer
+    return cast(nn.Module, layer)
 
 
 def _in_8_bits(module: nn.Linear) -> nn.Module:
@@ -177,4 +178,4 @@ def _in_8_bits(module: nn.Linear) -> nn.Module:
     layer.weight = bnb.nn.Int8Params(
         module.weight.data.cpu(), requires_grad=False, has_fp16_weights=False
     )
-    return layer
+    return cast(nn.Module, layer)

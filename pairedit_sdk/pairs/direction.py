@@ -154,7 +154,8 @@ def _embedding(colours: Array, log_edges: Array) -> Array:
     weights = rng.normal(size=(4, 256)).astype(np.float32)
     phase = rng.uniform(0, 2 * np.pi, 256)
     samples = np.concatenate([colours / 0.25, log_edges[:, :1] / 1.5], axis=1)
-    return np.cos(samples @ weights + phase).mean(axis=0).astype(np.float32)
+    features: Array = np.cos(samples @ weights + phase).mean(axis=0).astype(np.float32)
+    return features
 
 
 def _region(difference: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:

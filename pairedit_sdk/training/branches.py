@@ -117,7 +117,7 @@ class Branches:
         v = self.base.velocity(
             torch.cat(states), sigma.repeat(len(states)), self.condition, self.config.guidance
         )
-        return list(v.float().split(rows))
+        return list(torch.split(v.float(), rows))
 
     def live_scales(self, scale: float) -> dict[str, float]:
         """Factors with which the semantic LoRA acts alone, as the saved edit will."""

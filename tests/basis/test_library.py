@@ -1,15 +1,9 @@
-"""The basis on disk: placing, finding, renaming, several processes, kills."""
-
-import multiprocessing
-import os
-import random
-import signal
-import time
+"""The basis on disk: placing, finding, renaming. test_processes.py has kills and the lock."""
 
 import pytest
 import torch
 
-from pairedit_sdk.basis.index import index_path, read_index
+from pairedit_sdk.basis.index import index_path
 from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.basis.placing import own_similarities
 from pairedit_sdk.edits.edit import Edit, EditInfo
@@ -171,56 +165,3 @@ class _Encoder:
 
     def embed(self, images):
         return torch.nn.functional.normalize(torch.randn(len(images), 8), dim=-1)
-
-
-def _place_many(folder, start, count, pairs):
-    """Place edits one after the other, and note each that is placed."""
-    basis = Basis.open(folder)
-    basis._encoder = _Encoder()
-    with (folder / f"{start}.done").open("w", encoding="utf-8", buffering=1) as done:
-        for number in range(start, start + count):
-            basis.place(_edit(f"e{number}"), pairs)
-            done.write(f"e{number}\n")
-
-
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(("processes", "each"), [(4, 5), pytest.param(8, 50, marks=SLOW)])
-def test_several_processes_place_at_once(pair_sets, tmp_path, processes, each):
-    context = multiprocessing.get_context("fork")
-    workers = [
-        context.Process(target=_place_many, args=(tmp_path, each * k, each, pair_sets["hat"]))
-        for k in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    index = read_index(tmp_path)
-    assert sorted(index.names) == sorted(f"e{number}" for number in range(processes * each))
-    assert len(index.keys) == processes * each
-    for name in index.names:
-        Edit.load(tmp_path / f"{name}.safetensors")
-
-
-@pytest.mark.parametrize("kills", [6, pytest.param(50, marks=SLOW)])
-def test_a_kill_at_any_moment_leaves_a_whole_basis(pair_sets, tmp_path, kills):
-    context = multiprocessing.get_context("fork")
-    rng = random.Random(0)
-    for attempt in range(kills):
-        start = 1000 * attempt
-        worker = context.Process(target=_place_many, args=(tmp_path, start, 1000, pair_sets["hat"]))
-        worker.start()
-        time.sleep(rng.uniform(0.02, 0.3))
-        os.kill(worker.pid, signal.SIGKILL)
-        worker.join()
-        assert worker.exitcode == -signal.SIGKILL
-        index = read_index(tmp_path)
-        done = [name for path in tmp_path.glob("*.done") for name in path.read_text().split()]
-        assert set(done) <= set(index.names)
-        for name in index.names:
-            Edit.load(tmp_path / f"{name}.safetensors")
-    _place_many(tmp_path, 1000 * kills, 1, pair_sets["hat"])  # the lock of the killed ones is free
-    assert f"e{1000 * kills}" in read_index(tmp_path).names

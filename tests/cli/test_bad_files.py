@@ -14,6 +14,7 @@ import shlex
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from typer.testing import Result
 Pairedit = Callable[..., Result]
 Build = Callable[[Path], object]
 Show = Callable[[str, str], None]
+Refused = Callable[[Path], AbstractContextManager[None]]
 
 PROBLEM = "Put the files right or take them out; nothing was read in part."
 LAYOUTS = "Expected two folders 'source' and 'target' …"
@@ -511,22 +513,11 @@ def test_a_run_folder_is_used_by_one_training_at_a_time(
 
 @pytest.mark.parametrize("what", ["p/source", "p/source/1.png"])
 def test_what_may_not_be_read(
-    pairedit: Pairedit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show_row: Show, what: str
+    pairedit: Pairedit, tmp_path: Path, show_row: Show, refused: Refused, what: str
 ) -> None:
-    """The system's refusal is played, because whoever is root is refused nothing."""
     pair(tmp_path)
-    real = os.listdir if what == "p/source" else Path.open
-
-    def refuse(path: object, *rest: object, **more: object) -> object:
-        if str(path) == what:
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path, *rest, **more)  # type: ignore[arg-type]
-
-    if what == "p/source":
-        monkeypatch.setattr(os, "listdir", refuse)
-    else:
-        monkeypatch.setattr(Path, "open", refuse)
-    result = pairedit("train", "p", "--name", "x")
+    with refused(tmp_path / what):
+        result = pairedit("train", "p", "--name", "x")
     show_row("train p --name x", result.stderr)
     assert (result.exit_code, result.stdout) == (2, "")
     if what == "p/source":

@@ -58,7 +58,8 @@ def loss_at_once(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     most = max(map(len, VALUES.values()))
     wide = logits.new_full((len(logits), len(VALUES) * most), float("-inf"))
-    wide = wide.index_copy(1, _columns(most, logits.device), logits).unflatten(1, (-1, most))
+    wide = wide.index_copy(1, _columns(most, logits.device), logits)
+    wide = torch.unflatten(wide, 1, (-1, most))
     seen = labels != HIDDEN
     of_label = wide.gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
     cost = torch.where(seen, wide.logsumexp(dim=2) - of_label, 0.0)
@@ -74,7 +75,7 @@ def _columns(most: int, device: torch.device) -> torch.Tensor:
 
 def probe_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of logits [B, all values] against labels [B, attributes], mean over both."""
-    parts = logits.split([len(values) for values in VALUES.values()], dim=1)
+    parts = torch.split(logits, [len(values) for values in VALUES.values()], dim=1)
     return attribute_loss(dict(zip(VALUES, parts, strict=True)), labels) / len(VALUES)
 
 

@@ -144,7 +144,7 @@ def distil_guidance(
     def target(batch: Batch) -> torch.Tensor:
         ids, pooled = nothing[batch.ids.shape[1]]
         with torch.no_grad():
-            v = teacher(
+            v: torch.Tensor = teacher(
                 torch.cat([batch.x, batch.x]),
                 torch.cat([batch.sigma, batch.sigma]),
                 torch.cat([batch.ids, ids.expand_as(batch.ids)]),

@@ -161,7 +161,7 @@ def even_weights(packed: torch.Tensor, labels: torch.Tensor, share: float = 0.5)
     """
     maps = []
     for label in labels.unbind(dim=1):
-        values = [v for v in label.unique().tolist() if v != HIDDEN]
+        values = [v for v in torch.unique(label).tolist() if v != HIDDEN]
         if len(values) < 2:
             continue
         counts = torch.tensor([float((label == v).sum()) for v in values], device=packed.device)

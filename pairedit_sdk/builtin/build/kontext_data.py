@@ -68,7 +68,7 @@ class KontextData:
         self.changes, self.batch, self.device = changes, batch, device
         labels = labels_of([pair[0] for pair in changes.faces]).to(device)
         even = even_weights(self.latents[:, 0].flatten(2).float(), labels)
-        self.even = even.unflatten(-1, latents.shape[-2:])
+        self.even = torch.unflatten(even, -1, latents.shape[-2:])
         self.text_encoder = text_encoder.to(device).eval()
         self.clip_tokenizer = parts.tokenizer(begin=True, instructions=True)
         self.t5_tokenizer = parts.tokenizer(begin=False, instructions=True)

@@ -159,7 +159,7 @@ class Stage:
             torch.manual_seed(self.step)
             terms = loss(self.step)
             self.module.zero_grad(set_to_none=True)
-            terms["loss"].backward()
+            terms["loss"].backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
             for optimizer, _ in self.optimizers:
                 optimizer.step()

@@ -106,7 +106,7 @@ def _latents(vae: AutoencoderKL, changes: Changes, device: str) -> torch.Tensor:
     latents = latents_of(vae.to(device), pictures, device)
     config = vae.config
     normal = (latents - config.shift_factor) * config.scaling_factor
-    return normal.half().unflatten(0, (-1, 2))
+    return torch.unflatten(normal.half(), 0, (-1, 2))
 
 
 if __name__ == "__main__":

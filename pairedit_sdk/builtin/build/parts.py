@@ -200,6 +200,7 @@ def scheduler() -> FlowMatchEulerDiscreteScheduler:
 
 def tokens(batch: list[str], tok: PreTrainedTokenizerBase, length: int) -> torch.Tensor:
     """Token ids, int64 [B, length], padded and cut as ``FluxPipeline`` does it."""
-    return tok(
+    ids: torch.Tensor = tok(
         batch, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     ).input_ids
+    return ids

@@ -59,7 +59,7 @@ def said_loss(logits: torch.Tensor, said: torch.Tensor) -> tuple[torch.Tensor, t
     """
     losses, hits = [], []
     sizes = [len(values) + 1 for values in VALUES.values()]
-    for part, index in zip(logits.split(sizes, dim=1), said.unbind(dim=1), strict=True):
+    for part, index in zip(torch.split(logits, sizes, dim=1), said.unbind(dim=1), strict=True):
         losses.append(
             nn.functional.cross_entropy(part, index.where(index != HIDDEN, part.shape[1] - 1))
         )

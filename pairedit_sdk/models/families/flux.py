@@ -148,14 +148,16 @@ class FluxBase:
         config = self._vae.config
         with self._placement.vae() as vae:
             z = vae.encode(images.to(self.device, self._vae.dtype)).latent_dist.mode()
-        return ((z - config.shift_factor) * config.scaling_factor).to(self.dtype)
+        latents: torch.Tensor = (z - config.shift_factor) * config.scaling_factor
+        return latents.to(self.dtype)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         config = self._vae.config
         z = latents.to(self.device, self._vae.dtype) / config.scaling_factor + config.shift_factor
         with self._placement.vae() as vae:
-            return vae.decode(z).sample.float().clamp(-1, 1)
+            pictures: torch.Tensor = vae.decode(z).sample.float()
+        return pictures.clamp(-1, 1)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return (self._vae.config.latent_channels, height // self._factor, width // self._factor)

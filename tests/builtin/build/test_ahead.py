@@ -1,7 +1,14 @@
-"""What is drawn in advance is what would have been drawn in its turn."""
+"""What is drawn in advance is what would have been drawn in its turn.
+
+Run as a script, it is the process that forks: pytest's own, whose torch has threads, never does.
+"""
 
 import multiprocessing
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,16 +21,39 @@ from pairedit_sdk.builtin.build.flow_data import LONG_TEXT_EVERY, FlowData
 from pairedit_sdk.builtin.build.pool import usable_cores
 from pairedit_sdk.builtin.faces.numbered import face_at
 
-# Python 3.12 warns of every fork beside threads; the processes forked here use none of theirs.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
-    pytest.mark.skipif(
-        "fork" not in multiprocessing.get_all_start_methods(), reason="nothing is forked here"
-    ),
-]
+ROOT = Path(__file__).parents[4]
+FORKS = "fork" in multiprocessing.get_all_start_methods()
 
 
-def test_the_values_of_all_steps_come_in_their_order():
+@pytest.mark.skipif(not FORKS, reason="nothing is forked here")
+def test_other_processes_draw():
+    done = subprocess.run(
+        [sys.executable, __file__], capture_output=True, text=True, check=False, cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines() == [check.__name__ for check in CHECKS]
+
+
+def test_a_cpu_draws_when_it_is_asked_to():
+    asked = []
+    with Ahead(asked.append, 0, workers_for("cpu")) as drawn:
+        assert asked == []
+        drawn(3)
+    assert asked == [3]
+
+
+@pytest.mark.skipif(not FORKS, reason="nothing is forked here")
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (3, 2), (64, ahead.MOST_WORKERS)])
+def test_a_gpu_is_drawn_for_by_the_cores_that_are_left(monkeypatch, cores, workers):
+    monkeypatch.setattr(ahead, "usable_cores", lambda: cores)
+    assert workers_for("cuda") == workers
+
+
+# From here on: the script.
+
+
+def the_values_of_all_steps_come_in_their_order():
     def draw(step):
         return step, random.Random(f"step-{step}"), np.full(3, step)
 
@@ -41,7 +71,7 @@ def test_the_values_of_all_steps_come_in_their_order():
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_the_words_of_the_flow_model_are_the_same():
+def the_words_of_the_flow_model_are_the_same():
     faces = [face_at(i) for i in range(8)]
     data = FlowData(torch.zeros(8, 16, 4, 4), faces, text_tower(parts.clip()), 4, "cpu")
     first = LONG_TEXT_EVERY - 2  # the second has a long text and fewer rows
@@ -52,7 +82,7 @@ def test_the_words_of_the_flow_model_are_the_same():
                 assert np.array_equal(getattr(here, name), getattr(there, name))
 
 
-def test_an_error_of_drawing_arrives():
+def an_error_of_drawing_arrives():
     def draw(step):
         raise LookupError(f"nothing at {step}")
 
@@ -60,15 +90,14 @@ def test_an_error_of_drawing_arrives():
         drawn(0)
 
 
-def test_a_cpu_draws_when_it_is_asked_to():
-    asked = []
-    with Ahead(asked.append, 0, workers_for("cpu")) as drawn:
-        assert asked == []
-        drawn(3)
-    assert asked == [3]
+CHECKS = (
+    the_values_of_all_steps_come_in_their_order,
+    the_words_of_the_flow_model_are_the_same,
+    an_error_of_drawing_arrives,
+)
 
-
-@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (3, 2), (64, ahead.MOST_WORKERS)])
-def test_a_gpu_is_drawn_for_by_the_cores_that_are_left(monkeypatch, cores, workers):
-    monkeypatch.setattr(ahead, "usable_cores", lambda: cores)
-    assert workers_for("cuda") == workers
+if __name__ == "__main__":
+    assert torch.get_num_threads() == 1  # or a forked child could wait for threads it has not got
+    for check in CHECKS:
+        check()
+        print(check.__name__)
