@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from pairedit_sdk.bases.protocol import FlowBase
     from pairedit_sdk.edit import Edit, EditStack
 
-EDIT = "glasses"  #: learnt here, from examples/pairs/glasses
+EDIT = "glasses"  #: learned here, from examples/pairs/glasses
 SAVED = "hat"  #: shipped, examples/edits/hat.safetensors
 RECIPE = "mini"
+PAIRS = "pairs"  #: the folder of the example pairs in the output
 RECORD = "demo.json"  #: what was written; also how a folder is known to be a demo's
 FACES = 3
 SIZE = 128
@@ -86,10 +87,11 @@ def run_demo(
     saved.require_base(base)
     write_json(out / RECORD, {})
 
-    tell(f"1. Learning {EDIT!r} from the pairs in examples/pairs/{EDIT} ...")
-    learnt, train_seconds = _train(base, out, bars, steps)
+    _copy_pairs(out / PAIRS)
+    tell(f"1. Learning {EDIT!r} from the pairs in {out / PAIRS / EDIT} ...")
+    learned, train_seconds = _train(base, out, bars, steps)
     edit_file = edit_path(EDIT, out)
-    learnt.save(edit_file)
+    learned.save(edit_file)
     tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
 
     saved.save(edit_path(SAVED, out))
@@ -99,11 +101,11 @@ def run_demo(
         for k, face in enumerate(people, start=1)
     ]
     tell("2. Putting it on faces it has never seen ...")
-    strengths = write_image(_strengths(base, people, learnt, bars), out / "strengths.png")
+    strengths = write_image(_strengths(base, people, learned, bars), out / "strengths.png")
     tell(f"3. Adding the saved edit {SAVED!r} on top ...")
-    summed = write_image(_sums(base, people, learnt, saved, bars), out / "sum.png")
+    summed = write_image(_sums(base, people, learned, saved, bars), out / "sum.png")
     tell("4. Drawing new people with it, from words ...")
-    generated = write_image(_generated(base, learnt, bars), out / "generated.png")
+    generated = write_image(_generated(base, learned, bars), out / "generated.png")
     seconds = time.perf_counter() - started
     pictures = [strengths, summed, generated]
     tell(f"Done in {seconds:.0f} s. Look at:")
@@ -136,6 +138,15 @@ def demo_faces(count: int) -> list[Face]:
     return found
 
 
+def _copy_pairs(folder: Path) -> None:
+    """The shipped pairs, where a user finds them: those of an installed package lie deep inside."""
+    shipped = examples_dir() / "pairs"
+    for path in shipped.rglob("*.png"):
+        target = folder / path.relative_to(shipped)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
 def _train(
     base: FlowBase, out: Path, bars: Console | None, steps: int | None
 ) -> tuple[Edit, float]:
@@ -143,7 +154,7 @@ def _train(
     from pairedit_sdk.pairs import PairSet
     from pairedit_sdk.training import train
 
-    pairs = PairSet.from_folder(examples_dir() / "pairs" / EDIT)
+    pairs = PairSet.from_folder(out / PAIRS / EDIT)
     config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
     run_dir = run_folder(EDIT, out)
     shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demo
@@ -154,30 +165,30 @@ def _train(
 
 
 def _strengths(
-    base: FlowBase, people: list[Face], learnt: Edit, bars: Console | None
+    base: FlowBase, people: list[Face], learned: Edit, bars: Console | None
 ) -> Image.Image:
     from pairedit_sdk.pictures.plots import collage
 
-    stacks = [learnt @ scale for scale in SCALES]
+    stacks = [learned @ scale for scale in SCALES]
     rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(face, EDIT).draw(SIZE))
     labels = ["before", *(f"{EDIT} {scale:g}" for scale in SCALES), "drawn truth"]
-    return collage(rows, labels, title=f"{EDIT}, learnt from three pairs, on unseen faces")
+    return collage(rows, labels, title=f"{EDIT}, learned from three pairs, on unseen faces")
 
 
 def _sums(
-    base: FlowBase, people: list[Face], learnt: Edit, saved: Edit, bars: Console | None
+    base: FlowBase, people: list[Face], learned: Edit, saved: Edit, bars: Console | None
 ) -> Image.Image:
     from pairedit_sdk.pictures.plots import collage
 
-    first, second = learnt @ SUM_SCALES[0], saved @ SUM_SCALES[1]
+    first, second = learned @ SUM_SCALES[0], saved @ SUM_SCALES[1]
     stacks = [first, second, first + second]
     rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(_truth(face, EDIT), SAVED).draw(SIZE))
     labels = ["before", *(repr(stack) for stack in stacks), "drawn truth"]
-    return collage(rows, labels, title="Two edits, learnt apart, added")
+    return collage(rows, labels, title="Two edits, learned apart, added")
 
 
 def _edited(
@@ -197,11 +208,11 @@ def _edited(
     return rows
 
 
-def _generated(base: FlowBase, learnt: Edit, bars: Console | None) -> Image.Image:
+def _generated(base: FlowBase, learned: Edit, bars: Console | None) -> Image.Image:
     from pairedit_sdk.generation import generate
     from pairedit_sdk.pictures.plots import collage
 
-    stacks = [None, learnt @ GENERATED_SCALE]
+    stacks = [None, learned @ GENERATED_SCALE]
     rows = []
     with Meter(bars, "generating", len(stacks) * len(PROMPTS)) as meter:
         for stack in stacks:
@@ -239,12 +250,12 @@ def _next_steps(out: Path, face: Path) -> str:
 What to try next
   The edits just made, on one of the faces:
     {both}
-  Your own edit. Put pictures into pairs/source and pairs/target under equal names, one to three
-  of them, the same picture before and after one change, then:
+  Another edit, learned from other example pairs:
+    pairedit train {quoted(out / PAIRS / "smile")} --name smile
+  Your own edit. The built-in model only knows drawn faces. For photographs take FLUX (a GPU, and
+  access to its weights on the Hugging Face hub). Put one to three pictures before one change into
+  pairs/source, and after it into pairs/target, under equal names. Then:
     pairedit check pairs
-    pairedit train pairs --name mine
-  The built-in base only knows drawn faces. For photographs take FLUX (a GPU, and access to its
-  weights on the Hugging Face hub):
     pairedit train pairs --name mine --base black-forest-labs/FLUX.1-dev
     pairedit edit photo.jpg --edit mine -o out.png
   If the shell does not find pairedit: it is installed beside the Python that ran this,
