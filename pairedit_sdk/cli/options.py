@@ -10,10 +10,7 @@ import typer
 from pairedit_sdk.edit_library import library_place, local_folder
 from pairedit_sdk.making import DEFAULT_BASE as DEFAULT_BASE
 
-_BASE = (
-    "The model: mini or mini-kontext (inside the package), a folder, or a hub id like "
-    "black-forest-labs/FLUX.1-dev."
-)
+_BASE = "The model: mini, mini-kontext, a folder, or a hub id like black-forest-labs/FLUX.1-dev."
 Base = Annotated[
     str | None,
     typer.Option(
@@ -37,7 +34,7 @@ KontextBase = Annotated[
     typer.Option(
         "--base",
         envvar="PAIREDIT_BASE",
-        help="The Kontext model: mini-kontext (inside the package), a folder, or a hub id like "
+        help="The Kontext model: a folder or a hub id. Without it: mini-kontext, or in import "
         "black-forest-labs/FLUX.1-Kontext-dev.",
     ),
 ]
