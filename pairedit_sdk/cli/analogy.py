@@ -27,7 +27,7 @@ def analogy(
     a_prime: After,
     b: Annotated[Path, typer.Argument(metavar="B", help="The picture to edit.")],
     out: options.Out,
-    scale: Annotated[float, typer.Option("--scale", help="Strength of the whole mix.")] = 1.0,
+    scale: Annotated[float, typer.Option("--scale", help="Scale of the whole mix.")] = 1.0,
     count: Count = COUNT,
     router: Router = "encoder",
     strip: Annotated[
@@ -43,7 +43,7 @@ def analogy(
         str | None,
         typer.Option(
             "--basis",
-            help="A learned basis (see pairedit basis train), by name or file, in the place of the "
+            help="A LoRWeB basis (see pairedit basis train), by name or file, in the place of the "
             "library's edits.",
         ),
     ] = None,
@@ -64,8 +64,8 @@ def analogy(
     """Do to B what was done from A to A_PRIME, with the edits of the basis.
 
     The router finds the edits that make this change, and B is edited with their mix. A change that
-    is like none of them is refused: --force mixes what is nearest. With --basis a learned basis is
-    mixed in their place, on a Kontext base that looks at all three pictures.
+    is like none of them is refused: --force mixes what is nearest. With --basis a LoRWeB basis is
+    mixed in their place, on a Kontext model that takes all three as reference images.
     """
     check_router(router)
     output = Output(as_json, quiet)

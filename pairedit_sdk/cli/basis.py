@@ -48,8 +48,8 @@ Router = Annotated[
     str,
     typer.Option(
         "--router",
-        help="encoder: one question to the image encoder. velocity: asks the base how much of each "
-        "edit is in the change, so that two edits at once are found in full.",
+        help="encoder: one question to the image encoder. velocity: asks the model how much of "
+        "each edit is in the change, so that two edits at once are found in full.",
     ),
 ]
 ROUTERS = ("encoder", "velocity")

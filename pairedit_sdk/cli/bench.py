@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.bench.fidelity import Fidelity
 
 app = typer.Typer(
-    help="Measure edits on the built-in base, where the true result is known.",
+    help="Measure edits on the built-in model, where the true result is known.",
     no_args_is_help=True,
 )
 app.command("speed")(speed.speed)
@@ -179,7 +179,7 @@ def analogy(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A change to the basis's settings."),
     ] = None,
-    base: Annotated[str, typer.Option("--base", help="The Kontext base.")] = "mini-kontext",
+    base: Annotated[str, typer.Option("--base", help="The Kontext model.")] = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,

@@ -25,9 +25,9 @@ def demo(
 ) -> None:
     """Show the whole story on drawn faces.
 
-    Learns glasses from three shipped pairs on the built-in base, puts them on unseen faces at
-    several strengths, adds a saved hat on top, draws new people with them, and writes it all
-    down as labelled pictures.
+    Learns glasses from three shipped pairs on the built-in model, puts them on unseen faces at
+    several scales, adds a saved hat on top, draws new people with them, and writes it all down as
+    labelled pictures. All the example pairs are copied into OUT/pairs.
     """
     from pairedit_sdk.cli.demo_run import run_demo
 

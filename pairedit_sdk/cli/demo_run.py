@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EDIT = "glasses"  #: learned here, from examples/pairs/glasses
 SAVED = "hat"  #: shipped, examples/edits/hat.safetensors
 RECIPE = "mini"
+PAIRS = "pairs"  #: the folder of the example pairs in the output
 RECORD = "demo.json"  #: what was written; also how a folder is known to be a demo's
 FACES = 3
 SIZE = 128
@@ -79,7 +80,8 @@ def run_demo(
     saved.require_base(base)
     write_json(out / RECORD, {})
 
-    tell(f"1. Learning {EDIT!r} from the pairs in examples/pairs/{EDIT} ...")
+    _copy_pairs(out / PAIRS)
+    tell(f"1. Learning {EDIT!r} from the pairs in {out / PAIRS / EDIT} ...")
     learned, train_seconds = _train(base, out, bars, steps)
     edit_file = edit_path(EDIT, out)
     learned.save(edit_file)
@@ -129,6 +131,15 @@ def demo_faces(count: int) -> list[Face]:
     return found
 
 
+def _copy_pairs(folder: Path) -> None:
+    """The shipped pairs, where a user finds them: those of an installed package lie deep inside."""
+    shipped = examples_dir() / "pairs"
+    for path in shipped.rglob("*.png"):
+        target = folder / path.relative_to(shipped)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
 def _train(
     base: FlowBase, out: Path, bars: Console | None, steps: int | None
 ) -> tuple[Edit, float]:
@@ -136,7 +147,7 @@ def _train(
     from pairedit_sdk.training.config import load_recipe
     from pairedit_sdk.training.trainer import train
 
-    pairs = PairSet.from_folder(examples_dir() / "pairs" / EDIT)
+    pairs = PairSet.from_folder(out / PAIRS / EDIT)
     config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
     run_dir = run_folder(EDIT, out)
     shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demo
@@ -248,12 +259,12 @@ def _next_steps(out: Path, face: Path) -> str:
 What to try next
   The edits just made, on one of the faces:
     {both}
-  Your own edit. Put pictures into pairs/source and pairs/target under equal names, one to three
-  of them, the same picture before and after one change, then:
+  Another edit, learned from other example pairs:
+    pairedit train {quoted(out / PAIRS / "smile")} --name smile
+  Your own edit. The built-in model only knows drawn faces. For photographs take FLUX (a GPU, and
+  access to its weights on the Hugging Face hub). Put one to three pictures before one change into
+  pairs/source, and after it into pairs/target, under equal names. Then:
     pairedit check pairs
-    pairedit train pairs --name mine
-  The built-in base only knows drawn faces. For photographs take FLUX (a GPU, and access to its
-  weights on the Hugging Face hub):
     pairedit train pairs --name mine --base black-forest-labs/FLUX.1-dev
     pairedit edit photo.jpg --edit mine -o out.png
   If the shell does not find pairedit: it is installed beside the Python that ran this,

@@ -34,21 +34,21 @@ def estimate(
     method: Annotated[
         Literal["train", "edit"], typer.Option("--for", help="Learning an edit, or using one.")
     ] = "train",
-    base: options.Base = None,
+    base: options.TrainBase = None,
     recipe: options.Recipe = None,
     settings: options.Settings = None,
     device: Annotated[
         Literal["cpu", "cuda"] | None,
         typer.Option("--device", help="Where it would run, whether that is here or not."),
     ] = None,
-    precision: options.Precision = None,
+    precision: options.TrainPrecision = None,
     offload: options.Offload = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say what memory, disk and time it would take, before anything is loaded.
 
-    It reads the base's configuration alone; of a base on the hub nothing else is fetched.
+    It reads the model's configuration alone; of a model on the hub nothing else is fetched.
     """
     from pairedit_sdk.estimates.needs import editing_needs, training_needs
 

@@ -76,7 +76,7 @@ def import_command(
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", help="The base it was made for; its layers are compared with the file's."
+            "--base", help="The model it was made for; its layers are compared with the file's."
         ),
     ] = None,
     alpha: Annotated[

@@ -20,7 +20,7 @@ KONTEXT = "mini-kontext"
 
 Name = Annotated[str, typer.Option("--name", help="What the basis is to be called.")]
 Learned = Annotated[
-    str, typer.Argument(metavar="BASIS", help="A learned basis of the library, or its file.")
+    str, typer.Argument(metavar="BASIS", help="A LoRWeB basis of the library, or its file.")
 ]
 Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace one of this name.")]
 
@@ -61,7 +61,7 @@ def train(
         ),
     ],
     name: Name,
-    base: options.Base = None,
+    base: options.KontextBase = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one of the published settings."),
@@ -73,11 +73,11 @@ def train(
     track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
-    precision: options.Precision = None,
+    precision: options.TrainPrecision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a basis of LoRAs on analogies, with keys that an image encoder mixes them by (LoRWeB).
+    """Train a LoRWeB basis on analogies: LoRAs, and the keys by which an image encoder mixes them.
 
     Saved as LIBRARY/learned/NAME.safetensors; the run's own files lie in LIBRARY/learned/runs/NAME.
     The settings are LoRWeB's published ones; --set count=8 --set steps=600 suits a laptop.
@@ -141,7 +141,7 @@ def join(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Let an edit join a learned basis as one more element that analogies can choose."""
+    """Let an edit join a LoRWeB basis as one more element that analogies can choose."""
     import torch
 
     from pairedit_sdk.edits.edit import Edit
@@ -174,7 +174,7 @@ def import_command(
         Path, typer.Argument(metavar="CONFIG", help="The YAML that it was trained with.")
     ],
     name: Name,
-    base: options.Base = None,
+    base: options.KontextBase = None,
     force: Force = False,
     library: options.Library = options.DEFAULT_LIBRARY,
     as_json: options.Json = False,
@@ -231,7 +231,7 @@ def draw(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw analogies of faces, to train a basis on the built-in Kontext base."""
+    """Draw analogies of faces, to train a LoRWeB basis on the built-in Kontext model."""
     from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
     from pairedit_sdk.images.files import write_image
 

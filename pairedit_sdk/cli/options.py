@@ -10,14 +10,32 @@ import typer
 from pairedit_sdk.edits.library import library_place, local_folder
 from pairedit_sdk.jobs.make_edit import DEFAULT_BASE as DEFAULT_BASE
 
+_BASE = "The model: mini, mini-kontext, a folder, or a hub id like black-forest-labs/FLUX.1-dev."
 Base = Annotated[
     str | None,
     typer.Option(
         "--base",
         envvar="PAIREDIT_BASE",
-        help="The base model: mini or mini-kontext (inside the package), a folder, or a hub id "
-        "like black-forest-labs/FLUX.1-dev. Without it: the one that the edit was learned on, else "
-        "mini.",
+        help=f"{_BASE} Without it: the model that the edit was trained on, else mini.",
+    ),
+]
+#: For commands that train: there is no edit yet that could name its base.
+TrainBase = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        envvar="PAIREDIT_BASE",
+        help=f"{_BASE} Without it: the recipe's, else mini.",
+    ),
+]
+#: For learned bases, which need a model that takes reference images.
+KontextBase = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        envvar="PAIREDIT_BASE",
+        help="The Kontext model: a folder or a hub id. Without it: mini-kontext, or in import "
+        "black-forest-labs/FLUX.1-Kontext-dev.",
     ),
 ]
 Recipe = Annotated[
@@ -40,15 +58,23 @@ Precision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
     typer.Option(
         "--precision",
-        help="How the base model is held. auto: as in training if that was nf4 or int8, else bf16 "
+        help="Of the model's weights. auto: nf4 or int8 where the edit was trained so, else bf16 "
         "on a GPU and fp32 on a CPU.",
+    ),
+]
+TrainPrecision = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
+    typer.Option(
+        "--precision",
+        help="Of the model's weights. auto: bf16 on a GPU and fp32 on a CPU. Without it: the "
+        "recipe's, else auto.",
     ),
 ]
 Offload = Annotated[
     bool,
     typer.Option(
         "--offload",
-        help="Keep only one part of the base on the GPU at a time. Slower, for small cards.",
+        help="Keep only one part of the model on the GPU at a time. Slower, for small cards.",
     ),
 ]
 Library = Annotated[
@@ -79,8 +105,8 @@ Guidance = Annotated[
     float | None,
     typer.Option(
         "--guidance",
-        help="Distilled guidance, for a base that takes it. Without it: the edit's own, or in "
-        "generate the base's.",
+        help="Distilled guidance, for a model that takes it. Without it: the edit's own, or in "
+        "generate the model's.",
     ),
 ]
 Method = Annotated[
@@ -100,7 +126,7 @@ Resolution = Annotated[
         "--resolution",
         min=16,
         max=4096,
-        help="Side in pixels of a square with the area at which the base sees the picture. "
+        help="Side in pixels of a square with the area at which the model sees the picture. "
         "Without it: the one the edit was trained at (FLUX: 512). A larger picture comes back "
         "softer.",
     ),

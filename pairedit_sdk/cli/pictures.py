@@ -81,7 +81,7 @@ def generate(
     out: options.Out,
     images: Annotated[
         list[Path] | None,
-        typer.Option("--image", help="A picture for a Kontext base to look at; again for more."),
+        typer.Option("--image", help="A reference image, for a Kontext model; again for more."),
     ] = None,
     edits: Annotated[
         list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)
@@ -94,13 +94,13 @@ def generate(
         typer.Option(
             "--start-step",
             min=0,
-            help="The first step in which the edits act; before it the base alone fixes the "
+            help="The first step in which the edits act; before it the model alone fixes the "
             "layout. Without it: half of the steps.",
         ),
     ] = None,
     guidance: options.Guidance = None,
     size: Annotated[
-        str | None, typer.Option("--size", metavar="WxH", help="Without it: the base's own.")
+        str | None, typer.Option("--size", metavar="WxH", help="Without it: the model's own.")
     ] = None,
     base: options.Base = None,
     library: options.ReadLibrary = options.READ_LIBRARY,
@@ -141,7 +141,7 @@ def sweep(
     edit: Annotated[str, typer.Option("--edit", metavar="NAME", help="A name or a path.")],
     out: options.Out,
     scales: Annotated[
-        str, typer.Option("--scales", help="The strengths to show, separated by commas.")
+        str, typer.Option("--scales", help="The scales to show, separated by commas.")
     ] = "0,.25,.5,.75,1",
     method: options.Method = "flowedit",
     steps: options.EditorSteps = None,
@@ -160,7 +160,7 @@ def sweep(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show one edit at several strengths, as a labelled strip."""
+    """Show one edit at several scales, as a labelled strip."""
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), image)
     strengths = values.scales(scales)
@@ -168,7 +168,7 @@ def sweep(
         raise UsageError(
             f"--edit {edit} has a scale",
             expected="the edit's name alone",
-            next_step="Give the strengths with --scales",
+            next_step="Give the scales with --scales",
         )
     path = find_edit_path(edit, library)
     values.check_flowedit(method, steps, n_max, n_avg, threshold, even)

@@ -30,7 +30,7 @@ def plot(
 ) -> None:
     """Draw the losses of a training, its learning rate, and its fidelity where it was measured.
 
-    A training that is still going on can be looked at too.
+    It works while the training is still running, too.
     """
     output = Output(as_json, quiet)
     target = None if out is None else picture_path(out)

@@ -24,7 +24,7 @@ def train(
         Path, typer.Argument(metavar="PAIRS", help="The folder of pairs; see pairedit check.")
     ],
     name: Annotated[str, typer.Option("--name", help="What the edit is to be called.")],
-    base: options.Base = None,
+    base: options.TrainBase = None,
     recipe: options.Recipe = None,
     settings: options.Settings = None,
     resume: Annotated[
@@ -40,7 +40,7 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Check pairs, base, memory and disk, try two steps, and keep nothing.",
+            help="Check pairs, model, memory and disk, try two steps, and keep nothing.",
         ),
     ] = False,
     place: Annotated[
@@ -52,7 +52,7 @@ def train(
     track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
-    precision: options.Precision = None,
+    precision: options.TrainPrecision = None,
     offload: options.Offload = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

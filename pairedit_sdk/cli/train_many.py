@@ -39,7 +39,7 @@ def train_many(
             'need be "recipe", "set" (settings by name) and "licence".',
         ),
     ],
-    base: options.Base = None,
+    base: options.TrainBase = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +68,7 @@ def train_many(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="ray only: how many. Without it: all that there is room for."
+            "--workers", min=1, help="ray only: how many. Without it: as many as fit the cluster."
         ),
     ] = None,
     address: Annotated[
@@ -93,11 +93,11 @@ def train_many(
     ] = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
-    precision: options.Precision = None,
+    precision: options.TrainPrecision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn the edits of a manifest, on one loaded base.
+    """Learn the edits of a manifest, on one loaded model.
 
     One that fails stops no other. The same command again leaves out what is finished, and goes on
     where an edit was interrupted. The files are those of pairedit train; LIBRARY/train-many.jsonl

@@ -21,7 +21,7 @@ def recipes_dir() -> Path:
 def examples_dir() -> Path:
     """The folder of the shipped examples: ``pairs/NAME/`` and ``edits/NAME.safetensors``.
 
-    An installed package holds what ``pairedit demo`` needs; a checkout holds all of them.
+    ``pairedit demo`` copies the pairs into its output, where a user finds them more easily.
 
     Raises:
         PairEditError: the installation is incomplete.

@@ -181,7 +181,7 @@ def _alone(pair: Pair, before: Outlines, after: Outlines, place: Registration) -
     elif place.agreement < CLEAR_AGREEMENT:
         verdict = "usable"
         reason = f"{_percent(area)} changes, and only {place.agreement:.0%} of the outlines stay"
-        advice = "Make sure that only the edit differs: what else differs is learnt as well."
+        advice = "Make sure that only the edit differs: what else differs is learned as well."
     elif area < SMALL_AREA:
         verdict = "usable"
         reason = (

@@ -92,7 +92,7 @@ BAD_INPUTS = [
      "The benchmark has no edit 'glases'. Did you mean glasses?"),
     ("edit me.png --edit damaged -o x.png", "The edit file damaged.safetensors is damaged."),
     ("sweep me.png --edit glasses=0.5 -o x.png",
-     "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the strengths with "
+     "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the scales with "
      "--scales."),
     ("sweep me.png --edit glasses --scales 0,half -o x.png",
      "The scales '0,half' cannot be used. Expected finite numbers. Got 'half'."),
