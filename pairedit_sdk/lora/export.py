@@ -13,8 +13,8 @@ from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.io.optional import imported
 from pairedit_sdk.lora.alphas import PEFT_WEIGHTS
 from pairedit_sdk.lora.formats import PEFT_PREFIX, adapter_config, to_diffusers
+from pairedit_sdk.lora.kohya_names import SWAPPED, first_release_of
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lora.names import SWAPPED, first_release_of
 
 if TYPE_CHECKING:
     import torch

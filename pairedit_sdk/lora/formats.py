@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.io.files import read_tensors
 from pairedit_sdk.lora.alphas import METADATA, PEFT_WEIGHTS, PREFIX, Alphas
+from pairedit_sdk.lora.kohya_names import SWAPPED, of_first_release, of_flat
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lora.names import SWAPPED, of_first_release, of_flat
 from pairedit_sdk.lora.pickles import read_pickled
 
 if TYPE_CHECKING:

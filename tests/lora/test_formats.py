@@ -15,8 +15,8 @@ from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.export import export, to_kohya
 from pairedit_sdk.lora.formats import read_lora
+from pairedit_sdk.lora.kohya_names import first_release_of, of_first_release, of_flat
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lora.names import first_release_of, of_first_release, of_flat
 
 ROUNDING = {"fp32": 1e-6, "bf16": 2**-7, "fp16": 2**-9}
 
