@@ -141,10 +141,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Within the block nobody may read ``path``: not even root, whose power to do so is laid down.
-
-    Linux lets each thread lay down a capability and take it up again.
-    """
+    """Within the block this thread may not read ``path``, even as root."""
     mode = path.stat().st_mode
     path.chmod(0)
     try:
@@ -154,20 +151,23 @@ def _refused(path: Path) -> Iterator[None]:
             except PermissionError:
                 yield
             else:
-                pytest.skip("this user is refused nothing here, and cannot lay that down")
+                pytest.skip("this system refuses nothing to this user")
     finally:
         path.chmod(mode)
 
 
 @contextmanager
 def _without_override() -> Iterator[None]:
-    """Root's thread without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH; others as they are."""
+    """Drop the two capabilities by which root on Linux overrides permissions, for this thread.
+
+    They are CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH. The thread takes them back afterwards.
+    """
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         yield
         return
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
-    # Two rows of effective, permitted and inheritable ones; both are in the first row.
+    # Effective, permitted, inheritable, and again for capabilities from 32 on. These are 1 and 2.
     had = (ctypes.c_uint32 * 6)()
     if libc.capget(header, had) != 0:
         raise OSError(ctypes.get_errno(), "capget")
