@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import pairedit_sdk as pe
@@ -38,7 +41,7 @@ NEEDS = {
     "pairedit bench speed --small": "minutes",
 }
 #: Words that mean something to those who wrote the package only.
-PRIVATE = ("even strength", "looked at", "heard", "told", "room", "drawer", "learnt")
+PRIVATE = ("even strength", "looked at", "heard", "told", "room", "drawer", "learnt", "rooms")
 
 
 def pieces() -> list[tuple[str, str]]:
@@ -47,7 +50,7 @@ def pieces() -> list[tuple[str, str]]:
 
 
 def split(command: str) -> tuple[list[str], str]:
-    """The words of a command and the first word of its comment."""
+    """The words of a command, and its comment."""
     line, _, comment = command.replace("\\\n", " ").partition("  #")
     return shlex.split(line), comment.strip()
 
@@ -57,13 +60,14 @@ COMMANDS = [split(command) for _, command in pieces() if command]
 
 def test_commands_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo_run, "FACES", 2)
     monkeypatch.setattr(demo_run, "SCALES", (1.0,))
     monkeypatch.setattr(demo_run, "PROMPTS", demo_run.PROMPTS[:1])
     monkeypatch.setattr(pe, "load_recipe", lambda name: load_recipe(name, [f"steps={STEPS}"]))
     names: dict[str, object] = {}
     for code, command in pieces():
         if code:
-            exec(compile(code, "README.md", "exec"), names)
+            exec(compile(code, "<README.md>", "exec"), names)
             continue
         words, _ = split(command)
         if (line := shlex.join(words)) in SETUP or line in NEEDS:
@@ -89,7 +93,7 @@ def test_what_is_not_run_stands_there_and_says_so() -> None:
 
 
 def test_python_is_found() -> None:
-    assert len([code for code, _ in pieces() if code]) == README.count("```") / 2 > 0
+    assert 2 * len([code for code, _ in pieces() if code]) == README.count("```") > 0
 
 
 @pytest.mark.parametrize("section", re.split(r"^## ", README, flags=re.M)[1:])
@@ -98,5 +102,14 @@ def test_sections_are_short(section: str) -> None:
     assert len(lines) <= LONGEST
 
 
+def helps(command: Any, *words: str) -> Iterator[str]:
+    """The help of a command and of all below it, each as one line."""
+    yield " ".join(CliRunner().invoke(app, [*words, "--help"]).output.split())
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from helps(inner, *words, name)
+
+
 def test_words_are_everybodys() -> None:
-    assert [word for word in PRIVATE if re.search(rf"\b{word}", README, re.I)] == []
+    for text in (README, *helps(get_command(app))):
+        found = [word for word in PRIVATE if re.search(rf"\b{word}\b", text, re.I)]
+        assert found == [], text

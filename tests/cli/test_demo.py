@@ -53,6 +53,7 @@ def test_writes_the_edits_and_three_collages(
         assert columns[name] * demo_run.SIZE < width < (columns[name] + 2) * demo_run.SIZE
     assert {path.stem for path in out.glob("*.safetensors")} == {"glasses", "hat"}
     assert len(list((out / "faces").iterdir())) == demo_run.FACES
+    assert len(list((out / "pairs" / "glasses" / "source").iterdir())) == 3
     assert "take FLUX" in result.stdout
     assert "training glasses: 20 of 20" in result.stderr
 
