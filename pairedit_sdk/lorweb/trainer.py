@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.images.image import resized
 from pairedit_sdk.images.plots import collage
 from pairedit_sdk.lorweb.analogies import Analogy
@@ -194,17 +195,16 @@ def _losses(
     """The flow loss of this process's rows, an item for each size of pictures."""
     settings, base = mixture.settings, mixture.base
     draw = step * settings.accumulate + part
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + draw)
+    generator = torch.Generator().manual_seed(derive_seed(settings.seed, draw))
     chosen = torch.randint(len(rows), (settings.batch,), generator=generator).tolist()
     dropped = (torch.rand(settings.batch, generator=generator) < settings.caption_dropout).tolist()
     levels = torch.randint(LEVELS, (settings.batch,), generator=generator)
-    seeds = torch.randint(2**31, (settings.batch,), generator=generator).tolist()
     own = share_of(accelerator, settings.batch)
     shown = {k: rows[chosen[k]] for k in own}
-    noises = {
-        k: torch.randn(row.target.shape, generator=torch.Generator().manual_seed(seeds[k]))
-        for k, row in shown.items()
-    }
+    noises = {}
+    for k, row in shown.items():  # a seed for each row: a process draws its own rows alone
+        own_noise = torch.Generator().manual_seed(derive_seed(settings.seed, draw, k))
+        noises[k] = torch.randn(row.target.shape, generator=own_noise)
     sizes: dict[tuple[int, ...], list[int]] = {}
     for k in own:
         sizes.setdefault(tuple(shown[k].target.shape), []).append(k)

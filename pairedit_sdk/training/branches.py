@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import torch
 
 from pairedit_sdk.flow.objectives import Losses
 from pairedit_sdk.flow.schedule import Noised, content_preserving_noising, standard_noising
+from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.flow.solvers import last_steps
 from pairedit_sdk.lora.adapters import (
     activate,
@@ -66,7 +66,7 @@ class Branches:
         weighted by its number of rows. Differentiate an item before taking the next one, because
         gradient checkpointing computes it again with the scales as they then are.
         """
-        generator = torch.Generator().manual_seed(_draw_seed(self.config.seed, draw))
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, draw))
         count = self.config.batch
         chosen = torch.randint(len(latents), (count,), generator=generator).tolist()
         picks = self._picks(count, generator)
@@ -158,9 +158,3 @@ class Branches:
         """The noise levels to draw from, for latents of this size, without the final 0."""
         levels = self.base.sigmas(self.config.sigma_count, *self.base.image_size(x))[:-1]
         return levels[-self._level_count :]
-
-
-def _draw_seed(seed: int, draw: int) -> int:
-    """A seed for each draw that shares nothing with its neighbours'."""
-    digest = hashlib.sha256(f"{seed}/{draw}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

@@ -225,10 +225,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from PIL import Image
-from pairedit_sdk.bases.loading import load_base
-from pairedit_sdk.basis.learned.analogies import Analogy
-from pairedit_sdk.basis.learned.settings import BasisSettings
-from pairedit_sdk.basis.learned.training import train_basis
+from pairedit_sdk import BasisSettings, load_base, train_basis
+from pairedit_sdk.lorweb.analogies import Analogy
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2])
