@@ -117,8 +117,8 @@ class Branches:
         off = {CONTENT: 0.0, TWIN: 0.0} if self.config.content_lora else {}
         return {**off, SEMANTIC: scale * self.scaling}
 
-    def baked(self, name: str) -> dict[str, LoraLayer]:
-        """One branch's LoRA with alpha / rank in B, on the CPU."""
+    def export_lora(self, name: str) -> dict[str, LoraLayer]:
+        """One branch's LoRA with alpha / rank folded into B, on the CPU."""
         layers = {}
         for layer_name, layer in lora_layers(self.base.transformer, name):
             down, up = layer.lora_A[name], layer.lora_B[name]

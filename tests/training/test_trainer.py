@@ -16,7 +16,7 @@ from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.training import config as config_module
 from pairedit_sdk.training.branches import Branches
-from pairedit_sdk.training.checkpoints import alone
+from pairedit_sdk.training.checkpoints import run_lock
 from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.objectives import OBJECTIVES
 from pairedit_sdk.training.processes import share_of
@@ -537,11 +537,11 @@ def test_a_batch_that_processes_cannot_share_is_refused():
 
 def test_two_trainings_cannot_be_in_one_folder(tiny_base, pairs, tmp_path):
     def other(info):
-        with pytest.raises(UsageError, match="Another training is going on in"), alone(tmp_path):
+        with pytest.raises(UsageError, match="Another training is going on in"), run_lock(tmp_path):
             raise AssertionError("it was let in")
 
     train(tiny_base, pairs, replace(SHORT, steps=1), name="e", run_dir=tmp_path, on_step=other)
-    with alone(tmp_path):
+    with run_lock(tmp_path):
         pass
 
 
