@@ -22,9 +22,9 @@ from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import PairSet
 from pairedit_sdk.training.branches import Branches
-from pairedit_sdk.training.optimizers import adamw
+from pairedit_sdk.training.loop import make_optimizer, optimizer_step
 from pairedit_sdk.training.processes import accelerating
-from pairedit_sdk.training.trainer import training_step
+from pairedit_sdk.training.trainer import PairTask
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.families.flux import FluxBase
@@ -63,15 +63,12 @@ def our_step(base: FluxBase, pairs: PairSet, config: TrainConfig) -> Callable[..
     def work() -> Iterator[Unit]:
         latents = encode_pairs(base, pairs, config.resolution)
         try:
-            branches = Branches(base, config, base.condition(""))
-            optimizer = adamw(
-                config.optimizer, branches.parameters.values(), lr=config.lr,
-                weight_decay=config.weight_decay,
-            )  # fmt: skip
+            task = PairTask(Branches(base, config, base.condition("")), latents)
+            optimizer = make_optimizer(task)
             base.set_gradient_checkpointing(config.gradient_checkpointing)
             steps = count()
             with accelerating(base.device) as accelerator:
-                yield lambda: training_step(branches, latents, optimizer, accelerator, next(steps))
+                yield lambda: optimizer_step(task, optimizer, accelerator, next(steps))
         finally:
             base.set_gradient_checkpointing(False)
             detach_all(base.transformer)

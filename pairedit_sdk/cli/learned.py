@@ -98,8 +98,7 @@ def train(
     require_tracker(config.track)
 
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
-    from pairedit_sdk.lorweb.run_folder import BasisStep
-    from pairedit_sdk.lorweb.trainer import train_basis
+    from pairedit_sdk.lorweb.trainer import BasisStep, train_basis
     from pairedit_sdk.models.loading import load_base
 
     analogies = AnalogyFolder(data)

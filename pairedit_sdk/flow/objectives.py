@@ -44,33 +44,33 @@ def difference_target(
     return content_velocity.detach() + eta * (x_a - x_b)
 
 
-def straight_way(sigma: torch.Tensor, first_sigma: float) -> torch.Tensor:
-    """1 − σ / σ_max: how far an editor has come at σ that goes straight and evenly, 0 to 1."""
+def linear_progress(sigma: torch.Tensor, first_sigma: float) -> torch.Tensor:
+    """1 − σ / σ_max: the progress from x_A to x_B that is made at σ in equal steps, 0 to 1."""
     return 1 - sigma / first_sigma
 
 
 def flowedit_state(
-    noised: Noised, x_a: torch.Tensor, x_b: torch.Tensor, way: torch.Tensor
+    noised: Noised, x_a: torch.Tensor, x_b: torch.Tensor, progress: torch.Tensor
 ) -> torch.Tensor:
-    """FlowEdit's z_tar = z_src + (z − x_A), where z = x_A + way (x_B − x_A).
+    """FlowEdit's z_tar = z_src + (z − x_A), where z = x_A + progress · (x_B − x_A).
 
     Args:
         noised: z_src = (1 − σ) x_A + σ ε.
         x_a: before, [B, …].
         x_b: after.
-        way: how far z has come, [B].
+        progress: of z from x_A to x_B, [B].
     """
-    return noised.x + column(way, x_a) * (x_b - x_a)
+    return noised.x + column(progress, x_a) * (x_b - x_a)
 
 
 def flowedit_target(
     plain_velocity: torch.Tensor, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor,
-    way: torch.Tensor,
+    progress: torch.Tensor,
 ) -> torch.Tensor:  # fmt: skip
     """sg[v(z_src)] + (z − x_B) / σ: from wherever z is, straight to x_B.
 
-    FlowEdit moves by dz/dσ = v_edit(z_tar) − v(z_src). With this target that is the way to x_B in
-    the σ that is left, and a z that lags behind is pulled harder. Read as a denoiser: whatever has
+    FlowEdit moves by dz/dσ = v_edit(z_tar) − v(z_src). This target leads to x_B within
+    the σ that is left, and pulls a z that lags behind harder. Read as a denoiser: whatever has
     been done to z, the edited model sees in it the plain model's picture with the whole edit,
     x̂_edit(z_tar) = x̂(z_src) + (x_B − x_A).
 
@@ -79,9 +79,9 @@ def flowedit_target(
         x_a: before.
         x_b: after.
         sigma: [B].
-        way: how far z has come, [B].
+        progress: of z from x_A to x_B, [B].
     """
-    return plain_velocity.detach() + column((1 - way) / sigma, x_a) * (x_a - x_b)
+    return plain_velocity.detach() + column((1 - progress) / sigma, x_a) * (x_a - x_b)
 
 
 def semantic_loss(

@@ -83,13 +83,13 @@ def make_edit(
     """
     from pairedit_sdk.edits.edit import EditInfo
     from pairedit_sdk.estimates.fitting import advised
-    from pairedit_sdk.training.checkpoints import alone, clear
+    from pairedit_sdk.training.checkpoints import clear, run_lock
     from pairedit_sdk.training.previews import preview
     from pairedit_sdk.training.trainer import train
 
     target, run_dir = edit_path(name, library), run_folder(name, library)
     if force and not resume and is_first() and run_dir.is_dir():
-        with alone(run_dir):
+        with run_lock(run_dir):
             clear(run_dir)
     started = time.perf_counter()
     with advised(base.name, config, base.device):

@@ -107,7 +107,7 @@ def train_entry(
         base: as for :func:`train_many`, and so are the others.
         wait: for another process that trains this edit to end, at most so many seconds.
     """
-    from pairedit_sdk.training.checkpoints import alone
+    from pairedit_sdk.training.checkpoints import run_lock
 
     started = time.perf_counter()
     first = 0
@@ -124,7 +124,7 @@ def train_entry(
 
     try:
         if wait:
-            with alone(run_folder(entry.name, library), wait):
+            with run_lock(run_folder(entry.name, library), wait):
                 pass
         made = _make(base, entry, library, force=force, skip_check=skip_check, on_step=told)
     except PairEditError as error:
@@ -215,12 +215,12 @@ def _is_finished(
 
 def _differences(base: FlowBase, entry: ManifestEntry, pairs: PairSet, info: EditInfo) -> list[str]:
     """How an edit differs from the one that would be made now, a phrase for each."""
-    from pairedit_sdk.training.run_folder import FREE_ON_RESUME, changes
+    from pairedit_sdk.training.run_folder import changes
 
     if not info.settings:
         return ["it was not trained here, but composed or imported"]
     # The precision asked for may be "auto"; the one that it became is compared below.
-    other = changes(info.settings, entry.config.as_dict(), FREE_ON_RESUME | {"precision"})
+    other = changes(info.settings, entry.config, {"precision"})
     for what, was, now in (
         ("the base's hash", info.base_fingerprint, base.fingerprint),
         ("precision", info.precision, base.precision),

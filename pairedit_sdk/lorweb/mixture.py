@@ -7,7 +7,6 @@ each row's own coefficients between A and B; so a batch of analogies is one forw
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,8 @@ class Mixture:
         targets = base.lora_targets(settings.targets)
         rank = settings.count * settings.rank
         generator = torch.Generator().manual_seed(settings.seed)
-        self.parameters = dict(_trainable(base.transformer, targets, rank, generator))
+        added = add_trainable(base.transformer, BASIS, targets, rank, generator)
+        self.parameters = dict(added)
         self.weights = [name for name, _ in lora_layers(base.transformer, BASIS)]
         count = 1 if settings.shared else len(self.weights)
         keys = torch.randn(count, settings.count, settings.key_width, generator=generator)
@@ -104,16 +104,21 @@ class Mixture:
         detach_all(self.base.transformer)
 
 
-def _trainable(
-    transformer: torch.nn.Module, targets: Sequence[str], rank: int, generator: torch.Generator
-) -> Mapping[str, torch.nn.Parameter]:
+def require_width(base: FlowBase, settings: BasisSettings) -> None:
+    """Refuse a basis with more rank components than the narrowest adapted layer has inputs.
+
+    Raises:
+        UsageError: it has.
+    """
+    targets = base.lora_targets(settings.targets)
     narrow = min(
         min(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]
-        for layer in map(transformer.get_submodule, targets)
+        for layer in map(base.transformer.get_submodule, targets)
     )
+    rank = settings.count * settings.rank
     if rank > narrow:
         raise UsageError(
             f"count · rank is {rank}, above the width of the narrowest adapted layer",
-            expected=f"at most {narrow}", next_step="Lower count or rank",
-        )  # fmt: skip
-    return add_trainable(transformer, BASIS, targets, rank, generator)
+            expected=f"at most {narrow}",
+            next_step="Lower count or rank",
+        )

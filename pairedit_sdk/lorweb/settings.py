@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pairedit_sdk.io.settings import (
     Rule,
@@ -103,6 +103,9 @@ class BasisSettings:
     checkpoint_every: int = 250
     preview_every: int = 0
     track: str | None = None
+    #: Fixed: LoRWeB's learning rate is constant, and of its checkpoints the last two are kept.
+    lr_schedule: ClassVar[str] = "constant"
+    keep: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         problems = broken_rules(self, _RULES)
@@ -114,6 +117,11 @@ class BasisSettings:
     def scaling(self) -> float:
         """alpha / r."""
         return 1.0 if self.alpha is None else self.alpha / self.rank
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """AdamW's."""
+        return self.beta1, self.beta2
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""

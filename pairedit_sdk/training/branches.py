@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.flow.objectives import (
-    Losses,
-    content_loss,
-    difference_target,
-    flowedit_state,
-    flowedit_target,
-    guidance_target,
-    semantic_loss,
-    slider_loss,
-    straight_way,
-)
+from pairedit_sdk.flow.objectives import Losses
 from pairedit_sdk.flow.schedule import Noised, content_preserving_noising, standard_noising
+from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.flow.solvers import last_steps
 from pairedit_sdk.lora.adapters import (
     activate,
@@ -31,6 +21,7 @@ from pairedit_sdk.lora.adapters import (
 )
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.training.config import TrainConfig
+from pairedit_sdk.training.objectives import OBJECTIVES, Rows
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import Condition, FlowBase
@@ -75,7 +66,7 @@ class Branches:
         weighted by its number of rows. Differentiate an item before taking the next one, because
         gradient checkpointing computes it again with the scales as they then are.
         """
-        generator = torch.Generator().manual_seed(_draw_seed(self.config.seed, draw))
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, draw))
         count = self.config.batch
         chosen = torch.randint(len(latents), (count,), generator=generator).tolist()
         picks = self._picks(count, generator)
@@ -86,15 +77,17 @@ class Branches:
         places = torch.zeros(count)
         if self.config.objective == "flowedit":
             places = torch.rand(count, generator=generator)
+        objective = OBJECTIVES[self.config.objective]
         groups: dict[torch.Size, list[int]] = {}
         for row in range(count) if own is None else own:
             groups.setdefault(latents[chosen[row]].x_a.shape, []).append(row)
         for rows in groups.values():
             x_a = torch.cat([latents[chosen[r]].x_a for r in rows])
             x_b = torch.cat([latents[chosen[r]].x_b for r in rows])
-            sigma = self._levels(x_a)[[picks[r] for r in rows]]
+            sigma = self.levels(x_a)[[picks[r] for r in rows]]
             noise = torch.cat([noises[r] for r in rows])
-            part = self._rows(x_a, x_b, sigma, noise, places[rows].to(sigma.device))
+            place = places[rows].to(sigma.device)
+            part = objective(self, Rows(x_a, x_b, sigma, noise, place))
             share = len(rows) / count
             yield Losses(part.content * share, part.semantic * share)
 
@@ -124,8 +117,8 @@ class Branches:
         off = {CONTENT: 0.0, TWIN: 0.0} if self.config.content_lora else {}
         return {**off, SEMANTIC: scale * self.scaling}
 
-    def baked(self, name: str) -> dict[str, LoraLayer]:
-        """One branch's LoRA with alpha / rank in B, on the CPU."""
+    def export_lora(self, name: str) -> dict[str, LoraLayer]:
+        """One branch's LoRA with alpha / rank folded into B, on the CPU."""
         layers = {}
         for layer_name, layer in lora_layers(self.base.transformer, name):
             down, up = layer.lora_A[name], layer.lora_B[name]
@@ -134,58 +127,18 @@ class Branches:
             )
         return layers
 
-    def _rows(
-        self, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor,
-        place: torch.Tensor,
-    ) -> Losses:  # fmt: skip
-        config = self.config
-        nothing = torch.zeros((), device=x_a.device)
-        if config.objective == "reconstruction":
-            noised = self._noise(x_b, noise, sigma)
-            (v,) = self.velocities([noised.x], sigma, [1.0])
-            return Losses(nothing, semantic_loss(v, noised.velocity))
-        noised = self._noise(x_a, noise, sigma)
-        if config.objective == "flowedit":
-            straight = straight_way(sigma, float(self._levels(x_a)[0]))
-            behind, ahead = config.lag * straight, config.lead * (1 - straight)
-            way = straight - behind + place * (behind + ahead)
-            target = flowedit_target(self._plain(noised.x, sigma), x_a, x_b, sigma, way)
-            (v,) = self.velocities([flowedit_state(noised, x_a, x_b, way)], sigma, [1.0])
-            # σ² (v − target)² is the squared error of the picture that the model sees.
-            return Losses(nothing, semantic_loss(v, target, sigma.square()))
-        # Content rows first, if there are any.
-        signs = [0.0] if config.content_lora else []
-        states = [noised.x] if config.content_lora else []
-        if config.objective == "slider":
-            noised_b = self._noise(x_b, noise, sigma)
-            *own, plus, minus = self.velocities(
-                [*states, noised_b.x, noised.x], sigma, [*signs, 1.0, -1.0]
-            )
-            content = content_loss(own[0], noised) if own else nothing
-            return Losses(content, slider_loss(plus, minus, noised_b, noised))
-        plain = None
-        if config.objective == "difference" and not config.content_lora:
-            plain = self._plain(noised.x, sigma)
-        *own, v = self.velocities([*states, noised.x], sigma, [*signs, 1.0])
-        content = content_loss(own[0], noised) if own else nothing
-        if config.objective == "difference":
-            reference = own[0] if plain is None else plain
-            return Losses(
-                content, semantic_loss(v, difference_target(reference, x_a, x_b, config.eta))
-            )
-        return Losses(content, semantic_loss(v, guidance_target(noised, x_a, x_b, config.eta)))
-
-    def _plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The plain base's velocity. To be asked for before :meth:`velocities`: what gradient
         checkpointing computes again must find the scales of its own pass."""
         set_scales(self.base.transformer, {SEMANTIC: 0.0})
         with torch.no_grad():
             return self.base.velocity(x, sigma, self.condition, self.config.guidance).float()
 
-    def _noise(self, x: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> Noised:
+    def noised(self, x: torch.Tensor, rows: Rows) -> Noised:
+        """``x`` [B, C, H, W] with the noise of ``rows``, as the settings say."""
         if self.config.noising == "standard":
-            return standard_noising(x, noise, sigma)
-        return content_preserving_noising(x, noise, sigma, self.config.beta)
+            return standard_noising(x, rows.noise, rows.sigma)
+        return content_preserving_noising(x, rows.noise, rows.sigma, self.config.beta)
 
     def _picks(self, count: int, generator: torch.Generator) -> list[int]:
         """Which of the noise levels each draw of a batch gets."""
@@ -201,13 +154,7 @@ class Branches:
         steps = self.config.sigma_count
         return last_steps(steps) if self.config.objective == "flowedit" else steps
 
-    def _levels(self, x: torch.Tensor) -> torch.Tensor:
+    def levels(self, x: torch.Tensor) -> torch.Tensor:
         """The noise levels to draw from, for latents of this size, without the final 0."""
         levels = self.base.sigmas(self.config.sigma_count, *self.base.image_size(x))[:-1]
         return levels[-self._level_count :]
-
-
-def _draw_seed(seed: int, draw: int) -> int:
-    """A seed for each draw that shares nothing with its neighbours'."""
-    digest = hashlib.sha256(f"{seed}/{draw}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

@@ -167,8 +167,8 @@ class Checkpoints:
 
 
 @contextmanager
-def alone(folder: Path | None, wait: float = 0) -> Iterator[None]:
-    """Within the block no other training can be in this run folder.
+def run_lock(folder: Path | None, wait: float = 0) -> Iterator[None]:
+    """Within the block no other training can use this run folder.
 
     The lock is the operating system's (flock), which opens it when its process ends, however that
     comes about.
@@ -201,7 +201,7 @@ def alone(folder: Path | None, wait: float = 0) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Delete all of a run, but for its lock; only for who is :func:`alone` in it."""
+    """Delete all of a run, but for its lock; only for who holds its :func:`run_lock`."""
     with writing(folder):
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_dir() and not path.is_symlink():

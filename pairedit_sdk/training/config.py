@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.io.resources import recipes_dir
@@ -135,6 +135,8 @@ class TrainConfig:
     keep: int = 2
     preview_every: int = 0
     track: str | None = None
+    #: AdamW's, fixed.
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
         problems = broken_rules(self, _RULES)

@@ -19,8 +19,8 @@ from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.pairs.latents import PairLatents
 from pairedit_sdk.training.checkpoints import Checkpoints, read_parameters
 from pairedit_sdk.training.config import TrainConfig, make_config
-from pairedit_sdk.training.run_folder import PAIRS, read_settings
-from pairedit_sdk.training.trainer import finished
+from pairedit_sdk.training.run_folder import read_settings
+from pairedit_sdk.training.trainer import PAIRS, finished
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +38,7 @@ class Candidate:
     Attributes:
         step: finished steps.
         fidelity: how much of the training pairs' change it makes, 1 for all of it; see
-            :func:`pairedit_sdk.training.run_folder.fidelity`.
+            :func:`pairedit_sdk.training.fidelity.fidelity`.
         edit: as the training would have returned it at this step.
     """
 

@@ -6,10 +6,9 @@ a frozen twin of θ_c that shares its memory, so that L_s can give θ_c no gradi
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,29 +18,23 @@ import torch
 from pairedit_sdk import __version__
 from pairedit_sdk.editing.scale_limit import TRAIN_WITHOUT, encoder_of, shown_change
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
-from pairedit_sdk.errors import TrainingError, UsageError
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
+from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.pairs.latents import encode_pairs
-from pairedit_sdk.training.branches import Branches
+from pairedit_sdk.training.branches import CONTENT, SEMANTIC, Branches
 from pairedit_sdk.training.calibration import unit_scale
-from pairedit_sdk.training.checkpoints import alone
 from pairedit_sdk.training.config import TrainConfig
-from pairedit_sdk.training.interrupts import stopped_between_steps
-from pairedit_sdk.training.optimizers import adamw
-from pairedit_sdk.training.processes import (
-    accelerating,
-    gradient_scale,
-    share_of,
-    sum_gradients,
-    summed,
-)
-from pairedit_sdk.training.run_folder import Run
-from pairedit_sdk.training.trackers import require_tracker, tracking
+from pairedit_sdk.training.fidelity import fidelity, preview_strip
+from pairedit_sdk.training.loop import training_loop
+from pairedit_sdk.training.task import Task
+from pairedit_sdk.training.trackers import require_tracker
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from PIL import Image
 
     from pairedit_sdk.models.protocol import FlowBase
     from pairedit_sdk.pairs.latents import PairLatents
@@ -51,6 +44,8 @@ if TYPE_CHECKING:
 #: A loss above this is no training any more. A velocity's mean square is about 1, and η² times the
 #: pair's difference is in the targets.
 EXPLODED = 1e3
+#: The file of a run with the latents of its pairs.
+PAIRS = "pairs.safetensors"
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def train(
         on_step: called after every step.
 
     Returns:
-        The edit: the semantic LoRA with alpha baked in.
+        The edit: the semantic LoRA with alpha folded in.
 
     Raises:
         UsageError: settings that do not fit the base, or a run folder that is in use, or a batch
@@ -100,43 +95,73 @@ def train(
     config = config or TrainConfig()
     require_tracker(config.track, folder=run_dir is not None)
     _check_fit(base, config)
-    run = Run(Path(run_dir), config, name) if run_dir is not None else None
-    try:
-        folder = None if run is None else run.folder
-        with accelerating(base.device, config.track, folder) as accelerator, ExitStack() as held:
-            share_of(accelerator, config.batch)  # refuses before a folder is made
-            held.enter_context(alone(folder if accelerator.is_main_process else None))
-            accelerator.wait_for_everyone()  # the first may have cleared the folder
-            if run is not None:
-                run.writes = accelerator.is_main_process
-                run.open(resume)
-            condition = prompt_condition(base, "")
-            base.release_text_encoders()
-            latents = encode_pairs(
-                base, pairs, config.resolution, run.cache_folder if run is not None else None
-            )
-            branches = Branches(base, config, condition)
-            optimizer = adamw(
-                config.optimizer, branches.parameters.values(), lr=config.lr,
-                weight_decay=config.weight_decay,
-            )  # fmt: skip
-            first = 0
-            if run is not None:
-                first = run.restore(branches.parameters, optimizer, latents, base)
-            base.set_gradient_checkpointing(config.gradient_checkpointing)
-            with tracking(accelerator, config.track, config.as_dict()):
-                _loop(branches, latents, config, optimizer, accelerator, run, first, on_step)
-        semantic = branches.baked("semantic")
-        content = branches.baked("content") if config.content_lora else None
+    with training_loop(base, config, name=name, run_dir=run_dir, resume=resume) as loop:
+        folder = loop.folder
+        condition = prompt_condition(base, "")
+        base.release_text_encoders()
+        cache = None if folder is None else folder.path / "cache"
+        latents = encode_pairs(base, pairs, config.resolution, cache)
+        branches = Branches(base, config, condition)
+        loop.run(PairTask(branches, latents), on_step)
+        semantic = branches.export_lora(SEMANTIC)
+        content = branches.export_lora(CONTENT) if config.content_lora else None
         detach_all(base.transformer)
         edit = finished(base, semantic, latents, config, name)
         edit = edit.with_info(pairs_fingerprint=pairs.fingerprint)
-        if run is not None:
-            run.finish(content, edit)
+        if folder is not None and folder.writes:
+            if content is not None:
+                write_tensors(folder.path / "content.safetensors", *to_diffusers(content))
+            edit.save(folder.path / "edit.safetensors")
         return edit
-    finally:
-        base.set_gradient_checkpointing(False)
-        detach_all(base.transformer)
+
+
+class PairTask(Task):
+    """PairEdit's task: both LoRAs, on the latents of the pairs.
+
+    Args:
+        branches: the LoRAs, attached.
+        latents: of the training pairs.
+    """
+
+    info = StepInfo
+
+    def __init__(self, branches: Branches, latents: list[PairLatents]) -> None:
+        self.branches, self.latents = branches, latents
+        self.base, self.settings = branches.base, branches.config
+        self.parameters = branches.parameters
+        self.elements = latents[0].x_a.numel()
+        self.limit = EXPLODED * max(1.0, branches.config.eta**2)
+
+    def losses(self, draw: int, rows: Sequence[int]) -> Iterator[Mapping[str, torch.Tensor]]:
+        """L_c and L_s; see :meth:`Branches.losses`."""
+        for losses in self.branches.losses(self.latents, draw, rows):
+            yield {"content_loss": losses.content, "semantic_loss": losses.semantic}
+
+    def digest(self) -> str:
+        """A short hash of the pairs' latents."""
+        digest = hashlib.sha256()
+        for pair in self.latents:
+            digest.update(pair.x_a.cpu().numpy().tobytes())
+            digest.update(pair.x_b.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def preview(self) -> Image.Image:
+        """The training pairs, and what the semantic LoRA makes of them."""
+        return preview_strip(self.branches, self.latents)
+
+    def fidelity(self) -> float:
+        """How much of the pairs' change the semantic LoRA makes."""
+        return fidelity(self.branches, self.latents)
+
+    def keep_data(self, folder: Path) -> None:
+        """Write the pairs' latents, for picking a checkpoint later."""
+        sides = {
+            f"{k}/{side}": x
+            for k, pair in enumerate(self.latents)
+            for side, x in (("before", pair.x_a), ("after", pair.x_b))
+        }
+        names = json.dumps([pair.name for pair in self.latents])
+        write_tensors(folder / PAIRS, sides, {"names": names})
 
 
 def finished(
@@ -147,7 +172,7 @@ def finished(
 
     Args:
         base: without any LoRA attached.
-        semantic: the LoRA, alpha baked in.
+        semantic: the LoRA, alpha folded in.
         latents: of the training pairs.
         config: it was trained with.
         name: of the edit.
@@ -179,82 +204,6 @@ def _check_fit(base: FlowBase, config: TrainConfig) -> None:
             f"The settings say precision {config.precision}, the base is held in {base.precision}",
             next_step=f"Load it with precision={config.precision!r}, or set precision=auto",
         )
-
-
-def _loop(
-    branches: Branches, latents: list[PairLatents], config: TrainConfig,
-    optimizer: torch.optim.Optimizer, accelerator: Accelerator, run: Run | None, first: int,
-    on_step: Callable[[StepInfo], None] | None,
-) -> None:  # fmt: skip
-    with stopped_between_steps() as stopped:
-        for step in range(first, config.steps):
-            info = training_step(
-                branches, latents, optimizer, accelerator, step,
-                None if run is None else run.checkpoints.folder,
-            )  # fmt: skip
-            if run is not None:
-                run.after_step(info, branches, optimizer, latents)
-            if on_step is not None:
-                on_step(info)
-            if any(summed(accelerator, stopped.is_set())):
-                if run is not None:
-                    run.checkpoint(info.step, branches.parameters, optimizer)
-                raise KeyboardInterrupt
-
-
-def training_step(
-    branches: Branches, latents: list[PairLatents], optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator, step: int, checkpoints: Path | None = None,
-) -> StepInfo:  # fmt: skip
-    """One optimiser step of both LoRAs.
-
-    Args:
-        branches: attached, with the run's settings.
-        latents: of the training pairs.
-        optimizer: of the branches' parameters.
-        accelerator: of :func:`pairedit_sdk.training.processes.accelerating`.
-        step: its number, from 0, which decides what is drawn.
-        checkpoints: where earlier ones are, for the error.
-
-    Raises:
-        TrainingError: the loss is no longer finite, or beyond all bounds.
-    """
-    begun, config = time.monotonic(), branches.config
-    lr = _lr(config, step)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.zero_grad(set_to_none=True)
-    content = semantic = 0.0
-    scale = gradient_scale(branches.base.dtype, latents[0].x_a.numel())
-    with torch.enable_grad():
-        for part in range(config.accumulate):
-            draw = step * config.accumulate + part
-            for losses in branches.losses(latents, draw, share_of(accelerator, config.batch)):
-                accelerator.backward(losses.total * scale / config.accumulate)
-                content += float(losses.content.detach()) / config.accumulate
-                semantic += float(losses.semantic.detach()) / config.accumulate
-    content, semantic = summed(accelerator, content, semantic)
-    sum_gradients(accelerator, branches.parameters.values(), scale)
-    loss = content + semantic
-    if not loss < EXPLODED * max(1.0, config.eta**2):  # NaN is not
-        raise TrainingError(
-            f"The loss of step {step + 1} is "
-            + (f"{loss:.0f}" if math.isfinite(loss) else "not a finite number"),
-            expected="about 1; the training has come apart",
-            next_step=f"Try a smaller lr (it is {config.lr:g})"
-            + (f"; earlier checkpoints are in {checkpoints}" if checkpoints else ""),
-        )
-    optimizer.step()
-    if config.track:
-        values = {"content_loss": content, "semantic_loss": semantic, "lr": lr}
-        accelerator.log(values, step=step + 1)
-    return StepInfo(step + 1, config.steps, content, semantic, lr, time.monotonic() - begun)
-
-
-def _lr(config: TrainConfig, step: int) -> float:
-    if config.lr_schedule == "cosine":
-        return config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    return config.lr
 
 
 def _info(

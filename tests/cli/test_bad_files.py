@@ -495,12 +495,12 @@ def test_a_run_folder_is_used_by_one_training_at_a_time(
     pairedit: Pairedit, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     show_row: Show,
 ) -> None:  # fmt: skip
-    from pairedit_sdk.training.checkpoints import alone
+    from pairedit_sdk.training.checkpoints import run_lock
 
     monkeypatch.delenv("PAIREDIT_LIBRARY", raising=False)
     begun(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with alone(tmp_path / "edits" / "runs" / "x"):
+    with run_lock(tmp_path / "edits" / "runs" / "x"):
         result = pairedit("train", "p", "--name", "x", "--base", tiny_folder)
     show_row("train p --name x", result.stderr)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -9,9 +9,9 @@ from pairedit_sdk.flow.objectives import (
     flowedit_state,
     flowedit_target,
     guidance_target,
+    linear_progress,
     semantic_loss,
     slider_loss,
-    straight_way,
 )
 from pairedit_sdk.flow.schedule import content_preserving_noising, standard_noising
 
@@ -67,12 +67,12 @@ def test_flowedit_s_target_is_the_whole_edit_in_the_picture_seen():
     """x̂ = x − σ v of the edited model is the plain model's plus x_B − x_A, wherever z is."""
     v, x_a, x_b, noise = _draw(0), _draw(1), _draw(2), _draw(3)
     noised, s = standard_noising(x_a, noise, SIGMA), SIGMA.view(-1, 1, 1, 1)
-    for way in (torch.zeros(2), torch.tensor([0.3, 1.2])):
-        z_tar = flowedit_state(noised, x_a, x_b, way)
-        seen = z_tar - s * flowedit_target(v, x_a, x_b, SIGMA, way)
+    for progress in (torch.zeros(2), torch.tensor([0.3, 1.2])):
+        z_tar = flowedit_state(noised, x_a, x_b, progress)
+        seen = z_tar - s * flowedit_target(v, x_a, x_b, SIGMA, progress)
         assert torch.allclose(seen, noised.x - s * v + x_b - x_a, atol=1e-5)
     assert torch.allclose(
-        straight_way(torch.tensor([0.8, 0.4, 0.0]), 0.8), torch.tensor([0, 0.5, 1])
+        linear_progress(torch.tensor([0.8, 0.4, 0.0]), 0.8), torch.tensor([0, 0.5, 1])
     )
 
 

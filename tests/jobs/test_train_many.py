@@ -19,7 +19,7 @@ from pairedit_sdk.jobs.outcomes import EditOutcome, log_path
 from pairedit_sdk.jobs.train_many import train_many
 from pairedit_sdk.lora.adapters import lora_layers
 from pairedit_sdk.pairs.pair_set import PairSet
-from pairedit_sdk.training.checkpoints import alone
+from pairedit_sdk.training.checkpoints import run_lock
 from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def test_a_licence_that_is_said_later_is_written_without_training(
 def test_an_edit_that_another_process_trains_is_left_to_it(
     tiny_base: FluxBase, entry: Entry, library: Path
 ) -> None:
-    with alone(library / "runs" / "hat"):
+    with run_lock(library / "runs" / "hat"):
         hat, glasses = train_many(tiny_base, [entry("hat"), entry("glasses")], library)
     assert hat.reason.startswith("Another training is going on in ")
     assert glasses.state == "made"

@@ -225,10 +225,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from PIL import Image
-from pairedit_sdk.models.loading import load_base
+from pairedit_sdk import BasisSettings, load_base, train_basis
 from pairedit_sdk.lorweb.analogies import Analogy
-from pairedit_sdk.lorweb.settings import BasisSettings
-from pairedit_sdk.lorweb.trainer import train_basis
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2])

@@ -43,7 +43,7 @@ def test_candidates_are_what_a_shorter_training_gives(tiny_base, pairs, tmp_path
 def test_the_last_ones_and_the_best_are_kept(tiny_base, pairs, tmp_path, monkeypatch):
     measured = iter([0.1, 0.5, 0.2, 0.3, 0.4, 0.45])
     monkeypatch.setattr(
-        "pairedit_sdk.training.run_folder.fidelity", lambda branches, latents: next(measured)
+        "pairedit_sdk.training.trainer.fidelity", lambda branches, latents: next(measured)
     )
     config = replace(CONFIG, steps=6, checkpoint_every=1, calibrate=False)
     train(tiny_base, pairs, config, name="e", run_dir=tmp_path)

@@ -14,9 +14,11 @@ from pairedit_sdk.edits.edit import Edit, EditorSettings
 from pairedit_sdk.errors import TrainingError, UsageError
 from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
 from pairedit_sdk.pairs.latents import encode_pairs
+from pairedit_sdk.training import config as config_module
 from pairedit_sdk.training.branches import Branches
-from pairedit_sdk.training.checkpoints import alone
+from pairedit_sdk.training.checkpoints import run_lock
 from pairedit_sdk.training.config import TrainConfig
+from pairedit_sdk.training.objectives import OBJECTIVES
 from pairedit_sdk.training.processes import share_of
 from pairedit_sdk.training.trainer import train
 
@@ -65,6 +67,22 @@ def _wake(branches):
                 parameter += torch.randn(parameter.shape, generator=generator) * 0.05
 
 
+def _spied_rows(monkeypatch, objective):
+    """The rows that the objective is given from now on."""
+    seen, original = [], OBJECTIVES[objective]
+
+    def spy(branches, rows):
+        seen.append(rows)
+        return original(branches, rows)
+
+    monkeypatch.setitem(OBJECTIVES, objective, spy)
+    return seen
+
+
+def test_every_objective_of_the_settings_has_its_function():
+    assert tuple(OBJECTIVES) == config_module.OBJECTIVES
+
+
 @pytest.mark.parametrize("objective", ["pairedit", "difference", "slider"])
 def test_each_loss_gives_its_gradient_to_its_own_lora_alone(tiny_base, pairs, objective):
     latents = _latents(tiny_base, pairs)
@@ -81,28 +99,24 @@ def test_each_loss_gives_its_gradient_to_its_own_lora_alone(tiny_base, pairs, ob
         detach_all(tiny_base.transformer)
 
 
-def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(tiny_base, pairs):
+def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(
+    tiny_base, pairs, monkeypatch
+):
     """Both branches once more, as two separate passes written from Eq. 3 and 10."""
     latents = _latents(tiny_base, pairs)
     config = replace(SHORT, batch=1, eta=4.0, beta=2.0)
     branches = _branches(tiny_base, config)
     try:
         _wake(branches)
-        seen = {}
-        original = branches._rows
-
-        def spy(x_a, x_b, sigma, noise, place):
-            seen.update(x_a=x_a, x_b=x_b, sigma=sigma, noise=noise)
-            return original(x_a, x_b, sigma, noise, place)
-
-        branches._rows = spy
+        seen = _spied_rows(monkeypatch, config.objective)
         losses = _losses(branches, latents, 5)
         losses.total.backward()
         ours = {n: p.grad.clone() for n, p in branches.parameters.items()}
         for parameter in branches.parameters.values():
             parameter.grad = None
 
-        x_a, x_b, sigma, eps = (seen[k] for k in ("x_a", "x_b", "sigma", "noise"))
+        (rows,) = seen
+        x_a, x_b, sigma, eps = rows.x_a, rows.x_b, rows.sigma, rows.noise
         x_t = x_a + sigma.view(-1, 1, 1, 1) * config.beta * eps
         s = config.alpha / config.rank
         condition = tiny_base.condition("")
@@ -144,7 +158,7 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs)
 def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs, start):
     """With exactly the target's velocities the editor ends in x_B, wherever it begins."""
     from pairedit_sdk.flow import solvers
-    from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target, straight_way
+    from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target, linear_progress
     from pairedit_sdk.flow.schedule import standard_noising
 
     latents = _latents(tiny_base, pairs)[0]
@@ -157,13 +171,13 @@ def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs
     def velocities(edited, plain, sigma):
         noise = noises[len(seen) + 4]
         noised = standard_noising(x_a, noise, sigma)
-        # Straight on from a start that is off the way.
+        # Straight on from a start that is off the line.
         first = float(sigmas[4])
-        way = start + (1 - start) * straight_way(sigma.view(1), first)
-        state = flowedit_state(noised, x_a, x_b, way)
+        progress = start + (1 - start) * linear_progress(sigma.view(1), first)
+        state = flowedit_state(noised, x_a, x_b, progress)
         seen.append(float((edited + start * (x_b - x_a) - state).abs().max()))
         v = torch.randn(x_a.shape, generator=generator)
-        return flowedit_target(v, x_a, x_b, sigma.view(1), way), v
+        return flowedit_target(v, x_a, x_b, sigma.view(1), progress), v
 
     result = solvers.flowedit(x_a, sigmas, velocities, lambda step, _: noises[step], n_max=24)
     assert torch.allclose(result + start * (x_b - x_a), x_b, atol=1e-4)
@@ -172,7 +186,9 @@ def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs
 
 
 @pytest.mark.parametrize("objective", ["difference", "reconstruction", "flowedit"])
-def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pairs, objective):
+def test_objectives_of_the_semantic_lora_alone_are_their_formulae(
+    tiny_base, pairs, objective, monkeypatch
+):
     config = replace(SHORT, objective=objective, content_lora=False, noising="standard", batch=1)
     if objective == "flowedit":
         config = replace(config, lag=0.5, lead=0.25)
@@ -180,19 +196,13 @@ def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pai
     branches = _branches(tiny_base, config)
     try:
         _wake(branches)
-        seen = {}
-        original = branches._rows
-
-        def spy(x_a, x_b, sigma, noise, place):
-            seen.update(x_a=x_a, x_b=x_b, sigma=sigma, noise=noise, place=place)
-            return original(x_a, x_b, sigma, noise, place)
-
-        branches._rows = spy
+        seen = _spied_rows(monkeypatch, objective)
         losses = _losses(branches, latents, 3)
         assert float(losses.content.detach()) == 0
         assert _gradients(branches, losses.semantic)["semantic"] > 0
 
-        x_a, x_b, sigma, eps = (seen[k] for k in ("x_a", "x_b", "sigma", "noise"))
+        (rows,) = seen
+        x_a, x_b, sigma, eps = rows.x_a, rows.x_b, rows.sigma, rows.noise
         s = sigma.view(-1, 1, 1, 1)
         first = tiny_base.sigmas(config.sigma_count, 64, 64)[-8]  # the editor's, of 8 levels
 
@@ -209,7 +219,7 @@ def test_objectives_of_the_semantic_lora_alone_are_their_formulae(tiny_base, pai
         else:
             line = 1 - sigma / first
             low, high = 0.5 * line, line + 0.25 * (1 - line)
-            z = x_a + (low + seen["place"] * (high - low)).view(-1, 1, 1, 1) * (x_b - x_a)
+            z = x_a + (low + rows.place * (high - low)).view(-1, 1, 1, 1) * (x_b - x_a)
             state, target = z_src + z - x_a, velocity(z_src, 0.0) + (z - x_b) / s
         weight = s**2 if objective == "flowedit" else 1
         wanted = (weight * (velocity(state, 1.0) - target).square()).mean()
@@ -527,11 +537,11 @@ def test_a_batch_that_processes_cannot_share_is_refused():
 
 def test_two_trainings_cannot_be_in_one_folder(tiny_base, pairs, tmp_path):
     def other(info):
-        with pytest.raises(UsageError, match="Another training is going on in"), alone(tmp_path):
+        with pytest.raises(UsageError, match="Another training is going on in"), run_lock(tmp_path):
             raise AssertionError("it was let in")
 
     train(tiny_base, pairs, replace(SHORT, steps=1), name="e", run_dir=tmp_path, on_step=other)
-    with alone(tmp_path):
+    with run_lock(tmp_path):
         pass
 
 
