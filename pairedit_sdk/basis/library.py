@@ -23,7 +23,7 @@ from pairedit_sdk.basis.route import Route
 from pairedit_sdk.basis.router import Fitted, fit, top
 from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edits.edit import Edit
-from pairedit_sdk.edits.library import check_name, edit_path, local_folder
+from pairedit_sdk.edits.library import EditLibrary, check_name
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for, load_encoder
@@ -58,7 +58,7 @@ class Basis:
     at any moment: an edit is in the basis or it is not.
 
     Args:
-        folder: the library of edits.
+        library: the edits; not on a URL.
         encoder: the image encoder's name; ``None`` is what the basis was begun with, or else the
             one that goes with the first edit's base.
 
@@ -66,16 +66,17 @@ class Basis:
         UsageError: the library is on a URL.
     """
 
-    def __init__(self, folder: str | Path, encoder: str | None = None) -> None:
-        self.folder = local_folder(folder)
+    def __init__(self, library: EditLibrary | str | Path, encoder: str | None = None) -> None:
+        self.library = EditLibrary.local(library)
+        self.folder = self.library.folder
         self._encoder_name = encoder
         self._encoder: ImageEncoder | None = None
         self._read: tuple[tuple[int, int], Index] | None = None
 
     @classmethod
-    def open(cls, folder: str | Path, encoder: str | None = None) -> Basis:
-        """The basis in ``folder``; an empty one if nothing was placed there yet."""
-        return cls(folder, encoder)
+    def open(cls, library: EditLibrary | str | Path, encoder: str | None = None) -> Basis:
+        """The basis of ``library``; an empty one if nothing was placed there yet."""
+        return cls(library, encoder)
 
     @property
     def index(self) -> Index:
@@ -126,7 +127,7 @@ class Basis:
                     f"The basis looks at pictures with {index.encoder}, not with {encoder.name}"
                 )
             write_tensors(embeddings_path(self.folder, name), {"pairs": embeddings})
-            edit.save(edit_path(name, self.folder))
+            edit.save(self.library.target(name))
             index = replace(
                 index, encoder=encoder.name, base=edit.info.base or index.base,
                 fingerprint=edit.info.base_fingerprint or index.fingerprint,
@@ -151,18 +152,18 @@ class Basis:
         Raises:
             UsageError: there is none of the old name, or one of the new name already.
         """
-        target = edit_path(new, self.folder)
+        target = self.library.target(new)
         with locked(self.folder):
             index = read_index(self.folder)
             self._require(index, old)
             if new in index.names or target.exists():
                 raise UsageError(f"There is an edit {new} already ({target})")
-            edit = Edit.load(edit_path(old, self.folder))
+            edit = Edit.load(self.library.target(old))
             Edit(edit.layers, replace(edit.info, name=new)).save(target)
             pairs = read_embeddings(self.folder, old)
             write_tensors(embeddings_path(self.folder, new), {"pairs": pairs})
             write_index(self.folder, index.renamed(old, new))
-            edit_path(old, self.folder).unlink(missing_ok=True)
+            self.library.target(old).unlink(missing_ok=True)
             embeddings_path(self.folder, old).unlink(missing_ok=True)
 
     def reindex(self) -> int:
@@ -306,7 +307,7 @@ class Basis:
         return index
 
     def _edit(self, index: Index, number: int) -> Edit:
-        return Edit.load(edit_path(index.names[number], self.folder))
+        return Edit.load(self.library.target(index.names[number]))
 
     def _mixed(self, index: Index, given: torch.Tensor, coefficients: torch.Tensor) -> Route:
         """The stack of the edits that have a coefficient, the largest first."""
@@ -337,13 +338,13 @@ class Basis:
         """
         index = self.index
         self._require(index, name)
-        return Entry(name, edit_path(name, self.folder), index.pairs[index.names.index(name)])
+        return Entry(name, self.library.target(name), index.pairs[index.names.index(name)])
 
     def list(self) -> Sequence[Entry]:
         """What is in the basis, in the order of placing."""
         index = self.index
         return [
-            Entry(name, edit_path(name, self.folder), pairs)
+            Entry(name, self.library.target(name), pairs)
             for name, pairs in zip(index.names, index.pairs, strict=True)
         ]
 

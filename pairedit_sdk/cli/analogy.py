@@ -18,6 +18,8 @@ from pairedit_sdk.images.files import picture_path, write_image
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pairedit_sdk.edits.library import EditLibrary
+
 #: Edits in a mix, unless more are asked for.
 COUNT = 3
 
@@ -138,7 +140,7 @@ def analogy(
 def _answer(
     output: Output, pictures: tuple[Path, Path, Path], target: Path, shown: Path | None,
     learned: str, *, prompt: str, layout: str | None, steps: int | None, seed: int,
-    base: str | None, library: Path, device: str | None, precision: str | None,
+    base: str | None, library: EditLibrary, device: str | None, precision: str | None,
 ) -> None:  # fmt: skip
     """:func:`analogy` with a learned basis."""
     from pairedit_sdk.images.image import read_image

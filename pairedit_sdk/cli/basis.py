@@ -10,7 +10,6 @@ import typer
 from pairedit_sdk.cli import learned, values
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import find_edit_path
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,11 +68,10 @@ def place(
 ) -> None:
     """Put an edit into the basis."""
     from pairedit_sdk.basis.library import Basis
-    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
-    loaded = Edit.load(find_edit_path(edit, library))
+    loaded = library.load(edit)
     pair_set = PairSet.from_folder(pairs)
     basis = Basis.open(library, encoder)
     basis.place(loaded, pair_set, replacing=force)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.cli.progress import Meter
-from pairedit_sdk.edits.library import edit_path, run_folder
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import write_image
 from pairedit_sdk.io.files import write_json
@@ -88,11 +88,11 @@ def run_demo(
 
     tell(f"1. Learning {EDIT!r} from the pairs in examples/pairs/{EDIT} ...")
     learnt, train_seconds = _train(base, out, bars, steps)
-    edit_file = edit_path(EDIT, out)
-    learnt.save(edit_file)
+    library = EditLibrary.local(out)
+    edit_file = library.save(learnt, replace=True)
     tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
 
-    saved.save(edit_path(SAVED, out))
+    library.save(saved, replace=True)
     people = demo_faces(FACES)
     faces = [
         write_image(face.draw(SIZE), out / "faces" / f"{k}.png")
@@ -145,7 +145,7 @@ def _train(
 
     pairs = PairSet.from_folder(examples_dir() / "pairs" / EDIT)
     config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
-    run_dir = run_folder(EDIT, out)
+    run_dir = EditLibrary.local(out).run_folder(EDIT)
     shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demo
     started = time.perf_counter()
     with Meter(bars, f"training {EDIT}", config.steps) as meter:

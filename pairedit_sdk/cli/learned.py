@@ -11,7 +11,7 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import SUFFIX, check_name, find_edit_path, run_folder
+from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.training.processes import is_first
 from pairedit_sdk.training.trackers import require_tracker
@@ -25,12 +25,12 @@ Learned = Annotated[
 Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace one of this name.")]
 
 
-def learned_path(name: str, library: Path) -> Path:
+def learned_path(name: str, library: EditLibrary) -> Path:
     """The file that a learned basis has in the library."""
-    return library / "learned" / f"{check_name(name)}{SUFFIX}"
+    return library.folder / "learned" / f"{check_name(name)}{SUFFIX}"
 
 
-def find_learned(name_or_path: str, library: Path) -> Path:
+def find_learned(name_or_path: str, library: EditLibrary) -> Path:
     """The file of a learned basis, given its name in the library or a path.
 
     Raises:
@@ -39,7 +39,7 @@ def find_learned(name_or_path: str, library: Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    folder = library / "learned"
+    folder = library.folder / "learned"
     names = sorted(p.stem for p in folder.glob(f"*{SUFFIX}"))
     if name_or_path in names:
         return folder / f"{name_or_path}{SUFFIX}"
@@ -87,7 +87,7 @@ def train(
     output = Output(as_json, quiet)
     target = learned_path(name, library)
     # An edit of the same name keeps its own run.
-    run_dir = run_folder(name, library / "learned")
+    run_dir = EditLibrary(library.folder / "learned").run_folder(name)
     if target.exists() and not (force or resume):
         raise UsageError(
             f"There is a learned basis {name} already ({target})",
@@ -144,14 +144,13 @@ def join(
     """Let an edit join a learned basis as one more element that analogies can choose."""
     import torch
 
-    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lorweb.basis import LearnedBasis
     from pairedit_sdk.models.image_encoder import load_encoder
     from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
     path = find_learned(basis, library)
-    loaded, own = LearnedBasis.load(path), Edit.load(find_edit_path(edit, library))
+    loaded, own = LearnedBasis.load(path), library.load(edit)
     if own.name in loaded.elements:
         raise UsageError(
             f"There is an edit {own.name} in {path} already", next_step="Rename one of them"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pairedit_sdk.edits.library import library_place, local_folder
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.jobs.make_edit import DEFAULT_BASE as DEFAULT_BASE
 
 Base = Annotated[
@@ -52,17 +52,17 @@ Offload = Annotated[
     ),
 ]
 Library = Annotated[
-    Path,
+    EditLibrary,
     typer.Option(
-        "--library", envvar="PAIREDIT_LIBRARY", parser=local_folder, metavar="FOLDER",
+        "--library", envvar="PAIREDIT_LIBRARY", parser=EditLibrary.local, metavar="FOLDER",
         help="The folder of saved edits.",
     ),
 ]  # fmt: skip
 #: For commands that do nothing but read edits.
 ReadLibrary = Annotated[
-    str,
+    EditLibrary,
     typer.Option(
-        "--library", envvar="PAIREDIT_LIBRARY", parser=library_place, metavar="FOLDER|URL",
+        "--library", envvar="PAIREDIT_LIBRARY", parser=EditLibrary, metavar="FOLDER|URL",
         help="The folder of saved edits, or a URL: s3://bucket/edits, https://host/edits, …",
     ),
 ]  # fmt: skip
@@ -159,5 +159,4 @@ Track = Annotated[
     ),
 ]
 
-DEFAULT_LIBRARY = Path("edits")
-READ_LIBRARY = str(DEFAULT_LIBRARY)
+DEFAULT_LIBRARY = EditLibrary("edits")

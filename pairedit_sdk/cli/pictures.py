@@ -9,7 +9,6 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import find_edit_path
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import picture_path, write_image
 
@@ -40,7 +39,7 @@ def edit(
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
     base: options.Base = None,
-    library: options.ReadLibrary = options.READ_LIBRARY,
+    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
     offload: options.Offload = False,
@@ -103,7 +102,7 @@ def generate(
         str | None, typer.Option("--size", metavar="WxH", help="Without it: the base's own.")
     ] = None,
     base: options.Base = None,
-    library: options.ReadLibrary = options.READ_LIBRARY,
+    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
     offload: options.Offload = False,
@@ -153,7 +152,7 @@ def sweep(
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
     base: options.Base = None,
-    library: options.ReadLibrary = options.READ_LIBRARY,
+    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
     offload: options.Offload = False,
@@ -170,7 +169,7 @@ def sweep(
             expected="the edit's name alone",
             next_step="Give the strengths with --scales",
         )
-    path = find_edit_path(edit, library)
+    path = library.path(edit)
     values.check_flowedit(method, steps, n_max, n_avg, threshold, even)
     device = values.device(device)
 

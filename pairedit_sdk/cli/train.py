@@ -13,7 +13,6 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import rehearse
-from pairedit_sdk.edits.library import edit_path, run_folder
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.jobs.make_edit import advice_on, make_edit, reached, settings_for
 from pairedit_sdk.training.trackers import require_tracker
@@ -64,7 +63,7 @@ def train(
     and previews with --set preview_every=100) in LIBRARY/runs/NAME.
     """
     output = Output(as_json, quiet)
-    target, run_dir = edit_path(name, library), run_folder(name, library)
+    target, run_dir = library.target(name), library.run_folder(name)
     device = values.device(device)
     if not dry_run:
         _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
@@ -88,14 +87,20 @@ def train(
         basis.prepare(base_name)
     loaded = load_base(base_name, device=device, precision=config.precision, offload=config.offload)
     if dry_run:
-        rehearse(output, loaded, pair_set, config, name, library)
+        rehearse(output, loaded, pair_set, config, name, library.folder)
         return
     try:
         with output.meter(f"training {name}", config.steps) as meter:
             made = make_edit(
-                loaded, pair_set, config, name=name, library=library, licence=licence,
-                resume=resume, force=force, on_step=meter.training,
-            )  # fmt: skip
+                loaded,
+                pair_set,
+                config,
+                name=name,
+                library=library,
+                licence=licence,
+                earlier_run="resume" if resume else "replace" if force else "refuse",
+                on_step=meter.training,
+            )
     except KeyboardInterrupt as error:
         said = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision,
                 "--track": track}  # fmt: skip
