@@ -219,9 +219,9 @@ def _moved(
 ) -> list[list[torch.Tensor]]:  # fmt: skip
     """For each scale, what each part by itself makes of x at its own scale times that one."""
     loras = {f"edit{k}": edit.layers for k, (edit, _) in enumerate(parts)}
-    even = [edit.info.editor.even if way.even is None else way.even for edit, _ in parts]
+    even = [edit.info.editor.limit_scale if way.even is None else way.even for edit, _ in parts]
     paths = [
-        Path(name, own * scale, edit.info.shown if seen else None)
+        Path(name, own * scale, edit.info.direction if seen else None)
         for (name, (edit, own), seen) in zip(loras, parts, even, strict=True)
         for scale in scales
     ]
