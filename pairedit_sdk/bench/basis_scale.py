@@ -16,8 +16,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.basis.index import KEPT, Index, index_path, write_index
-from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.bench.edit_types import held_out_faces
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.library import EditLibrary
@@ -49,7 +49,7 @@ def measure(
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             fill(Path(folder), count)
-            basis = Basis.open(folder)
+            basis = EditBasis.open(folder)
             opened = _seconds(getattr, basis, "index")
             basis.prepare("mini")
             first = _seconds(basis.route, *shown)

@@ -99,17 +99,17 @@ def analogy(
         )
     scale = values.finite(str(scale), "The scale")
 
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.editing.edit_image import edit_image
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.plots import strip as draw_strip
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.models.loading import load_model
 
     before, after, picture = (read_image(path) for path in (a, a_prime, b))
-    basis = Basis.open(library)
+    basis = EditBasis.open(library)
     model = None
     if router == "velocity":
-        model = load_base(
+        model = load_model(
             base or basis.require_base(), device=device, precision=precision or "auto"
         )
         route = basis.route_by_velocity(model, before, after, count=count, seed=seed)
@@ -146,12 +146,12 @@ def _answer(
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.plots import strip as draw_strip
     from pairedit_sdk.lorweb.answering import STEPS, answer
-    from pairedit_sdk.lorweb.basis import LearnedBasis
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
+    from pairedit_sdk.models.loading import load_model
 
     a, a_prime, b = (read_image(path) for path in pictures)
-    basis = LearnedBasis.load(find_learned(learned, library))
-    model = load_base(base or basis.info.base, device=device, precision=precision or "auto")
+    basis = LoRWeBBasis.load(find_learned(learned, library))
+    model = load_model(base or basis.info.base, device=device, precision=precision or "auto")
     with output.meter("answering") as meter:
         found = answer(
             model, basis, a, a_prime, b, prompt=prompt, layout=layout, steps=steps or STEPS,

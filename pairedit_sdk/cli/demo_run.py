@@ -68,7 +68,7 @@ def run_demo(
         EditError: the shipped edit does not fit the base.
     """
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.models.loading import load_model
 
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -81,7 +81,7 @@ def run_demo(
         )
     tell = _teller(words)
     started = time.perf_counter()
-    base = load_base("mini", device=device)
+    base = load_model("mini", device=device)
     saved = Edit.load(examples_dir() / "edits" / f"{SAVED}.safetensors")
     saved.require_base(base)
     write_json(out / RECORD, {})

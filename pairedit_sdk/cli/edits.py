@@ -107,9 +107,9 @@ def remove(
 
     Its run, with which it could be learned on, stays in LIBRARY/runs.
     """
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
-    basis = Basis.open(library)
+    basis = EditBasis.open(library)
     if name in library and name in basis.index.names:
         basis.remove(name)
     path = library.remove(name)
@@ -138,7 +138,7 @@ def pick(
     everything else of the run stays.
     """
     from pairedit_sdk.edits.edit import Edit, EditInfo
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.models.loading import load_model
     from pairedit_sdk.training.picking import candidates, strip
     from pairedit_sdk.training.run_folder import read_settings
 
@@ -150,7 +150,7 @@ def pick(
             f"There is no run of {name} in {run_dir}", next_step="Train it with `pairedit train`"
         )
     settings = read_settings(run_dir / "config.json")
-    model = load_base(
+    model = load_model(
         base or settings.get("base") or DEFAULT_BASE, device=values.device(device),
         precision=settings.get("precision", "auto"),
     )  # fmt: skip

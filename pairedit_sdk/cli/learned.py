@@ -100,10 +100,10 @@ def train(
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.run_folder import BasisStep
     from pairedit_sdk.lorweb.trainer import train_basis
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.models.loading import load_model
 
     analogies = AnalogyFolder(data)
-    loaded = load_base(base or KONTEXT, device=device, precision=precision or "auto")
+    loaded = load_model(base or KONTEXT, device=device, precision=precision or "auto")
     try:
         with output.meter(f"training {name}", config.steps) as meter:
 
@@ -144,13 +144,13 @@ def join(
     """Let an edit join a learned basis as one more element that analogies can choose."""
     import torch
 
-    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.image_encoder import load_encoder
     from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
     path = find_learned(basis, library)
-    loaded, own = LearnedBasis.load(path), library.load(edit)
+    loaded, own = LoRWeBBasis.load(path), library.load(edit)
     if own.name in loaded.elements:
         raise UsageError(
             f"There is an edit {own.name} in {path} already", next_step="Rename one of them"

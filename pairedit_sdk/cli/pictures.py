@@ -200,7 +200,7 @@ def load_for(
     offload: bool = False,
 ) -> FlowBase:  # fmt: skip
     """The base that was asked for, or else the one that the edits were learned on."""
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.models.loading import load_model
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)
@@ -208,7 +208,7 @@ def load_for(
     # device's matter.
     held = {info.precision for info in infos}
     chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
-    return load_base(
+    return load_model(
         base or known or options.DEFAULT_BASE, device=device, precision=chosen, offload=offload
     )
 

@@ -17,7 +17,7 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import FAILED, StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.jobs.make_edit import reached
+from pairedit_sdk.jobs.make_edit import resume_hint
 from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
 from pairedit_sdk.jobs.on_ray import LOCAL, RayWorkers, train_many_on_ray
 from pairedit_sdk.jobs.outcomes import EditOutcome, log_path
@@ -129,9 +129,9 @@ def train_many(
                         on_outcome=shown.outcome,
                     )  # fmt: skip
             else:
-                from pairedit_sdk.models.loading import load_base
+                from pairedit_sdk.models.loading import load_model
 
-                loaded = load_base(
+                loaded = load_model(
                     base_name, device=device, precision=config.precision, offload=config.offload
                 )
                 outcomes = train_in_order(
@@ -139,7 +139,7 @@ def train_many(
                     on_step=shown.step, on_outcome=shown.outcome,
                 )  # fmt: skip
     except KeyboardInterrupt as error:
-        going = f", {shown.at} {reached(library.run_folder(shown.at))}" if shown.at else ""
+        going = f", {shown.at} {resume_hint(library.run_folder(shown.at))}" if shown.at else ""
         raise StoppedError(
             f"Stopped with {shown.done} of {len(entries)} edits through{going}",
             next_step="Go on with the same command",

@@ -158,7 +158,7 @@ class EditStack:
         return EditStack([(edits[key], scale) for key, scale in scales.items()])
 
     @property
-    def silent(self) -> bool:
+    def is_zero(self) -> bool:
         """Whether every scale is 0, so that nothing can change."""
         return all(scale == 0 for _, scale in self.parts)
 
@@ -169,12 +169,12 @@ class EditStack:
         Raises:
             UsageError: it differs between parts that have an effect.
         """
-        heard = [edit.info for edit, scale in self.parts if scale != 0]
-        known = {info.guidance for info in heard or [self.parts[0][0].info]}
+        active = [edit.info for edit, scale in self.parts if scale != 0]
+        known = {info.guidance for info in active or [self.parts[0][0].info]}
         if len(known) > 1:
             raise UsageError(
                 "The edits were trained with different guidance",
-                got=", ".join(f"{info.name} {info.guidance:g}" for info in heard),
+                got=", ".join(f"{info.name} {info.guidance:g}" for info in active),
                 next_step="Say which to use (guidance=…, or --guidance)",
             )
         return known.pop()
@@ -183,8 +183,8 @@ class EditStack:
     def editor(self) -> EditorSettings:
         """Settings that suit all parts that have an effect: the most steps and noises that any of
         them wants, the least damping, and a scale limit where one wants that."""
-        heard = [edit.info.editor for edit, scale in self.parts if scale != 0]
-        every = heard or [self.parts[0][0].info.editor]
+        active = [edit.info.editor for edit, scale in self.parts if scale != 0]
+        every = active or [self.parts[0][0].info.editor]
         return EditorSettings(
             max(e.steps for e in every), max(e.n_avg for e in every),
             min(e.threshold for e in every), any(e.limit_scale for e in every),

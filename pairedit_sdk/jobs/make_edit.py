@@ -34,7 +34,7 @@ LESS_MEMORY = (
 
 
 @dataclass(frozen=True)
-class MadeEdit:
+class TrainedEdit:
     """An edit that is in the library now.
 
     Attributes:
@@ -62,7 +62,7 @@ def make_edit(
     licence: str = "",
     earlier_run: EarlierRun = "refuse",
     on_step: Callable[[StepInfo], None] | None = None,
-) -> MadeEdit | None:
+) -> TrainedEdit | None:
     """Train an edit and put it into the library, with a picture of what it does.
 
     A file of the same name is replaced once the training is through. The edit's own file is written
@@ -115,7 +115,7 @@ def make_edit(
     seconds = time.perf_counter() - started
     edit = edit.with_info(created=EditInfo.now(), licence=licence)
     library.save(edit, preview=preview(base, edit, pairs), replace=True)
-    return MadeEdit(edit, target, preview_path(target), run_dir, seconds)
+    return TrainedEdit(edit, target, preview_path(target), run_dir, seconds)
 
 
 def settings_for(
@@ -169,7 +169,7 @@ def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:
     )
 
 
-def reached(run_dir: str | Path) -> str:
+def resume_hint(run_dir: str | Path) -> str:
     """Where an interrupted run would go on, as the end of a sentence."""
     there = sorted(Path(run_dir).glob("checkpoints/step-*.safetensors"))
     if not there:

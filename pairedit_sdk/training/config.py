@@ -54,7 +54,7 @@ class TrainConfig:
         seed: the only source of the run's randomness.
         resolution: side in pixels of a square with the training pictures' area; ``None`` is the
             base's own. The aspect ratio is kept.
-        precision: precision of the frozen base, see :func:`pairedit_sdk.load_base`.
+        precision: precision of the frozen base, see :func:`pairedit_sdk.load_model`.
         lora_precision: precision of the LoRAs in training; "bf16" saves half of their memory and
             of their optimiser's, and rounds small steps away.
         offload: let the transformer leave the device while other parts of the base are used.

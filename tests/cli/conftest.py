@@ -117,11 +117,11 @@ class Rooms:
         """The arguments of every call of ``name``."""
         return [arguments for called, arguments in self.calls if called == name]
 
-    def load_base(
+    def load_model(
         self, name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto",
         offload: bool = False,
     ) -> SimpleNamespace:  # fmt: skip
-        self.calls.append(("load_base", {k: v for k, v in locals().items() if k != "self"}))
+        self.calls.append(("load_model", {k: v for k, v in locals().items() if k != "self"}))
         return SimpleNamespace(
             name=name_or_path, resolution=128, device=SimpleNamespace(type="cpu")
         )
@@ -205,7 +205,7 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
         "editing.generate": {"generate": rooms.generate},
         "training.previews": {"preview": lambda base, edit, pairs: Image.new("RGB", (8, 8))},
     }
-    monkeypatch.setattr("pairedit_sdk.models.loading.load_base", rooms.load_base)
+    monkeypatch.setattr("pairedit_sdk.models.loading.load_model", rooms.load_model)
     for name, content in modules.items():
         module = ModuleType(f"pairedit_sdk.{name}")
         module.__dict__.update(content)

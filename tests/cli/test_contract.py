@@ -52,7 +52,7 @@ def _fake_parameters(function: object) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ("models/loading.py", "load_base"),
+        ("models/loading.py", "load_model"),
         ("training/trainer.py", "train"),
         ("editing/edit_image.py", "edit_image"),
         ("editing/generate.py", "generate"),

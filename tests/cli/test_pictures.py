@@ -102,7 +102,7 @@ def test_the_base_is_the_option_then_the_variable_then_mini(
     monkeypatch.setenv("PAIREDIT_BASE", "from/env")
     pairedit(*words)
     pairedit(*words, "--base", "from/option", "--precision", "nf4")
-    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_base")]
+    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_model")]
     assert loaded == [("mini", "auto"), ("from/env", "auto"), ("from/option", "nf4")]
 
 
@@ -148,7 +148,7 @@ def test_base_and_precision_are_those_of_the_edit_unless_given(
     words = (command, *subject, "--edit", "far", "-o", "x.png")
     assert pairedit(*words).exit_code == 0
     assert pairedit(*words, "--base", "near", "--precision", "bf16").exit_code == 0
-    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_base")]
+    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_model")]
     assert loaded == [("far/away", "nf4"), ("near", "bf16")]
 
 

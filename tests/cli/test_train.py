@@ -95,7 +95,7 @@ def test_base_and_recipe(
     words += ["--recipe", recipe] if recipe else []
     result = pairedit("train", pairs, "--name", "glasses", *words)
     assert result.exit_code == 0, result.stderr
-    assert rooms.of("load_base")[0]["name_or_path"] == base
+    assert rooms.of("load_model")[0]["name_or_path"] == base
     assert rooms.of("train")[0]["config"].steps == known[steps]
     assert rooms.of("train")[0]["config"].base == base
 
@@ -105,7 +105,7 @@ def test_precision_is_a_setting_of_the_run(
 ) -> None:
     words = ("--set", "steps=1", "--precision", "bf16", "--device", "cpu")
     assert pairedit("train", pairs, "--name", "glasses", *words).exit_code == 0
-    loaded = rooms.of("load_base")[0]
+    loaded = rooms.of("load_model")[0]
     assert (loaded["precision"], loaded["device"]) == ("bf16", "cpu")
     assert rooms.of("train")[0]["config"].precision == "bf16"
 

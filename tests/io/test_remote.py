@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from pairedit_sdk.basis.library import Basis
+from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import LibraryError, UsageError
 from pairedit_sdk.io import remote
@@ -179,7 +179,7 @@ def test_an_unknown_name_is_told_the_nearest_without_fetching_any(memory: Any) -
     [
         lambda: EditLibrary(URL).target("hat"),
         lambda: EditLibrary(URL).run_folder("hat"),
-        lambda: Basis.open(URL),
+        lambda: EditBasis.open(URL),
     ],
 )
 def test_it_is_only_read(act: Any) -> None:

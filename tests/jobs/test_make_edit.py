@@ -12,7 +12,7 @@ import torch
 
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.errors import OtherRunError, UsageError
-from pairedit_sdk.jobs.make_edit import make_edit, reached, settings_for
+from pairedit_sdk.jobs.make_edit import make_edit, resume_hint, settings_for
 from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.trainer import train
 
@@ -40,7 +40,7 @@ def test_what_is_made_is_what_the_training_gives(
         assert torch.equal(saved.layers[name].up, layer.up)
     assert (saved.info.licence, saved.info.pairs_fingerprint) == ("mine", pairs.fingerprint)
     assert saved.info.created
-    assert reached(made.run_dir) == "and can go on from step 4"
+    assert resume_hint(made.run_dir) == "and can go on from step 4"
 
 
 def test_the_edit_s_file_is_written_last(

@@ -64,7 +64,7 @@ class FluxBase:
         cls, name_or_path: str, *, device: str | None = None, precision: str = "auto",
         offload: bool = False,
     ) -> FluxBase:  # fmt: skip
-        """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_base`."""
+        """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_model`."""
         where = precisions.choose_device(device)
         kind, dtype = precisions.choose_precision(precision, where)
         folder = folders.resolve(name_or_path)
