@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairedit_sdk.cli import learned, values
-from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Device, Json, Library, Quiet
+from pairedit_sdk.cli import lorweb, values
+from pairedit_sdk.cli.lorweb_draw import draw
+from pairedit_sdk.cli.options import (
+    DEFAULT_LIBRARY,
+    After,
+    Before,
+    Device,
+    Json,
+    Library,
+    Quiet,
+)
 from pairedit_sdk.cli.output import Output
+from pairedit_sdk.cli.renamed import former
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,10 +34,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-app.command("train")(learned.train)
-app.command("join")(learned.join)
-app.command("import")(learned.import_command)
-app.command("draw")(learned.draw)
+_LORWEB: dict[str, Callable[..., None]] = {
+    "train": lorweb.train,
+    "join": lorweb.join,
+    "import": lorweb.import_command,
+    "draw": draw,
+}
+for name, command in _LORWEB.items():
+    app.command(name, hidden=True)(former(command, f"basis {name}", f"lorweb {name}"))
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An edit of the basis.")]
 Encoder = Annotated[
@@ -37,8 +52,6 @@ Encoder = Annotated[
         "the basis's own, or the one that goes with the edit's base.",
     ),
 ]
-Before = Annotated[Path, typer.Argument(metavar="A", help="A picture before the change.")]
-After = Annotated[Path, typer.Argument(metavar="A_PRIME", help="The same picture after it.")]
 Count = Annotated[
     int, typer.Option("--count", min=1, max=32, help="At most so many edits are mixed.")
 ]

@@ -179,7 +179,9 @@ def analogy(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A change to the basis's settings."),
     ] = None,
-    base: Annotated[str, typer.Option("--base", help="The Kontext base.")] = "mini-kontext",
+    base: Annotated[
+        str, typer.Option("--base", "--model", help="The Kontext base.")
+    ] = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,

@@ -74,7 +74,9 @@ def import_command(
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", help="The base it was made for; its layers are compared with the file's."
+            "--base",
+            "--model",
+            help="The base it was made for; its layers are compared with the file's.",
         ),
     ] = None,
     alpha: Annotated[

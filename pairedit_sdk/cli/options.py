@@ -14,6 +14,7 @@ Base = Annotated[
     str | None,
     typer.Option(
         "--base",
+        "--model",
         envvar="PAIREDIT_BASE",
         help="The base model: mini or mini-kontext (inside the package), a folder, or a hub id "
         "like black-forest-labs/FLUX.1-dev. Without it: the one that the edit was learned on, else "
@@ -70,6 +71,13 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")]
+Before = Annotated[Path, typer.Argument(metavar="A", help="A picture before the change.")]
+After = Annotated[Path, typer.Argument(metavar="A_PRIME", help="The same picture after it.")]
+Edited = Annotated[Path, typer.Argument(metavar="B", help="The picture to edit.")]
+Strip = Annotated[
+    Path | None, typer.Option("--strip", help="A picture of a, a\N{PRIME}, b and b\N{PRIME}.")
+]
+Layout = Literal["grid", "sequence"]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")]
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Sampling steps.")]
 Seed = Annotated[
@@ -132,10 +140,10 @@ Threshold = Annotated[
         "Without it: the edit's own.",
     ),
 ]
-Even = Annotated[
+LimitScale = Annotated[
     bool | None,
     typer.Option(
-        "--even/--no-even",
+        "--limit-scale/--no-limit-scale",
         help="flowedit only: whether no picture is changed more than the pairs show, as an image "
         "encoder sees it halfway. Without either: the edit's own.",
     ),

@@ -34,7 +34,7 @@ def edit(
     n_max: options.NMax = None,
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
-    even: options.Even = None,
+    limit_scale: options.LimitScale = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -50,7 +50,7 @@ def edit(
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
-    values.check_flowedit(method, steps, n_max, n_avg, threshold, even, mode)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
 
     from pairedit_sdk.editing.composition import default_mode
@@ -63,8 +63,8 @@ def edit(
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
-            mode=mode, on_step=meter.update,
+            threshold=threshold, even=limit_scale, guidance=guidance, seed=seed,
+            resolution=resolution, mode=mode, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
@@ -147,7 +147,7 @@ def sweep(
     n_max: options.NMax = None,
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
-    even: options.Even = None,
+    limit_scale: options.LimitScale = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
@@ -170,7 +170,7 @@ def sweep(
             next_step="Give the strengths with --scales",
         )
     path = library.path(edit)
-    values.check_flowedit(method, steps, n_max, n_avg, threshold, even)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale)
     device = values.device(device)
 
     from pairedit_sdk.editing.edit_image import sweep as run_sweep
@@ -185,8 +185,8 @@ def sweep(
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
             model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
-            on_step=meter.update,
+            threshold=threshold, even=limit_scale, guidance=guidance, seed=seed,
+            resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture, *results], labels, title=loaded.name), target)

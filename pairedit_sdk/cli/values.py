@@ -96,18 +96,25 @@ def device(text: str | None) -> str | None:
 
 
 def check_flowedit(
-    method: str, steps: int | None, n_max: int | None, n_avg: int | None,
-    threshold: float | None, even: bool | None, mode: str | None = None,
-) -> None:  # fmt: skip
+    method: str,
+    steps: int | None,
+    n_max: int | None,
+    n_avg: int | None,
+    threshold: float | None,
+    limit_scale: bool | None,
+    mode: str | None = None,
+) -> None:
     """Refuse options that do not go together.
 
     Raises:
         UsageError: naming the option.
     """
     own = {
-        "--n-max": n_max, "--n-avg": n_avg, "--threshold": threshold,
-        "--even" if even else "--no-even": even,
-    }  # fmt: skip
+        "--n-max": n_max,
+        "--n-avg": n_avg,
+        "--threshold": threshold,
+        "--limit-scale" if limit_scale else "--no-limit-scale": limit_scale,
+    }
     given = [option for option, value in own.items() if value is not None]
     if method != "flowedit" and given:
         raise UsageError(

@@ -279,8 +279,8 @@ class LoRWeBBasis:
             raise
         except Exception as error:  # the readers of damaged bytes raise nearly every kind
             raise EditError(
-                f"{path} is no learned basis ({' '.join(str(error).split())[:100]})",
-                expected="a file that `pairedit basis train` wrote",
+                f"{path} is no LoRWeB basis ({' '.join(str(error).split())[:100]})",
+                expected="a file that `pairedit lorweb train` wrote",
             ) from error
 
     @classmethod

@@ -161,3 +161,34 @@ def test_a_result_softer_than_the_picture_is_said(
     assert "(400 x 300); --resolution shows it larger." in said
     said = pairedit("edit", picture, "--edit", "glasses", "--resolution", "512", "-o", "x.png")
     assert said.stdout == "Wrote x.png.\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "given", "noted"),
+    [
+        ("--limit-scale", True, ""),
+        ("--no-limit-scale", False, ""),
+        ("--even", True, "Note: --even is now --limit-scale.\n"),
+        ("--no-even", False, "Note: --no-even is now --no-limit-scale.\n"),
+    ],
+)
+def test_the_scale_limit_and_its_former_name(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, word: str, given: bool, noted: str
+) -> None:
+    words = ("edit", picture, "--edit", "glasses", word, "-o", "x.png")
+    result = pairedit(*words, "--json")
+    assert json.loads(result.stdout)["path"] == "x.png"
+    assert result.stderr.startswith(noted)
+    assert ("Note:" in result.stderr) == bool(noted)
+    assert rooms.of("edit_image")[0]["even"] is given
+    assert pairedit(*words, "-q").output == ""
+    assert "--even" not in pairedit("edit", "--help").stdout
+
+
+@pytest.mark.parametrize("option", ["--base", "--model"])
+def test_the_model_has_two_options(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, option: str
+) -> None:
+    words = ("--edit", "glasses", option, "some/model", "-o", "x.png")
+    assert pairedit("edit", picture, *words).exit_code == 0
+    assert rooms.of("load_model")[0]["name_or_path"] == "some/model"
