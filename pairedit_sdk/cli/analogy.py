@@ -93,10 +93,9 @@ def analogy(
     scale = values.finite(str(scale), "The scale")
 
     from pairedit_sdk.basis.edit_basis import EditBasis
-    from pairedit_sdk.editing.edit_image import edit_image
+    from pairedit_sdk.cli.services import edit_image, load_model
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.plots import strip as draw_strip
-    from pairedit_sdk.models.loading import load_model
 
     before, after, picture = (read_image(path) for path in (a, a_prime, b))
     basis = EditBasis.open(library)

@@ -206,7 +206,7 @@ def route(
     picture = None if b is None else read_image(b)
     basis = EditBasis.open(library)
     if router == "velocity":
-        from pairedit_sdk.models.loading import load_model
+        from pairedit_sdk.cli.services import load_model
 
         model = load_model(basis.require_base(), device=device)
         found = basis.route_by_velocity(model, before, after, count=count)

@@ -74,7 +74,7 @@ def edits(
     """
     from pairedit_sdk.bench.edit_types import EDIT_TYPES
     from pairedit_sdk.bench.edits import SMALL, Plan, run
-    from pairedit_sdk.models.loading import load_model
+    from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
     unknown = [name for name in edit or [] if name not in EDIT_TYPES]
@@ -119,8 +119,8 @@ def compose(
 ) -> None:
     """Score pairs and triples of edits in every mode of composition."""
     from pairedit_sdk.bench.compose import SMALL, Plan, run
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.composition import check_mode
-    from pairedit_sdk.models.loading import load_model
 
     output = Output(as_json, quiet)
     for name in mode or []:
@@ -150,7 +150,7 @@ def basis(
 ) -> None:
     """Ask a basis of learned edits for analogies of held-out faces."""
     from pairedit_sdk.bench.basis import SMALL, Plan, run
-    from pairedit_sdk.models.loading import load_model
+    from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
     plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
@@ -189,10 +189,10 @@ def analogy(
 ) -> None:
     """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
     from pairedit_sdk.bench.analogy import SMALL, VARIANTS, Plan, run
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.io.settings import from_values, with_overrides
     from pairedit_sdk.lorweb.rows import require_kontext
     from pairedit_sdk.lorweb.settings import BasisSettings
-    from pairedit_sdk.models.loading import load_model
 
     output = Output(as_json, quiet)
     for name in variant or []:

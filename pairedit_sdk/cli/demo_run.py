@@ -67,8 +67,8 @@ def run_demo(
         UsageError: ``out`` is a file, or a folder that holds something else.
         EditError: the shipped edit does not fit the base.
     """
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.loading import load_model
 
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -139,9 +139,9 @@ def demo_faces(count: int) -> list[Face]:
 def _train(
     base: FlowBase, out: Path, bars: Console | None, steps: int | None
 ) -> tuple[Edit, float]:
+    from pairedit_sdk.cli.services import train
     from pairedit_sdk.pairs.pair_set import PairSet
     from pairedit_sdk.training.config import load_recipe
-    from pairedit_sdk.training.trainer import train
 
     pairs = PairSet.from_folder(examples_dir() / "pairs" / EDIT)
     config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
@@ -184,7 +184,7 @@ def _edited(
     base: FlowBase, people: list[Face], stacks: list[EditStack], meter: Meter
 ) -> list[list[Image.Image]]:
     """Every face, then what each stack makes of it."""
-    from pairedit_sdk.editing.edit_image import edit_image
+    from pairedit_sdk.cli.services import edit_image
 
     rows = []
     with meter:
@@ -198,7 +198,7 @@ def _edited(
 
 
 def _generated(base: FlowBase, learnt: Edit, bars: Console | None) -> Image.Image:
-    from pairedit_sdk.editing.generate import generate
+    from pairedit_sdk.cli.services import generate
     from pairedit_sdk.images.plots import collage
 
     stacks = [None, learnt @ GENERATED_SCALE]

@@ -137,8 +137,8 @@ def pick(
     before gain and calibration: 1 is all of it. --step replaces the edit with that of a checkpoint;
     everything else of the run stays.
     """
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit, EditInfo
-    from pairedit_sdk.models.loading import load_model
     from pairedit_sdk.training.picking import candidates, strip
     from pairedit_sdk.training.run_folder import read_settings
 

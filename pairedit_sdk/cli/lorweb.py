@@ -112,10 +112,10 @@ def train(
     config = basis_settings([*(settings or []), *([f"track={track}"] if track else [])])
     require_tracker(config.track)
 
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.run_folder import BasisStep
     from pairedit_sdk.lorweb.trainer import train_basis
-    from pairedit_sdk.models.loading import load_model
 
     analogies = AnalogyFolder(data)
     loaded = load_model(base or KONTEXT, device=device, precision=precision or "auto")
@@ -254,11 +254,11 @@ def answer_command(
     drawn = None if strip is None else another_picture(picture_path(strip), b)
     device = values.device(device)
 
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.plots import strip as draw_strip
     from pairedit_sdk.lorweb.answering import STEPS, answer
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.models.loading import load_model
 
     pictures = [read_image(path) for path in (a, a_prime, b)]
     loaded = LoRWeBBasis.load(find_basis(basis, library))

@@ -53,8 +53,8 @@ def edit(
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
 
+    from pairedit_sdk.cli.services import edit_image
     from pairedit_sdk.editing.composition import default_mode
-    from pairedit_sdk.editing.edit_image import edit_image
     from pairedit_sdk.images.image import read_image
 
     picture = read_image(image)
@@ -119,7 +119,7 @@ def generate(
     values.check_steps(start_step, steps, "--start-step")
     device = values.device(device)
 
-    from pairedit_sdk.editing.generate import generate as run_generate
+    from pairedit_sdk.cli.services import generate as run_generate
     from pairedit_sdk.images.image import read_image
 
     references = [read_image(path) for path in images or []]
@@ -173,7 +173,7 @@ def sweep(
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale)
     device = values.device(device)
 
-    from pairedit_sdk.editing.edit_image import sweep as run_sweep
+    from pairedit_sdk.cli.services import sweep as run_sweep
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.plots import strip
@@ -200,7 +200,7 @@ def load_for(
     offload: bool = False,
 ) -> FlowBase:  # fmt: skip
     """The base that was asked for, or else the one that the edits were learned on."""
-    from pairedit_sdk.models.loading import load_model
+    from pairedit_sdk.cli.services import load_model
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)
@@ -225,7 +225,7 @@ def another_picture(target: Path, image: Path) -> Path:
 def _say_size(
     output: Output, model: FlowBase, picture: PILImage, stack: EditStack, resolution: int | None
 ) -> None:
-    from pairedit_sdk.editing.edit_image import seen_size
+    from pairedit_sdk.cli.services import seen_size
 
     width, height = seen_size(model, picture.size, stack, resolution)
     if picture.width > SOFTER * width or picture.height > SOFTER * height:

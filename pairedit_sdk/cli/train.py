@@ -72,7 +72,7 @@ def train(
     require_tracker(config.track)
     base_name = config.base or options.DEFAULT_BASE
 
-    from pairedit_sdk.models.loading import load_model
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.pairs.pair_set import PairSet
 
     pair_set = PairSet.from_folder(pairs)

@@ -129,7 +129,7 @@ def train_many(
                         on_outcome=shown.outcome,
                     )  # fmt: skip
             else:
-                from pairedit_sdk.models.loading import load_model
+                from pairedit_sdk.cli.services import load_model
 
                 loaded = load_model(
                     base_name, device=device, precision=config.precision, offload=config.offload

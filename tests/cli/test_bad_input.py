@@ -45,7 +45,7 @@ BAD_INPUTS = [
      "or PAIREDIT_LIBRARY."),
     ("edits show glases", "There is no edit 'glases' in the library edits. Did you mean glasses?…"),
     ("edits show other/hat.safetensors", "There is no edit file other/hat.safetensors. …"),
-    ("edits show damaged", "The edit file damaged.safetensors is damaged."),
+    ("edits show damaged", "damaged.safetensors is not a readable safetensors file …"),
     # Settings
     ("train pairs --name new --recipe flux-dve",
      "There is no recipe 'flux-dve'. Did you mean flux-dev or flux-dev-fast?"),
@@ -90,7 +90,8 @@ BAD_INPUTS = [
      "The method inversion-lora has no --mode guided. Expected merged or sequential."),
     ("bench edits --edit glases",
      "The benchmark has no edit 'glases'. Did you mean glasses?"),
-    ("edit me.png --edit damaged -o x.png", "The edit file damaged.safetensors is damaged."),
+    ("edit me.png --edit damaged -o x.png",
+     "damaged.safetensors is not a readable safetensors file …"),
     ("sweep me.png --edit glasses=0.5 -o x.png",
      "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the strengths with "
      "--scales."),

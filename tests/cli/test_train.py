@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from pairedit_sdk.edits.edit import Edit
+
 if TYPE_CHECKING:
     from .conftest import Rooms
 
@@ -30,7 +32,7 @@ def useless(tmp_path: Path) -> Path:
 def test_trains_and_saves(pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path) -> None:
     result = pairedit("train", pairs, "--name", "glasses", "--set", "steps=20", "--set", "eta=3")
     assert result.exit_code == 0
-    assert (library / "glasses.safetensors").read_text() == "glasses"
+    assert Edit.load(library / "glasses.safetensors").name == "glasses"
     assert "pairedit sweep PICTURE --edit glasses" in result.stdout
     (call,) = rooms.of("train")
     assert call["base"].name == "mini"
@@ -120,7 +122,7 @@ def test_force_replaces(
     checkpoint.touch()
     result = pairedit("train", pairs, "--name", "smile", "--set", "steps=1", word)
     assert result.exit_code == 0
-    assert (saved / "smile.safetensors").read_text() == "smile"
+    assert Edit.load(saved / "smile.safetensors").name == "smile"
     assert not checkpoint.exists()  # training would refuse a folder that holds a run
 
 
