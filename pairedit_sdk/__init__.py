@@ -6,16 +6,21 @@ and takes no torch.
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
+    from pairedit_sdk.basis.mix import EditMix
     from pairedit_sdk.editing.edit_image import edit_image, sweep
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.edits.edit import Edit, EditStack
+    from pairedit_sdk.edits.library import EditLibrary
+    from pairedit_sdk.edits.metadata import EditDirection, EditInfo
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.jobs.make_edit import TrainedEdit, make_edit
     from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
     from pairedit_sdk.jobs.on_ray import train_many_on_ray
     from pairedit_sdk.jobs.outcomes import EditOutcome
@@ -23,10 +28,10 @@ if TYPE_CHECKING:
     from pairedit_sdk.jobs.train_many import train_many
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.answering import answer
-    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.lorweb.settings import BasisSettings
     from pairedit_sdk.lorweb.trainer import train_basis
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.models.loading import load_base, load_model
     from pairedit_sdk.pairs.pair_set import PairSet, check_pairs
     from pairedit_sdk.training.config import TrainConfig, load_recipe
     from pairedit_sdk.training.trainer import train
@@ -35,24 +40,31 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AnalogyFolder",
-    "Basis",
     "BasisSettings",
     "Edit",
+    "EditBasis",
+    "EditDirection",
+    "EditInfo",
+    "EditLibrary",
+    "EditMix",
     "EditOutcome",
     "EditStack",
-    "LearnedBasis",
+    "LoRWeBBasis",
     "ManifestEntry",
     "PairEditError",
     "PairSet",
     "RayWorkers",
     "TrainConfig",
+    "TrainedEdit",
     "__version__",
     "answer",
     "check_pairs",
     "edit_image",
     "generate",
     "load_base",
+    "load_model",
     "load_recipe",
+    "make_edit",
     "read_image",
     "read_manifest",
     "sweep",
@@ -64,23 +76,30 @@ __all__ = [
 
 _HOME = {
     "AnalogyFolder": "lorweb.analogies",
-    "Basis": "basis.library",
     "BasisSettings": "lorweb.settings",
     "Edit": "edits.edit",
+    "EditBasis": "basis.edit_basis",
+    "EditDirection": "edits.metadata",
+    "EditInfo": "edits.metadata",
+    "EditLibrary": "edits.library",
+    "EditMix": "basis.mix",
     "EditOutcome": "jobs.outcomes",
     "EditStack": "edits.edit",
-    "LearnedBasis": "lorweb.basis",
+    "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",
     "PairEditError": "errors",
     "PairSet": "pairs.pair_set",
     "RayWorkers": "jobs.ray_cluster",
     "TrainConfig": "training.config",
+    "TrainedEdit": "jobs.make_edit",
     "answer": "lorweb.answering",
     "check_pairs": "pairs.pair_set",
     "edit_image": "editing.edit_image",
     "generate": "editing.generate",
     "load_base": "models.loading",
+    "load_model": "models.loading",
     "load_recipe": "training.config",
+    "make_edit": "jobs.make_edit",
     "read_image": "images.image",
     "read_manifest": "jobs.manifest",
     "sweep": "editing.edit_image",
@@ -90,8 +109,20 @@ _HOME = {
     "train_many_on_ray": "jobs.on_ray",
 }
 
+#: Names of version 0.1, and what they are called now.
+_RENAMED = {"Basis": "EditBasis", "LearnedBasis": "LoRWeBBasis"}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(
+            f"pairedit_sdk.{name} is now pairedit_sdk.{new}; the old name works for one more "
+            "version",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return __getattr__(new)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
@@ -100,4 +131,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted(__all__)

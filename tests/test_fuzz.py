@@ -206,12 +206,12 @@ def read_basis(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is a learned basis; one that is can be mixed."""
     import torch
 
-    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
 
     path = folder / name
     path.write_bytes(data)
-    whole: list[LearnedBasis] = []
-    no = refused(lambda: whole.append(LearnedBasis.load(path)))
+    whole: list[LoRWeBBasis] = []
+    no = refused(lambda: whole.append(LoRWeBBasis.load(path)))
     for basis in whole:
         query = torch.ones(basis.router.projection.shape[-1])
         for layer in basis.mixed(basis.coefficients(query)).layers.values():
@@ -223,7 +223,7 @@ def basis_mutants(folder: Path) -> Callable[[random.Random], Mutant]:
     import torch
 
     from pairedit_sdk.basis.router import Router
-    from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+    from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
     from pairedit_sdk.lorweb.settings import BasisSettings
 
     torch.manual_seed(0)
@@ -234,7 +234,7 @@ def basis_mutants(folder: Path) -> Callable[[random.Random], Mutant]:
     }
     router = Router(torch.randn(3, 4, 12), torch.randn(3, 2, 4), 2.0, False, "softmax")
     info = LearnedInfo("seed", "mini-kontext", "0123", "flux-1-mini-kontext", "mini", settings, 4)
-    path = LearnedBasis(layers, router, info, []).save(folder / "basis.safetensors")
+    path = LoRWeBBasis(layers, router, info, []).save(folder / "basis.safetensors")
     data = path.read_bytes()
 
     def make(rng: random.Random) -> Mutant:

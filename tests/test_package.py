@@ -165,3 +165,21 @@ def test_wheel_holds_what_the_demo_needs_and_nothing_else() -> None:
     assert {path.relative_to(ROOT).as_posix() for path in weights} <= names
     assert f"{PACKAGE}/py.typed" in names
     assert {name.split("/")[0] for name in names} == {PACKAGE}
+
+
+def test_dir_shows_the_public_names_only() -> None:
+    assert dir(pairedit_sdk) == sorted(pairedit_sdk.__all__)
+
+
+@pytest.mark.parametrize(("old", "new"), pairedit_sdk._RENAMED.items())
+def test_a_former_name_works_and_says_the_new_one(old: str, new: str) -> None:
+    with pytest.warns(
+        DeprecationWarning, match=rf"pairedit_sdk\.{old} is now pairedit_sdk\.{new};"
+    ):
+        found = getattr(pairedit_sdk, old)
+    assert found is getattr(pairedit_sdk, new)
+    assert old not in pairedit_sdk.__all__
+
+
+def test_load_base_is_load_model() -> None:
+    assert pairedit_sdk.load_base is pairedit_sdk.load_model

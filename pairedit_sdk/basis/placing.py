@@ -12,7 +12,7 @@ from pairedit_sdk.basis.augment import augmented
 from pairedit_sdk.basis.index import FOLDER, Index, read_index
 from pairedit_sdk.basis.router import key_of
 from pairedit_sdk.edits.edit import Edit
-from pairedit_sdk.edits.library import edit_path
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.io.files import read_tensors
 from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for
@@ -120,7 +120,7 @@ def rebuilt(folder: Path) -> Index:
         old = Index()
     index = Index(encoder=old.encoder)
     for path in sorted((folder / FOLDER / "pairs").glob("*.safetensors")):
-        edit_file = edit_path(path.stem, folder)
+        edit_file = EditLibrary(folder).target(path.stem)
         if not edit_file.is_file():
             continue
         info = Edit.read_info(edit_file)

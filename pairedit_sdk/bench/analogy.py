@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.basis.library import Basis
+from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.bench.trained_edits import plain_mean
 from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, DrawnAnalogy, drawn_analogy
 from pairedit_sdk.editing.edit_image import edit_latents
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.families.kontext import KontextBase
     from pairedit_sdk.models.protocol import FlowBase
 
@@ -146,7 +146,7 @@ Answered = Callable[[Analogy], "Image.Image"]
 def _variant(
     base: KontextBase, plain: FlowBase, plan: Plan, variant: str, analogies: Sequence[Analogy],
     seed: int, folder: str,
-) -> tuple[Answered, LearnedBasis | None]:  # fmt: skip
+) -> tuple[Answered, LoRWeBBasis | None]:  # fmt: skip
     """Something that answers an analogy, trained if need be."""
     settings = replace(plan.settings, seed=seed)
     layout = settings.layout
@@ -181,7 +181,7 @@ def _variant(
 
 def _own_edits(base: FlowBase, plan: Plan, seed: int, folder: str) -> Answered:
     """A basis of edits of the seen changes, each learned from three pairs."""
-    basis = Basis.open(folder)
+    basis = EditBasis.open(folder)
     config = replace(load_recipe(plan.recipe), seed=seed, checkpoint_every=0, preview_every=0)
     for change in plan.seen:
         shown = [pictures_of(drawn_analogy(change, i, f"own-{seed}")) for i in range(PAIRS)]
@@ -212,7 +212,7 @@ def _scored(base: FlowBase, asked: Sequence[Analogy], answered: Answered) -> dic
 
 
 @torch.no_grad()
-def _cost(base: KontextBase, basis: LearnedBasis) -> dict[str, float]:
+def _cost(base: KontextBase, basis: LoRWeBBasis) -> dict[str, float]:
     """Seconds of a pass with the mix and with an ordinary LoRA of its rank, taking turns."""
     query = torch.randn(
         basis.router.projection.shape[-1], generator=torch.Generator().manual_seed(0)

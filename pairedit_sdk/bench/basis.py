@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.basis.library import Basis
+from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.bench import basis_scale
 from pairedit_sdk.bench.basis_scale import COUNTS
 from pairedit_sdk.bench.edit_types import EDIT_TYPES, combined, held_out, training_pairs
@@ -120,7 +120,7 @@ def run(
     for seed in range(plan.seeds):
         drawer = learned(base, plan.edits, seed, plan.recipe, on_edit=on_part)
         with tempfile.TemporaryDirectory() as folder:
-            basis = Basis.open(folder)
+            basis = EditBasis.open(folder)
             for name, edit in drawer.items():
                 basis.place(edit, training_pairs(name, seed=seed))
             rows += _asked(base, plan, basis, drawer, seed, on_part)
@@ -130,7 +130,7 @@ def run(
 class _Routers:
     """Every way to choose, as a function from an analogy to edits with their strengths."""
 
-    def __init__(self, base: FlowBase, basis: Basis, drawer: Mapping[str, Edit]) -> None:
+    def __init__(self, base: FlowBase, basis: EditBasis, drawer: Mapping[str, Edit]) -> None:
         self.base, self.basis, self.drawer = base, basis, drawer
         self.unfitted = basis.index
         basis.fit()
@@ -168,7 +168,7 @@ class _Routers:
 
 
 def _asked(
-    base: FlowBase, plan: Plan, basis: Basis, drawer: Mapping[str, Edit], seed: int,
+    base: FlowBase, plan: Plan, basis: EditBasis, drawer: Mapping[str, Edit], seed: int,
     on_part: Callable[[str], None],
 ) -> list[dict[str, Any]]:  # fmt: skip
     routers = _Routers(base, basis, drawer)

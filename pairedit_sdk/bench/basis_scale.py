@@ -16,11 +16,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.basis.index import KEPT, Index, index_path, write_index
-from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.bench.edit_types import held_out_faces
 from pairedit_sdk.edits.edit import Edit
-from pairedit_sdk.edits.library import edit_path
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.io.resources import examples_dir
 from pairedit_sdk.models.image_encoder import load_encoder
 
@@ -49,7 +49,7 @@ def measure(
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             fill(Path(folder), count)
-            basis = Basis.open(folder)
+            basis = EditBasis.open(folder)
             opened = _seconds(getattr, basis, "index")
             basis.prepare("mini")
             first = _seconds(basis.route, *shown)
@@ -71,7 +71,7 @@ def fill(folder: Path, count: int) -> None:
     info = Edit.read_info(shipped)
     names = tuple(f"{SHIPPED}-{k}" for k in range(count))
     for name in names:
-        edit_path(name, folder).symlink_to(shipped.resolve())
+        EditLibrary(folder).target(name).symlink_to(shipped.resolve())
     encoder = load_encoder("mini")
     width = len(encoder.embed([held_out_faces(SHIPPED, 1)[0][0].draw()])[0])
     generator = torch.Generator().manual_seed(0)

@@ -34,7 +34,7 @@ def run(
     Args:
         shape: of :func:`pairedit_sdk.models.folders.shape_folder`.
         resolution: side of the pictures; ``None`` is 512, or 128 for "tiny".
-        device: as for :func:`pairedit_sdk.load_base`.
+        device: as for :func:`pairedit_sdk.load_model`.
         minutes: time budget. What is not begun within it is a row that says so.
         repetitions: of everything that is timed.
         out: where to write the result after every task, so that what was measured before a machine

@@ -18,7 +18,7 @@ from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.lora.adapters import attached, detach_all, set_scales
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import PairSet
 from pairedit_sdk.training.branches import Branches
@@ -160,7 +160,7 @@ def autoencoder_round_trip(base: FluxBase, side: int) -> Callable[..., object]:
     return work
 
 
-def random_basis(base: FluxBase) -> LearnedBasis:
+def random_basis(base: FluxBase) -> LoRWeBBasis:
     """A LoRWeB basis of the published size on the attention layers, on the base's device."""
     layers = {}
     for name, layer in random_layers(base, ELEMENTS * ELEMENT_RANK).items():
@@ -172,10 +172,10 @@ def random_basis(base: FluxBase) -> LearnedBasis:
         torch.randn(len(layers), key, width), torch.randn(len(layers), ELEMENTS, key),
         key**0.5, normalised=False,
     )  # fmt: skip
-    return LearnedBasis(layers, router, LearnedInfo("random"))
+    return LoRWeBBasis(layers, router, LearnedInfo("random"))
 
 
-def mixing(basis: LearnedBasis) -> Callable[..., object]:
+def mixing(basis: LoRWeBBasis) -> Callable[..., object]:
     """Routing a query and making one LoRA of the basis, done once for a picture."""
     query = torch.randn(basis.router.projection.shape[-1])
     return _repeated(lambda: basis.mixed(basis.coefficients(query)))

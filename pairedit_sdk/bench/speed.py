@@ -95,12 +95,12 @@ def _work(task: str, way: str, small: bool) -> dict[str, Any]:
     from pairedit_sdk.bench.naive import naive_edit, naive_train
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.io.resources import examples_dir
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.models.loading import load_model
     from pairedit_sdk.pairs.pair_set import PairSet
     from pairedit_sdk.training.config import load_recipe
     from pairedit_sdk.training.trainer import train
 
-    base = load_base("mini")
+    base = load_model("mini")
     pairs = PairSet.from_images([(a.draw(), b.draw()) for a, b in training_faces(EDIT)])
     published = replace(load_recipe("published"), checkpoint_every=0)
     default = replace(load_recipe("mini"), checkpoint_every=0)

@@ -16,6 +16,7 @@ from pairedit_sdk.cli import (
     demo,
     edits,
     estimate,
+    lorweb,
     pictures,
     plot,
     train,
@@ -48,6 +49,7 @@ app.command("compose")(compose.compose)
 app.add_typer(edits.app, name="edits")
 app.add_typer(basis.app, name="basis")
 app.command("analogy")(analogy.analogy)
+app.add_typer(lorweb.app, name="lorweb")
 app.add_typer(bench.app, name="bench")
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pairedit_sdk.cli import learned, values
-from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Device, Json, Library, Quiet
+from pairedit_sdk.cli import lorweb, values
+from pairedit_sdk.cli.lorweb_draw import draw
+from pairedit_sdk.cli.options import DEFAULT_LIBRARY, After, Before, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import find_edit_path
+from pairedit_sdk.cli.renamed import former
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pairedit_sdk.basis.route import Route
+    from pairedit_sdk.basis.mix import EditMix
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -24,10 +26,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-app.command("train")(learned.train)
-app.command("join")(learned.join)
-app.command("import")(learned.import_command)
-app.command("draw")(learned.draw)
+_LORWEB: dict[str, Callable[..., None]] = {
+    "train": lorweb.train,
+    "join": lorweb.join,
+    "import": lorweb.import_command,
+    "draw": draw,
+}
+for name, command in _LORWEB.items():
+    app.command(name, hidden=True)(former(command, f"basis {name}", f"lorweb {name}"))
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An edit of the basis.")]
 Encoder = Annotated[
@@ -38,8 +44,6 @@ Encoder = Annotated[
         "the basis's own, or the one that goes with the edit's base.",
     ),
 ]
-Before = Annotated[Path, typer.Argument(metavar="A", help="A picture before the change.")]
-After = Annotated[Path, typer.Argument(metavar="A_PRIME", help="The same picture after it.")]
 Count = Annotated[
     int, typer.Option("--count", min=1, max=32, help="At most so many edits are mixed.")
 ]
@@ -68,14 +72,13 @@ def place(
     quiet: Quiet = False,
 ) -> None:
     """Put an edit into the basis."""
-    from pairedit_sdk.basis.library import Basis
-    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
-    loaded = Edit.load(find_edit_path(edit, library))
+    loaded = library.load(edit)
     pair_set = PairSet.from_folder(pairs)
-    basis = Basis.open(library, encoder)
+    basis = EditBasis.open(library, encoder)
     basis.place(loaded, pair_set, replacing=force)
     output.say(f"Placed {loaded.name} ({len(pair_set)} pairs); the basis has {len(basis.list())}.")
     output.result({"name": loaded.name, "pairs": len(pair_set), "edits": len(basis.list())})
@@ -86,10 +89,10 @@ def list_command(
     library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """List the edits of the basis."""
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
     output = Output(as_json, quiet)
-    basis = Basis.open(library)
+    basis = EditBasis.open(library)
     entries = basis.list()
     for entry in entries:
         output.say(f"{entry.name}  ({entry.pairs} pairs)")
@@ -110,10 +113,10 @@ def show(
     name: Name, library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Say what the basis knows of one edit."""
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
     output = Output(as_json, quiet)
-    basis = Basis.open(library)
+    basis = EditBasis.open(library)
     entry = basis.show(name)
     nearest = basis.neighbours(name)
     output.say(f"{entry.name}: {entry.pairs} pairs, {entry.path}")
@@ -125,9 +128,9 @@ def show(
 @app.command("remove")
 def remove(name: Name, library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
     """Take an edit out of the basis; its file stays in the library."""
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
-    Basis.open(library).remove(name)
+    EditBasis.open(library).remove(name)
     Output(quiet=quiet).say(f"Removed {name} from the basis; the edit itself is still there.")
 
 
@@ -139,28 +142,28 @@ def rename(
     quiet: Quiet = False,
 ) -> None:
     """Give an edit of the basis another name."""
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
-    Basis.open(library).rename(name, new)
+    EditBasis.open(library).rename(name, new)
     Output(quiet=quiet).say(f"{name} is now {new}.")
 
 
 @app.command("reindex")
 def reindex(library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
     """Build the index again from what was placed."""
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
-    count = Basis.open(library).reindex()
+    count = EditBasis.open(library).reindex()
     Output(quiet=quiet).say(f"The basis has {count} edits.")
 
 
 @app.command("fit")
 def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False) -> None:
     """Fit the router to the placed pairs; it is kept only if it finds left-out pairs better."""
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
     output = Output(as_json, quiet)
-    result = Basis.open(library).fit()
+    result = EditBasis.open(library).fit()
     output.say(
         f"Of {result.asked} left-out pairs the right edit was found for {result.before:.0%} "
         f"unfitted and {result.after:.0%} fitted. The "
@@ -185,7 +188,7 @@ def route(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Say which edits of the basis an analogy asks for."""
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.images.image import read_image
 
     output = Output(as_json, quiet)
@@ -193,11 +196,11 @@ def route(
     device = values.device(device)
     before, after = read_image(a), read_image(a_prime)
     picture = None if b is None else read_image(b)
-    basis = Basis.open(library)
+    basis = EditBasis.open(library)
     if router == "velocity":
-        from pairedit_sdk.models.loading import load_base
+        from pairedit_sdk.cli.services import load_model
 
-        model = load_base(basis.require_base(), device=device)
+        model = load_model(basis.require_base(), device=device)
         found = basis.route_by_velocity(model, before, after, count=count)
     else:
         found = basis.route(before, after, picture, count=count)
@@ -216,7 +219,7 @@ def check_router(name: str) -> None:
         raise UsageError(f"There is no router {name!r}", expected=" or ".join(ROUTERS))
 
 
-def mix_table(route: Route) -> Table:
+def mix_table(route: EditMix) -> Table:
     """What was mixed, and how like each edit the analogy is."""
     from rich.table import Table
     from rich.text import Text
@@ -231,7 +234,7 @@ def mix_table(route: Route) -> Table:
     return table
 
 
-def as_values(route: Route) -> dict[str, object]:
+def as_values(route: EditMix) -> dict[str, object]:
     """The same as plain values."""
     return {
         "known": route.known, "coefficients": route.coefficients,

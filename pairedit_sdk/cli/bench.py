@@ -74,7 +74,7 @@ def edits(
     """
     from pairedit_sdk.bench.edit_types import EDIT_TYPES
     from pairedit_sdk.bench.edits import SMALL, Plan, run
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
     unknown = [name for name in edit or [] if name not in EDIT_TYPES]
@@ -89,7 +89,7 @@ def edits(
     plan: Plan = replace(
         SMALL if small else Plan(), **{k: v for k, v in given.items() if v is not None}
     )
-    base = load_base("mini", device=values.device(device))
+    base = load_model("mini", device=values.device(device))
     with output.meter("benchmark", len(plan.jobs())) as meter:
         result = run(base, plan, lambda job, row: meter.advance(_note(job, row)))
     output.table(_table(result["summary"]))
@@ -119,8 +119,8 @@ def compose(
 ) -> None:
     """Score pairs and triples of edits in every mode of composition."""
     from pairedit_sdk.bench.compose import SMALL, Plan, run
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.composition import check_mode
-    from pairedit_sdk.models.loading import load_base
 
     output = Output(as_json, quiet)
     for name in mode or []:
@@ -130,7 +130,7 @@ def compose(
         SMALL if small else Plan(), recipe=recipe,
         **{k: v for k, v in given.items() if v is not None},
     )  # fmt: skip
-    base = load_base("mini", device=values.device(device))
+    base = load_model("mini", device=values.device(device))
     with output.meter("benchmark", plan.parts) as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Mode"))
@@ -150,12 +150,12 @@ def basis(
 ) -> None:
     """Ask a basis of learned edits for analogies of held-out faces."""
     from pairedit_sdk.bench.basis import SMALL, Plan, run
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
     plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
     plan = plan if seeds is None else replace(plan, seeds=seeds)
-    base = load_base("mini", device=values.device(device))
+    base = load_model("mini", device=values.device(device))
     with output.meter("benchmark", plan.parts) as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Router"))
@@ -179,7 +179,9 @@ def analogy(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A change to the basis's settings."),
     ] = None,
-    base: Annotated[str, typer.Option("--base", help="The Kontext model.")] = "mini-kontext",
+    base: Annotated[
+        str, typer.Option("--base", "--model", help="The Kontext model.")
+    ] = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -187,10 +189,10 @@ def analogy(
 ) -> None:
     """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
     from pairedit_sdk.bench.analogy import SMALL, VARIANTS, Plan, run
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.io.settings import from_values, with_overrides
     from pairedit_sdk.lorweb.rows import require_kontext
     from pairedit_sdk.lorweb.settings import BasisSettings
-    from pairedit_sdk.models.loading import load_base
 
     output = Output(as_json, quiet)
     for name in variant or []:
@@ -204,8 +206,8 @@ def analogy(
     given: dict[str, Any] = {"seeds": seeds, "variants": variant or None}
     plan = replace(plan, **{k: v for k, v in given.items() if v is not None})
     where = values.device(device)
-    looking = require_kontext(load_base(base, device=where))
-    plain = load_base("mini", device=where)
+    looking = require_kontext(load_model(base, device=where))
+    plain = load_model("mini", device=where)
     with output.meter("benchmark", plan.parts) as meter:
         result = run(looking, plain, plan, meter.advance)
     flat = {

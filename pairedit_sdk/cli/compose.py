@@ -9,8 +9,6 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import edit_path, preview_path
-from pairedit_sdk.errors import UsageError
 
 
 def compose(
@@ -44,12 +42,7 @@ def compose(
     is lost is said.
     """
     output = Output(as_json, quiet)
-    target = edit_path(name, library)
-    if target.exists() and not force:
-        raise UsageError(
-            f"There is an edit {name} already ({target})",
-            next_step="Choose another --name, or replace it with --force",
-        )
+    target = library.target(name, replace=force)
     chosen = values.edits_and_scales(edits, library)
 
     from pairedit_sdk.edits.edit import Edit
@@ -61,8 +54,7 @@ def compose(
         layers, error = compressed(edit.layers, rank)
         held = max(layer.rank for layer in layers.values())
         edit = Edit(layers, replace(edit.info, rank=held))
-    edit.save(target)
-    preview_path(target).unlink(missing_ok=True)  # that of an edit which this one replaces
+    library.save(edit, replace=force)
     output.say(f"Saved {target}, rank {edit.info.rank}.")
     if rank is not None:
         output.say(f"Relative error of the update: {error:.2%}")

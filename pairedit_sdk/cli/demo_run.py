@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.cli.progress import Meter
-from pairedit_sdk.edits.library import edit_path, run_folder
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import write_image
 from pairedit_sdk.io.files import write_json
@@ -68,14 +68,14 @@ def run_demo(
         UsageError: ``out`` is a file, or a folder that holds something else.
         EditError: the shipped edit does not fit the base.
     """
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.loading import load_base
 
     out = Path(out)
     _require_own(out)
     tell = _teller(words)
     started = time.perf_counter()
-    base = load_base("mini", device=device)
+    base = load_model("mini", device=device)
     saved = Edit.load(examples_dir() / "edits" / f"{SAVED}.safetensors")
     saved.require_base(base)
     write_json(out / RECORD, {})
@@ -83,11 +83,11 @@ def run_demo(
     _copy_pairs(out / PAIRS)
     tell(f"1. Learning {EDIT!r} from the pairs in {out / PAIRS / EDIT} ...")
     learned, train_seconds = _train(base, out, bars, steps)
-    edit_file = edit_path(EDIT, out)
-    learned.save(edit_file)
+    library = EditLibrary.local(out)
+    edit_file = library.save(learned, replace=True)
     tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
 
-    saved.save(edit_path(SAVED, out))
+    library.save(saved, replace=True)
     people = demo_faces(FACES)
     faces = [
         write_image(face.draw(SIZE), out / "faces" / f"{k}.png")
@@ -143,13 +143,13 @@ def _copy_pairs(folder: Path) -> None:
 def _train(
     base: FlowBase, out: Path, bars: Console | None, steps: int | None
 ) -> tuple[Edit, float]:
+    from pairedit_sdk.cli.services import train
     from pairedit_sdk.pairs.pair_set import PairSet
     from pairedit_sdk.training.config import load_recipe
-    from pairedit_sdk.training.trainer import train
 
     pairs = PairSet.from_folder(out / PAIRS / EDIT)
     config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
-    run_dir = run_folder(EDIT, out)
+    run_dir = EditLibrary.local(out).run_folder(EDIT)
     shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demo
     started = time.perf_counter()
     with Meter(bars, f"training {EDIT}", config.steps) as meter:
@@ -188,7 +188,7 @@ def _edited(
     base: FlowBase, people: list[Face], stacks: list[EditStack], meter: Meter
 ) -> list[list[Image.Image]]:
     """Every face, then what each stack makes of it."""
-    from pairedit_sdk.editing.edit_image import edit_image
+    from pairedit_sdk.cli.services import edit_image
 
     rows = []
     with meter:
@@ -202,7 +202,7 @@ def _edited(
 
 
 def _generated(base: FlowBase, learned: Edit, bars: Console | None) -> Image.Image:
-    from pairedit_sdk.editing.generate import generate
+    from pairedit_sdk.cli.services import generate
     from pairedit_sdk.images.plots import collage
 
     stacks = [None, learned @ GENERATED_SCALE]

@@ -12,7 +12,6 @@ from pairedit_sdk.cli import exchange, hub, values
 from pairedit_sdk.cli.options import (
     DEFAULT_BASE,
     DEFAULT_LIBRARY,
-    READ_LIBRARY,
     Base,
     Device,
     Json,
@@ -21,17 +20,9 @@ from pairedit_sdk.cli.options import (
     ReadLibrary,
 )
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import (
-    check_name,
-    edit_path,
-    find_edit_path,
-    list_edits,
-    preview_path,
-    run_folder,
-)
+from pairedit_sdk.edits.library import preview_path
 from pairedit_sdk.errors import PairEditError, UsageError, printable
 from pairedit_sdk.images.files import picture_path, write_image
-from pairedit_sdk.io.remote import is_url
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -53,14 +44,14 @@ def _group(ctx: typer.Context) -> None:
 
 @app.command("list")
 def list_command(
-    library: ReadLibrary = READ_LIBRARY, as_json: Json = False, quiet: Quiet = False
+    library: ReadLibrary = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """List the edits in the library."""
     from rich.table import Table
     from rich.text import Text
 
     output = Output(as_json, quiet)
-    rows = [_row(path) for path in list_edits(library)]
+    rows = [_row(path) for path in library.paths()]
     if rows:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
         for heading in ("Name", "Base", "Rank", "Steps", "Pairs"):
@@ -73,7 +64,7 @@ def list_command(
             table.add_row(*(Text(printable(str(c))) for c in (row["path"].stem, *cells)))
         output.table(table)
     else:
-        make = "" if is_url(library) else " Make one with: pairedit train PAIRS --name NAME"
+        make = "" if library.is_remote else " Make one with: pairedit train PAIRS --name NAME"
         output.say(f"No edits in {library} yet.{make}")
     output.result({"library": library, "edits": rows})
 
@@ -81,7 +72,7 @@ def list_command(
 @app.command("show")
 def show(
     edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
-    library: ReadLibrary = READ_LIBRARY,
+    library: ReadLibrary = DEFAULT_LIBRARY,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,7 +83,7 @@ def show(
     from pairedit_sdk.edits.edit import Edit
 
     output = Output(as_json, quiet)
-    path = find_edit_path(edit, library)
+    path = library.path(edit)
     info = asdict(Edit.read_info(path))
     picture = preview_path(path)
     about = {"path": path, **({"preview": picture} if picture.is_file() else {}), **info}
@@ -116,14 +107,12 @@ def remove(
 
     Its run, with which it could be learned on, stays in LIBRARY/runs.
     """
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
-    path = find_edit_path(check_name(name), library)
-    basis = Basis.open(library)
-    if name in basis.index.names:
+    basis = EditBasis.open(library)
+    if name in library and name in basis.index.names:
         basis.remove(name)
-    path.unlink()
-    preview_path(path).unlink(missing_ok=True)
+    path = library.remove(name)
     Output(quiet=quiet).say(f"Removed {path}.")
 
 
@@ -148,20 +137,20 @@ def pick(
     before gain and calibration: 1 is all of it. --step replaces the edit with that of a checkpoint;
     everything else of the run stays.
     """
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit, EditInfo
-    from pairedit_sdk.models.loading import load_base
     from pairedit_sdk.training.picking import candidates, strip
     from pairedit_sdk.training.run_folder import read_settings
 
     output = Output(as_json, quiet)
     target = None if out is None else picture_path(out)
-    run_dir = run_folder(name, library)
+    run_dir = library.run_folder(name)
     if not (run_dir / "config.json").is_file():
         raise UsageError(
             f"There is no run of {name} in {run_dir}", next_step="Train it with `pairedit train`"
         )
     settings = read_settings(run_dir / "config.json")
-    model = load_base(
+    model = load_model(
         base or settings.get("base") or DEFAULT_BASE, device=values.device(device),
         precision=settings.get("precision", "auto"),
     )  # fmt: skip
@@ -180,15 +169,14 @@ def pick(
                 expected=", ".join(str(one.step) for one in found),
                 next_step="More of them are kept with `--set keep=10`",
             )
-        path = edit_path(name, library)
+        path = library.target(name)
         edit = chosen[0].edit.with_info(created=EditInfo.now())
         if path.is_file():
             before = Edit.read_info(path)
             edit = edit.with_info(
                 licence=before.licence, pairs_fingerprint=before.pairs_fingerprint
             )
-        edit.save(path)
-        write_image(strip(model, run_dir, chosen), preview_path(path))
+        library.save(edit, preview=strip(model, run_dir, chosen), replace=True)
         output.say(f"Saved {path}, as it was at step {step}.")
     rows = [{"step": one.step, "fidelity": one.fidelity} for one in found]
     output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})

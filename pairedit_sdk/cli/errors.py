@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from pairedit_sdk.cli.renamed import with_new_options
 from pairedit_sdk.errors import PairEditError, explained, printable
 from pairedit_sdk.jobs.make_edit import LESS_MEMORY
 
@@ -45,6 +46,7 @@ class Root(TyperGroup):
     ) -> Any:
         """Run the command; exit with 0, 1 (failed), 2 (bad usage or input) or 130 (Ctrl-C)."""
         words, debug = _take_debug(sys.argv[1:] if args is None else list(args))
+        words = with_new_options(words)
         try:
             status = super().main(
                 words, "pairedit", complete_var, False, windows_expand_args, **extra

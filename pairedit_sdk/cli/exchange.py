@@ -7,16 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from pairedit_sdk.cli.options import (
-    DEFAULT_LIBRARY,
-    READ_LIBRARY,
-    Json,
-    Library,
-    Quiet,
-    ReadLibrary,
-)
+from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet, ReadLibrary
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import SUFFIX, edit_path, find_edit_path, preview_path
+from pairedit_sdk.edits.library import SUFFIX
 from pairedit_sdk.errors import UsageError
 
 
@@ -39,16 +32,15 @@ def export_command(
         typer.Option("--dtype", help="16 bits halve the file, and round the edit."),
     ] = "fp32",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    library: ReadLibrary = READ_LIBRARY,
+    library: ReadLibrary = DEFAULT_LIBRARY,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write an edit for another tool, with the same update on every weight."""
-    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.export import export
 
     output = Output(as_json, quiet)
-    loaded = Edit.load(find_edit_path(edit, library))
+    loaded = library.load(edit)
     if out.exists() and not (force and out.is_file()):
         raise UsageError(f"{out} is there already", next_step="Name another, or replace a file "
                          "with --force")  # fmt: skip
@@ -76,7 +68,9 @@ def import_command(
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", help="The model it was made for; its layers are compared with the file's."
+            "--base",
+            "--model",
+            help="The model it was made for; its layers are compared with the file's.",
         ),
     ] = None,
     alpha: Annotated[
@@ -99,12 +93,7 @@ def import_command(
     from pairedit_sdk.lora.formats import read_lora
 
     output = Output(as_json, quiet)
-    target = edit_path(name or file.stem, library)
-    if target.exists() and not force:
-        raise UsageError(
-            f"There is an edit {target.stem} already ({target})",
-            next_step="Choose another --name, or replace it with --force",
-        )
+    target = library.target(name or file.stem, replace=force)
     found = read_lora(file, alpha, partly=partly, pickled=True)
     edit = Edit.of_file(found, file)
     if base is not None:
@@ -113,8 +102,7 @@ def import_command(
         require_layers(base, edit.layers, file.name)
     made_for = edit.info.base or base or ""
     edit = edit.with_info(name=target.stem, base=made_for)
-    edit.save(target)
-    preview_path(target).unlink(missing_ok=True)  # that of an edit which this one replaces
+    library.save(edit, replace=force)
     form = " and ".join(found.forms)
     output.say(f"Saved {target}: {len(edit.layers)} layers, rank {edit.info.rank}, from {form}.")
     if found.left_out:

@@ -8,16 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pairedit_sdk.cli.options import (
-    DEFAULT_LIBRARY,
-    READ_LIBRARY,
-    Json,
-    Library,
-    Quiet,
-    ReadLibrary,
-)
+from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet, ReadLibrary
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import find_edit_path
 
 Repo = Annotated[
     str, typer.Argument(metavar="REPO_ID", help="The repository on the Hub, OWNER/NAME.")
@@ -33,7 +25,7 @@ def push_command(
     message: Annotated[
         str | None, typer.Option("--message", help="Of the commit. [Edit NAME]")
     ] = None,
-    library: ReadLibrary = READ_LIBRARY,
+    library: ReadLibrary = DEFAULT_LIBRARY,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,7 +35,7 @@ def push_command(
     Log in with `hf auth login` or HF_TOKEN before.
     """
     output = Output(as_json, quiet)
-    path = find_edit_path(edit, library)
+    path = library.path(edit)
 
     from pairedit_sdk.sharing.hub import push
 

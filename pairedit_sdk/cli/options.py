@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pairedit_sdk.edits.library import library_place, local_folder
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.jobs.make_edit import DEFAULT_BASE as DEFAULT_BASE
 
 _BASE = "The model: mini, mini-kontext, a folder, or a hub id like black-forest-labs/FLUX.1-dev."
@@ -15,6 +15,7 @@ Base = Annotated[
     str | None,
     typer.Option(
         "--base",
+        "--model",
         envvar="PAIREDIT_BASE",
         help=f"{_BASE} Without it: the model that the edit was trained on, else mini.",
     ),
@@ -78,17 +79,17 @@ Offload = Annotated[
     ),
 ]
 Library = Annotated[
-    Path,
+    EditLibrary,
     typer.Option(
-        "--library", envvar="PAIREDIT_LIBRARY", parser=local_folder, metavar="FOLDER",
+        "--library", envvar="PAIREDIT_LIBRARY", parser=EditLibrary.local, metavar="FOLDER",
         help="The folder of saved edits.",
     ),
 ]  # fmt: skip
 #: For commands that do nothing but read edits.
 ReadLibrary = Annotated[
-    str,
+    EditLibrary,
     typer.Option(
-        "--library", envvar="PAIREDIT_LIBRARY", parser=library_place, metavar="FOLDER|URL",
+        "--library", envvar="PAIREDIT_LIBRARY", parser=EditLibrary, metavar="FOLDER|URL",
         help="The folder of saved edits, or a URL: s3://bucket/edits, https://host/edits, …",
     ),
 ]  # fmt: skip
@@ -96,6 +97,13 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")]
+Before = Annotated[Path, typer.Argument(metavar="A", help="A picture before the change.")]
+After = Annotated[Path, typer.Argument(metavar="A_PRIME", help="The same picture after it.")]
+Edited = Annotated[Path, typer.Argument(metavar="B", help="The picture to edit.")]
+Strip = Annotated[
+    Path | None, typer.Option("--strip", help="A picture of a, a\N{PRIME}, b and b\N{PRIME}.")
+]
+Layout = Literal["grid", "sequence"]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")]
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Sampling steps.")]
 Seed = Annotated[
@@ -158,10 +166,10 @@ Threshold = Annotated[
         "Without it: the edit's own.",
     ),
 ]
-Even = Annotated[
+LimitScale = Annotated[
     bool | None,
     typer.Option(
-        "--even/--no-even",
+        "--limit-scale/--no-limit-scale",
         help="flowedit only: whether no picture is changed more than the pairs show, as an image "
         "encoder sees it halfway. Without either: the edit's own.",
     ),
@@ -185,5 +193,4 @@ Track = Annotated[
     ),
 ]
 
-DEFAULT_LIBRARY = Path("edits")
-READ_LIBRARY = str(DEFAULT_LIBRARY)
+DEFAULT_LIBRARY = EditLibrary("edits")

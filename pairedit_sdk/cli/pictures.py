@@ -9,7 +9,6 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import find_edit_path
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import picture_path, write_image
 
@@ -35,12 +34,12 @@ def edit(
     n_max: options.NMax = None,
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
-    even: options.Even = None,
+    limit_scale: options.LimitScale = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
     base: options.Base = None,
-    library: options.ReadLibrary = options.READ_LIBRARY,
+    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
     offload: options.Offload = False,
@@ -51,11 +50,11 @@ def edit(
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), image)
     chosen = values.edits_and_scales(edits, library)
-    values.check_flowedit(method, steps, n_max, n_avg, threshold, even, mode)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
 
+    from pairedit_sdk.cli.services import edit_image
     from pairedit_sdk.editing.composition import default_mode
-    from pairedit_sdk.editing.edit_image import edit_image
     from pairedit_sdk.images.image import read_image
 
     picture = read_image(image)
@@ -64,8 +63,8 @@ def edit(
     with output.meter("editing") as meter:
         result = edit_image(
             model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
-            mode=mode, on_step=meter.update,
+            threshold=threshold, even=limit_scale, guidance=guidance, seed=seed,
+            resolution=resolution, mode=mode, on_step=meter.update,
         )  # fmt: skip
     write_image(result, target)
     output.say(f"Wrote {target}.")
@@ -103,7 +102,7 @@ def generate(
         str | None, typer.Option("--size", metavar="WxH", help="Without it: the model's own.")
     ] = None,
     base: options.Base = None,
-    library: options.ReadLibrary = options.READ_LIBRARY,
+    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
     offload: options.Offload = False,
@@ -120,7 +119,7 @@ def generate(
     values.check_steps(start_step, steps, "--start-step")
     device = values.device(device)
 
-    from pairedit_sdk.editing.generate import generate as run_generate
+    from pairedit_sdk.cli.services import generate as run_generate
     from pairedit_sdk.images.image import read_image
 
     references = [read_image(path) for path in images or []]
@@ -148,12 +147,12 @@ def sweep(
     n_max: options.NMax = None,
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
-    even: options.Even = None,
+    limit_scale: options.LimitScale = None,
     resolution: options.Resolution = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
     base: options.Base = None,
-    library: options.ReadLibrary = options.READ_LIBRARY,
+    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
     device: options.Device = None,
     precision: options.Precision = None,
     offload: options.Offload = False,
@@ -170,11 +169,11 @@ def sweep(
             expected="the edit's name alone",
             next_step="Give the scales with --scales",
         )
-    path = find_edit_path(edit, library)
-    values.check_flowedit(method, steps, n_max, n_avg, threshold, even)
+    path = library.path(edit)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale)
     device = values.device(device)
 
-    from pairedit_sdk.editing.edit_image import sweep as run_sweep
+    from pairedit_sdk.cli.services import sweep as run_sweep
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.plots import strip
@@ -186,8 +185,8 @@ def sweep(
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(
             model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
-            on_step=meter.update,
+            threshold=threshold, even=limit_scale, guidance=guidance, seed=seed,
+            resolution=resolution, on_step=meter.update,
         )  # fmt: skip
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture, *results], labels, title=loaded.name), target)
@@ -201,7 +200,7 @@ def load_for(
     offload: bool = False,
 ) -> FlowBase:  # fmt: skip
     """The base that was asked for, or else the one that the edits were learned on."""
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.cli.services import load_model
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)
@@ -209,7 +208,7 @@ def load_for(
     # device's matter.
     held = {info.precision for info in infos}
     chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
-    return load_base(
+    return load_model(
         base or known or options.DEFAULT_BASE, device=device, precision=chosen, offload=offload
     )
 
@@ -226,7 +225,7 @@ def another_picture(target: Path, image: Path) -> Path:
 def _say_size(
     output: Output, model: FlowBase, picture: PILImage, stack: EditStack, resolution: int | None
 ) -> None:
-    from pairedit_sdk.editing.edit_image import seen_size
+    from pairedit_sdk.cli.services import seen_size
 
     width, height = seen_size(model, picture.size, stack, resolution)
     if picture.width > SOFTER * width or picture.height > SOFTER * height:

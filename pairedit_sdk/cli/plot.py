@@ -37,7 +37,7 @@ def plot(
 
     from pairedit_sdk.training.run_plots import find_metrics, plot_run, read_metrics
 
-    metrics = find_metrics(run, library)
+    metrics = find_metrics(run, library.folder)
     target = target or metrics.with_name("metrics.png")
     columns = read_metrics(metrics)
     write_image(plot_run(metrics), target)

@@ -26,9 +26,10 @@ def rehearse(
     output: Output, base: FlowBase, pairs: PairSet, config: TrainConfig, name: str, folder: Path
 ) -> None:
     """Two steps of a training of which nothing is kept, and what the whole of it will take."""
+    from pairedit_sdk.cli.services import train
     from pairedit_sdk.estimates.fitting import advised, size, total_memory
     from pairedit_sdk.estimates.needs import training_needs
-    from pairedit_sdk.training.trainer import StepInfo, train
+    from pairedit_sdk.training.trainer import StepInfo
 
     expected = training_needs(base.name, config, base.device.type)
     seconds: list[float] = []

@@ -13,9 +13,8 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import rehearse
-from pairedit_sdk.edits.library import edit_path, run_folder
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.jobs.make_edit import advice_on, make_edit, reached, settings_for
+from pairedit_sdk.jobs.make_edit import advice_on, make_edit, resume_hint, settings_for
 from pairedit_sdk.training.trackers import require_tracker
 
 
@@ -64,7 +63,7 @@ def train(
     and previews with --set preview_every=100) in LIBRARY/runs/NAME.
     """
     output = Output(as_json, quiet)
-    target, run_dir = edit_path(name, library), run_folder(name, library)
+    target, run_dir = library.target(name), library.run_folder(name)
     device = values.device(device)
     if not dry_run:
         _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
@@ -73,7 +72,7 @@ def train(
     require_tracker(config.track)
     base_name = config.base or options.DEFAULT_BASE
 
-    from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.pairs.pair_set import PairSet
 
     pair_set = PairSet.from_folder(pairs)
@@ -82,20 +81,28 @@ def train(
 
     basis = None
     if place:
-        from pairedit_sdk.basis.library import Basis
+        from pairedit_sdk.basis.edit_basis import EditBasis
 
-        basis = Basis.open(library)
+        basis = EditBasis.open(library)
         basis.prepare(base_name)
-    loaded = load_base(base_name, device=device, precision=config.precision, offload=config.offload)
+    loaded = load_model(
+        base_name, device=device, precision=config.precision, offload=config.offload
+    )
     if dry_run:
-        rehearse(output, loaded, pair_set, config, name, library)
+        rehearse(output, loaded, pair_set, config, name, library.folder)
         return
     try:
         with output.meter(f"training {name}", config.steps) as meter:
             made = make_edit(
-                loaded, pair_set, config, name=name, library=library, licence=licence,
-                resume=resume, force=force, on_step=meter.training,
-            )  # fmt: skip
+                loaded,
+                pair_set,
+                config,
+                name=name,
+                library=library,
+                licence=licence,
+                earlier_run="resume" if resume else "replace" if force else "refuse",
+                on_step=meter.training,
+            )
     except KeyboardInterrupt as error:
         said = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision,
                 "--track": track}  # fmt: skip
@@ -104,7 +111,7 @@ def train(
         changed = [*(settings or []), *(["offload=true"] if offload else [])]
         again = _command(pairs, name, said, changed, skip_check=skip_check)
         raise StoppedError(
-            f"Training {name} was stopped {reached(run_dir)}",
+            f"Training {name} was stopped {resume_hint(run_dir)}",
             next_step=f"Go on with `{again} --resume`",
         ) from error
     if made is None:

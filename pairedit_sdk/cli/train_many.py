@@ -16,9 +16,8 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import FAILED, StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import run_folder
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.jobs.make_edit import reached
+from pairedit_sdk.jobs.make_edit import resume_hint
 from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
 from pairedit_sdk.jobs.on_ray import train_many_on_ray
 from pairedit_sdk.jobs.outcomes import EditOutcome, log_path
@@ -126,27 +125,27 @@ def train_many(
                 # Ray says on standard output what it has to say, and that is for the result.
                 with redirect_stdout(sys.stderr):
                     outcomes = train_many_on_ray(
-                        base_name, entries, library, crew, device=device,
+                        base_name, entries, library.folder, crew, device=device,
                         precision=config.precision, force=force, skip_check=skip_check,
                         on_outcome=shown.outcome,
                     )  # fmt: skip
             else:
-                from pairedit_sdk.models.loading import load_base
+                from pairedit_sdk.cli.services import load_model
 
-                loaded = load_base(
+                loaded = load_model(
                     base_name, device=device, precision=config.precision, offload=config.offload
                 )
                 outcomes = train_in_order(
-                    loaded, entries, library, force=force, skip_check=skip_check,
+                    loaded, entries, library.folder, force=force, skip_check=skip_check,
                     on_step=shown.step, on_outcome=shown.outcome,
                 )  # fmt: skip
     except KeyboardInterrupt as error:
-        going = f", {shown.at} {reached(run_folder(shown.at, library))}" if shown.at else ""
+        going = f", {shown.at} {resume_hint(library.run_folder(shown.at))}" if shown.at else ""
         raise StoppedError(
             f"Stopped with {shown.done} of {len(entries)} edits through{going}",
             next_step="Go on with the same command",
         ) from error
-    _report(output, outcomes, library)
+    _report(output, outcomes, library.folder)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(FAILED)
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairedit_sdk.edits.library import find_edit_path
 from pairedit_sdk.errors import UsageError
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditStack
+    from pairedit_sdk.edits.library import EditLibrary
 
 
 def finite(text: str, what: str) -> float:
@@ -45,7 +45,7 @@ def edit_and_scale(text: str) -> tuple[str, float]:
     return name, finite(scale, f"The scale in --edit {text}")
 
 
-def edits_and_scales(texts: Sequence[str], library: str | Path) -> list[tuple[Path, float]]:
+def edits_and_scales(texts: Sequence[str], library: EditLibrary) -> list[tuple[Path, float]]:
     """The files and scales of all ``--edit`` options, in their order; one may come twice.
 
     Raises:
@@ -53,7 +53,7 @@ def edits_and_scales(texts: Sequence[str], library: str | Path) -> list[tuple[Pa
         LibraryError: the library is on a URL, and cannot be read.
     """
     chosen = [edit_and_scale(text) for text in texts]
-    return [(find_edit_path(name, library), scale) for name, scale in chosen]
+    return [(library.path(name), scale) for name, scale in chosen]
 
 
 def load_stack(chosen: Sequence[tuple[Path, float]]) -> EditStack:
@@ -96,18 +96,25 @@ def device(text: str | None) -> str | None:
 
 
 def check_flowedit(
-    method: str, steps: int | None, n_max: int | None, n_avg: int | None,
-    threshold: float | None, even: bool | None, mode: str | None = None,
-) -> None:  # fmt: skip
+    method: str,
+    steps: int | None,
+    n_max: int | None,
+    n_avg: int | None,
+    threshold: float | None,
+    limit_scale: bool | None,
+    mode: str | None = None,
+) -> None:
     """Refuse options that do not go together.
 
     Raises:
         UsageError: naming the option.
     """
     own = {
-        "--n-max": n_max, "--n-avg": n_avg, "--threshold": threshold,
-        "--even" if even else "--no-even": even,
-    }  # fmt: skip
+        "--n-max": n_max,
+        "--n-avg": n_avg,
+        "--threshold": threshold,
+        "--limit-scale" if limit_scale else "--no-limit-scale": limit_scale,
+    }
     given = [option for option, value in own.items() if value is not None]
     if method != "flowedit" and given:
         raise UsageError(

@@ -120,7 +120,7 @@ def sweep_latents(
         stack, method, steps=steps, n_max=n_max, n_avg=n_avg, threshold=threshold, even=even,
         guidance=guidance, seed=seed, mode=mode,
     )  # fmt: skip
-    heard = [] if stack.silent else [scale for scale in scales if scale != 0]
+    heard = [] if stack.is_zero else [scale for scale in scales if scale != 0]
     edited = dict(zip(heard, _edit(base, x, stack, heard, way, on_step), strict=True))
     return [edited.get(scale, x) for scale in scales]
 
@@ -177,7 +177,7 @@ def _edit(
     for edit, _ in stack.parts:
         edit.require_base(base)
     hook = on_step or _silent
-    if not scales or (stack.silent and way.method == "flowedit"):
+    if not scales or (stack.is_zero and way.method == "flowedit"):
         return [x for _ in scales]
     if way.mode == "sequential":
         return [
@@ -219,9 +219,9 @@ def _moved(
 ) -> list[list[torch.Tensor]]:  # fmt: skip
     """For each scale, what each part by itself makes of x at its own scale times that one."""
     loras = {f"edit{k}": edit.layers for k, (edit, _) in enumerate(parts)}
-    even = [edit.info.editor.even if way.even is None else way.even for edit, _ in parts]
+    even = [edit.info.editor.limit_scale if way.even is None else way.even for edit, _ in parts]
     paths = [
-        Path(name, own * scale, edit.info.shown if seen else None)
+        Path(name, own * scale, edit.info.direction if seen else None)
         for (name, (edit, own), seen) in zip(loras, parts, even, strict=True)
         for scale in scales
     ]

@@ -22,7 +22,7 @@ from pairedit_sdk.lora.adapters import activate, attached
 from pairedit_sdk.lora.linear import Scale
 
 if TYPE_CHECKING:
-    from pairedit_sdk.edits.metadata import ShownChange
+    from pairedit_sdk.edits.metadata import EditDirection
     from pairedit_sdk.lora.layers import LoraLayer
     from pairedit_sdk.models.protocol import Condition, FlowBase
 
@@ -39,7 +39,7 @@ class Path:
 
     lora: str
     scale: float
-    shown: ShownChange | None = None
+    shown: EditDirection | None = None
 
     @property
     def at_first(self) -> Path:
@@ -134,7 +134,7 @@ def _factors(
 
     wanted = [k for k, path in enumerate(tries) if path.shown]
     changes = [
-        path.shown if path.scale > 0 else replace(path.shown, size=-path.shown.size)
+        path.shown if path.scale > 0 else replace(path.shown, magnitude=-path.shown.magnitude)
         for path in tries
         if path.shown
     ]

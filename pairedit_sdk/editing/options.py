@@ -94,7 +94,7 @@ def _check_even(heard: list[Edit], mixed: bool) -> None:
             "Edits that are merged into one LoRA have no even strength",
             next_step="Use --mode guided or sequential, or leave out --even",
         )
-    blind = [edit.name for edit in heard if edit.info.shown is None]
+    blind = [edit.name for edit in heard if edit.info.direction is None]
     if blind:
         raise UsageError(
             f"Edit {blind[0]!r} does not know how much its pairs show",

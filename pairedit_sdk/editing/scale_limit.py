@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from pairedit_sdk.edits.metadata import ShownChange
+from pairedit_sdk.edits.metadata import EditDirection
 from pairedit_sdk.errors import BaseModelError, EditError
 from pairedit_sdk.images.image import to_image
 from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for, load_encoder
@@ -55,7 +55,7 @@ def encoder_of(base: FlowBase, without: str) -> ImageEncoder:
         ) from error
 
 
-def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange | None:
+def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> EditDirection | None:
     """k and t of these pairs, as the base's own encoder sees their round trips.
 
     Returns:
@@ -75,11 +75,11 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> ShownChange 
     if not size > LEAST:
         return None
     name = encoder_for(base.name)
-    return ShownChange(name, [round(value, 5) for value in direction.tolist()], round(size, 6))
+    return EditDirection([round(value, 5) for value in direction.tolist()], round(size, 6), name)
 
 
 def factors(
-    base: FlowBase, changes: Sequence[ShownChange], x: torch.Tensor, ends: torch.Tensor
+    base: FlowBase, changes: Sequence[EditDirection], x: torch.Tensor, ends: torch.Tensor
 ) -> list[torch.Tensor]:
     """The factor of each picture under each edit, 1 / r, but at most 1 and at least :data:`LOWEST`.
 
@@ -108,7 +108,7 @@ def factors(
     ]
 
 
-def _factors(change: ShownChange, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+def _factors(change: EditDirection, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """Of one edit, from embeddings [B, D]."""
     if before.shape[1] != len(change.direction):
         raise EditError(
@@ -116,7 +116,7 @@ def _factors(change: ShownChange, before: torch.Tensor, after: torch.Tensor) -> 
             expected=f"embeddings of {len(change.direction)} numbers", got=f"{before.shape[1]}",
             next_step="Train the edit again, or use it without even strength (--no-even)",
         )  # fmt: skip
-    shown = (after - before) @ torch.tensor(change.direction) / change.size
+    shown = (after - before) @ torch.tensor(change.direction) / change.magnitude
     return 1 / shown.clamp(min=1, max=1 / LOWEST)  # a picture may also move the other way
 
 

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edits.metadata import (
-    SCHEMA,
+    EditDirection,
     EditInfo,
     EditorSettings,
-    ShownChange,
+    description,
     read_description,
 )
 from pairedit_sdk.errors import EditError, UsageError
@@ -27,7 +26,7 @@ from pairedit_sdk.lora.layers import LoraLayer
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowBase
 
-__all__ = ["Edit", "EditInfo", "EditStack", "EditorSettings", "ShownChange", "as_stack"]
+__all__ = ["Edit", "EditDirection", "EditInfo", "EditStack", "EditorSettings", "as_stack"]
 
 
 class Edit:
@@ -68,8 +67,7 @@ class Edit:
 
     def header(self) -> dict[str, str]:
         """What a file's metadata says of the edit, for this SDK and for other tools."""
-        about = json.dumps({"schema": SCHEMA, **asdict(self.info)}, sort_keys=True)
-        return {"pairedit": about, **self._modelspec()}
+        return {"pairedit": description(self.info), **self._modelspec()}
 
     @classmethod
     def load(cls, path: str | Path) -> Edit:
@@ -160,7 +158,7 @@ class EditStack:
         return EditStack([(edits[key], scale) for key, scale in scales.items()])
 
     @property
-    def silent(self) -> bool:
+    def is_zero(self) -> bool:
         """Whether every scale is 0, so that nothing can change."""
         return all(scale == 0 for _, scale in self.parts)
 
@@ -171,12 +169,12 @@ class EditStack:
         Raises:
             UsageError: it differs between parts that have an effect.
         """
-        heard = [edit.info for edit, scale in self.parts if scale != 0]
-        known = {info.guidance for info in heard or [self.parts[0][0].info]}
+        active = [edit.info for edit, scale in self.parts if scale != 0]
+        known = {info.guidance for info in active or [self.parts[0][0].info]}
         if len(known) > 1:
             raise UsageError(
                 "The edits were trained with different guidance",
-                got=", ".join(f"{info.name} {info.guidance:g}" for info in heard),
+                got=", ".join(f"{info.name} {info.guidance:g}" for info in active),
                 next_step="Say which to use (guidance=…, or --guidance)",
             )
         return known.pop()
@@ -184,12 +182,12 @@ class EditStack:
     @property
     def editor(self) -> EditorSettings:
         """Settings that suit all parts that have an effect: the most steps and noises that any of
-        them wants, and the least damping, and a factor for each picture where one wants that."""
-        heard = [edit.info.editor for edit, scale in self.parts if scale != 0]
-        every = heard or [self.parts[0][0].info.editor]
+        them wants, the least damping, and a scale limit where one wants that."""
+        active = [edit.info.editor for edit, scale in self.parts if scale != 0]
+        every = active or [self.parts[0][0].info.editor]
         return EditorSettings(
             max(e.steps for e in every), max(e.n_avg for e in every),
-            min(e.threshold for e in every), any(e.even for e in every),
+            min(e.threshold for e in every), any(e.limit_scale for e in every),
         )  # fmt: skip
 
     def layers(self) -> dict[str, LoraLayer]:
@@ -251,7 +249,7 @@ class EditStack:
             resolution=max(edit.info.resolution for edit, _ in self.parts),
             rank=max(layer.rank for layer in layers.values()),
             # What is one LoRA now cannot be told apart by what the pairs of each part show.
-            editor=replace(self.editor, even=False),
+            editor=replace(self.editor, limit_scale=False),
             parts=[(edit.name, scale) for edit, scale in self.parts], created=EditInfo.now(),
             sdk_version=first.sdk_version,
         )  # fmt: skip

@@ -1,17 +1,25 @@
-"""The folder of saved edits: names, the files that they stand for, and a list of them.
+"""A library of saved edits: their names, and the files that hold them.
 
-A library may also be on a URL, see :mod:`pairedit_sdk.io.remote`; that one is only
-read.
+A library is a folder, or a URL that fsspec can read (see :mod:`pairedit_sdk.io.remote`). Nothing is
+ever written to a URL.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.io import remote
 from pairedit_sdk.io.remote import is_url
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.edits.metadata import EditInfo
 
 SUFFIX = ".safetensors"
 LONGEST_NAME = 64
@@ -37,107 +45,231 @@ def check_name(name: str) -> str:
     return name
 
 
-def local_folder(library: str | Path) -> Path:
-    """The folder of a library that is on this machine, for what does more than read edits.
-
-    Raises:
-        UsageError: it is on a URL.
-    """
-    if is_url(library):
-        raise UsageError(
-            f"The library {library} is on a URL, and edits are only read from there",
-            expected="a folder of this machine for all that writes, for runs and for the basis",
-            next_step="Name a folder with --library or PAIREDIT_LIBRARY",
-        )
-    return Path(library)
-
-
-def library_place(library: str | Path) -> str:
-    """A library's URL as it was given, or its folder as a path is written."""
-    return str(library) if is_url(library) else str(Path(library))
-
-
-def edit_path(name: str, library: str | Path) -> Path:
-    """The file that an edit called ``name`` has in ``library``, whether it is there or not.
-
-    Raises:
-        UsageError: that is no name, or the library is on a URL.
-    """
-    return local_folder(library) / f"{check_name(name)}{SUFFIX}"
-
-
 def preview_path(edit: Path) -> Path:
     """The picture beside an edit's file that shows what it does, whether it is there or not."""
     return edit.with_suffix(".png")
 
 
-def run_folder(name: str, library: str | Path) -> Path:
-    """The folder of a training run's own files: config, metrics, checkpoints, previews.
+class EditLibrary:
+    """A library of saved edits. Iterating gives the names; ``name in library`` asks for one.
 
-    Raises:
-        UsageError: that is no name, or the library is on a URL.
+    An edit NAME is the file NAME.safetensors, its preview NAME.png. The files of its training run
+    are in runs/NAME.
+
+    Args:
+        place: the folder, which need not exist yet; or a URL such as ``s3://bucket/edits``.
+
+    Attributes:
+        place: a URL as it was given, or the folder.
     """
-    return local_folder(library) / "runs" / check_name(name)
 
+    def __init__(self, place: str | Path | EditLibrary) -> None:
+        if isinstance(place, EditLibrary):
+            place = place.place
+        self.place: str | Path = place if is_url(place) else Path(place)
 
-def list_edits(library: str | Path) -> list[Path]:
-    """The edit files in ``library`` in the order of their names; none if there is no such folder.
+    @classmethod
+    def local(cls, place: str | Path | EditLibrary) -> EditLibrary:
+        """A library on this machine, for what does more than read edits.
 
-    Those of a library on a URL are copied into the cache, unless they are there already.
+        Raises:
+            UsageError: it is on a URL.
+        """
+        library = cls(place)
+        _ = library.folder
+        return library
 
-    Raises:
-        UsageError: ``library`` is a file.
-        LibraryError: it is on a URL, and cannot be read.
-    """
-    if is_url(library):
-        return remote.fetch_edits(str(library))
-    library = Path(library)
-    if library.exists() and not library.is_dir():
-        raise UsageError(
-            f"The library {library} is a file",
-            expected="a folder of saved edits",
-            next_step="Name a folder with --library or PAIREDIT_LIBRARY",
-        )
-    return sorted(p for p in library.glob(f"*{SUFFIX}") if not p.name.startswith("."))
+    def __str__(self) -> str:
+        return str(self.place)
 
+    def __repr__(self) -> str:
+        return f"EditLibrary({str(self)!r})"
 
-def find_edit_path(name_or_path: str | Path, library: str | Path) -> Path:
-    """The file of an edit, given its name in ``library`` or a path to it.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EditLibrary) and self.place == other.place
 
-    That of a library on a URL is a copy in the cache, as new as the library's own file.
+    def __hash__(self) -> int:
+        return hash(self.place)
 
-    Raises:
-        UsageError: there is none; the message names the nearest there is.
-        LibraryError: the library is on a URL, and cannot be read.
-    """
-    said = str(name_or_path)
-    if _NAME.fullmatch(said) and (found := _in_library(said, library)) is not None:
-        return found
-    path = Path(said)
-    if path.is_file():
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the library is on a URL."""
+        return is_url(self.place)
+
+    @property
+    def folder(self) -> Path:
+        """The library's folder on this machine.
+
+        Raises:
+            UsageError: it is on a URL.
+        """
+        if self.is_remote:
+            raise UsageError(
+                f"The library {self} is on a URL, and edits are only read from there",
+                expected="a folder of this machine for all that writes, for runs and for the basis",
+                next_step="Name a folder with --library or PAIREDIT_LIBRARY",
+            )
+        return Path(self.place)
+
+    def names(self) -> list[str]:
+        """The names of all edits, sorted. No file is opened or copied.
+
+        Raises:
+            UsageError: the library is a file.
+            LibraryError: it is on a URL, and cannot be read.
+        """
+        if self.is_remote:
+            return remote.edit_names(str(self))
+        return [path.stem for path in self.paths()]
+
+    def paths(self) -> list[Path]:
+        """The files of all edits in the order of their names; none if there is no such folder.
+
+        Those of a library on a URL are copied into the cache, unless they are there already.
+
+        Raises:
+            UsageError, LibraryError: as :meth:`names`.
+        """
+        if self.is_remote:
+            return remote.fetch_edits(str(self))
+        folder = self.folder
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(
+                f"The library {self} is a file",
+                expected="a folder of saved edits",
+                next_step="Name a folder with --library or PAIREDIT_LIBRARY",
+            )
+        return sorted(p for p in folder.glob(f"*{SUFFIX}") if not p.name.startswith("."))
+
+    def path(self, name: str | Path) -> Path:
+        """The file of a saved edit, given its name in the library or a path to it.
+
+        That of a library on a URL is a copy in the cache, as new as the library's own file.
+
+        Raises:
+            UsageError: there is none; the message suggests the nearest names.
+            LibraryError: the library is on a URL, and cannot be read.
+        """
+        said = str(name)
+        if _NAME.fullmatch(said) and (found := self._saved(said)) is not None:
+            return found
+        path = Path(said)
+        if path.is_file():
+            return path
+        if path.suffix == SUFFIX or "/" in said or "\\" in said:
+            raise UsageError(f"There is no edit file {said}", next_step=self._suggestion(path.stem))
+        raise self._unknown(said)
+
+    def load(self, name: str | Path) -> Edit:
+        """A saved edit, given as for :meth:`path`.
+
+        Raises:
+            UsageError, LibraryError: as :meth:`path`.
+            EditError: its file is damaged.
+        """
+        from pairedit_sdk.edits.edit import Edit
+
+        return Edit.load(self.path(name))
+
+    def info(self, name: str | Path) -> EditInfo:
+        """What is known about a saved edit, from its file's header alone.
+
+        Raises:
+            UsageError, LibraryError, EditError: as :meth:`load`.
+        """
+        from pairedit_sdk.edits.edit import Edit
+
+        return Edit.read_info(self.path(name))
+
+    def target(self, name: str, *, replace: bool = True) -> Path:
+        """The file that an edit called ``name`` is saved in, whether it is there or not.
+
+        Args:
+            name: of the edit.
+            replace: accept a name that is taken.
+
+        Raises:
+            UsageError: that is no name or it is taken, or the library is on a URL.
+        """
+        path = self.folder / f"{check_name(name)}{SUFFIX}"
+        if path.exists() and not replace:
+            raise UsageError(
+                f"There is an edit {name} already ({path})",
+                next_step="Choose another --name, or replace it with --force",
+            )
         return path
-    if path.suffix == SUFFIX or "/" in said or "\\" in said:
-        raise UsageError(f"There is no edit file {said}", next_step=_known(path.stem, library))
-    raise UsageError(
-        f"There is no edit {said!r} in the library {library}", next_step=_known(said, library)
-    )
 
+    def save(
+        self, edit: Edit, *, preview: Image.Image | None = None, replace: bool = False
+    ) -> Path:
+        """Save an edit under its own name; its file is written last.
 
-def _in_library(name: str, library: str | Path) -> Path | None:
-    if is_url(library):
-        return remote.fetch_edit(str(library), name)
-    path = edit_path(name, library)
-    return path if path.is_file() else None
+        Args:
+            edit: the edit.
+            preview: a picture of what it does. Without it, that of a replaced edit is deleted.
+            replace: take the place of an edit of that name.
 
+        Returns:
+            The edit's file.
 
-def _known(name: str, library: str | Path) -> str:
-    if is_url(library):
-        names = remote.edit_names(str(library))
-    else:
-        names = [path.stem for path in list_edits(library)]
-    if names:
-        return nearest(name, names)
-    return (
-        f"The library {library} has no edits yet: train one with `pairedit train`, or say where "
-        "they are with --library"
-    )
+        Raises:
+            UsageError: as :meth:`target`.
+        """
+        from pairedit_sdk.images.files import write_image
+
+        path = self.target(edit.name, replace=replace)
+        if preview is not None:
+            write_image(preview, preview_path(path))
+        edit.save(path)
+        if preview is None:
+            preview_path(path).unlink(missing_ok=True)
+        return path
+
+    def remove(self, name: str) -> Path:
+        """Delete an edit and its preview. Its run stays.
+
+        Returns:
+            The file that was deleted.
+
+        Raises:
+            UsageError: there is no edit of that name, or the library is on a URL.
+        """
+        path = self.target(name)
+        if not path.is_file():
+            raise self._unknown(name)
+        path.unlink()
+        preview_path(path).unlink(missing_ok=True)
+        return path
+
+    def run_folder(self, name: str) -> Path:
+        """The folder of a training run's own files: config, metrics, checkpoints, previews.
+
+        Raises:
+            UsageError: that is no name, or the library is on a URL.
+        """
+        return self.folder / "runs" / check_name(name)
+
+    def _saved(self, name: str) -> Path | None:
+        if self.is_remote:
+            return remote.fetch_edit(str(self), name)
+        path = self.target(name)
+        return path if path.is_file() else None
+
+    def _unknown(self, name: str) -> UsageError:
+        return UsageError(
+            f"There is no edit {name!r} in the library {self}", next_step=self._suggestion(name)
+        )
+
+    def _suggestion(self, name: str) -> str:
+        if names := self.names():
+            return nearest(name, names)
+        return (
+            f"The library {self} has no edits yet: train one with `pairedit train`, or say where "
+            "they are with --library"
+        )

@@ -1,18 +1,23 @@
-"""What is known about an edit: kept in its file, and taken from there with care."""
+"""What is known about an edit: kept in its file, and taken from there with care.
+
+A file has a ``schema``, raised when an older SDK can no longer read it, and a ``revision``, raised
+with every other change. Revision 2 reads both spellings of what version 0.1 calls ``editor.even``
+and ``shown`` with a ``size``. It writes the older one, so that 0.1 reads its files.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pairedit_sdk.errors import EditError
 
-SCHEMA = 1
+SCHEMA, REVISION = 1, 2
 _ANEW = "Copy the file again, or train the edit again"
 
 
@@ -24,29 +29,29 @@ class EditorSettings:
         steps: length of the noise schedule, of which the last 24 / 28 run.
         n_avg: noises averaged in each step.
         threshold: damps small changes, see :func:`pairedit_sdk.flow.solvers.damped`.
-        even: whether every picture gets a factor of its own, see
+        limit_scale: whether no picture is changed more than the pairs show, see
             :mod:`pairedit_sdk.editing.scale_limit`.
     """
 
     steps: int = 28
     n_avg: int = 1
     threshold: float = 0.0
-    even: bool = False
+    limit_scale: bool = False
 
 
 @dataclass(frozen=True)
-class ShownChange:
-    """What an image encoder sees of the change that an edit's pairs show.
+class EditDirection:
+    """The direction in which an edit's pairs change an image encoder's embedding E [D].
 
     Attributes:
-        encoder: its name where the edit was learned; to be read, not to be loaded.
-        direction: k, the mean direction of E(a′) − E(a), of length 1.
-        size: t, the mean of (E(a′) − E(a)) · k; above 0.
+        direction: the mean of E(a′) − E(a) over the pairs, brought to length 1, [D].
+        magnitude: the mean of (E(a′) − E(a)) · direction over the pairs; above 0.
+        encoder: the encoder's name where the edit was learned; to be read, not to be loaded.
     """
 
-    encoder: str
     direction: list[float]
-    size: float
+    magnitude: float
+    encoder: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class EditInfo:
         settings: the whole training configuration.
         unit_scale: the factor that gain and calibration have put into the LoRA.
         editor: how the edit is meant to be applied to pictures.
-        shown: what an image encoder sees of the pairs' change; ``None`` where nobody asked.
+        direction: that the pairs show an image encoder; ``None`` where nobody asked.
         parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
         licence: under which the edit may be used, in its owner's words.
@@ -89,7 +94,7 @@ class EditInfo:
     settings: dict[str, Any] = field(default_factory=dict)
     unit_scale: float = 1.0
     editor: EditorSettings = field(default_factory=EditorSettings)
-    shown: ShownChange | None = None
+    direction: EditDirection | None = None
     parts: list[tuple[str, float]] = field(default_factory=list)
     created: str = ""
     licence: str = ""
@@ -99,6 +104,16 @@ class EditInfo:
     def now() -> str:
         """The present moment for ``created``."""
         return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def description(info: EditInfo) -> str:
+    """``info`` as a file's metadata says it, in the spelling that version 0.1 reads too."""
+    values = asdict(info)
+    values["editor"]["even"] = values["editor"].pop("limit_scale")
+    seen = values["shown"] = values.pop("direction")
+    if seen is not None:
+        seen["size"] = seen.pop("magnitude")
+    return json.dumps({"schema": SCHEMA, "revision": REVISION, **values}, sort_keys=True)
 
 
 def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:
@@ -137,15 +152,16 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     """A description from a file, of which nothing is taken for granted.
 
     Raises:
-        ValueError, TypeError, OverflowError, AttributeError: it is not as :meth:`Edit.header`
+        ValueError, TypeError, OverflowError, AttributeError: it is not as :func:`description`
             writes it.
     """
+    values = _renamed(values, {"shown": "direction"})
     parts = [(str(name), float(scale)) for name, scale in values.get("parts", [])]
-    editor = EditorSettings(**values.get("editor", {}))
-    seen = values.get("shown")
-    shown = None if seen is None else _checked_shown(ShownChange(**seen))
+    editor = EditorSettings(**_renamed(values.get("editor", {}), {"even": "limit_scale"}))
+    seen = values.get("direction")
+    direction = None if seen is None else _checked_direction(seen)
     known = {f.name: f.type for f in fields(EditInfo)}
-    read = {"parts": parts, "editor": editor, "shown": shown}
+    read = {"parts": parts, "editor": editor, "direction": direction}
     info = EditInfo(**{k: v for k, v in values.items() if k in known} | read)
     kinds: dict[Any, Any] = {"str": str, "int": int, "float": (int, float)}
     for name, kind in known.items():
@@ -161,19 +177,28 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     whole = all(isinstance(n, int) for n in (editor.steps, editor.n_avg))
     if not whole or not 2 <= editor.steps <= 1000 or not 1 <= editor.n_avg <= 1000:
         raise ValueError("the editor's settings are out of range")
-    if not isinstance(editor.even, bool):
-        raise TypeError("even is not of its kind")
+    if not isinstance(editor.limit_scale, bool):
+        raise TypeError("limit_scale is not of its kind")
     if info.guidance < 0 or not 0 <= info.resolution <= 4096 or not 0 <= editor.threshold <= 1:
         raise ValueError("a setting is out of range")
     return info
 
 
-def _checked_shown(shown: ShownChange) -> ShownChange:
-    numbers = [shown.size, *shown.direction]
-    if not isinstance(shown.encoder, str) or not isinstance(shown.direction, list):
-        raise TypeError("what the pairs show is not of its kind")
+def _checked_direction(values: dict[str, Any]) -> EditDirection:
+    found = EditDirection(**_renamed(values, {"size": "magnitude"}))
+    numbers = [found.magnitude, *found.direction]
+    if not isinstance(found.encoder, str) or not isinstance(found.direction, list):
+        raise TypeError("the direction is not of its kind")
     if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
-        raise TypeError("what the pairs show is not of numbers")
-    if not all(math.isfinite(n) for n in numbers) or not shown.direction or shown.size <= 0:
-        raise ValueError("what the pairs show is out of range")
-    return shown
+        raise TypeError("the direction is not of numbers")
+    if not all(math.isfinite(n) for n in numbers) or not found.direction or found.magnitude <= 0:
+        raise ValueError("the direction is out of range")
+    return found
+
+
+def _renamed(values: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """``values`` with the newer name of each key."""
+    twice = [old for old, new in names.items() if {old, new} <= values.keys()]
+    if twice:
+        raise ValueError(f"it says {twice[0]} twice")
+    return {names.get(key, key): value for key, value in values.items()}

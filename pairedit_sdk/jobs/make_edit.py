@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pairedit_sdk.edits.library import edit_path, preview_path, run_folder
+from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import InputError, UsageError, printable
-from pairedit_sdk.images.files import write_image
 from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.training.config import TrainConfig
     from pairedit_sdk.training.trainer import StepInfo
 
+EarlierRun = Literal["refuse", "resume", "replace"]
+
 DEFAULT_BASE = "mini"
 LESS_MEMORY = (
     "Use --recipe lowmem, which holds the base in 4 bits, or smaller pictures (--set "
@@ -33,7 +34,7 @@ LESS_MEMORY = (
 
 
 @dataclass(frozen=True)
-class MadeEdit:
+class TrainedEdit:
     """An edit that is in the library now.
 
     Attributes:
@@ -52,10 +53,16 @@ class MadeEdit:
 
 
 def make_edit(
-    base: FlowBase, pairs: PairSet, config: TrainConfig, *, name: str, library: str | Path,
-    licence: str = "", resume: bool = False, force: bool = False,
+    base: FlowBase,
+    pairs: PairSet,
+    config: TrainConfig,
+    *,
+    name: str,
+    library: EditLibrary | str | Path,
+    licence: str = "",
+    earlier_run: EarlierRun = "refuse",
     on_step: Callable[[StepInfo], None] | None = None,
-) -> MadeEdit | None:  # fmt: skip
+) -> TrainedEdit | None:
     """Train an edit and put it into the library, with a picture of what it does.
 
     A file of the same name is replaced once the training is through. The edit's own file is written
@@ -66,10 +73,10 @@ def make_edit(
         pairs: before/after pictures.
         config: the settings.
         name: the edit's name.
-        library: the folder of edits.
+        library: where the edit goes; not on a URL.
         licence: under which the edit may be used.
-        resume: go on from the newest checkpoint in the run's folder, if there is one.
-        force: clear the run's folder first; not together with ``resume``.
+        earlier_run: what becomes of a run of this name: "resume" goes on from its newest
+            checkpoint, if there is one; "replace" clears its folder; "refuse" raises.
         on_step: called after every step.
 
     Returns:
@@ -87,22 +94,28 @@ def make_edit(
     from pairedit_sdk.training.previews import preview
     from pairedit_sdk.training.trainer import train
 
-    target, run_dir = edit_path(name, library), run_folder(name, library)
-    if force and not resume and is_first() and run_dir.is_dir():
+    library = EditLibrary.local(library)
+    target, run_dir = library.target(name), library.run_folder(name)
+    if earlier_run == "replace" and is_first() and run_dir.is_dir():
         with run_lock(run_dir):
             clear(run_dir)
     started = time.perf_counter()
     with advised(base.name, config, base.device):
         edit = train(
-            base, pairs, config, name=name, run_dir=run_dir, resume=resume, on_step=on_step
+            base,
+            pairs,
+            config,
+            name=name,
+            run_dir=run_dir,
+            resume=earlier_run == "resume",
+            on_step=on_step,
         )
     if not is_first():
         return None
     seconds = time.perf_counter() - started
     edit = edit.with_info(created=EditInfo.now(), licence=licence)
-    picture = write_image(preview(base, edit, pairs), preview_path(target))
-    edit.save(target)
-    return MadeEdit(edit, target, picture, run_dir, seconds)
+    library.save(edit, preview=preview(base, edit, pairs), replace=True)
+    return TrainedEdit(edit, target, preview_path(target), run_dir, seconds)
 
 
 def settings_for(
@@ -156,7 +169,7 @@ def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:
     )
 
 
-def reached(run_dir: str | Path) -> str:
+def resume_hint(run_dir: str | Path) -> str:
     """Where an interrupted run would go on, as the end of a sentence."""
     there = sorted(Path(run_dir).glob("checkpoints/step-*.safetensors"))
     if not there:

@@ -64,7 +64,7 @@ def train_many_on_ray(
         library: the folder of edits.
         workers: how many, and where; ``None`` is a local Ray with as many as there is room for.
         device: "cpu", "cuda" or ``None``; which GPU, Ray decides.
-        precision: of the base, as for :func:`pairedit_sdk.load_base`.
+        precision: of the base, as for :func:`pairedit_sdk.load_model`.
         on_outcome: called after every edit, in the order of their ends.
         choices: ``force`` and ``skip_check``, as for ``train_many``.
 
@@ -112,10 +112,10 @@ class _Worker:
 
     def ready(self) -> None:
         """Load the base. An error in an actor's constructor would be the end of it, unexplained."""
-        from pairedit_sdk.models.loading import load_base
+        from pairedit_sdk.models.loading import load_model
 
         if self._base is None:
-            self._base = load_base(self._asked, **self._loading)
+            self._base = load_model(self._asked, **self._loading)
 
     def make(self, entry: ManifestEntry, again: bool) -> EditOutcome | None:
         """Train one edit; nothing where that was stopped."""

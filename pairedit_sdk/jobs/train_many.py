@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairedit_sdk.edits.library import edit_path, run_folder
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import (
     DamagedRunError,
     EditError,
@@ -18,7 +18,7 @@ from pairedit_sdk.errors import (
     UsageError,
     explained,
 )
-from pairedit_sdk.jobs.make_edit import LESS_MEMORY, advice_on, make_edit
+from pairedit_sdk.jobs.make_edit import LESS_MEMORY, EarlierRun, advice_on, make_edit
 from pairedit_sdk.jobs.outcomes import EditOutcome, write_down
 from pairedit_sdk.training.processes import require_one
 
@@ -124,7 +124,7 @@ def train_entry(
 
     try:
         if wait:
-            with run_lock(run_folder(entry.name, library), wait):
+            with run_lock(EditLibrary(library).run_folder(entry.name), wait):
                 pass
         made = _make(base, entry, library, force=force, skip_check=skip_check, on_step=told)
     except PairEditError as error:
@@ -133,7 +133,7 @@ def train_entry(
         reason = explained(error, memory=LESS_MEMORY, bug=BUG)
         trace = "".join(traceback.format_exception(error)) if reason.endswith(BUG) else ""
         return outcome("failed", reason=reason, traceback=trace)
-    path = edit_path(entry.name, library)
+    path = EditLibrary(library).target(entry.name)
     return outcome(
         "made" if made else "skipped", path=path, resumed_at=max(first - 1, 0) if made else 0
     )
@@ -157,25 +157,24 @@ def _make(
     if not skip_check:
         advice_on(pairs, entry.pairs)
 
-    def make(resume: bool) -> None:
+    def make(earlier_run: EarlierRun) -> None:
         make_edit(
             base,
             pairs,
             entry.config,
             name=entry.name,
             library=library,
-            resume=resume,
             licence=entry.licence or "",
-            force=not resume,
+            earlier_run=earlier_run,
             on_step=on_step,
         )
 
     try:
-        make(resume=True)
+        make("resume")
     except (OtherRunError, DamagedRunError):
         if not force:
             raise
-        make(resume=False)
+        make("replace")
     return True
 
 
@@ -190,7 +189,7 @@ def _is_finished(
     """
     from pairedit_sdk.edits.edit import Edit
 
-    path = edit_path(entry.name, library)
+    path = EditLibrary(library).target(entry.name)
     if not path.is_file():
         return False
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.protocol import Condition, FlowBase
 
 #: What FLUX.1-Kontext is usually sampled with.
@@ -42,7 +42,7 @@ class Answer:
 
 
 def answer(
-    base: FlowBase, basis: LearnedBasis, a: Image.Image, a_prime: Image.Image, b: Image.Image, *,
+    base: FlowBase, basis: LoRWeBBasis, a: Image.Image, a_prime: Image.Image, b: Image.Image, *,
     prompt: str = "", encoder: ImageEncoder | None = None, layout: str | None = None,
     steps: int = STEPS, guidance: float = GUIDANCE, seed: int = 0,
     on_step: Callable[[int, int], None] | None = None,

@@ -84,7 +84,7 @@ class LearnedInfo:
     steps: int = 0
 
 
-class LearnedBasis:
+class LoRWeBBasis:
     """A basis of LoRAs that were trained together with their keys and projections (LoRWeB).
 
     The mix of an analogy does not depend on the timestep: it is computed once, and is then one
@@ -166,7 +166,7 @@ class LearnedBasis:
             ),
         )  # fmt: skip
 
-    def join(self, edit: Edit, queries: torch.Tensor, nothing: torch.Tensor) -> LearnedBasis:
+    def join(self, edit: Edit, queries: torch.Tensor, nothing: torch.Tensor) -> LoRWeBBasis:
         """The basis with a user's edit as one more element, which has a key of its own.
 
         The key is how the queries of the edit's own pairs differ from those of no change, without
@@ -196,7 +196,7 @@ class LearnedBasis:
         if self.router.activation == "tanh":
             aim = torch.full_like(aim, float(torch.atanh(torch.tensor(OWN_SHARE))))
         length = self.router.temperature * aim / reached.clamp(min=1e-8)
-        return LearnedBasis(
+        return LoRWeBBasis(
             self.layers, self.router, self.info,
             [*self.joined, Joined(edit, direction * length[:, None])],
         )  # fmt: skip
@@ -261,7 +261,7 @@ class LearnedBasis:
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> LearnedBasis:
+    def load(cls, path: str | Path) -> LoRWeBBasis:
         """Read what :meth:`save` wrote.
 
         Raises:
@@ -282,12 +282,12 @@ class LearnedBasis:
             raise
         except Exception as error:  # the readers of damaged bytes raise nearly every kind
             raise EditError(
-                f"{path} is no learned basis ({' '.join(str(error).split())[:100]})",
-                expected="a file that `pairedit basis train` wrote",
+                f"{path} is no LoRWeB basis ({' '.join(str(error).split())[:100]})",
+                expected="a file that `pairedit lorweb train` wrote",
             ) from error
 
     @classmethod
-    def _read(cls, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> LearnedBasis:
+    def _read(cls, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> LoRWeBBasis:
         layers = {
             weight: BasisLayer(tensors[f"{weight}/down"], tensors[f"{weight}/up"])
             for weight in values["layers"]
@@ -325,3 +325,7 @@ def _beside(one: LoraLayer, other: LoraLayer) -> LoraLayer:
 def _log_odds(share: float) -> float:
     odds = torch.tensor(share / (1 - share))
     return float(odds.log())
+
+
+#: The name of version 0.1, for one version.
+LearnedBasis = LoRWeBBasis

@@ -22,7 +22,7 @@ from pairedit_sdk.lora.adapters import (
     require_bare,
     set_scales,
 )
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
 from pairedit_sdk.lorweb.settings import BasisSettings
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Mixture:
         }
         set_scales(self.base.transformer, {BASIS: by_layer})
 
-    def finished(self, info: LearnedInfo) -> LearnedBasis:
+    def finished(self, info: LearnedInfo) -> LoRWeBBasis:
         """The basis as it now is, alpha / r baked in, on the CPU."""
         count, rank = self.settings.count, self.settings.rank
         layers = {}
@@ -97,7 +97,7 @@ class Mixture:
             self.parameters[key].detach().cpu().clone() for key in ("projection", "keys")
         )
         router = replace(self.router, projection=projection, keys=keys)
-        return LearnedBasis(layers, router, info)
+        return LoRWeBBasis(layers, router, info)
 
     def close(self) -> None:
         """Take everything off the base again."""

@@ -18,7 +18,7 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.io.files import read_tensors
 from pairedit_sdk.io.settings import read_yaml
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
 from pairedit_sdk.lorweb.settings import BasisSettings
 
 _KEY = re.compile(
@@ -39,7 +39,7 @@ _NEEDED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def read_lorweb(path: str | Path, config: str | Path, *, name: str, base: str = "") -> LearnedBasis:
+def read_lorweb(path: str | Path, config: str | Path, *, name: str, base: str = "") -> LoRWeBBasis:
     """A checkpoint of LoRWeB's trainer as a learned basis.
 
     Args:
@@ -74,7 +74,7 @@ def read_lorweb(path: str | Path, config: str | Path, *, name: str, base: str = 
         name, base, architecture="flux-1-kontext", encoder=settings["external_query_model"],
         settings=known,
     )  # fmt: skip
-    return LearnedBasis(layers, router, info)
+    return LoRWeBBasis(layers, router, info)
 
 
 def _modules(path: Path) -> dict[str, dict[str, torch.Tensor]]:

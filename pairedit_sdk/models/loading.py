@@ -1,4 +1,4 @@
-"""Loading a base by its name."""
+"""Loading a model by its name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowBase
 
 
-def load_base(
+def load_model(
     name_or_path: str = "mini",
     *,
     device: str | None = None,
     precision: str = "auto",
     offload: bool = False,
 ) -> FlowBase:
-    """Load a base model.
+    """Load a model: the frozen network with its autoencoder and text encoders.
 
     Args:
         name_or_path: "mini" or "mini-kontext" (built in), a pipeline folder, or a Hugging Face id
@@ -44,3 +44,7 @@ def load_base(
     return base_class(folder).load(
         name_or_path, device=device, precision=precision, offload=offload
     )
+
+
+#: The name of version 0.1; it stays.
+load_base = load_model

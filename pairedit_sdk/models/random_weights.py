@@ -27,7 +27,7 @@ def random_base(folder: Path, *, device: str | None = None, precision: str = "au
 
     Args:
         folder: a pipeline's, of which the configurations are read.
-        device: as for :func:`pairedit_sdk.load_base`.
+        device: as for :func:`pairedit_sdk.load_model`.
         precision: as there.
 
     Raises:

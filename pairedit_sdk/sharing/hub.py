@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.edits.edit import Edit, EditInfo
-from pairedit_sdk.edits.library import SUFFIX, check_name, edit_path, local_folder, preview_path
+from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name, preview_path
 from pairedit_sdk.errors import HubError, UsageError
 from pairedit_sdk.io.files import atomic_write
 from pairedit_sdk.lora.formats import read_lora_header
@@ -119,9 +119,14 @@ def push(
 
 
 def pull(
-    repo_id: str, library: str | Path, *, name: str | None = None, revision: str | None = None,
-    file: str | None = None, force: bool = False,
-) -> Pulled:  # fmt: skip
+    repo_id: str,
+    library: EditLibrary | str | Path,
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    file: str | None = None,
+    force: bool = False,
+) -> Pulled:
     """Save an edit of the Hub in a library, with its preview.
 
     Under its own name the file is that of the repository, bit for bit; under another one the name
@@ -129,7 +134,7 @@ def pull(
 
     Args:
         repo_id: ``OWNER/NAME``.
-        library: the folder of edits.
+        library: where the edit goes; not on a URL.
         name: what the edit is to be called; ``None`` is the file's name.
         revision: a branch, tag or commit; ``None`` is the main branch.
         file: the edit's name in the repository, where it holds several.
@@ -140,9 +145,9 @@ def pull(
         HubError: the repository cannot be read, or holds no edit or several.
         EditError: the file is damaged.
     """
-    local_folder(library)  # refuses one on a URL before anything is asked for
+    library = EditLibrary.local(library)
     if name is not None:
-        _free(edit_path(name, library), force)
+        library.target(name, replace=force)
     api = _api()
     with explained(repo_id, revision):
         about = api.model_info(repo_id, revision=revision, timeout=TIMEOUT)
@@ -150,7 +155,8 @@ def pull(
         names = [sibling.rfilename for sibling in about.siblings or []]
         chosen = _chosen(api, repo_id, commit, names, file)
     stem = PurePosixPath(chosen).stem
-    target = _free(_target(name, stem, library, repo_id), force)
+    target = _target(name, stem, library, repo_id)
+    library.target(target.stem, replace=force)
     with TemporaryDirectory(prefix="pairedit-") as folder:
 
         def fetched(wanted: str) -> Path:
@@ -165,7 +171,7 @@ def pull(
         picture = fetched(beside) if beside in names else None
         if picture is not None and not _is_png(picture):
             picture = None
-        _free(target, force)
+        library.target(target.stem, replace=force)
         if info.name == target.stem:
             atomic_write(target, lambda part: _copy(path, part))
         else:
@@ -244,22 +250,13 @@ def _chosen(api: HfApi, repo_id: str, commit: str, names: list[str], file: str |
     )  # fmt: skip
 
 
-def _target(name: str | None, stem: str, library: str | Path, repo_id: str) -> Path:
+def _target(name: str | None, stem: str, library: EditLibrary, repo_id: str) -> Path:
     try:
-        return edit_path(name or stem, library)
+        return library.target(name or stem)
     except UsageError as error:
         raise UsageError(
             error.what, expected=error.expected, next_step=f"Name what is in {repo_id} with --name"
         ) from error
-
-
-def _free(target: Path, force: bool) -> Path:
-    if target.exists() and not force:
-        raise UsageError(
-            f"There is an edit {target.stem} already ({target})",
-            next_step="Choose another --name, or replace it with --force",
-        )
-    return target
 
 
 def _is_png(path: Path) -> bool:

@@ -116,7 +116,7 @@ def _facts(info: EditInfo) -> list[tuple[str, str]]:
         ("unit scale", f"{info.unit_scale:g}, which is in the weights already: use scale 1"),
         ("applied with FlowEdit", f"schedule of {editor.steps} steps, {editor.n_avg} noise"
          f"{'s' * (editor.n_avg > 1)} a step, threshold {editor.threshold:g}"
-         + (", even strength" if editor.even else "")),
+         + (", with the scale limit" if editor.limit_scale else "")),
         ("created", _text(info.created)),
         ("licence", _text(info.licence)),
         ("made with", f"pairedit-sdk {_text(info.sdk_version)}" if info.sdk_version else ""),

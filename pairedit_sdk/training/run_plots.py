@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairedit_sdk.edits.library import local_folder
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import InputError, TrainingError, UsageError, nearest
 from pairedit_sdk.images.curves import LOW, Curve, Panel, chart, window_of
 
@@ -38,7 +38,8 @@ def find_metrics(run: str | Path, library: str | Path) -> Path:
         UsageError: there is no such run; the message names the nearest there is.
         InputError: the run has no metrics.
     """
-    folders = [local_folder(library) / "runs", local_folder(library) / "learned" / "runs"]
+    folder = EditLibrary(library).folder
+    folders = [folder / "runs", folder / "learned" / "runs"]
     said = str(run)
     named = [folder / said for folder in folders if "/" not in said and "\\" not in said]
     for found in (*named, Path(run)):

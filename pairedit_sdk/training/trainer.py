@@ -189,7 +189,7 @@ def finished(
     pairs = [pair.name for pair in latents]
     info = _info(base, pairs, config, name, factor, steps or config.steps)
     return Edit(
-        semantic, replace(info, shown=shown_change(base, latents)) if config.edit_even else info
+        semantic, replace(info, direction=shown_change(base, latents)) if config.edit_even else info
     )
 
 

@@ -1,24 +1,25 @@
-"""A command line to call, and stand-ins for the rooms that need a base model.
+"""A command line to call, and stand-ins for the functions that need a model.
 
-The stand-ins have the real rooms' signatures (test_contract.py compares them), write down how
-they were called, and cost nothing.
+The stand-ins have the signatures of the real functions (test_contract.py compares them), write
+down how they were called, and cost nothing. They replace what cli/services.py names, and no more.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image, ImageOps
 from typer.testing import CliRunner, Result
 
-from pairedit_sdk.errors import EditError
+from pairedit_sdk.cli import services
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edits.edit import Edit, EditInfo, EditStack
 
 Pairedit = Callable[..., Result]
 
@@ -39,72 +40,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"pairedit {line}\n    {said.strip()}")
 
 
-@dataclass
-class FakeInfo:
-    name: str
-    base: str = "mini"
-    precision: str = "fp32"
-    rank: int = 16
-    steps: int = 4
-    pairs: list[str] = field(default_factory=lambda: ["1", "2"])
-    settings: dict[str, Any] = field(default_factory=lambda: {"eta": 4.0})
+def save_edit(path: Path, **info: Any) -> Path:
+    """Save an edit, real and as small as can be, under the file's name."""
+    from pairedit_sdk.edits.edit import EditInfo
+
+    known = {"base": "mini", "precision": "fp32", "rank": 16, "steps": 4, "pairs": ["1", "2"]}
+    return _tiny_edit(EditInfo(path.stem, **{**known, "settings": {"eta": 4.0}, **info})).save(path)
 
 
-class FakeStack:
-    default_mode = "guided"
+def _tiny_edit(info: EditInfo) -> Edit:
+    import torch
 
-    def __init__(self, parts: list[tuple[FakeEdit, float]]) -> None:
-        self.parts = parts
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.lora.layers import LoraLayer
 
-    def __add__(self, other: FakeStack) -> FakeStack:
-        return FakeStack(self.parts + other.parts)
-
-    def __matmul__(self, scale: float) -> FakeStack:
-        return FakeStack([(edit, own * scale) for edit, own in self.parts])
-
-
-class FakeEdit:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.info = FakeInfo(name)
-
-    @classmethod
-    def load(cls, path: Path) -> FakeEdit:
-        """The file's text is "damaged", or the name, and after it a base and its precision."""
-        said = path.read_text()
-        if said == "damaged":
-            raise EditError(f"The edit file {path.name} is damaged")
-        edit = cls(path.stem)
-        if len(said.split()) == 3:
-            _, edit.info.base, edit.info.precision = said.split()
-        return edit
-
-    @classmethod
-    def read_info(cls, path: Path) -> FakeInfo:
-        return cls.load(path).info
-
-    def with_info(self, **changes: Any) -> FakeEdit:
-        return self
-
-    def require_base(self, base: Any) -> None:
-        pass
-
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.name)
-
-    def __matmul__(self, scale: float) -> FakeStack:
-        return FakeStack([(self, scale)])
-
-    def __eq__(self, other: object) -> bool:
-        return self.name == getattr(other, "name", other)
-
-    def __hash__(self) -> int:
-        return hash(self.name)
+    return Edit({"x_embedder": LoraLayer(torch.ones(1, 64), torch.ones(192, 1))}, info)
 
 
 class Rooms:
-    """Stand-ins for loading a base, training and editing.
+    """Stand-ins for loading a model, training and editing.
 
     ``calls`` are (function, arguments) in order; ``on_train`` is called at the end of a training.
     """
@@ -113,15 +67,20 @@ class Rooms:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.on_train: Callable[[], None] = lambda: None
 
+    @staticmethod
+    def named(stack: EditStack) -> list[tuple[str, float]]:
+        """The names and scales of a sum of edits."""
+        return [(edit.name, scale) for edit, scale in stack.parts]
+
     def of(self, name: str) -> list[dict[str, Any]]:
         """The arguments of every call of ``name``."""
         return [arguments for called, arguments in self.calls if called == name]
 
-    def load_base(
+    def load_model(
         self, name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto",
         offload: bool = False,
     ) -> SimpleNamespace:  # fmt: skip
-        self.calls.append(("load_base", {k: v for k, v in locals().items() if k != "self"}))
+        self.calls.append(("load_model", {k: v for k, v in locals().items() if k != "self"}))
         return SimpleNamespace(
             name=name_or_path, resolution=128, device=SimpleNamespace(type="cpu")
         )
@@ -129,7 +88,7 @@ class Rooms:
     def train(
         self, base: Any, pairs: Any, config: Any = None, *, name: str, run_dir: Path | None = None,
         resume: bool = False, on_step: Any = None,
-    ) -> FakeEdit:  # fmt: skip
+    ) -> Edit:  # fmt: skip
         self.calls.append(("train", {k: v for k, v in locals().items() if k != "self"}))
         for step in range(1, config.steps + 1):
             on_step(
@@ -137,8 +96,10 @@ class Rooms:
                     step=step, steps=config.steps, content_loss=0.5, semantic_loss=0.25, lr=1e-3
                 )
             )
+        from pairedit_sdk.edits.edit import EditInfo
+
         self.on_train()
-        return FakeEdit(name)
+        return _tiny_edit(EditInfo(name, base="mini", rank=1))
 
     def edit_image(
         self, base: Any, image: Image.Image, edits: Any, *, method: str = "flowedit",
@@ -185,31 +146,15 @@ class Rooms:
 
 @pytest.fixture
 def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
-    """The stand-ins, in the place of the real rooms for one test."""
-    # Imported while the rooms are real: it would not find in the stand-ins all that it takes.
-    import pairedit_sdk.bench.edits  # noqa: F401
-
+    """The stand-ins, in the place of the real functions for one test."""
     rooms = Rooms()
-    modules: dict[str, dict[str, Any]] = {
-        "edits.edit": {
-            "Edit": FakeEdit,
-            "EditInfo": SimpleNamespace(now=lambda: "2026-01-01T00:00:00+00:00"),
-            "EditStack": FakeStack,
-        },
-        "training.trainer": {"train": rooms.train},
-        "editing.edit_image": {
-            "edit_image": rooms.edit_image,
-            "sweep": rooms.sweep,
-            "seen_size": rooms.seen_size,
-        },
-        "editing.generate": {"generate": rooms.generate},
-        "training.previews": {"preview": lambda base, edit, pairs: Image.new("RGB", (8, 8))},
-    }
-    monkeypatch.setattr("pairedit_sdk.models.loading.load_base", rooms.load_base)
-    for name, content in modules.items():
-        module = ModuleType(f"pairedit_sdk.{name}")
-        module.__dict__.update(content)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name, module in services.HOME.items():
+        monkeypatch.setattr(f"{module}.{name}", getattr(rooms, name))
+    # Of a training's own pairs; jobs.make_edit draws it, not a command.
+    monkeypatch.setattr(
+        "pairedit_sdk.training.previews.preview",
+        lambda base, edit, pairs: Image.new("RGB", (8, 8)),
+    )
     return rooms
 
 
@@ -250,9 +195,15 @@ def pairs(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(name="save_edit")
+def _save_edit() -> Callable[..., Path]:
+    """Save a small edit: ``save_edit(path, base=…)``."""
+    return save_edit
+
+
 @pytest.fixture
 def saved(library: Path) -> Path:
     """The library, with the edits glasses and smile."""
     for name in ("glasses", "smile"):
-        FakeEdit(name).save(library / f"{name}.safetensors")
+        save_edit(library / f"{name}.safetensors")
     return library

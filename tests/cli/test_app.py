@@ -66,7 +66,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("pairedit_sdk.cli.edits.list_edits", fail)
+    monkeypatch.setattr("pairedit_sdk.edits.library.EditLibrary.paths", fail)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import Result
 
-from pairedit_sdk.basis.library import Basis
+from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.lora.layers import LoraLayer
 
@@ -84,7 +84,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, face_pairs: Callable[..., obj
     for name, change in {"glasses": {"glasses": "round"}, "hat": {"hat": "beanie"}}.items():
         pairs = face_pairs(change, 2)
         _edit(name, "one").save(root / "full" / f"{name}.safetensors")
-        Basis.open(root / "full").place(_edit(name, "one"), pairs)  # type: ignore[arg-type]
+        EditBasis.open(root / "full").place(_edit(name, "one"), pairs)  # type: ignore[arg-type]
     shutil.copytree(root / "full", root / "broken")
     (root / "broken/basis/index.safetensors").write_bytes(b"torn")
     _edit("foreign", "two").save(root / "foreign.safetensors")

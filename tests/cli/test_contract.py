@@ -1,20 +1,18 @@
-"""The stand-ins of conftest.py take what the real rooms take, so the other tests mean something.
-
-The real rooms are read, not imported: that would take torch and seconds.
+"""The stand-ins of conftest.py take what the real functions take, so the other tests mean
+something; and all commands take these functions from one place.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import pairedit_sdk
+from pairedit_sdk.cli import services
 
 if TYPE_CHECKING:
     from .conftest import Rooms
@@ -49,30 +47,31 @@ def _fake_parameters(function: object) -> list[tuple[str, str]]:
     return [*plain, ("*", ""), *by_name]
 
 
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [
-        ("models/loading.py", "load_base"),
-        ("training/trainer.py", "train"),
-        ("editing/edit_image.py", "edit_image"),
-        ("editing/generate.py", "generate"),
-        ("editing/edit_image.py", "sweep"),
-    ],
-)
-def test_same_parameters(rooms: Rooms, file: str, name: str) -> None:
+@pytest.mark.parametrize("name", services.HOME)
+def test_same_parameters(rooms: Rooms, name: str) -> None:
+    file = services.HOME[name].removeprefix("pairedit_sdk.").replace(".", "/") + ".py"
     assert _fake_parameters(getattr(rooms, name)) == _parameters(_definition(file, name))
 
 
-def test_an_edit_has_what_the_stand_in_has(rooms: Rooms) -> None:
-    fake = sys.modules["pairedit_sdk.edits.edit"].Edit("glasses")
-    info, edit = _definition("edits/metadata.py", "EditInfo"), _definition("edits/edit.py", "Edit")
-    assert isinstance(info, ast.ClassDef)
-    assert isinstance(edit, ast.ClassDef)
-    known = {node.target.id for node in info.body
-             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}  # fmt: skip
-    assert {field.name for field in fields(fake.info)} <= known
-    assert {"load", "save", "name", "__matmul__"} <= {getattr(n, "name", "") for n in edit.body}
-    assert "self.info = info" in ast.unparse(edit)
+def test_commands_take_these_functions_from_the_seam_alone() -> None:
+    for path in sorted((PACKAGE / "cli").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        taken = {
+            (node.module, alias.name)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and path.name != "services.py"
+            for alias in node.names
+        }
+        assert not taken & {(module, name) for name, module in services.HOME.items()}, path.name
+
+
+def test_the_seam_finds_what_is_there() -> None:
+    from pairedit_sdk.models.loading import load_model
+
+    assert services.load_model is load_model
+    assert {*services.HOME, "HOME"} == {*services.__all__}
+    with pytest.raises(AttributeError, match="has no attribute 'lose_model'"):
+        services.lose_model  # noqa: B018
 
 
 def test_what_a_step_tells_is_what_progress_shows() -> None:

@@ -28,14 +28,16 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 @pytest.fixture
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped examples, with a saved edit that the stand-ins can read; and a short demo."""
+def shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_edit: Callable[..., Path]
+) -> Path:
+    """The shipped examples, with a small edit; and a short demo."""
     for name, value in {"FACES": 1, "SCALES": (0.5, 1.0), "PROMPTS": ("a person",)}.items():
         monkeypatch.setattr(demo_run, name, value)
     folder = tmp_path / "examples"
     shutil.copytree(examples_dir() / "pairs" / "glasses", folder / "pairs" / "glasses")
     (folder / "edits").mkdir()
-    (folder / "edits" / "hat.safetensors").write_text("hat")
+    save_edit(folder / "edits" / "hat.safetensors")
     monkeypatch.setattr(demo_run, "examples_dir", lambda: folder)
     return folder
 
@@ -64,7 +66,7 @@ def test_uses_the_learnt_edit_at_every_strength_and_then_both(
     pairedit("demo", "--steps", "2", "-q")
     (training,) = rooms.of("train")
     assert (len(training["pairs"]), training["config"].steps) == (3, 2)
-    used = [call["edits"].parts for call in rooms.of("edit_image")]
+    used = [rooms.named(call["edits"]) for call in rooms.of("edit_image")]
     row: list[object] = [[("glasses", scale)] for scale in demo_run.SCALES]
     first, second = zip(("glasses", "hat"), demo_run.SUM_SCALES, strict=True)
     assert used == row * demo_run.FACES + [[first], [second], [first, second]] * demo_run.FACES

@@ -22,7 +22,7 @@ def test_edit_applies_the_sum(
     result = pairedit("edit", picture, *words)
     assert (result.exit_code, result.stdout) == (0, "Wrote out.png.\n")
     (call,) = rooms.of("edit_image")
-    assert call["edits"].parts == [("glasses", 0.8), ("smile", 1.0)]
+    assert rooms.named(call["edits"]) == [("glasses", 0.8), ("smile", 1.0)]
     assert (call["steps"], call["n_max"], call["seed"]) == (None, None, 3)
     assert (call["n_avg"], call["threshold"], call["even"]) == (None, None, None)
     assert (call["method"], call["guidance"], call["mode"]) == ("flowedit", None, None)
@@ -72,7 +72,7 @@ def test_a_path_is_accepted_for_an_edit(
 ) -> None:
     path = saved / "smile.safetensors"
     assert pairedit("edit", picture, "--edit", f"{path}=0.5", "-o", "x.png").exit_code == 0
-    assert rooms.of("edit_image")[0]["edits"].parts == [("smile", 0.5)]
+    assert rooms.named(rooms.of("edit_image")[0]["edits"]) == [("smile", 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_base_is_the_option_then_the_variable_then_mini(
     monkeypatch.setenv("PAIREDIT_BASE", "from/env")
     pairedit(*words)
     pairedit(*words, "--base", "from/option", "--precision", "nf4")
-    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_base")]
+    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_model")]
     assert loaded == [("mini", "auto"), ("from/env", "auto"), ("from/option", "nf4")]
 
 
@@ -111,7 +111,7 @@ def test_generate(pairedit: Pairedit, rooms: Rooms, saved: Path, tmp_path: Path)
     result = pairedit("generate", "--prompt", "a person", *words)
     assert result.exit_code == 0
     (call,) = rooms.of("generate")
-    assert call["edits"].parts == [("smile", 0.5)]
+    assert rooms.named(call["edits"]) == [("smile", 0.5)]
     assert (call["prompt"], call["start_step"], call["guidance"]) == ("a person", None, None)
     with Image.open(tmp_path / "x.png") as image:
         assert image.size == (64, 32)
@@ -131,7 +131,7 @@ def test_sweep_writes_a_strip_of_the_input_and_every_scale(
     words = ("--edit", "glasses", "--scales", "0,.5,-1", "-o", "s.png", "--json")
     result = pairedit("sweep", picture, *words)
     assert json.loads(result.stdout)["scales"] == [0, 0.5, -1]
-    used = [call["edits"].parts for call in rooms.of("edit_image")]
+    used = [rooms.named(call["edits"]) for call in rooms.of("edit_image")]
     assert used == [[("glasses", 0)], [("glasses", 0.5)], [("glasses", -1)]]
     with Image.open(tmp_path / "s.png") as image:
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
@@ -141,14 +141,19 @@ def test_sweep_writes_a_strip_of_the_input_and_every_scale(
 
 @pytest.mark.parametrize("command", ["edit", "sweep", "generate"])
 def test_base_and_precision_are_those_of_the_edit_unless_given(
-    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, command: str
+    pairedit: Pairedit,
+    rooms: Rooms,
+    picture: Path,
+    saved: Path,
+    save_edit: Callable[..., Path],
+    command: str,
 ) -> None:
-    (saved / "far.safetensors").write_text("far far/away nf4")
+    save_edit(saved / "far.safetensors", base="far/away", precision="nf4")
     subject = ("--prompt", "a") if command == "generate" else (picture,)
     words = (command, *subject, "--edit", "far", "-o", "x.png")
     assert pairedit(*words).exit_code == 0
     assert pairedit(*words, "--base", "near", "--precision", "bf16").exit_code == 0
-    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_base")]
+    loaded = [(call["name_or_path"], call["precision"]) for call in rooms.of("load_model")]
     assert loaded == [("far/away", "nf4"), ("near", "bf16")]
 
 
@@ -161,3 +166,34 @@ def test_a_result_softer_than_the_picture_is_said(
     assert "(400 x 300); --resolution shows it larger." in said
     said = pairedit("edit", picture, "--edit", "glasses", "--resolution", "512", "-o", "x.png")
     assert said.stdout == "Wrote x.png.\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "given", "noted"),
+    [
+        ("--limit-scale", True, ""),
+        ("--no-limit-scale", False, ""),
+        ("--even", True, "Note: --even is now --limit-scale.\n"),
+        ("--no-even", False, "Note: --no-even is now --no-limit-scale.\n"),
+    ],
+)
+def test_the_scale_limit_and_its_former_name(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, word: str, given: bool, noted: str
+) -> None:
+    words = ("edit", picture, "--edit", "glasses", word, "-o", "x.png")
+    result = pairedit(*words, "--json")
+    assert json.loads(result.stdout)["path"] == "x.png"
+    assert result.stderr.startswith(noted)
+    assert ("Note:" in result.stderr) == bool(noted)
+    assert rooms.of("edit_image")[0]["even"] is given
+    assert pairedit(*words, "-q").output == ""
+    assert "--even" not in pairedit("edit", "--help").stdout
+
+
+@pytest.mark.parametrize("option", ["--base", "--model"])
+def test_the_model_has_two_options(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, option: str
+) -> None:
+    words = ("--edit", "glasses", option, "some/model", "-o", "x.png")
+    assert pairedit("edit", picture, *words).exit_code == 0
+    assert rooms.of("load_model")[0]["name_or_path"] == "some/model"

@@ -68,7 +68,7 @@ def test_a_picture_is_edited(
         "edits pull me/hat",
         "basis place hat pairs",
         "basis list",
-        "basis train pairs --name b",
+        "lorweb train pairs --name b",
         "analogy a.png a.png a.png -o b.png",
     ],
 )

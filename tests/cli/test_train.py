@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from pairedit_sdk.edits.edit import Edit
+
 if TYPE_CHECKING:
     from .conftest import Rooms
 
@@ -30,7 +32,7 @@ def useless(tmp_path: Path) -> Path:
 def test_trains_and_saves(pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path) -> None:
     result = pairedit("train", pairs, "--name", "glasses", "--set", "steps=20", "--set", "eta=3")
     assert result.exit_code == 0
-    assert (library / "glasses.safetensors").read_text() == "glasses"
+    assert Edit.load(library / "glasses.safetensors").name == "glasses"
     assert "pairedit sweep PICTURE --edit glasses" in result.stdout
     (call,) = rooms.of("train")
     assert call["base"].name == "mini"
@@ -95,7 +97,7 @@ def test_base_and_recipe(
     words += ["--recipe", recipe] if recipe else []
     result = pairedit("train", pairs, "--name", "glasses", *words)
     assert result.exit_code == 0, result.stderr
-    assert rooms.of("load_base")[0]["name_or_path"] == base
+    assert rooms.of("load_model")[0]["name_or_path"] == base
     assert rooms.of("train")[0]["config"].steps == known[steps]
     assert rooms.of("train")[0]["config"].base == base
 
@@ -105,7 +107,7 @@ def test_precision_is_a_setting_of_the_run(
 ) -> None:
     words = ("--set", "steps=1", "--precision", "bf16", "--device", "cpu")
     assert pairedit("train", pairs, "--name", "glasses", *words).exit_code == 0
-    loaded = rooms.of("load_base")[0]
+    loaded = rooms.of("load_model")[0]
     assert (loaded["precision"], loaded["device"]) == ("bf16", "cpu")
     assert rooms.of("train")[0]["config"].precision == "bf16"
 
@@ -120,7 +122,7 @@ def test_force_replaces(
     checkpoint.touch()
     result = pairedit("train", pairs, "--name", "smile", "--set", "steps=1", word)
     assert result.exit_code == 0
-    assert (saved / "smile.safetensors").read_text() == "smile"
+    assert Edit.load(saved / "smile.safetensors").name == "smile"
     assert not checkpoint.exists()  # training would refuse a folder that holds a run
 
 

@@ -36,7 +36,7 @@ def test_trains_all_that_can_be_trained_on_one_base(
 ) -> None:
     result = pairedit("train-many", manifest, "--set", "eta=3", "--set", "steps=9")
     assert result.exit_code == 1
-    assert len(rooms.of("load_base")) == 1
+    assert len(rooms.of("load_model")) == 1
     calls = rooms.of("train")
     assert [(c["name"], c["config"].steps, c["config"].eta) for c in calls] == [
         ("one", 2, 3), ("two", 3, 3),
@@ -91,7 +91,7 @@ def test_base_precision_and_device_are_those_of_all(
 ) -> None:
     words = ("--base", "x/y", "--precision", "bf16", "--device", "cpu", "--set", "steps=1")
     assert pairedit("train-many", manifest, *words).exit_code == 1
-    (loaded,) = rooms.of("load_base")
+    (loaded,) = rooms.of("load_model")
     assert loaded == {
         "name_or_path": "x/y", "precision": "bf16", "device": "cpu", "offload": False,
     }  # fmt: skip

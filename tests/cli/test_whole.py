@@ -41,8 +41,8 @@ def test_from_pairs_to_pictures(
     assert (run_dir / "previews" / "step-000003.png").is_file()
 
     # The base is not named again: the edit knows it.
-    # What it is composed into below has no even strength.
-    how = ("--steps", "2", "--no-even")
+    # What it is composed into below has no scale limit.
+    how = ("--steps", "2", "--no-limit-scale")
     run("edit", tmp_path / "face.png", "--edit", "hat=2", *how, "-o", "edited.png")
     run("sweep", tmp_path / "face.png", "--edit", "hat", "--steps", "2", "-o", "strip.png")
     run("generate", "--prompt", "a person", "--edit", "hat", "--steps", "2", "-o", "new.png")

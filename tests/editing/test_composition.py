@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairedit_sdk.basis.route import Route
+from pairedit_sdk.basis.mix import EditMix
 from pairedit_sdk.editing import composition
 from pairedit_sdk.editing.composition import GuidedRows, MergedRows, attached_stack, default_mode
 from pairedit_sdk.editing.edit_image import edit_image, edit_latents, sweep, sweep_latents
@@ -129,7 +129,7 @@ def test_the_default_suits_the_method_and_the_answer_of_a_basis(edits):
     stack = edits[0] @ 1 + edits[1] @ 1
     assert default_mode(stack, "flowedit") == "guided"
     assert default_mode(stack, "rf-inversion") == default_mode(stack, "inversion-lora") == "merged"
-    route = Route(stack.parts, {"one": 1.0}, 0.5)
+    route = EditMix(stack.parts, {"one": 1.0}, 0.5)
     assert default_mode(route @ 0.5, "flowedit") == "merged"
 
 

@@ -10,7 +10,7 @@ from pairedit_sdk.editing import composition, scale_limit
 from pairedit_sdk.editing.edit_image import changed_alone, edit_image, edit_latents, sweep_latents
 from pairedit_sdk.editing.scale_limit import LOWEST, factors, shown_change
 from pairedit_sdk.edits.edit import Edit, EditStack
-from pairedit_sdk.edits.metadata import EditorSettings, ShownChange
+from pairedit_sdk.edits.metadata import EditDirection, EditorSettings
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import flowedit_steps
@@ -37,7 +37,7 @@ def encoder(monkeypatch):
 
 #: A base whose latents are the pictures themselves.
 PIXELS = SimpleNamespace(name="pixels", decode=lambda z: z)
-RED = ShownChange("pixels", [1.0, 0.0, 0.0], 0.2)
+RED = EditDirection([1.0, 0.0, 0.0], 0.2, "pixels")
 
 
 def _grey(*reds: float) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_what_the_pairs_show_is_their_mean_direction_and_how_far_it_goes():
     pairs = [PairLatents("1", _grey(0), _grey(0.3)), PairLatents("2", _grey(0.1), _grey(0.2))]
     shown = shown_change(PIXELS, pairs)
     assert shown.direction == pytest.approx([1, 0, 0])
-    assert shown.size == pytest.approx(0.2, abs=0.005)  # of (0.3 + 0.1) / 2, in 8 bits
+    assert shown.magnitude == pytest.approx(0.2, abs=0.005)  # of (0.3 + 0.1) / 2, in 8 bits
     assert shown.encoder == scale_limit.encoder_for("pixels")
 
 
@@ -77,13 +77,13 @@ def test_the_factor_of_a_picture(moved, wanted):
 
 
 def test_backwards_as_much_is_taken_away_as_the_pairs_show():
-    back = replace(RED, size=-RED.size)
+    back = replace(RED, magnitude=-RED.magnitude)
     found = factors(PIXELS, [back, RED], _grey(0), torch.stack([_grey(-0.4), _grey(-0.4)]))
     assert [float(each[0]) for each in found] == pytest.approx([0.5, 1.0], abs=0.03)
 
 
 def test_every_picture_has_its_own_factor_within_limits():
-    strong = replace(RED, size=0.1)
+    strong = replace(RED, magnitude=0.1)
     (found,) = factors(PIXELS, [strong], _grey(0, 0, 0), _grey(0.45, 0.2, 0.01)[None])
     assert found.tolist() == pytest.approx([LOWEST, 0.5, 1.0], abs=0.05)
 
@@ -128,8 +128,8 @@ def even(trained, x):
     before, after = (scale_limit._seen(base, MeanColour(), z)[0] for z in (x, probe))
     change = after - before
     length = float(change.norm())
-    shown = ShownChange("any", (change / length).tolist(), length / 2)
-    return edit.with_info(shown=shown, editor=replace(edit.info.editor, even=True))
+    direction = EditDirection((change / length).tolist(), length / 2, "any")
+    return edit.with_info(direction=direction, editor=replace(edit.info.editor, limit_scale=True))
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +161,9 @@ def _by_hand(base, edit, x, scale):
     near = flowedit_steps(x, x, sigmas, range(1, 2), velocities, noise, 2)
     z = flowedit_steps(x, near, sigmas, range(2, 3), velocities, noise, 2)
     whole = z + (z - near) * sigmas[3] / (sigmas[2] - sigmas[3])
-    shown = replace(edit.info.shown, size=sign * edit.info.shown.size)
-    (found,) = factors(base, [shown], x, whole[None])
+    own = edit.info.direction
+    direction = replace(own, magnitude=sign * own.magnitude)
+    (found,) = factors(base, [direction], x, whole[None])
     z = x + (found * abs(scale)).view(-1, 1, 1, 1) * (z - x)
     velocities = _velocities(base, edit, found * scale)
     return flowedit_steps(x, z, sigmas, range(3, 5), velocities, noise, 2), found
@@ -201,7 +202,7 @@ def test_a_sweep_shares_the_first_half_and_starts_at_the_picture(
 def test_a_single_step_is_the_whole_way(trained, even, x):
     base = trained[0]
     once = edit_latents(base, x, even, steps=1, even=False)
-    (found,) = factors(base, [even.info.shown], x, once[None])
+    (found,) = factors(base, [even.info.direction], x, once[None])
     wanted = x + found.view(-1, 1, 1, 1) * (once - x)
     assert torch.allclose(edit_latents(base, x, even, steps=1), wanted, atol=1e-4)
 
@@ -241,7 +242,7 @@ def test_one_lora_of_several_edits_cannot_be_even(trained, even, x):
     assert torch.allclose(
         merged, edit_latents(base, x, plain + plain.with_info(name="b"), mode="merged"), atol=1e-5
     )
-    assert not (even + even).merged("both").info.editor.even
+    assert not (even + even).merged("both").info.editor.limit_scale
     with pytest.raises(UsageError, match=r"merged into one LoRA.*--mode guided"):
         edit_latents(base, x, even + even.with_info(name="b"), mode="merged", even=True)
 
@@ -250,7 +251,7 @@ def test_an_edit_that_does_not_know_is_refused_only_if_asked(trained, x):
     base, plain = trained
     with pytest.raises(UsageError, match=r"'hat' does not know.*edit_even=true"):
         edit_latents(base, x, plain, even=True)
-    unknowing = plain.with_info(editor=replace(plain.info.editor, even=True))
+    unknowing = plain.with_info(editor=replace(plain.info.editor, limit_scale=True))
     assert torch.equal(edit_latents(base, x, unknowing), edit_latents(base, x, plain))
     with pytest.raises(UsageError, match="Only FlowEdit has even"):
         edit_latents(base, x, plain, method="rf-inversion", even=False)
@@ -258,19 +259,19 @@ def test_an_edit_that_does_not_know_is_refused_only_if_asked(trained, x):
 
 def test_a_sum_is_even_where_a_part_is(trained, even):
     plain = trained[1]
-    assert EditStack([(plain, 1.0), (even, 0.5)]).editor.even
-    assert not EditStack([(plain, 1.0), (even, 0.0)]).editor.even
+    assert EditStack([(plain, 1.0), (even, 0.5)]).editor.limit_scale
+    assert not EditStack([(plain, 1.0), (even, 0.0)]).editor.limit_scale
 
 
 def test_training_finds_what_the_pairs_show_and_the_file_keeps_it(trained, face_pairs, tmp_path):
     base, _ = trained
     config = TrainConfig(steps=1, rank=2, sigma_count=8, edit_even=True)
     edit = train(base, face_pairs({"hat": "beanie"}, 2), config, name="hat")
-    assert edit.info.editor.even
+    assert edit.info.editor.limit_scale
     again = Edit.load(edit.save(tmp_path / "hat.safetensors"))
-    assert again.info.shown == edit.info.shown
-    assert len(again.info.shown.direction) == 3
-    assert again.info.shown.size > 0
+    assert again.info.direction == edit.info.direction
+    assert len(again.info.direction.direction) == 3
+    assert again.info.direction.magnitude > 0
 
 
 def test_training_asks_for_the_encoder_before_anything_is_computed(
@@ -292,4 +293,4 @@ def test_a_picture_comes_out_at_its_size(trained, even, face_pairs):
     picture = face_pairs({"glasses": "round"}, 1, seed=9)[0].before.resize((96, 64))
     result = edit_image(trained[0], picture, even, even=True)
     assert result.size == (96, 64)
-    assert even.info.editor == EditorSettings(5, 2, 0.0, even=True)
+    assert even.info.editor == EditorSettings(5, 2, 0.0, limit_scale=True)

@@ -3,9 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
-from pairedit_sdk.edits.library import check_name, edit_path, find_edit_path, list_edits, run_folder
+from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.edits.library import EditLibrary, check_name, preview_path
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.lora.layers import LoraLayer
 
 
 @pytest.fixture
@@ -29,35 +33,49 @@ def test_good_names(name: str) -> None:
     ["", ".", "..", "a.b", "a/b", "a\\b", "/a", "-a", "a b", "a\n", "é", "a=1", "x" * 65, "\0"],
 )
 def test_bad_names(name: str) -> None:
-    for function in (check_name, lambda n: edit_path(n, "edits"), lambda n: run_folder(n, "edits")):
+    library = EditLibrary("edits")
+    for function in (check_name, library.target, library.run_folder):
         with pytest.raises(UsageError, match=r"cannot be the name of an edit\. Expected 1 to"):
             function(name)
 
 
+def test_what_a_library_says_of_itself() -> None:
+    library = EditLibrary("lib")
+    assert (str(library), repr(library)) == ("lib", "EditLibrary('lib')")
+    assert library == EditLibrary(Path("lib")) == EditLibrary(library)
+    assert len({library, EditLibrary("lib/"), EditLibrary("other")}) == 2
+    assert (library.folder, library.is_remote) == (Path("lib"), False)
+    assert EditLibrary("s3://lib").is_remote
+
+
 def test_places() -> None:
-    assert edit_path("hat", "lib") == Path("lib/hat.safetensors")
-    assert run_folder("hat", "lib") == Path("lib/runs/hat")
+    assert EditLibrary("lib").target("hat") == Path("lib/hat.safetensors")
+    assert EditLibrary("lib").run_folder("hat") == Path("lib/runs/hat")
 
 
 def test_list_has_the_edits_and_nothing_else(filled: Path) -> None:
-    assert [path.stem for path in list_edits(filled)] == ["Hat_2", "glasses", "smile"]
+    library = EditLibrary(filled)
+    assert [path.stem for path in library.paths()] == ["Hat_2", "glasses", "smile"]
+    assert list(library) == library.names() == ["Hat_2", "glasses", "smile"]
+    assert "smile" in library
+    assert "notes" not in library
 
 
 def test_no_library_has_no_edits(tmp_path: Path) -> None:
-    assert list_edits(tmp_path / "none") == []
+    assert EditLibrary(tmp_path / "none").paths() == []
 
 
 def test_a_file_is_no_library(filled: Path) -> None:
     with pytest.raises(UsageError, match=r"is a file\. Expected a folder"):
-        list_edits(filled / "notes.txt")
+        EditLibrary(filled / "notes.txt").paths()
 
 
 def test_find_by_name_and_by_path(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = filled / "smile.safetensors"
-    assert find_edit_path("smile", filled) == path
-    assert find_edit_path(path, "elsewhere") == path
+    assert EditLibrary(filled).path("smile") == path
+    assert EditLibrary("elsewhere").path(path) == path
     monkeypatch.chdir(filled)
-    assert find_edit_path("smile.safetensors", "elsewhere") == Path("smile.safetensors")
+    assert EditLibrary("elsewhere").path("smile.safetensors") == Path("smile.safetensors")
 
 
 def test_a_name_in_the_library_goes_before_a_file_beside_it(
@@ -66,7 +84,7 @@ def test_a_name_in_the_library_goes_before_a_file_beside_it(
     here = tmp_path_factory.mktemp("here")
     (here / "smile").touch()
     monkeypatch.chdir(here)
-    assert find_edit_path("smile", filled) == filled / "smile.safetensors"
+    assert EditLibrary(filled).path("smile") == filled / "smile.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -80,11 +98,46 @@ def test_a_name_in_the_library_goes_before_a_file_beside_it(
 )
 def test_unknown_edits_name_the_nearest(filled: Path, said: str, start: str, hint: str) -> None:
     with pytest.raises(UsageError) as raised:
-        find_edit_path(said, filled)
+        EditLibrary(filled).path(said)
     assert str(raised.value).startswith(start)
     assert hint in str(raised.value)
 
 
 def test_an_empty_library_says_how_to_fill_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no edits yet: train one with `pairedit train`"):
-        find_edit_path("smile", tmp_path)
+        EditLibrary(tmp_path).path("smile")
+
+
+def _edit(name: str) -> Edit:
+    layers = {"x_embedder": LoraLayer(torch.ones(1, 4), torch.ones(3, 1))}
+    return Edit(layers, EditInfo(name, rank=1))
+
+
+def test_save_load_and_remove(tmp_path: Path) -> None:
+    library = EditLibrary(tmp_path / "new")
+    path = library.save(_edit("hat"), preview=Image.new("RGB", (8, 8)))
+    assert path == library.target("hat") == library.path("hat")
+    assert preview_path(path).is_file()
+    assert library.load("hat").layers.keys() == {"x_embedder"}
+    assert library.info("hat") == EditInfo("hat", rank=1)
+    with pytest.raises(UsageError, match="There is an edit hat already"):
+        library.save(_edit("hat"))
+    with pytest.raises(UsageError, match="There is an edit hat already"):
+        library.target("hat", replace=False)
+    library.save(_edit("hat"), replace=True)
+    assert not preview_path(path).exists()  # it was the other's
+    library.run_folder("hat").mkdir(parents=True)
+    assert library.remove("hat") == path
+    assert library.names() == []
+    assert library.run_folder("hat").is_dir()
+
+
+def test_only_edits_of_the_library_are_removed(
+    filled: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path_factory.mktemp("here")
+    (here / "smil").touch()
+    monkeypatch.chdir(here)
+    with pytest.raises(UsageError, match=r"no edit 'smil' in the library .*mean smile\?"):
+        EditLibrary(filled).remove("smil")
+    assert (here / "smil").exists()

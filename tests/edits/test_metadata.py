@@ -1,23 +1,25 @@
 """A description that a file brings along is believed only as far as it can be true."""
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.metadata import (
-    SCHEMA,
+    EditDirection,
     EditInfo,
     EditorSettings,
-    ShownChange,
+    description,
     read_description,
 )
 from pairedit_sdk.errors import EditError
 
+ROOT = Path(__file__).resolve().parents[2]
 INFO = EditInfo(
     "one", "mini", pairs=["a"], parts=[("x", 0.5)], settings={"eta": 4.0}, guidance=2,
-    editor=EditorSettings(7, 2, 0.1, True), shown=ShownChange("mini", [0.6, 0.8], 0.25),
+    editor=EditorSettings(7, 2, 0.1, True), direction=EditDirection([0.6, 0.8], 0.25, "mini"),
 )  # fmt: skip
 
 
@@ -26,13 +28,52 @@ def _read(text: str) -> EditInfo:
 
 
 def _written(**changes: object) -> str:
-    return json.dumps({"schema": SCHEMA, **asdict(INFO), **changes})
+    return json.dumps({**json.loads(description(INFO)), **changes})
 
 
 def test_as_written() -> None:
     assert _read(_written()) == INFO
     assert _read(_written(new="of a later version")) == INFO
     assert read_description({}, 4, Path("far.safetensors")) == EditInfo("far", rank=4)
+
+
+def test_what_version_0_1_wrote() -> None:
+    old = Path(__file__).parent / "data" / "written-by-0.1.safetensors"
+    info = Edit.read_info(old)
+    assert info.editor == EditorSettings(5, 2, 0.15, limit_scale=True)
+    assert info.direction == EditDirection([0.6, 0.8], 0.25, "mini")
+    assert Edit.load(old).info == info
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples" / "edits").glob("*.safetensors")), ids=lambda p: p.stem
+)
+def test_the_shipped_edits(path: Path) -> None:
+    info = Edit.read_info(path)
+    assert info.editor.limit_scale
+    assert info.direction is not None
+    assert (len(info.direction.direction), info.direction.encoder) == (128, "mini")
+
+
+def test_version_0_1_reads_what_is_written() -> None:
+    """It refuses another schema, and in these two any other key."""
+    said = json.loads(description(INFO))
+    assert said["schema"] == 1
+    assert said["editor"] == {"steps": 7, "n_avg": 2, "threshold": 0.1, "even": True}
+    assert said["shown"] == {"encoder": "mini", "direction": [0.6, 0.8], "size": 0.25}
+    assert json.loads(description(EditInfo("plain")))["shown"] is None
+    new = {field.name for field in fields(EditInfo)} - said.keys()
+    assert new == {"direction"}
+
+
+def test_the_newer_spelling_is_read() -> None:
+    """A later version may write it."""
+    said = json.loads(_written(editor={"steps": 7, "n_avg": 2, "threshold": 0.1,
+                                       "limit_scale": True}))  # fmt: skip
+    shown = said.pop("shown")
+    said["direction"] = {"encoder": "mini", "magnitude": shown["size"],
+                         "direction": shown["direction"]}  # fmt: skip
+    assert _read(json.dumps({**said, "revision": 3})) == INFO
 
 
 @pytest.mark.parametrize(
@@ -44,6 +85,7 @@ def test_as_written() -> None:
         {"parts": [["x", 10**400]]}, {"rank": True}, {"editor": []}, {"editor": {"x": 1}},
         {"editor": {"steps": 0}}, {"editor": {"steps": 10**6}}, {"editor": {"n_avg": 1.5}},
         {"editor": {"threshold": 2}}, {"editor": {"threshold": "0"}}, {"editor": {"even": 1}},
+        {"editor": {"even": True, "limit_scale": True}}, {"direction": None},
         {"shown": []}, {"shown": {"encoder": "mini"}},
         {"shown": {"encoder": 1, "direction": [1.0], "size": 1.0}},
         {"shown": {"encoder": "mini", "direction": [], "size": 1.0}},

@@ -10,14 +10,8 @@ from typing import Any
 import fsspec
 import pytest
 
-from pairedit_sdk.basis.library import Basis
-from pairedit_sdk.edits.library import (
-    edit_path,
-    find_edit_path,
-    list_edits,
-    preview_path,
-    run_folder,
-)
+from pairedit_sdk.basis.edit_basis import EditBasis
+from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import LibraryError, UsageError
 from pairedit_sdk.io import remote
 from pairedit_sdk.io.files import cache_folder
@@ -58,10 +52,10 @@ def test_what_is_a_url(library: str | Path, url: bool) -> None:
 
 
 def test_list_and_find(memory: Any) -> None:
-    found = list_edits(URL)
+    found = EditLibrary(URL).paths()
     assert [path.name for path in found] == ["age.safetensors", "hat.safetensors"]
     assert [path.read_bytes() for path in found] == [b"age.safetensors", b"hat.safetensors"]
-    path = find_edit_path("hat", f"{URL}/")
+    path = EditLibrary(f"{URL}/").path("hat")
     assert path == found[1]
     assert path.is_relative_to(cache_folder() / "library")
     assert preview_path(path).read_bytes() == b"hat.png"
@@ -79,17 +73,17 @@ def test_a_copy_is_used_again_but_never_when_it_is_old(
         return real(self, remote, local, **more)
 
     monkeypatch.setattr(type(memory), "get_file", counted)
-    first = find_edit_path("age", URL)
-    assert find_edit_path("age", URL) == first
+    first = EditLibrary(URL).path("age")
+    assert EditLibrary(URL).path("age") == first
     assert fetched == ["/lib/edits/age.safetensors"]
     memory.pipe("/lib/edits/age.safetensors", b"AGE.safetensors")  # of the same size
-    second = find_edit_path("age", URL)
+    second = EditLibrary(URL).path("age")
     assert second.read_bytes() == b"AGE.safetensors"
     assert first.read_bytes() == b"age.safetensors"  # whoever reads it is not disturbed
     memory.pipe("/lib/edits/age.png", b"picture")
-    assert preview_path(find_edit_path("age", URL)).read_bytes() == b"picture"
+    assert preview_path(EditLibrary(URL).path("age")).read_bytes() == b"picture"
     memory.rm("/lib/edits/age.png")
-    assert not preview_path(find_edit_path("age", URL)).exists()
+    assert not preview_path(EditLibrary(URL).path("age")).exists()
     memory.rm("/lib/edits/age.safetensors")
     assert fetch_edit(URL, "age") is None
 
@@ -101,9 +95,9 @@ def test_without_a_time_or_etag_it_is_fetched_every_time(
         type(memory), "info",
         lambda self, path: {"name": path, "size": len(self.cat_file(path)), "type": "file"},
     )  # fmt: skip
-    assert find_edit_path("age", URL).read_bytes() == b"age.safetensors"
+    assert EditLibrary(URL).path("age").read_bytes() == b"age.safetensors"
     memory.pipe("/lib/edits/age.safetensors", b"AGE.safetensors")
-    assert find_edit_path("age", URL).read_bytes() == b"AGE.safetensors"
+    assert EditLibrary(URL).path("age").read_bytes() == b"AGE.safetensors"
 
 
 def test_a_file_that_changes_meanwhile_is_fetched_again(
@@ -118,11 +112,11 @@ def test_a_file_that_changes_meanwhile_is_fetched_again(
             self.pipe("/lib/edits/age.safetensors", content)
 
     monkeypatch.setattr(type(memory), "get_file", changing)
-    assert find_edit_path("age", URL).read_bytes() == b"three"
+    assert EditLibrary(URL).path("age").read_bytes() == b"three"
     changes = iter([b"%d" % k for k in range(remote.TRIES)])
     memory.pipe("/lib/edits/age.safetensors", b"again")
     with pytest.raises(LibraryError, match=r"age in the library .* changes while it is read"):
-        find_edit_path("age", URL)
+        EditLibrary(URL).path("age")
 
 
 def test_a_failed_copy_leaves_nothing(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +126,7 @@ def test_a_failed_copy_leaves_nothing(memory: Any, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(type(memory), "get_file", cut)
     with pytest.raises(LibraryError, match=r"cannot be read \(ConnectionResetError: gone\)"):
-        find_edit_path("hat", URL)
+        EditLibrary(URL).path("hat")
     assert [path for path in cache_folder().rglob("*") if path.is_file()] == []
 
 
@@ -140,11 +134,11 @@ def test_a_folder_by_its_file_url(tmp_path: Path) -> None:
     path = tmp_path / "hat.safetensors"
     path.write_bytes(b"one")
     url = f"file://{tmp_path}"
-    copy = find_edit_path("hat", url)
+    copy = EditLibrary(url).path("hat")
     assert (copy.read_bytes(), copy != path) == (b"one", True)
     path.write_bytes(b"two")
     os.utime(path, ns=(1, 1))
-    assert find_edit_path("hat", url).read_bytes() == b"two"
+    assert EditLibrary(url).path("hat").read_bytes() == b"two"
 
 
 @pytest.mark.parametrize(
@@ -159,33 +153,33 @@ def test_a_folder_by_its_file_url(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_read_is_named(memory: Any, url: str, said: str) -> None:
-    for ask in (list_edits, lambda library: find_edit_path("hat", library)):
+    for ask in (EditLibrary.names, EditLibrary.paths, lambda library: library.path("hat")):
         with pytest.raises(LibraryError, match=said) as raised:
-            ask(url)
+            ask(EditLibrary(url))
         assert raised.value.exit_code == 2
 
 
 def test_a_missing_package_is_named() -> None:
     fsspec.register_implementation("absent", "no_such_package.FileSystem", clobber=True)
     with pytest.raises(LibraryError, match="Install it with `pip install no_such_package`"):
-        list_edits("absent://me:secret@host/edits")
+        EditLibrary("absent://me:secret@host/edits").paths()
     with pytest.raises(LibraryError) as raised:
-        find_edit_path("hat", "absent://me:secret@host/edits")
+        EditLibrary("absent://me:secret@host/edits").path("hat")
     assert "secret" not in str(raised.value)
 
 
 def test_an_unknown_name_is_told_the_nearest_without_fetching_any(memory: Any) -> None:
     with pytest.raises(UsageError, match=r"no edit 'hta' in the library memory://.*mean hat\?"):
-        find_edit_path("hta", URL)
+        EditLibrary(URL).path("hta")
     assert not (cache_folder() / "library").exists()
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        lambda: edit_path("hat", URL),
-        lambda: run_folder("hat", URL),
-        lambda: Basis.open(URL),
+        lambda: EditLibrary(URL).target("hat"),
+        lambda: EditLibrary(URL).run_folder("hat"),
+        lambda: EditBasis.open(URL),
     ],
 )
 def test_it_is_only_read(act: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.errors import OtherRunError, UsageError
-from pairedit_sdk.jobs.make_edit import make_edit, reached, settings_for
+from pairedit_sdk.jobs.make_edit import make_edit, resume_hint, settings_for
 from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.trainer import train
 
@@ -40,7 +40,7 @@ def test_what_is_made_is_what_the_training_gives(
         assert torch.equal(saved.layers[name].up, layer.up)
     assert (saved.info.licence, saved.info.pairs_fingerprint) == ("mine", pairs.fingerprint)
     assert saved.info.created
-    assert reached(made.run_dir) == "and can go on from step 4"
+    assert resume_hint(made.run_dir) == "and can go on from step 4"
 
 
 def test_the_edit_s_file_is_written_last(
@@ -56,7 +56,13 @@ def test_the_edit_s_file_is_written_last(
     assert list(library.glob("hat*")) == []
     steps: list[object] = []
     make_edit(
-        tiny_base, pairs, SHORT, name="hat", library=library, resume=True, on_step=steps.append
+        tiny_base,
+        pairs,
+        SHORT,
+        name="hat",
+        library=library,
+        earlier_run="resume",
+        on_step=steps.append,
     )
     assert sorted(path.name for path in library.glob("hat*")) == ["hat.png", "hat.safetensors"]
     assert steps == []  # the training itself was through
@@ -68,8 +74,8 @@ def test_a_run_of_other_settings_is_an_error_of_its_kind_and_force_clears_it(
     make_edit(tiny_base, pairs, SHORT, name="hat", library=library)
     other = TrainConfig(**{**SHORT.as_dict(), "eta": 2.0})
     with pytest.raises(OtherRunError, match=r"eta was 4\.0, now 2\.0.*--force"):
-        make_edit(tiny_base, pairs, other, name="hat", library=library, resume=True)
-    made = make_edit(tiny_base, pairs, other, name="hat", library=library, force=True)
+        make_edit(tiny_base, pairs, other, name="hat", library=library, earlier_run="resume")
+    made = make_edit(tiny_base, pairs, other, name="hat", library=library, earlier_run="replace")
     assert made is not None
     assert made.edit.info.settings["eta"] == 2.0
 

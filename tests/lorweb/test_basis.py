@@ -9,7 +9,7 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedBasis, LearnedInfo
+from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
 from pairedit_sdk.lorweb.query import grid_of, query_of
 from pairedit_sdk.lorweb.settings import BasisSettings, basis_settings
 from pairedit_sdk.models.image_encoder import load_encoder
@@ -33,7 +33,7 @@ def _basis(count=3, rank=2, shared=False, seed=0, **router):
     keys = torch.randn(weights, count, KEY, generator=generator)
     settings = BasisSettings(count=count, rank=rank, key_width=KEY)
     info = LearnedInfo("b", "mini-kontext", "f", "flux-1-mini-kontext", "mini", settings, 7)
-    return LearnedBasis(layers, Router(projection, keys, KEY**0.5, False, **router), info)
+    return LoRWeBBasis(layers, Router(projection, keys, KEY**0.5, False, **router), info)
 
 
 def _query(seed=5):
@@ -116,7 +116,7 @@ def test_what_is_saved_is_read_again(tmp_path):
         torch.stack([_query(9), _query(10)]),
         torch.stack([_query(3), _query(4)]),
     )
-    again = LearnedBasis.load(basis.save(tmp_path / "b.safetensors"))
+    again = LoRWeBBasis.load(basis.save(tmp_path / "b.safetensors"))
     assert again.info == basis.info
     assert again.elements == basis.elements
     assert torch.equal(again.coefficients(_query()), basis.coefficients(_query()))
@@ -131,7 +131,7 @@ def test_what_is_no_basis_is_said_to_be_so(tmp_path):
     edit = Edit(layers, EditInfo("hat", rank=1)).save(tmp_path / "hat.safetensors")
     for path in (edit, tmp_path / "nothing.safetensors"):
         with pytest.raises(EditError, match="is no learned basis"):
-            LearnedBasis.load(path)
+            LoRWeBBasis.load(path)
 
 
 def test_an_encoder_of_another_width_is_refused(face_pairs):

@@ -24,7 +24,7 @@ from pairedit_sdk.images.files import write_image
 from pairedit_sdk.images.image import to_tensor
 from pairedit_sdk.images.plots import collage
 from pairedit_sdk.models.folders import mini_folder
-from pairedit_sdk.models.loading import load_base
+from pairedit_sdk.models.loading import load_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     faces = [face_at(i, "test") for i in range(64)]
     print(f"autoencoder: {reconstruction_psnr(vae, pictures_of(faces)):.2f} dB on new faces")
 
-    base = load_base("mini" if options.base == mini_folder() else str(options.base))
+    base = load_model("mini" if options.base == mini_folder() else str(options.base))
     right, sheet = caption_hits(base, options.captions, options.guidance)
     every = [value for values in right.values() for value in values]
     print(f"captions: {sum(every) / len(every):.3f} of {len(every)} named attributes are right")

@@ -1,8 +1,7 @@
 """Drawn faces: a record of attributes, its caption and its picture, all deterministic.
 
-A :class:`Face` is a frozen record. ``face.with_(glasses="round")`` is the same person with one
-attribute changed, so drawing both gives the exact ground truth of an edit. The picture itself is
-made in :mod:`pairedit_sdk.builtin.faces.drawing`.
+A :class:`Face` is a frozen record, drawn by :mod:`pairedit_sdk.builtin.faces.drawing`. With
+``face.with_(glasses="round")`` one attribute changes: drawing both faces gives an edit's truth.
 """
 
 from __future__ import annotations

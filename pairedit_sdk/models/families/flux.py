@@ -76,7 +76,7 @@ class FluxBase:
         precision: str = "auto",
         offload: bool = False,
     ) -> FluxBase:
-        """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_base`."""
+        """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_model`."""
         where = precisions.choose_device(device)
         kind, dtype = precisions.choose_precision(precision, where)
         folder = folders.resolve(name_or_path)

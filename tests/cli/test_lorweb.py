@@ -1,8 +1,9 @@
-"""From drawn analogies to b′ with a learned basis, on a real, small Kontext base."""
+"""From drawn analogies to b′ with a LoRWeB basis, on a real, small Kontext base."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,21 +36,28 @@ def test_from_drawn_analogies_to_an_answer(
         return result
 
     data = tmp_path / "data"
-    run("basis", "draw", data, "--each", "1")
+    run("lorweb", "draw", data, "--each", "1")
     assert len(list((data / "target").glob("*.png"))) == 3
-    run("basis", "train", data, "--name", "web", "--base", tiny_kontext_folder, *SETTINGS)
+    run("lorweb", "train", data, "--name", "web", "--base", tiny_kontext_folder, *SETTINGS)
     saved = library / "learned" / "web.safetensors"
     assert json.loads(saved.with_suffix(".json").read_text())["settings"]["count"] == 2
     # It is not taken for an edit.
     assert "web" not in run("edits", "list").stdout
 
     sides = [next((data / side).glob("*.png")) for side in ("a", "a_prime", "b")]
-    words = ("--basis", "web", "--steps", "2", "-o", "out.png", "--strip", "strip.png", "--json")
-    said = json.loads(run("analogy", *sides, *words).stdout)
+    words = ("--steps", "2", "-o", "out.png", "--strip", "strip.png", "--json")
+    said = json.loads(run("lorweb", "answer", "web", *sides, *words).stdout)
     assert set(said["coefficients"]) == {"1", "2"}
     with Image.open(tmp_path / "out.png") as image:
         assert image.size == (128, 128)
     assert (tmp_path / "strip.png").is_file()
+
+    # The former command is the same, and its note is not on standard output.
+    former = run("analogy", *sides, "--basis", "web", *words)
+    assert json.loads(former.stdout) == said
+    assert former.stderr.startswith(
+        "Note: pairedit analogy --basis is now pairedit lorweb answer.\n"
+    )
 
     # A user's own edit joins, and is chosen for its own pair.
     pairs = tmp_path / "pairs"
@@ -59,11 +67,11 @@ def test_from_drawn_analogies_to_an_answer(
     run("train", pairs, "--name", "mine", "--base", tiny_kontext_folder, "--set", "steps=2",
         "--skip-check")  # fmt: skip
     assert Edit.load(library / "mine.safetensors").info.architecture == "flux-1-mini-kontext"
-    run("basis", "join", "web", "mine", pairs)
+    run("lorweb", "join", "web", "mine", pairs)
     own = (pairs / "source" / "1.png", pairs / "target" / "1.png", pairs / "source" / "1.png")
-    said = json.loads(run("analogy", *own, *words).stdout)
+    said = json.loads(run("lorweb", "answer", "web", *own, *words).stdout)
     assert said["coefficients"]["mine"] > 0.8
-    again = pairedit("basis", "join", "web", "mine", pairs)
+    again = pairedit("lorweb", "join", "web", "mine", pairs)
     assert again.exit_code == 2
     assert "There is an edit mine in" in again.stderr
 
@@ -71,8 +79,8 @@ def test_from_drawn_analogies_to_an_answer(
 def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Path) -> None:
     name, value = analogies.SEEN[1]
     chosen = ("--change", f"{name}={value}")
-    assert pairedit("basis", "draw", "all", "--each", "3", *chosen).exit_code == 0
-    assert pairedit("basis", "draw", "new", "--each", "2", "--from", "1", *chosen).exit_code == 0
+    assert pairedit("lorweb", "draw", "all", "--each", "3", *chosen).exit_code == 0
+    assert pairedit("lorweb", "draw", "new", "--each", "2", "--from", "1", *chosen).exit_code == 0
     stems = [f"{name}-{value}-{index:03d}.png" for index in (1, 2)]
     for side in ("a", "a_prime", "b", "target"):
         assert sorted(path.name for path in (tmp_path / "new" / side).glob("*.png")) == stems
@@ -84,17 +92,21 @@ def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Pa
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (["basis", "draw", "new", "--change", "age=odl"],
+        (["lorweb", "draw", "new", "--change", "age=odl"],
          "There is no change 'age=odl' to draw. Did you mean age=old?"),
-        (["basis", "train", "nowhere", "--name", "x"], "There is no folder of analogies nowhere"),
-        (["basis", "train", "data", "--name", "x", "--set", "cuont=2"], "unknown key 'cuont'"),
-        (["basis", "train", "data", "--name", "x", "--base", "mini"], "takes no condition images"),
-        (["basis", "import", "x.safetensors", "x.yaml", "--name", "y"], "There is no file x.safe"),
+        (["lorweb", "train", "nowhere", "--name", "x"], "There is no folder of analogies nowhere"),
+        (["lorweb", "train", "data", "--name", "x", "--set", "cuont=2"], "unknown key 'cuont'"),
+        (["lorweb", "train", "data", "--name", "x", "--base", "mini"], "takes no condition images"),
+        (["lorweb", "import", "x.safetensors", "x.yaml", "--name", "y"], "There is no file x.safe"),
+        (["lorweb", "answer", "wbe", "a.png", "a.png", "a.png", "-o", "o.png"],
+         "There is no LoRWeB basis 'wbe'"),
         (["analogy", "a.png", "a.png", "a.png", "--basis", "wbe", "-o", "o.png"],
-         "There is no learned basis 'wbe'"),
+         "There is no LoRWeB basis 'wbe'"),
+        (["analogy", "a.png", "a.png", "a.png", "--basis", "w", "--force", "-o", "o.png"],
+         "--force cannot be used with a LoRWeB basis"),
         (["analogy", "a.png", "a.png", "a.png", "--prompt", "x", "-o", "o.png"],
-         "--prompt and --layout are for a learned basis"),
-        (["basis", "draw", "data"], "data is there already"),
+         "--prompt and --layout are for a LoRWeB basis"),
+        (["lorweb", "draw", "data"], "data is there already"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(
@@ -109,3 +121,18 @@ def test_what_is_wrong_is_said(
     assert result.exit_code == 2, result.output
     assert said in result.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["train", "join", "import", "draw"])
+def test_the_former_commands_are_hidden_aliases(pairedit: Pairedit, name: str) -> None:
+    assert not re.search(rf"^  {name} ", pairedit("basis", "--help").stdout, re.MULTILINE)
+    shown = [pairedit(group, name, "--help").stdout for group in ("basis", "lorweb")]
+    assert shown[0].replace("pairedit basis", "pairedit lorweb") == shown[1]
+
+
+def test_a_former_command_notes_its_new_name(pairedit: Pairedit, tmp_path: Path) -> None:
+    result = pairedit("basis", "draw", "new", "--each", "1", "--json")
+    assert json.loads(result.stdout)["analogies"] == 3
+    assert "Note: pairedit basis draw is now pairedit lorweb draw.\n" in result.stderr
+    result = pairedit("basis", "draw", "again", "--each", "1", "-q")
+    assert (result.exit_code, result.output) == (0, "")

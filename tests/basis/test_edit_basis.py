@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.basis.index import index_path
-from pairedit_sdk.basis.library import Basis
 from pairedit_sdk.basis.placing import own_similarities
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
@@ -26,7 +26,7 @@ def pair_sets(face_pairs):
 
 @pytest.fixture(scope="module")
 def filled(pair_sets, tmp_path_factory):
-    basis = Basis.open(tmp_path_factory.mktemp("basis"))
+    basis = EditBasis.open(tmp_path_factory.mktemp("basis"))
     for name, pairs in pair_sets.items():
         basis.place(_edit(name), pairs)
     return basis
@@ -38,7 +38,7 @@ def test_what_was_placed_is_listed_and_shown(filled):
     ]  # fmt: skip
     assert filled.show("hat").pairs == 3
     assert filled.index.encoder == "mini"
-    again = Basis.open(filled.folder)
+    again = EditBasis.open(filled.folder)
     assert torch.equal(again.index.keys, filled.index.keys)
 
 
@@ -79,7 +79,7 @@ def test_at_most_the_promised_share_of_own_pairs_is_refused(filled):
 
 
 def test_remove_rename_and_place_again(pair_sets, tmp_path):
-    basis = Basis.open(tmp_path)
+    basis = EditBasis.open(tmp_path)
     basis.place(_edit("glasses"), pair_sets["age"])
     basis.place(_edit("hat"), pair_sets["hat"])
     basis.rename("hat", "beanie")
@@ -96,7 +96,7 @@ def test_remove_rename_and_place_again(pair_sets, tmp_path):
 
 
 def test_what_cannot_be_done_is_said_and_changes_nothing(pair_sets, tmp_path, face_pairs):
-    basis = Basis.open(tmp_path)
+    basis = EditBasis.open(tmp_path)
     pair = pair_sets["hat"][0]
     with pytest.raises(UsageError, match=r"is empty\. Place an edit with"):
         basis.route(pair.before, pair.after)
@@ -115,10 +115,10 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(pair_sets, tmp_path, fa
 
 
 def test_an_encoder_that_has_changed_is_said_to_be_so(pair_sets, tmp_path):
-    basis = Basis.open(tmp_path)
+    basis = EditBasis.open(tmp_path)
     basis._encoder = _Encoder()
     basis.place(_edit("hat"), pair_sets["hat"])
-    later = Basis.open(tmp_path)
+    later = EditBasis.open(tmp_path)
     pair = pair_sets["hat"][0]
     with pytest.raises(EditError, match="is not the one that this basis was filled with"):
         later.route(pair.before, pair.after)
@@ -128,19 +128,19 @@ def test_an_encoder_that_has_changed_is_said_to_be_so(pair_sets, tmp_path):
 
 
 def test_a_damaged_index_is_said_to_be_so_and_can_be_built_again(pair_sets, tmp_path):
-    basis = Basis.open(tmp_path)
+    basis = EditBasis.open(tmp_path)
     basis.place(_edit("glasses"), pair_sets["age"])
     basis.place(_edit("hat"), pair_sets["hat"])
     keys = basis.index.keys.clone()  # what was read is a view of the file
     index_path(tmp_path).write_bytes(b"damaged")
     with pytest.raises(EditError, match="with `pairedit basis reindex`"):
-        Basis.open(tmp_path).list()
-    assert Basis.open(tmp_path).reindex() == 2
-    assert torch.equal(Basis.open(tmp_path).index.keys, keys)
+        EditBasis.open(tmp_path).list()
+    assert EditBasis.open(tmp_path).reindex() == 2
+    assert torch.equal(EditBasis.open(tmp_path).index.keys, keys)
 
 
 def test_fitting_keeps_the_better_router_until_the_edits_change(filled, pair_sets, tmp_path):
-    basis = Basis.open(tmp_path)
+    basis = EditBasis.open(tmp_path)
     for name in ("age", "hat"):
         basis.place(_edit(name), pair_sets[name])
     result = basis.fit()

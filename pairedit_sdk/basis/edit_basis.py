@@ -1,31 +1,23 @@
-"""A folder of edits that an analogy a : a′ :: b can be asked of."""
+"""The user's edits as a basis: an analogy a : a′ :: b chooses from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.basis.index import Index, index_path, locked, read_index, write_index
-from pairedit_sdk.basis.placing import (
-    check_room,
-    check_width,
-    embedded,
-    embeddings_path,
-    read_embeddings,
-    rebuilt,
-    with_placed,
-)
-from pairedit_sdk.basis.route import Route
+from pairedit_sdk.basis.index import Index
+from pairedit_sdk.basis.mix import TOP, EditMix, mix_of
+from pairedit_sdk.basis.placing import check_room, check_width, embedded
 from pairedit_sdk.basis.router import Fitted, fit, top
+from pairedit_sdk.basis.store import BasisStore, require
 from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edits.edit import Edit
-from pairedit_sdk.edits.library import check_name, edit_path, local_folder
-from pairedit_sdk.errors import UsageError, nearest
-from pairedit_sdk.io.files import write_tensors
+from pairedit_sdk.edits.library import EditLibrary, check_name
+from pairedit_sdk.errors import UsageError
 from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for, load_encoder
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import PairSet
@@ -35,9 +27,6 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.models.protocol import FlowBase
 
-TOP = 3
-#: A part of the mix that is smaller than this changes nothing that could be seen.
-LEAST = 0.02
 #: How many edits the velocity router considers.
 CANDIDATES = 6
 
@@ -51,14 +40,14 @@ class Entry:
     pairs: int
 
 
-class Basis:
-    """A folder of edits with keys to find them by.
+class EditBasis:
+    """The edits of a library with keys to find them by.
 
     Every method that changes something may run in several processes at once, and may be killed
     at any moment: an edit is in the basis or it is not.
 
     Args:
-        folder: the library of edits.
+        library: the edits; not on a URL.
         encoder: the image encoder's name; ``None`` is what the basis was begun with, or else the
             one that goes with the first edit's base.
 
@@ -66,16 +55,17 @@ class Basis:
         UsageError: the library is on a URL.
     """
 
-    def __init__(self, folder: str | Path, encoder: str | None = None) -> None:
-        self.folder = local_folder(folder)
+    def __init__(self, library: EditLibrary | str | Path, encoder: str | None = None) -> None:
+        self.library = EditLibrary.local(library)
+        self.folder = self.library.folder
+        self._store = BasisStore(self.library)
         self._encoder_name = encoder
         self._encoder: ImageEncoder | None = None
-        self._read: tuple[tuple[int, int], Index] | None = None
 
     @classmethod
-    def open(cls, folder: str | Path, encoder: str | None = None) -> Basis:
-        """The basis in ``folder``; an empty one if nothing was placed there yet."""
-        return cls(folder, encoder)
+    def open(cls, library: EditLibrary | str | Path, encoder: str | None = None) -> EditBasis:
+        """The basis of ``library``; an empty one if nothing was placed there yet."""
+        return cls(library, encoder)
 
     @property
     def index(self) -> Index:
@@ -84,14 +74,7 @@ class Basis:
         Raises:
             EditError: it is damaged.
         """
-        try:
-            status = index_path(self.folder).stat()
-        except FileNotFoundError:
-            return Index()
-        seen = (status.st_mtime_ns, status.st_ino)
-        if self._read is None or self._read[0] != seen:
-            self._read = (seen, read_index(self.folder))
-        return self._read[1]
+        return self._store.index
 
     def prepare(self, base: str) -> None:
         """Load the encoder that edits of ``base`` need: better before a training than after it.
@@ -113,25 +96,11 @@ class Basis:
             UsageError: an edit of that name is there already.
             EditError: the edit was learned on another base than the others.
         """
-        name = check_name(edit.name)
+        check_name(edit.name)
         check_room(self.index, edit, replacing)  # before any work is done
         encoder = self._loaded(edit.info.base)
         embeddings = torch.stack([embedded(encoder, p.before, p.after) for p in pairs])
-        with locked(self.folder):
-            index = read_index(self.folder)
-            check_room(index, edit, replacing)
-            check_width(index, embeddings)
-            if index.names and index.encoder != encoder.name:
-                raise UsageError(
-                    f"The basis looks at pictures with {index.encoder}, not with {encoder.name}"
-                )
-            write_tensors(embeddings_path(self.folder, name), {"pairs": embeddings})
-            edit.save(edit_path(name, self.folder))
-            index = replace(
-                index, encoder=encoder.name, base=edit.info.base or index.base,
-                fingerprint=edit.info.base_fingerprint or index.fingerprint,
-            )  # fmt: skip
-            write_index(self.folder, with_placed(index, name, embeddings))
+        self._store.place(edit, embeddings, encoder.name, replacing=replacing)
 
     def remove(self, name: str) -> None:
         """Take an edit out of the basis. Its file stays in the library.
@@ -139,11 +108,7 @@ class Basis:
         Raises:
             UsageError: there is none of that name.
         """
-        with locked(self.folder):
-            index = read_index(self.folder)
-            self._require(index, name)
-            write_index(self.folder, index.without(name))
-            embeddings_path(self.folder, name).unlink(missing_ok=True)
+        self._store.remove(name)
 
     def rename(self, old: str, new: str) -> None:
         """Give an edit another name.
@@ -151,26 +116,11 @@ class Basis:
         Raises:
             UsageError: there is none of the old name, or one of the new name already.
         """
-        target = edit_path(new, self.folder)
-        with locked(self.folder):
-            index = read_index(self.folder)
-            self._require(index, old)
-            if new in index.names or target.exists():
-                raise UsageError(f"There is an edit {new} already ({target})")
-            edit = Edit.load(edit_path(old, self.folder))
-            Edit(edit.layers, replace(edit.info, name=new)).save(target)
-            pairs = read_embeddings(self.folder, old)
-            write_tensors(embeddings_path(self.folder, new), {"pairs": pairs})
-            write_index(self.folder, index.renamed(old, new))
-            edit_path(old, self.folder).unlink(missing_ok=True)
-            embeddings_path(self.folder, old).unlink(missing_ok=True)
+        self._store.rename(old, new)
 
     def reindex(self) -> int:
         """Build the index again from the embeddings and edits on disk; how many there are."""
-        with locked(self.folder):
-            index = rebuilt(self.folder)
-            write_index(self.folder, index)
-            return len(index.names)
+        return self._store.reindex()
 
     def fit(self, seed: int = 0) -> Fitted:
         """Fit the router to the placed pairs, and keep what came of it if that is better.
@@ -187,17 +137,17 @@ class Basis:
             )
         pairs = [self.embeddings(name) for name in index.names]
         result = fit(pairs, seed)
-        with locked(self.folder):
-            now = read_index(self.folder)
-            if now.names != index.names:
-                raise UsageError("The basis was changed meanwhile", next_step="Fit it again")
-            write_index(self.folder, replace(now, fitted=result.router if result.kept else None))
+        self._store.keep_router(result.router if result.kept else None, index.names)
         return result
 
     def route(
-        self, a: Image.Image, a_prime: Image.Image, b: Image.Image | None = None, *,
+        self,
+        a: Image.Image,
+        a_prime: Image.Image,
+        b: Image.Image | None = None,
+        *,
         count: int = TOP,
-    ) -> Route:  # fmt: skip
+    ) -> EditMix:
         """The mix of edits that an analogy a : a′ :: b asks for.
 
         Args:
@@ -212,9 +162,10 @@ class Basis:
         index = self._filled()
         return self.mix(index, self.embed(a, a_prime, a if b is None else b), count)
 
-    def mix(self, index: Index, given: torch.Tensor, count: int = TOP) -> Route:
+    def mix(self, index: Index, given: torch.Tensor, count: int = TOP) -> EditMix:
         """:meth:`route` of an analogy that :meth:`embed` has seen, with a state of the index."""
-        return self._mixed(index, given, top(index.router.coefficients(given), count))
+        coefficients = top(index.router.coefficients(given), count)
+        return mix_of(self.library, index, given, coefficients)
 
     def embed(self, a: Image.Image, a_prime: Image.Image, b: Image.Image) -> torch.Tensor:
         """E(a), E(a′) and E(b), concatenated, [3 D].
@@ -234,13 +185,17 @@ class Basis:
             UsageError: there is none of that name.
             EditError: their file is damaged.
         """
-        self._require(self.index, name)
-        return read_embeddings(self.folder, name)
+        return self._store.embeddings(name)
 
     def route_by_velocity(
-        self, base: FlowBase, a: Image.Image, a_prime: Image.Image, *, count: int = TOP,
+        self,
+        base: FlowBase,
+        a: Image.Image,
+        a_prime: Image.Image,
+        *,
+        count: int = TOP,
         seed: int = 0,
-    ) -> Route:  # fmt: skip
+    ) -> EditMix:
         """The mix of edits that makes of a what is seen in a′: see :mod:`.velocity`.
 
         The encoder's coefficients sum to 1, these do not: an analogy that shows two edits gets
@@ -261,7 +216,8 @@ class Basis:
         index = self._filled()
         given = self.embed(a, a_prime, a)
         nearest_ones = index.router.similarities(given).topk(min(CANDIDATES, len(index.names)))
-        edits = [self._edit(index, i) for i in nearest_ones.indices.tolist()]
+        numbers = nearest_ones.indices.tolist()
+        edits = [Edit.load(self.library.target(index.names[i])) for i in numbers]
         for edit in edits:
             edit.require_base(base)
         pair = PairSet.from_images([(a, a_prime)])
@@ -271,9 +227,8 @@ class Basis:
         coefficients = torch.zeros(len(index.names))
         coefficients[nearest_ones.indices] = torch.tensor(found)
         kept = coefficients.topk(min(count, len(index.names))).indices
-        return self._mixed(
-            index, given, torch.zeros_like(coefficients).scatter(0, kept, coefficients[kept])
-        )
+        largest = torch.zeros_like(coefficients).scatter(0, kept, coefficients[kept])
+        return mix_of(self.library, index, given, largest)
 
     def require_base(self) -> str:
         """The name of the base that the edits were learned on.
@@ -290,7 +245,7 @@ class Basis:
             UsageError: there is none of that name.
         """
         index = self.index
-        self._require(index, name)
+        require(index, name)
         own = index.names.index(name)
         found = index.keys @ index.keys[own]
         order = [i for i in found.argsort(descending=True).tolist() if i != own]
@@ -305,24 +260,6 @@ class Basis:
             )
         return index
 
-    def _edit(self, index: Index, number: int) -> Edit:
-        return Edit.load(edit_path(index.names[number], self.folder))
-
-    def _mixed(self, index: Index, given: torch.Tensor, coefficients: torch.Tensor) -> Route:
-        """The stack of the edits that have a coefficient, the largest first."""
-        heard = (coefficients >= LEAST).nonzero().flatten().tolist()
-        heard.sort(key=lambda i: -float(coefficients[i]))
-        parts = [(self._edit(index, i), float(coefficients[i])) for i in heard]
-        # The threshold is one of plain similarity, whatever router makes the choice.
-        plain = index.plain.similarities(given)
-        best = plain.topk(min(len(plain), max(len(heard), TOP))).indices.tolist()
-        shown = sorted({*heard, *best}, key=lambda i: -float(plain[i]))
-        return Route(
-            parts or [(self._edit(index, best[0]), 0.0)],
-            {index.names[i]: float(plain[i]) for i in shown},
-            index.threshold,
-        )
-
     def _loaded(self, base: str) -> ImageEncoder:
         if self._encoder is None:
             wanted = self._encoder_name or self.index.encoder or encoder_for(base)
@@ -336,21 +273,13 @@ class Basis:
             UsageError: there is none of that name; the nearest ones are named.
         """
         index = self.index
-        self._require(index, name)
-        return Entry(name, edit_path(name, self.folder), index.pairs[index.names.index(name)])
+        require(index, name)
+        return Entry(name, self.library.target(name), index.pairs[index.names.index(name)])
 
     def list(self) -> Sequence[Entry]:
         """What is in the basis, in the order of placing."""
         index = self.index
         return [
-            Entry(name, edit_path(name, self.folder), pairs)
+            Entry(name, self.library.target(name), pairs)
             for name, pairs in zip(index.names, index.pairs, strict=True)
         ]
-
-    @staticmethod
-    def _require(index: Index, name: str) -> None:
-        if name not in index.names:
-            raise UsageError(
-                f"There is no edit {name!r} in the basis",
-                next_step=nearest(name, list(index.names)) if index.names else "It is empty",
-            )

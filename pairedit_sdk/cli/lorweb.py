@@ -1,37 +1,51 @@
-"""``pairedit basis train | join | import | draw``: bases of LoRAs that are trained together."""
+"""``pairedit lorweb``: bases of LoRAs that are trained together on analogies (LoRWeB)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
+from pairedit_sdk.cli.lorweb_draw import draw
+from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.edits.library import SUFFIX, check_name, find_edit_path, run_folder
+from pairedit_sdk.cli.pictures import another_picture
+from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name
 from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.images.files import picture_path, write_image
 from pairedit_sdk.training.processes import is_first
 from pairedit_sdk.training.trackers import require_tracker
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 KONTEXT = "mini-kontext"
 
+app = typer.Typer(
+    rich_markup_mode=None,
+    help="LoRWeB: a basis of LoRAs that is trained on analogies, and answers new ones.",
+    no_args_is_help=True,
+)
+
+app.command("draw")(draw)
+
 Name = Annotated[str, typer.Option("--name", help="What the basis is to be called.")]
-Learned = Annotated[
+BasisFile = Annotated[
     str, typer.Argument(metavar="BASIS", help="A LoRWeB basis of the library, or its file.")
 ]
 Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace one of this name.")]
 
 
-def learned_path(name: str, library: Path) -> Path:
-    """The file that a learned basis has in the library."""
-    return library / "learned" / f"{check_name(name)}{SUFFIX}"
+def basis_path(name: str, library: EditLibrary) -> Path:
+    """The file that a LoRWeB basis has in the library, whether it is there or not."""
+    return library.folder / "learned" / f"{check_name(name)}{SUFFIX}"
 
 
-def find_learned(name_or_path: str, library: Path) -> Path:
-    """The file of a learned basis, given its name in the library or a path.
+def find_basis(name_or_path: str, library: EditLibrary) -> Path:
+    """The file of a LoRWeB basis, given its name in the library or a path.
 
     Raises:
         UsageError: there is none; the nearest is named.
@@ -39,18 +53,19 @@ def find_learned(name_or_path: str, library: Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    folder = library / "learned"
+    folder = library.folder / "learned"
     names = sorted(p.stem for p in folder.glob(f"*{SUFFIX}"))
     if name_or_path in names:
         return folder / f"{name_or_path}{SUFFIX}"
     raise UsageError(
-        f"There is no learned basis {name_or_path!r} in {folder}",
+        f"There is no LoRWeB basis {name_or_path!r} in {folder}",
         next_step=nearest(name_or_path, names)
         if names
-        else "Train one with `pairedit basis train`, or give a file's path",
+        else "Train one with `pairedit lorweb train`, or give a file's path",
     )
 
 
+@app.command("train")
 def train(
     data: Annotated[
         Path,
@@ -85,24 +100,24 @@ def train(
     from pairedit_sdk.lorweb.settings import basis_settings
 
     output = Output(as_json, quiet)
-    target = learned_path(name, library)
+    target = basis_path(name, library)
     # An edit of the same name keeps its own run.
-    run_dir = run_folder(name, library / "learned")
+    run_dir = EditLibrary(library.folder / "learned").run_folder(name)
     if target.exists() and not (force or resume):
         raise UsageError(
-            f"There is a learned basis {name} already ({target})",
+            f"There is a LoRWeB basis {name} already ({target})",
             next_step="Choose another --name, or replace it with --force",
         )
     device = values.device(device)
     config = basis_settings([*(settings or []), *([f"track={track}"] if track else [])])
     require_tracker(config.track)
 
+    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.trainer import BasisStep, train_basis
-    from pairedit_sdk.models.loading import load_base
 
     analogies = AnalogyFolder(data)
-    loaded = load_base(base or KONTEXT, device=device, precision=precision or "auto")
+    loaded = load_model(base or KONTEXT, device=device, precision=precision or "auto")
     try:
         with output.meter(f"training {name}", config.steps) as meter:
 
@@ -122,7 +137,7 @@ def train(
     basis.save(target)
     output.say(
         f"Saved {target} ({len(analogies)} analogies, {config.steps} steps).\n"
-        f"Use it:  pairedit analogy A A_PRIME B --basis {name} -o out.png"
+        f"Use it:  pairedit lorweb answer {name} A A_PRIME B -o out.png"
     )
     output.result(
         {"name": name, "path": target, "run_dir": run_dir, "analogies": len(analogies),
@@ -130,8 +145,9 @@ def train(
     )  # fmt: skip
 
 
+@app.command("join")
 def join(
-    basis: Learned,
+    basis: BasisFile,
     edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
     pairs: Annotated[
         Path, typer.Argument(metavar="PAIRS", help="The folder of the pairs it was learned from.")
@@ -143,14 +159,13 @@ def join(
     """Let an edit join a LoRWeB basis as one more element that analogies can choose."""
     import torch
 
-    from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.lorweb.basis import LearnedBasis
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.image_encoder import load_encoder
     from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
-    path = find_learned(basis, library)
-    loaded, own = LearnedBasis.load(path), Edit.load(find_edit_path(edit, library))
+    path = find_basis(basis, library)
+    loaded, own = LoRWeBBasis.load(path), library.load(edit)
     if own.name in loaded.elements:
         raise UsageError(
             f"There is an edit {own.name} in {path} already", next_step="Rename one of them"
@@ -165,6 +180,7 @@ def join(
     output.result({"path": path, "elements": joined.elements})
 
 
+@app.command("import")
 def import_command(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="LoRWeB's safetensors file.")
@@ -183,10 +199,10 @@ def import_command(
     from pairedit_sdk.lorweb.published import read_lorweb
 
     output = Output(as_json, quiet)
-    target = learned_path(name, library)
+    target = basis_path(name, library)
     if target.exists() and not force:
         raise UsageError(
-            f"There is a learned basis {name} already ({target})",
+            f"There is a LoRWeB basis {name} already ({target})",
             next_step="Choose another --name, or replace it with --force",
         )
     for path in (checkpoint, config):
@@ -205,60 +221,76 @@ def import_command(
     output.result({**about, "count": settings.count, "rank": settings.rank})
 
 
-def draw(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
-    each: Annotated[
-        int, typer.Option("--each", min=1, help="Analogies of each kind of change.")
-    ] = 8,
-    first: Annotated[
-        int,
-        typer.Option(
-            "--from", min=0, help="Leave out so many of each kind: those that were trained on."
-        ),
-    ] = 0,
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--change",
-            metavar="NAME=VALUE",
-            help="Only this kind, e.g. hat=beanie; again for more.",
-        ),
+@app.command("answer")
+def answer_command(
+    basis: BasisFile,
+    a: Before,
+    a_prime: After,
+    b: Edited,
+    out: options.Out,
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="What is asked for, in words, besides.")
+    ] = "",
+    layout: Annotated[
+        Layout | None, typer.Option("--layout", help="Another one than it was trained with.")
     ] = None,
-    unseen: Annotated[
-        bool, typer.Option("--unseen", help="Of the changes that are kept back from training.")
-    ] = False,
+    steps: options.EditorSteps = None,
+    seed: options.Seed = 0,
+    strip: Strip = None,
+    base: options.Base = None,
+    library: options.Library = options.DEFAULT_LIBRARY,
+    device: options.Device = None,
+    precision: options.Precision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw analogies of faces, to train a LoRWeB basis on the built-in Kontext model."""
-    from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
-    from pairedit_sdk.images.files import write_image
+    """Do to B what was done from A to A_PRIME, with a mix of the basis's LoRAs.
 
+    The base looks at all three pictures, so it has to be a Kontext.
+    """
     output = Output(as_json, quiet)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there already", expected="a new or empty folder")
-    changes = _chosen(UNSEEN if unseen else SEEN, kinds or [])
-    with output.meter("drawing", len(changes)) as meter:
-        for change in changes:
-            for index in range(first, first + each):
-                drawn = drawn_analogy(change, index, "unseen" if unseen else "train")
-                stem = f"{change[0]}-{change[1]}-{index:03d}"
-                sides = {"a": drawn.a, "a_prime": drawn.a_prime, "b": drawn.b,
-                         "target": drawn.b_prime}  # fmt: skip
-                for side, face in sides.items():
-                    write_image(face.draw(), folder / side / f"{stem}.png")
-                caption = folder / "target" / f"{stem}.txt"
-                caption.write_text(f"{drawn.caption}\n", encoding="utf-8")
-            meter.advance(change[0])
-    output.say(f"Drew {len(changes) * each} analogies of {len(changes)} changes into {folder}.")
-    output.result({"folder": folder, "analogies": len(changes) * each, "changes": len(changes)})
+    target = another_picture(picture_path(out), b)
+    drawn = None if strip is None else another_picture(picture_path(strip), b)
+    device = values.device(device)
+
+    from pairedit_sdk.cli.services import load_model
+    from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.plots import strip as draw_strip
+    from pairedit_sdk.lorweb.answering import STEPS, answer
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
+
+    pictures = [read_image(path) for path in (a, a_prime, b)]
+    loaded = LoRWeBBasis.load(find_basis(basis, library))
+    model = load_model(base or loaded.info.base, device=device, precision=precision or "auto")
+    with output.meter("answering") as meter:
+        found = answer(
+            model,
+            loaded,
+            *pictures,
+            prompt=prompt,
+            layout=layout,
+            steps=steps or STEPS,
+            seed=seed,
+            on_step=meter.update,
+        )
+    output.table(_coefficient_table(found.coefficients))
+    write_image(found.b_prime, target)
+    if drawn is not None:
+        write_image(draw_strip([*pictures, found.b_prime], ["a", "a'", "b", "b'"]), drawn)
+    output.say(f"Wrote {target}.")
+    output.result(
+        {"path": target, "strip": drawn, "seed": seed, "coefficients": found.coefficients}
+    )
 
 
-def _chosen(changes: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequence[tuple[str, str]]:
-    known = {"=".join(change): change for change in changes}
-    for name in wanted:
-        if name not in known:
-            raise UsageError(
-                f"There is no change {name!r} to draw", next_step=nearest(name, list(known))
-            )
-    return [known[name] for name in dict.fromkeys(wanted)] or changes
+def _coefficient_table(coefficients: dict[str, float]) -> Table:
+    """The five elements that have most of the mix."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("Element")
+    table.add_column("In the mix", justify="right")
+    for name in sorted(coefficients, key=lambda n: -abs(coefficients[n]))[:5]:
+        table.add_row(Text(name), f"{coefficients[name]:.2f}")
+    return table

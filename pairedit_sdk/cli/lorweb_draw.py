@@ -1,0 +1,72 @@
+"""``pairedit lorweb draw``: drawn analogies to train a basis on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pairedit_sdk.cli import options
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.errors import UsageError, nearest
+
+
+def draw(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
+    each: Annotated[
+        int, typer.Option("--each", min=1, help="Analogies of each kind of change.")
+    ] = 8,
+    first: Annotated[
+        int,
+        typer.Option(
+            "--from", min=0, help="Leave out so many of each kind: those that were trained on."
+        ),
+    ] = 0,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--change",
+            metavar="NAME=VALUE",
+            help="Only this kind, e.g. hat=beanie; again for more.",
+        ),
+    ] = None,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Of the changes that are kept back from training.")
+    ] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw analogies of faces, to train a basis on the built-in Kontext base."""
+    from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
+    from pairedit_sdk.images.files import write_image
+
+    output = Output(as_json, quiet)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already", expected="a new or empty folder")
+    changes = _chosen(UNSEEN if unseen else SEEN, kinds or [])
+    with output.meter("drawing", len(changes)) as meter:
+        for change in changes:
+            for index in range(first, first + each):
+                drawn = drawn_analogy(change, index, "unseen" if unseen else "train")
+                stem = f"{change[0]}-{change[1]}-{index:03d}"
+                sides = {"a": drawn.a, "a_prime": drawn.a_prime, "b": drawn.b,
+                         "target": drawn.b_prime}  # fmt: skip
+                for side, face in sides.items():
+                    write_image(face.draw(), folder / side / f"{stem}.png")
+                caption = folder / "target" / f"{stem}.txt"
+                caption.write_text(f"{drawn.caption}\n", encoding="utf-8")
+            meter.advance(change[0])
+    output.say(f"Drew {len(changes) * each} analogies of {len(changes)} changes into {folder}.")
+    output.result({"folder": folder, "analogies": len(changes) * each, "changes": len(changes)})
+
+
+def _chosen(changes: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequence[tuple[str, str]]:
+    known = {"=".join(change): change for change in changes}
+    for name in wanted:
+        if name not in known:
+            raise UsageError(
+                f"There is no change {name!r} to draw", next_step=nearest(name, list(known))
+            )
+    return [known[name] for name in dict.fromkeys(wanted)] or changes
