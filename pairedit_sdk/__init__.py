@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.library import Basis
     from pairedit_sdk.editing.edit_image import edit_image, sweep
     from pairedit_sdk.editing.generate import generate
+    from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
@@ -37,6 +38,7 @@ __all__ = [
     "Basis",
     "BasisSettings",
     "Edit",
+    "EditOptions",
     "EditOutcome",
     "EditStack",
     "LearnedBasis",
@@ -66,6 +68,7 @@ _HOME = {
     "Basis": "basis.library",
     "BasisSettings": "lorweb.settings",
     "Edit": "edits.edit",
+    "EditOptions": "editing.options",
     "EditOutcome": "jobs.outcomes",
     "EditStack": "edits.edit",
     "LearnedBasis": "lorweb.basis",

@@ -25,7 +25,7 @@ class Route(EditStack):
     ) -> None:
         super().__init__(parts)
         self.similarities, self.threshold = similarities, threshold
-        self.known = not self.silent and max(similarities.values()) >= threshold
+        self.known = not self.is_zero and max(similarities.values()) >= threshold
 
     def __matmul__(self, scale: float) -> Route:
         return Route(super().__matmul__(scale).parts, self.similarities, self.threshold)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.editing.composition import PathRows, at_once, repeated
-from pairedit_sdk.editing.options import Way
+from pairedit_sdk.editing.options import ResolvedOptions
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.lora.adapters import activate, attached
@@ -49,7 +49,7 @@ class Path:
 
 def follow(
     base: FlowBase, x: torch.Tensor, loras: Mapping[str, Mapping[str, LoraLayer]],
-    paths: Sequence[Path], way: Way, condition: Condition, guidance: float,
+    paths: Sequence[Path], options: ResolvedOptions, condition: Condition, guidance: float,
     on_step: Callable[[int, int], None],
 ) -> torch.Tensor:  # fmt: skip
     """x [B, C, h, w] at the end of each of the P paths, [P, B, C, h, w].
@@ -65,7 +65,7 @@ def follow(
         x: the pictures.
         loras: what is to be attached, by name.
         paths: each of them moves a copy of x.
-        way: of editing.
+        options: of editing.
         condition: of the empty prompt.
         guidance: distilled guidance.
         on_step: called with (done, total).
@@ -74,13 +74,13 @@ def follow(
         BaseModelError: the image encoder of an even strength cannot be loaded.
         EditError: that encoder, or a LoRA, does not fit.
     """
-    sigmas = base.sigmas(way.steps, *base.image_size(x))
-    first = way.steps - way.last_steps
+    sigmas = base.sigmas(options.steps, *base.image_size(x))
+    first = options.steps - options.n_max
     tries = {(path.lora, path.scale): path for path in (path.at_first for path in paths)}
     even = any(path.shown for path in paths)
-    half = first + max(1, way.last_steps // 2) if even else first
-    done, total = 0, (half - first) * len(at_once(list(tries), x, way.n_avg))
-    total += (way.steps - half) * len(at_once(paths, x, way.n_avg))
+    half = first + max(1, options.n_max // 2) if even else first
+    done, total = 0, (half - first) * len(at_once(list(tries), x, options.n_avg))
+    total += (options.steps - half) * len(at_once(paths, x, options.n_avg))
 
     def tick(step: int) -> None:
         nonlocal done
@@ -90,13 +90,13 @@ def follow(
     def walk(ways: Sequence[tuple[str, Scale]], z: torch.Tensor, window: range) -> torch.Tensor:
         """Each copy z [P, B, …] through these steps, as many at once as there is room for."""
         ends = []
-        for part in at_once(range(len(ways)), x, way.n_avg):
+        for part in at_once(range(len(ways)), x, options.n_avg):
             some, count = [ways[k] for k in part], len(part)
             activate(base.transformer, list(dict.fromkeys(name for name, _ in some)))
             end = solvers.flowedit_steps(
                 repeated(x, count), z[list(part)].flatten(0, 1), sigmas, window,
-                PathRows(base, some, condition, guidance), noise_source(x, way.seed, count),
-                way.n_avg, tick,
+                PathRows(base, some, condition, guidance), noise_source(x, options.seed, count),
+                options.n_avg, tick,
             )  # fmt: skip
             ends.append(end.unflatten(0, (count, len(x))))
         return torch.cat(ends)
@@ -109,7 +109,7 @@ def follow(
             so_far = walk(list(tries), before, range(half - 1, half))
             velocity = (so_far - before) / (sigmas[half] - sigmas[half - 1])
             ahead = so_far - sigmas[half] * velocity
-            factors = _factors(base, x, list(tries.values()), _damped(x, ahead, way.threshold))
+            factors = _factors(base, x, list(tries.values()), _damped(x, ahead, options.threshold))
             reached = dict(zip(tries, zip(so_far, factors, strict=True), strict=True))
             z = z.clone()
             for k, path in enumerate(paths):
@@ -119,7 +119,7 @@ def follow(
                     continue
                 z[k] = x + (factor * abs(path.scale)).view(-1, 1, 1, 1) * (own - x)
                 ways[k] = (path.lora, factor * path.scale)
-        return _damped(x, walk(ways, z, range(half, way.steps)), way.threshold)
+        return _damped(x, walk(ways, z, range(half, options.steps)), options.threshold)
 
 
 def _factors(

@@ -160,7 +160,7 @@ class EditStack:
         return EditStack([(edits[key], scale) for key, scale in scales.items()])
 
     @property
-    def silent(self) -> bool:
+    def is_zero(self) -> bool:
         """Whether every scale is 0, so that nothing can change."""
         return all(scale == 0 for _, scale in self.parts)
 

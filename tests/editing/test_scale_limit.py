@@ -200,7 +200,7 @@ def test_a_sweep_shares_the_first_half_and_starts_at_the_picture(
 
 def test_a_single_step_is_the_whole_way(trained, even, x):
     base = trained[0]
-    once = edit_latents(base, x, even, steps=1, even=False)
+    once = edit_latents(base, x, even, steps=1, limit_scale=False)
     (found,) = factors(base, [even.info.shown], x, once[None])
     wanted = x + found.view(-1, 1, 1, 1) * (once - x)
     assert torch.allclose(edit_latents(base, x, even, steps=1), wanted, atol=1e-4)
@@ -208,7 +208,7 @@ def test_a_single_step_is_the_whole_way(trained, even, x):
 
 def test_without_it_an_edit_is_as_it_was(trained, even, x):
     base, plain = trained
-    assert torch.equal(edit_latents(base, x, even, even=False), edit_latents(base, x, plain))
+    assert torch.equal(edit_latents(base, x, even, limit_scale=False), edit_latents(base, x, plain))
     assert torch.equal(changed_alone(base, x, [even]), changed_alone(base, x, [plain]))
 
 
@@ -243,17 +243,17 @@ def test_one_lora_of_several_edits_cannot_be_even(trained, even, x):
     )
     assert not (even + even).merged("both").info.editor.even
     with pytest.raises(UsageError, match=r"merged into one LoRA.*--mode guided"):
-        edit_latents(base, x, even + even.with_info(name="b"), mode="merged", even=True)
+        edit_latents(base, x, even + even.with_info(name="b"), mode="merged", limit_scale=True)
 
 
 def test_an_edit_that_does_not_know_is_refused_only_if_asked(trained, x):
     base, plain = trained
     with pytest.raises(UsageError, match=r"'hat' does not know.*edit_even=true"):
-        edit_latents(base, x, plain, even=True)
+        edit_latents(base, x, plain, limit_scale=True)
     unknowing = plain.with_info(editor=replace(plain.info.editor, even=True))
     assert torch.equal(edit_latents(base, x, unknowing), edit_latents(base, x, plain))
-    with pytest.raises(UsageError, match="Only FlowEdit has even"):
-        edit_latents(base, x, plain, method="rf-inversion", even=False)
+    with pytest.raises(UsageError, match="Only FlowEdit has limit_scale"):
+        edit_latents(base, x, plain, method="rf-inversion", limit_scale=False)
 
 
 def test_a_sum_is_even_where_a_part_is(trained, even):
@@ -290,6 +290,6 @@ def test_training_asks_for_the_encoder_before_anything_is_computed(
 
 def test_a_picture_comes_out_at_its_size(trained, even, face_pairs):
     picture = face_pairs({"glasses": "round"}, 1, seed=9)[0].before.resize((96, 64))
-    result = edit_image(trained[0], picture, even, even=True)
+    result = edit_image(trained[0], picture, even, limit_scale=True)
     assert result.size == (96, 64)
     assert even.info.editor == EditorSettings(5, 2, 0.0, even=True)
