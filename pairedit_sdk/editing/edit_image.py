@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Unpack
 import torch
 
 from pairedit_sdk.editing.composition import attached_stack
-from pairedit_sdk.editing.flowedit import Path, follow
+from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
-from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import last_state, rf_inversion
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def changed_alone(
     """
     stack = EditStack([(edit, 1.0) for edit in edits])
     options = EditOptions(seed=seed, mode="guided", limit_scale=False).resolved(stack)
-    guidance = options.guidance_of(stack)
-    return torch.stack(_moved(base, x, stack.parts, [1.0], options, guidance, _no_hook)[0])
+    model = _conditioned(base, stack, options)
+    return torch.stack(_each_alone(model, x, stack.parts, [1.0], options, _no_hook)[0])
 
 
 def seen_size(
@@ -168,83 +169,95 @@ def _edit(
         return [x for _ in scales]
     if options.mode == "sequential":
         return [
-            _one_after_the_other(base, x, stack @ scale, options, part_of(hook, index, len(scales)))
-            for index, scale in enumerate(scales)
+            _one_after_the_other(base, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            for k, scale in enumerate(scales)
         ]
     if options.method == "inversion-lora":
-        from pairedit_sdk.editing.inversion import inversion_lora_edits
-
-        guidance = options.guidance_of(stack)
-        condition, sigmas = prompt_condition(base, ""), _sigmas(base, x, options.steps)
-        stacks = [stack @ scale for scale in scales]
-        pictures = [
-            inversion_lora_edits(
-                base, row[None], stacks, condition, guidance, sigmas, options.seed,
-                part_of(hook, index, len(x)),
-            )
-            for index, row in enumerate(x)
-        ]  # fmt: skip
-        return [torch.cat(outs) for outs in zip(*pictures, strict=True)]
+        return _with_inversion_lora(base, x, [stack @ scale for scale in scales], options, hook)
     stack = stack.without_repeats()
-    guidance = options.guidance_of(stack)
+    model = _conditioned(base, stack, options)
     if options.method == "rf-inversion":
         return [
-            _inverted(base, x, stack @ s, options, guidance, part_of(hook, index, len(scales)))
-            for index, s in enumerate(scales)
+            _inverted(model, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            for k, scale in enumerate(scales)
         ]
     # One picture that all parts move together, or a copy for each of them, and what they did added.
-    heard: list[Part] = [(edit, scale) for edit, scale in stack.parts if scale != 0]
-    if options.mode == "merged" and len(heard) > 1:
-        heard = [(stack.merged("sum", guidance), 1.0)]
-    moved = _moved(base, x, heard, scales, options, guidance, hook)
-    return [each[0] if len(each) == 1 else x + sum(z - x for z in each) for each in moved]
+    active: list[Part] = [(edit, scale) for edit, scale in stack.parts if scale != 0]
+    if options.mode == "merged" and len(active) > 1:
+        active = [(stack.merged("sum", model.guidance), 1.0)]
+    edited = _each_alone(model, x, active, scales, options, hook)
+    return [each[0] if len(each) == 1 else x + sum(z - x for z in each) for each in edited]
 
 
-def _moved(
-    base: FlowBase,
+def _each_alone(
+    model: ConditionedModel,
     x: torch.Tensor,
     parts: Sequence[Part],
     scales: Sequence[float],
     options: ResolvedOptions,
-    guidance: float,
     hook: StepHook,
 ) -> list[list[torch.Tensor]]:
     """For each scale, what each part by itself makes of x at its own scale times that one."""
     loras = {f"edit{k}": edit.layers for k, (edit, _) in enumerate(parts)}
-    paths = [
-        Path(name, own * scale, options.limit_of(edit))
+    branches = [
+        EditBranch(name, own * scale, options.limit_of(edit))
         for name, (edit, own) in zip(loras, parts, strict=True)
         for scale in scales
     ]
-    ends = follow(base, x, loras, paths, options, prompt_condition(base, ""), guidance, hook)
+    ends = edit_branches(model, x, loras, branches, options, hook)
     by_part = ends.unflatten(0, (len(parts), len(scales)))
     return [list(each) for each in by_part.unbind(dim=1)]
 
 
 def _inverted(
-    base: FlowBase,
+    model: ConditionedModel,
     x: torch.Tensor,
     stack: EditStack,
     options: ResolvedOptions,
-    guidance: float,
     hook: StepHook,
 ) -> torch.Tensor:
-    """RF-Inversion of x. The plain model runs by itself, so strengths have nothing to share."""
-    condition, sigmas = prompt_condition(base, ""), _sigmas(base, x, options.steps)
+    """RF-Inversion of x. The plain model runs by itself, so scales have nothing to share."""
+    sigmas = model.base.sigmas(options.steps, *model.base.image_size(x))
     noise = noise_source(x, options.seed)(0, 0)
-    with torch.no_grad(), attached_stack(base, stack, options.mode, condition, guidance) as rows:
-        return solvers.rf_inversion(x, sigmas, rows.plain, rows.edited, noise, on_step=hook)
+    with torch.no_grad(), attached_stack(model, stack, options.mode) as velocities:
+        states = rf_inversion(x, sigmas, velocities.plain, velocities.edited, noise)
+        return last_state(states, lambda done: hook(done, 2 * options.steps))
+
+
+def _with_inversion_lora(
+    base: FlowBase,
+    x: torch.Tensor,
+    stacks: Sequence[EditStack],
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> list[torch.Tensor]:
+    """x under each stack, with an inversion LoRA for each of its pictures."""
+    from pairedit_sdk.editing.inversion import inversion_lora_edits
+
+    model = _conditioned(base, stacks[0], options)
+    sigmas = base.sigmas(options.steps, *base.image_size(x))
+    pictures = [
+        inversion_lora_edits(
+            model, row[None], stacks, sigmas, options.seed, part_of(hook, k, len(x))
+        )
+        for k, row in enumerate(x)
+    ]
+    return [torch.cat(edited) for edited in zip(*pictures, strict=True)]
 
 
 def _one_after_the_other(
-    base: FlowBase, x: torch.Tensor, stack: EditStack, options: ResolvedOptions, on_step: StepHook
+    base: FlowBase, x: torch.Tensor, stack: EditStack, options: ResolvedOptions, hook: StepHook
 ) -> torch.Tensor:
-    heard = [(edit, scale) for edit, scale in stack.parts if scale != 0]
+    active = [(edit, scale) for edit, scale in stack.parts if scale != 0]
     alone = replace(options, mode="merged")
-    for index, (edit, scale) in enumerate(heard):
-        hook = part_of(on_step, index, len(heard))
-        (x,) = _edit(base, x, edit @ scale, [1.0], alone, hook)
+    for k, (edit, scale) in enumerate(active):
+        (x,) = _edit(base, x, edit @ scale, [1.0], alone, part_of(hook, k, len(active)))
     return x
+
+
+def _conditioned(base: FlowBase, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
+    """The model as these edits want it: with the empty prompt, and their guidance."""
+    return ConditionedModel(base, prompt_condition(base, ""), options.guidance_of(stack))
 
 
 def _no_hook(done: int, total: int) -> None:
@@ -254,8 +267,3 @@ def _no_hook(done: int, total: int) -> None:
 def part_of(hook: StepHook, index: int, count: int) -> StepHook:
     """The hook of part number ``index`` of ``count`` equal parts of one long step."""
     return lambda done, total: hook(index * total + done, count * total)
-
-
-def _sigmas(base: FlowBase, x: torch.Tensor, steps: int) -> torch.Tensor:
-    """The schedule for latents of this size."""
-    return base.sigmas(steps, *base.image_size(x))
