@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.mix import EditMix
     from pairedit_sdk.editing.edit_image import edit_image, sweep
     from pairedit_sdk.editing.generate import generate
+    from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.library import EditLibrary
     from pairedit_sdk.edits.metadata import EditDirection, EditInfo
@@ -47,6 +48,7 @@ __all__ = [
     "EditInfo",
     "EditLibrary",
     "EditMix",
+    "EditOptions",
     "EditOutcome",
     "EditStack",
     "LoRWeBBasis",
@@ -83,6 +85,7 @@ _HOME = {
     "EditInfo": "edits.metadata",
     "EditLibrary": "edits.library",
     "EditMix": "basis.mix",
+    "EditOptions": "editing.options",
     "EditOutcome": "jobs.outcomes",
     "EditStack": "edits.edit",
     "LoRWeBBasis": "lorweb.basis",

@@ -13,12 +13,14 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.bench.edit_types import training_faces
 from pairedit_sdk.bench.naive import naive_training
 from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.flowedit import flowedit
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
-from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import last_state, last_steps
 from pairedit_sdk.lora.adapters import attached, detach_all, set_scales
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
+from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import PairSet
 from pairedit_sdk.training.branches import Branches
@@ -110,18 +112,18 @@ def edited_picture_without_lora(
     """
     x = _latents(base, side)
     sigmas = base.sigmas(steps, *base.image_size(x))
-    condition = base.condition("")
+    model = ConditionedModel(base, base.condition(""), base.default_guidance)
 
     def both(
         edited: torch.Tensor, plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        v = base.velocity(torch.cat([edited, plain]), sigma, condition, base.default_guidance)
+        v = model.velocity(torch.cat([edited, plain]), sigma)
         return v[: len(edited)], v[len(edited) :]
 
     def unit() -> torch.Tensor:
         with torch.no_grad():
-            return solvers.flowedit(
-                x, sigmas, both, noise_source(x, 0), n_max=solvers.last_steps(steps), n_avg=n_avg
+            return last_state(
+                flowedit(x, sigmas, both, noise_source(x, 0), n_max=last_steps(steps), n_avg=n_avg)
             )
 
     return _repeated(unit)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.flow import solvers
+from pairedit_sdk.editing.flowedit import flowedit
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import last_state
+from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 
 if TYPE_CHECKING:
@@ -42,15 +44,16 @@ def text_edit(
         seed: of the noise.
     """
     own_guidance, wanted_guidance = guidance
-    plain, wanted = prompt_condition(base, source), prompt_condition(base, caption)
+    plain = ConditionedModel(base, prompt_condition(base, source), own_guidance)
+    wanted = ConditionedModel(base, prompt_condition(base, caption), wanted_guidance)
 
     def velocities(
         x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = torch.cat([x_edited, x_plain])
-        own, v_plain = base.velocity(rows, sigma, plain, own_guidance).float().chunk(2)
-        towards = base.velocity(x_edited, sigma, wanted, wanted_guidance).float()
+        own, v_plain = plain.velocity(rows, sigma).float().chunk(2)
+        towards = wanted.velocity(x_edited, sigma).float()
         return own + scale * (towards - own), v_plain
 
     sigmas = base.sigmas(steps, *base.image_size(x))
-    return solvers.flowedit(x, sigmas, velocities, noise_source(x, seed), n_max=n_max)
+    return last_state(flowedit(x, sigmas, velocities, noise_source(x, seed), n_max=n_max))

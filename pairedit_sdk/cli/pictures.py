@@ -55,17 +55,26 @@ def edit(
 
     from pairedit_sdk.cli.services import edit_image
     from pairedit_sdk.editing.composition import default_mode
+    from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.images.image import read_image
 
+    asked = EditOptions(
+        method=method,
+        steps=steps,
+        n_max=n_max,
+        n_avg=n_avg,
+        threshold=threshold,
+        limit_scale=limit_scale,
+        guidance=guidance,
+        seed=seed,
+        mode=mode,
+        resolution=resolution,
+    )
     picture = read_image(image)
     stack = values.load_stack(chosen)
     model = load_for(base, device, precision, stack, offload=offload)
     with output.meter("editing") as meter:
-        result = edit_image(
-            model, picture, stack, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, even=limit_scale, guidance=guidance, seed=seed,
-            resolution=resolution, mode=mode, on_step=meter.update,
-        )  # fmt: skip
+        result = edit_image(model, picture, stack, asked, on_step=meter.update)
     write_image(result, target)
     output.say(f"Wrote {target}.")
     _say_size(output, model, picture, stack, resolution)
@@ -174,20 +183,28 @@ def sweep(
     device = values.device(device)
 
     from pairedit_sdk.cli.services import sweep as run_sweep
+    from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.plots import strip
 
+    asked = EditOptions(
+        method=method,
+        steps=steps,
+        n_max=n_max,
+        n_avg=n_avg,
+        threshold=threshold,
+        limit_scale=limit_scale,
+        guidance=guidance,
+        seed=seed,
+        resolution=resolution,
+    )
     picture = read_image(image)
     loaded = Edit.load(path)
     stack = loaded @ 1.0
     model = load_for(base, device, precision, stack, offload=offload)
     with output.meter(f"sweeping {loaded.name}") as meter:
-        results = run_sweep(
-            model, picture, stack, strengths, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-            threshold=threshold, even=limit_scale, guidance=guidance, seed=seed,
-            resolution=resolution, on_step=meter.update,
-        )  # fmt: skip
+        results = run_sweep(model, picture, stack, strengths, asked, on_step=meter.update)
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture, *results], labels, title=loaded.name), target)
     output.say(f"Wrote {target}.")

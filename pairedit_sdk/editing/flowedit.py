@@ -1,149 +1,227 @@
-"""FlowEdit of several copies of a picture at once, each on a path of its own.
+"""FlowEdit (arXiv 2412.08629), on one picture or on several branches of it side by side.
 
-A path is one LoRA at one strength; the plain model runs once for all of them. Where the strength is
-even, see :mod:`pairedit_sdk.editing.scale_limit`, the encoder looks when half of the steps are
-done.
+:func:`flowedit` is the loop: a generator of states, so that whoever wants to look in between just
+looks. :func:`edit_branches` runs it on branches: each is one LoRA at one scale, and the plain model
+runs once for all of them. Where a scale is limited, see :mod:`pairedit_sdk.editing.scale_limit`,
+the encoder looks when half of the steps are done.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.editing.composition import PathRows, at_once, repeated
-from pairedit_sdk.editing.options import Way
-from pairedit_sdk.flow import solvers
+from pairedit_sdk.editing.composition import BranchVelocities, at_once, repeated
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import PairVelocity, damped, flowedit_step
 from pairedit_sdk.lora.adapters import activate, attached
 from pairedit_sdk.lora.linear import Scale
 
 if TYPE_CHECKING:
+    from pairedit_sdk.editing.options import ResolvedOptions
     from pairedit_sdk.edits.metadata import EditDirection
     from pairedit_sdk.lora.layers import LoraLayer
-    from pairedit_sdk.models.protocol import Condition, FlowBase
+    from pairedit_sdk.models.conditioned import ConditionedModel
 
 
-@dataclass(frozen=True)
-class Path:
-    """How one copy is moved.
+def flowedit(
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    velocities: PairVelocity,
+    noise: Callable[[int, int], torch.Tensor],
+    *,
+    n_max: int,
+    n_avg: int = 1,
+    z: torch.Tensor | None = None,
+) -> Iterator[torch.Tensor]:
+    """The edited states z of x along the last ``n_max`` steps of the schedule.
+
+    Each step is a :func:`pairedit_sdk.flow.solvers.flowedit_step` with fresh noise. z starts at x,
+    so an edit without effect returns x.
 
     Args:
+        x: clean latents [B, C, h, w].
+        sigmas: [steps + 1], from 1 to 0.
+        velocities: the edited and the plain model's velocity, of states [B · n_avg, C, h, w].
+        noise: ε for (step, repeat), shaped like x.
+        n_max: how many of the last steps run; fewer keep more of the picture.
+        n_avg: noises averaged in every step.
+        z: the state to go on from, if the steps before the last ``n_max`` are done; else x.
+
+    Yields:
+        The state after each step, shaped like x; the last one is the edited x.
+    """
+    steps = len(sigmas) - 1
+    z = x if z is None else z
+    for i in range(max(0, steps - n_max), steps):
+        noises = [noise(i, k) for k in range(n_avg)]
+        z = flowedit_step(x, z, (sigmas[i], sigmas[i + 1]), velocities, noises)
+        yield z
+
+
+@dataclass(frozen=True, eq=False)
+class EditBranch:
+    """What moves one copy of the pictures.
+
+    Attributes:
         lora: its name among those attached.
-        scale: its strength, not 0.
-        shown: what the edit's pairs show, if every picture is to get a factor of its own.
+        scale: not 0; one for all pictures, or for each [B].
+        limit: what the edit's pairs show, if no picture is to be changed more than that.
     """
 
     lora: str
-    scale: float
-    shown: EditDirection | None = None
-
-    @property
-    def at_first(self) -> Path:
-        """How the copy is moved until it is known how far that takes it: at scale 1 or −1."""
-        return self if self.shown is None else replace(self, scale=math.copysign(1.0, self.scale))
+    scale: Scale
+    limit: EditDirection | None = None
 
 
-def follow(
-    base: FlowBase, x: torch.Tensor, loras: Mapping[str, Mapping[str, LoraLayer]],
-    paths: Sequence[Path], way: Way, condition: Condition, guidance: float,
+def edit_branches(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    loras: Mapping[str, Mapping[str, LoraLayer]],
+    branches: Sequence[EditBranch],
+    options: ResolvedOptions,
     on_step: Callable[[int, int], None],
-) -> torch.Tensor:  # fmt: skip
-    """x [B, C, h, w] at the end of each of the P paths, [P, B, C, h, w].
+) -> torch.Tensor:
+    """x [B, C, h, w] at the end of each of the P branches, [P, B, C, h, w].
 
-    With an even strength the first half of the steps is at scale 1, whatever the path's own, so
-    all paths of one LoRA share it. Straight on, at the velocity of the last of them, lies where the
-    whole way would lead, and from that follows the factor f of each picture. With Δ the change so
-    far and s the path's scale, the second half goes on from x + f s Δ at f s. At a negative scale
-    all of this is done backwards.
+    With a scale limit the first half of the steps is at scale 1, whatever the branch's own, so all
+    branches of one LoRA share it; see :func:`_limited` for the second half.
 
     Args:
-        base: without any LoRA attached; it is left so.
-        x: the pictures.
+        model: without any LoRA attached; it is left so.
+        x: latents of the pictures.
         loras: what is to be attached, by name.
-        paths: each of them moves a copy of x.
-        way: of editing.
-        condition: of the empty prompt.
-        guidance: distilled guidance.
+        branches: each of them moves a copy of x, at a scale that is one number.
+        options: of editing.
         on_step: called with (done, total).
 
     Raises:
-        BaseModelError: the image encoder of an even strength cannot be loaded.
+        BaseModelError: the image encoder of a scale limit cannot be loaded.
         EditError: that encoder, or a LoRA, does not fit.
     """
-    sigmas = base.sigmas(way.steps, *base.image_size(x))
-    first = way.steps - way.last_steps
-    tries = {(path.lora, path.scale): path for path in (path.at_first for path in paths)}
-    even = any(path.shown for path in paths)
-    half = first + max(1, way.last_steps // 2) if even else first
-    done, total = 0, (half - first) * len(at_once(list(tries), x, way.n_avg))
-    total += (way.steps - half) * len(at_once(paths, x, way.n_avg))
-
-    def tick(step: int) -> None:
-        nonlocal done
-        done += 1
-        on_step(done, total)
-
-    def walk(ways: Sequence[tuple[str, Scale]], z: torch.Tensor, window: range) -> torch.Tensor:
-        """Each copy z [P, B, …] through these steps, as many at once as there is room for."""
-        ends = []
-        for part in at_once(range(len(ways)), x, way.n_avg):
-            some, count = [ways[k] for k in part], len(part)
-            activate(base.transformer, list(dict.fromkeys(name for name, _ in some)))
-            end = solvers.flowedit_steps(
-                repeated(x, count), z[list(part)].flatten(0, 1), sigmas, window,
-                PathRows(base, some, condition, guidance), noise_source(x, way.seed, count),
-                way.n_avg, tick,
-            )  # fmt: skip
-            ends.append(torch.unflatten(end, 0, (count, len(x))))
-        return torch.cat(ends)
-
-    with torch.no_grad(), attached(base.transformer, loras):
-        ways: list[tuple[str, Scale]] = [(path.lora, path.scale) for path in paths]
-        z = x.expand(len(paths), *x.shape)
-        if even:
-            before = walk(list(tries), x.expand(len(tries), *x.shape), range(first, half - 1))
-            so_far = walk(list(tries), before, range(half - 1, half))
-            velocity = (so_far - before) / (sigmas[half] - sigmas[half - 1])
-            ahead = so_far - sigmas[half] * velocity
-            factors = _factors(base, x, list(tries.values()), _damped(x, ahead, way.threshold))
-            reached = dict(zip(tries, zip(so_far, factors, strict=True), strict=True))
-            z = z.clone()
-            for k, path in enumerate(paths):
-                own, factor = reached[path.lora, path.at_first.scale]
-                if factor is None:
-                    z[k] = own
-                    continue
-                z[k] = x + (factor * abs(path.scale)).view(-1, 1, 1, 1) * (own - x)
-                ways[k] = (path.lora, factor * path.scale)
-        return _damped(x, walk(ways, z, range(half, way.steps)), way.threshold)
+    first = options.steps - options.n_max
+    trials = _trials(branches) if any(branch.limit for branch in branches) else {}
+    half = first + max(1, options.n_max // 2) if trials else first
+    total = (half - first) * len(at_once(list(trials), x, options.n_avg))
+    total += (options.steps - half) * len(at_once(branches, x, options.n_avg))
+    run = _Run(model, x, options, lambda done: on_step(done, total))
+    with torch.no_grad(), attached(model.base.transformer, loras):
+        z = x.expand(len(branches), *x.shape)
+        if trials:
+            branches, z = _limited(run, branches, trials, range(first, half))
+        _, ends = run.through(branches, z, range(half, options.steps))
+        return _damped(x, ends, options.threshold)
 
 
-def _factors(
-    base: FlowBase, x: torch.Tensor, tries: Sequence[Path], ends: torch.Tensor
-) -> list[torch.Tensor | None]:
-    """The factors [B] of each path, or none where the strength is not even.
+class _Run:
+    """FlowEdit of pictures on branches, as many of them in one pass as there is room for.
 
     Args:
-        ends: where the paths would lead, [P, B, C, h, w].
+        model: with the branches' LoRAs attached.
+        x: latents [B, C, h, w].
+        options: of editing.
+        on_step: called with the number of steps that are done.
     """
-    from pairedit_sdk.editing.scale_limit import factors  # brings transformers along
 
-    wanted = [k for k, path in enumerate(tries) if path.shown]
-    changes = [
-        path.shown if path.scale > 0 else replace(path.shown, magnitude=-path.shown.magnitude)
-        for path in tries
-        if path.shown
+    def __init__(
+        self,
+        model: ConditionedModel,
+        x: torch.Tensor,
+        options: ResolvedOptions,
+        on_step: Callable[[int], None],
+    ) -> None:
+        self.model, self.x, self.options, self.on_step = model, x, options, on_step
+        self.sigmas = model.base.sigmas(options.steps, *model.base.image_size(x))
+        self.done = 0
+
+    def through(
+        self, branches: Sequence[EditBranch], z: torch.Tensor, steps: range
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The states z [P, B, C, h, w] before the last of these steps, and after it."""
+        before, after = [], []
+        for part in at_once(range(len(branches)), self.x, self.options.n_avg):
+            last = now = z[list(part)].flatten(0, 1)
+            for state in islice(self._states([branches[k] for k in part], now, steps), len(steps)):
+                last, now = now, state
+                self.done += 1
+                self.on_step(self.done)
+            before.append(torch.unflatten(last, 0, (len(part), len(self.x))))
+            after.append(torch.unflatten(now, 0, (len(part), len(self.x))))
+        return torch.cat(before), torch.cat(after)
+
+    def _states(
+        self, branches: Sequence[EditBranch], z: torch.Tensor, steps: range
+    ) -> Iterator[torch.Tensor]:
+        """The states [P · B, C, h, w] of a few branches from the first of these steps on."""
+        count, options = len(branches), self.options
+        activate(self.model.base.transformer, list(dict.fromkeys(b.lora for b in branches)))
+        return flowedit(
+            repeated(self.x, count),
+            self.sigmas,
+            BranchVelocities(self.model, [{branch.lora: branch.scale} for branch in branches]),
+            noise_source(self.x, options.seed, count),
+            n_max=options.steps - steps.start,
+            n_avg=options.n_avg,
+            z=z,
+        )
+
+
+Key = tuple[str, float]
+
+
+def _key(branch: EditBranch) -> Key:
+    """The LoRA and the scale at which a branch takes its first half: 1 or −1 under a limit."""
+    scale = float(branch.scale)
+    return branch.lora, math.copysign(1.0, scale) if branch.limit else scale
+
+
+def _trials(branches: Sequence[EditBranch]) -> dict[Key, EditBranch]:
+    """The branches of the first half, each of them once."""
+    return {_key(branch): replace(branch, scale=_key(branch)[1]) for branch in branches}
+
+
+def _limited(
+    run: _Run, branches: Sequence[EditBranch], trials: Mapping[Key, EditBranch], steps: range
+) -> tuple[list[EditBranch], torch.Tensor]:
+    """The branches as they go on after these steps, and the states [P, B, C, h, w] to go on from.
+
+    Straight on, at the velocity of the last step, lies where a trial would lead, and from that
+    follows the limit f of each picture. With Δ the change so far and s the branch's scale, the
+    branch goes on from x + f |s| Δ at scale f s. At a negative scale all of this is done backwards.
+    """
+    from pairedit_sdk.editing.scale_limit import scale_limits  # brings transformers along
+
+    x, sigmas, half = run.x, run.sigmas, steps.stop
+    before, so_far = run.through(list(trials.values()), x.expand(len(trials), *x.shape), steps)
+    velocity = (so_far - before) / (sigmas[half] - sigmas[half - 1])
+    ahead = _damped(x, so_far - sigmas[half] * velocity, run.options.threshold)
+    limited = [k for k, trial in enumerate(trials.values()) if trial.limit]
+    shown = [
+        trial.limit if key[1] > 0 else replace(trial.limit, magnitude=-trial.limit.magnitude)
+        for key, trial in trials.items()
+        if trial.limit
     ]
-    found = dict(zip(wanted, factors(base, changes, x, ends[wanted]), strict=True))
-    return [found.get(k) for k in range(len(tries))]
+    found = dict(zip(limited, scale_limits(run.model.base, shown, x, ahead[limited]), strict=True))
+    reached = {key: (so_far[k], found.get(k)) for k, key in enumerate(trials)}
+    after, states = [], []
+    for branch in branches:
+        state, limit = reached[_key(branch)]
+        if limit is not None:
+            scale = limit * branch.scale
+            state = x + scale.abs().view(-1, 1, 1, 1) * (state - x)
+            branch = replace(branch, scale=scale)
+        states.append(state)
+        after.append(branch)
+    return after, torch.stack(states)
 
 
 def _damped(x: torch.Tensor, z: torch.Tensor, threshold: float) -> torch.Tensor:
     """Latents z [P, B, …] with every change from x damped by itself."""
     if not threshold:
         return z
-    return x + solvers.damped((z - x).flatten(0, 1), threshold).view_as(z)
+    return x + damped((z - x).flatten(0, 1), threshold).view_as(z)

@@ -10,10 +10,12 @@ import torch
 
 from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_image import edit_latents, part_of
+from pairedit_sdk.editing.options import EditOptions
 from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 
 if TYPE_CHECKING:
@@ -60,52 +62,75 @@ def generate(
     sizes = [fit_size(*picture.size, base.resolution, base.multiple) for picture in references]
     own = sizes[0] if sizes else (base.resolution, base.resolution)
     width, height = width or own[0], height or own[1]
-    if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
-        raise UsageError(
-            f"{width} x {height} pixels do not fit {base.name}",
-            expected=f"multiples of {base.multiple}",
-        )
     start_step = steps // 2 if start_step is None else start_step
-    if steps < 1 or not 0 <= start_step <= steps:
-        raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
+    _check(base, (width, height), steps, start_step)
     check_mode(mode)
     stack = None if edits is None else as_stack(edits)
     for edit, _ in [] if stack is None else stack.parts:
         edit.require_base(base)
-    given, guidance = guidance, base.default_guidance if guidance is None else guidance
-    condition = replace(
-        prompt_condition(base, prompt),
-        references=tuple(
-            base.encode(to_tensor(resized(as_rgb(picture), size)))
-            for picture, size in zip(references, sizes, strict=True)
-        ),
+    condition = prompt_condition(base, prompt)
+    if references:
+        condition = replace(condition, references=_encoded(base, references, sizes))
+    model = ConditionedModel(
+        base, condition, base.default_guidance if guidance is None else guidance
     )
     shape = (1, *base.latent_shape(height, width))
     generator = torch.Generator("cpu").manual_seed(seed)
     x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)
     sigmas = base.sigmas(steps, height, width)
     hook = on_step or (lambda done, total: None)
+    if mode != "sequential" or stack is None or len(stack.parts) == 1:
+        return to_image(base.decode(_drawn(model, x, sigmas, stack, mode, start_step, hook)))
+    first, later = EditStack(stack.parts[:1]), EditStack(stack.parts[1:])
+    x = _drawn(model, x, sigmas, first, mode, start_step, part_of(hook, 0, 2)).float()
+    options = EditOptions(mode=mode, seed=seed, guidance=guidance)
+    return to_image(base.decode(edit_latents(base, x, later, options, on_step=part_of(hook, 1, 2))))
+
+
+def _check(base: FlowBase, size: tuple[int, int], steps: int, start_step: int) -> None:
+    """Refuse a size (width, height) or steps that do not fit.
+
+    Raises:
+        UsageError: naming them.
+    """
+    width, height = size
+    if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
+        raise UsageError(
+            f"{width} x {height} pixels do not fit {base.name}",
+            expected=f"multiples of {base.multiple}",
+        )
+    if steps < 1 or not 0 <= start_step <= steps:
+        raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
+
+
+def _encoded(
+    base: FlowBase, pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
+) -> tuple[torch.Tensor, ...]:
+    """Latents of pictures, each at its size (width, height)."""
+    return tuple(
+        base.encode(to_tensor(resized(as_rgb(picture), size)))
+        for picture, size in zip(pictures, sizes, strict=True)
+    )
+
+
+@torch.no_grad()
+def _drawn(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    stack: EditStack | None,
+    mode: str,
+    start_step: int,
+    hook: Callable[[int, int], None],
+) -> torch.Tensor:
+    """Latents drawn from the noise x [1, C, h, w], with the stack's edits from start_step on; one
+    edit is the same in every mode."""
     if stack is None:
-        with torch.no_grad():
-            x = solvers.euler(
-                x, sigmas, lambda x, sigma, _: base.velocity(x, sigma, condition, guidance), hook
-            )
-        return to_image(base.decode(x))
-    later: list[tuple[Edit, float]] = []
-    if mode == "sequential":
-        stack, later = EditStack(stack.parts[:1]), stack.parts[1:]
-        mode = "merged"
-    halves = 2 if later else 1
-    with torch.no_grad(), attached_stack(base, stack, mode, condition, guidance) as rows:
+        return solvers.euler(x, sigmas, lambda x, sigma, _: model.velocity(x, sigma), hook)
+    with attached_stack(model, stack, "guided" if mode == "guided" else "merged") as velocities:
 
         def velocity(x: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
-            v = rows.edited(x, sigma) if step >= start_step else rows.plain(x, sigma)
-            return v.to(base.dtype)
+            one = velocities.edited if step >= start_step else velocities.plain
+            return one(x, sigma).to(model.base.dtype)
 
-        x = solvers.euler(x, sigmas, velocity, part_of(hook, 0, halves))
-    if later:
-        x = edit_latents(
-            base, x.float(), EditStack(later), mode="sequential", seed=seed, guidance=given,
-            on_step=part_of(hook, 1, halves),
-        )  # fmt: skip
-    return to_image(base.decode(x))
+        return solvers.euler(x, sigmas, velocity, hook)

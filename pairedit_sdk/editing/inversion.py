@@ -13,18 +13,11 @@ import torch
 from pairedit_sdk.flow.objectives import content_loss
 from pairedit_sdk.flow.schedule import standard_noising
 from pairedit_sdk.flow.solvers import euler
-from pairedit_sdk.lora.adapters import (
-    activate,
-    add_trainable,
-    attach,
-    detach_all,
-    require_bare,
-    set_scales,
-)
+from pairedit_sdk.lora.adapters import activate, add_trainable, attach, detach_all, require_bare
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditStack
-    from pairedit_sdk.models.protocol import Condition, FlowBase
+    from pairedit_sdk.models.conditioned import ConditionedModel
 
 INVERSION, EDIT = "inversion", "edit"
 STEPS, RANK, ALPHA, LEARNING_RATE = 1500, 16, 1.0, 2e-3
@@ -32,21 +25,23 @@ WEIGHT, START = 0.75, 0.5  # w, and the share of the schedule after which the ed
 
 
 def inversion_lora_edits(
-    base: FlowBase, x: torch.Tensor, stacks: Sequence[EditStack], condition: Condition,
-    guidance: float, sigmas: torch.Tensor, seed: int, on_step: Callable[[int, int], None],
+    model: ConditionedModel,
+    x: torch.Tensor,
+    stacks: Sequence[EditStack],
+    sigmas: torch.Tensor,
+    seed: int,
+    on_step: Callable[[int, int], None],
     train_steps: int = STEPS,
-) -> list[torch.Tensor]:  # fmt: skip
+) -> list[torch.Tensor]:
     """v = v_inv + w (v_sem − v_inv) from half of the schedule on, w = 0.75.
 
     v_inv is the base with a LoRA trained on ``x`` alone (standard schedule and target), v_sem the
     base with the edit alone, as in the released code. The LoRA is trained once, for all stacks.
 
     Args:
-        base: without any LoRA attached; it is left so.
+        model: with the empty prompt, without any LoRA attached; it is left so.
         x: clean latents [1, C, h, w] of one picture.
         stacks: the edits, each to be applied by itself.
-        condition: of the empty prompt.
-        guidance: distilled guidance.
         sigmas: the sampling schedule [steps + 1].
         seed: of the training and of the starting noise.
         on_step: called with (done, total) over training and sampling.
@@ -55,16 +50,13 @@ def inversion_lora_edits(
     Returns:
         Edited latents [1, C, h, w], one for each stack.
     """
-    transformer = base.transformer
+    transformer = model.base.transformer
     require_bare(transformer)
     generator = torch.Generator("cpu").manual_seed(seed)
     steps = len(sigmas) - 1
     total = train_steps + steps * len(stacks)
     try:
-        _fit(
-            base, x, condition, guidance, sigmas, generator, train_steps,
-            lambda done: on_step(done, total),
-        )  # fmt: skip
+        _fit(model, x, sigmas, generator, train_steps, lambda done: on_step(done, total))
         start = torch.randn(x.shape, generator=generator).to(x.device)
         results = []
         for index, stack in enumerate(stacks):
@@ -76,22 +68,25 @@ def inversion_lora_edits(
                 on_step(before + done, total)
 
             with torch.no_grad():
-                results.append(_sample(base, start, name, condition, guidance, sigmas, hook))
+                results.append(_sample(model, start, name, sigmas, hook))
         return results
     finally:
         detach_all(transformer)
 
 
 def _fit(
-    base: FlowBase, x: torch.Tensor, condition: Condition, guidance: float, sigmas: torch.Tensor,
-    generator: torch.Generator, train_steps: int, on_step: Callable[[int], None],
-) -> None:  # fmt: skip
+    model: ConditionedModel,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    generator: torch.Generator,
+    train_steps: int,
+    on_step: Callable[[int], None],
+) -> None:
     """Train the inversion LoRA on ``x`` and leave it attached."""
-    transformer = base.transformer
+    base, transformer = model.base, model.base.transformer
     targets = base.lora_targets("attention")
     parameters = add_trainable(transformer, INVERSION, targets, RANK, generator)
     activate(transformer, [INVERSION])
-    set_scales(transformer, {INVERSION: ALPHA / RANK})
     optimizer = torch.optim.AdamW(parameters.values(), lr=LEARNING_RATE)
     # One picture at the full size of FLUX.1 would not fit a usual GPU otherwise.
     base.set_gradient_checkpointing(base.device.type != "cpu")
@@ -101,7 +96,7 @@ def _fit(
             noise = torch.randn(x.shape, generator=generator).to(x.device)
             noised = standard_noising(x, noise, sigmas[pick].expand(len(x)))
             with torch.enable_grad():
-                v = base.velocity(noised.x, sigmas[pick], condition, guidance).float()
+                v = model.velocity(noised.x, sigmas[pick], {INVERSION: ALPHA / RANK}).float()
                 loss = content_loss(v, noised)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -112,21 +107,23 @@ def _fit(
 
 
 def _sample(
-    base: FlowBase, start: torch.Tensor, edit: str, condition: Condition, guidance: float,
-    sigmas: torch.Tensor, on_step: Callable[[int, int], None],
-) -> torch.Tensor:  # fmt: skip
-    transformer = base.transformer
-    activate(transformer, [INVERSION, edit])
+    model: ConditionedModel,
+    start: torch.Tensor,
+    edit: str,
+    sigmas: torch.Tensor,
+    on_step: Callable[[int, int], None],
+) -> torch.Tensor:
+    """A picture drawn from the noise ``start`` [1, C, h, w], with the edit in the late steps."""
+    activate(model.base.transformer, [INVERSION, edit])
     first = int(START * (len(sigmas) - 1))
 
     def velocity(z: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
         if step < first:
-            set_scales(transformer, {INVERSION: ALPHA / RANK, edit: 0.0})
-            return base.velocity(z, sigma, condition, guidance).float()
+            return model.velocity(z, sigma, {INVERSION: ALPHA / RANK, edit: 0.0}).float()
         rows = len(z)
         inverts = torch.cat([torch.ones(rows), torch.zeros(rows)]).to(z.device)
-        set_scales(transformer, {INVERSION: inverts * (ALPHA / RANK), edit: 1 - inverts})
-        v = base.velocity(torch.cat([z, z]), sigma, condition, guidance).float()
+        scales = {INVERSION: inverts * (ALPHA / RANK), edit: 1 - inverts}
+        v = model.velocity(torch.cat([z, z]), sigma, scales).float()
         return v[:rows] + WEIGHT * (v[rows:] - v[:rows])
 
     return euler(start, sigmas, velocity, on_step)

@@ -1,103 +1,206 @@
-"""How pictures are edited: what was asked for, and for the rest what suits the edits."""
+"""How pictures are edited: what is asked for, and for the rest what suits the edits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pairedit_sdk.editing.composition import check_mode, default_mode
-from pairedit_sdk.edits.edit import Edit, EditorSettings, EditStack
+from pairedit_sdk.edits.edit import EditorSettings
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edits.edit import Edit, EditStack
+    from pairedit_sdk.edits.metadata import EditDirection
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
 
 
-@dataclass(frozen=True)
-class Way:
-    """How pictures are edited; see :func:`pairedit_sdk.editing.edit_image.edit_image`.
+class EditSettings(TypedDict, total=False):
+    """The fields of :class:`EditOptions` as keyword arguments.
 
-    Attributes:
-        even: ``None`` leaves it to each edit.
+    ``even`` is the former name of ``limit_scale`` and deprecated.
     """
 
     method: str
-    steps: int
+    steps: int | None
     n_max: int | None
-    n_avg: int
-    threshold: float
-    even: bool | None
+    n_avg: int | None
+    threshold: float | None
+    limit_scale: bool | None
     guidance: float | None
     seed: int
-    mode: str
+    mode: str | None
+    resolution: int | None
+    even: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditOptions:
+    """How a picture is edited. ``None`` is what suits the edits, see :meth:`resolved`.
+
+    Attributes:
+        method: "flowedit", "rf-inversion", or "inversion-lora" (as published; slow: it trains a
+            LoRA on this one picture first).
+        steps: length of the noise schedule. ``None`` is what FlowEdit needs with these edits, and
+            28 with the other methods.
+        n_max: FlowEdit only: how many of the last steps run, 1 to ``steps``; fewer keep more of
+            the picture. ``None`` is FlowEdit's published share, 24 of 28.
+        n_avg: FlowEdit only: noises averaged in each step; ``None`` is the edits' own.
+        threshold: FlowEdit only: damps small changes, 0 to 1, see
+            :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
+        limit_scale: FlowEdit only: whether no picture is changed more than the pairs show, see
+            :mod:`pairedit_sdk.editing.scale_limit`. Edits that are merged into one LoRA cannot
+            have it. ``None`` is each edit's own.
+        guidance: distilled guidance; ``None`` is the edits' own.
+        seed: of the noise.
+        mode: how several edits act together, one of
+            :data:`pairedit_sdk.editing.composition.MODES`. ``None`` is the stack's own with
+            FlowEdit ("guided", or "merged" for the answer of a basis), and "merged" with the
+            other methods.
+        resolution: side in pixels of a square with the area at which the base sees a picture;
+            ``None`` is the one that the edit was trained at. Latents have their size already.
+    """
+
+    method: str = "flowedit"
+    steps: int | None = None
+    n_max: int | None = None
+    n_avg: int | None = None
+    threshold: float | None = None
+    limit_scale: bool | None = None
+    guidance: float | None = None
+    seed: int = 0
+    mode: str | None = None
+    resolution: int | None = None
 
     def __post_init__(self) -> None:
-        check_mode(self.mode, self.method)
+        if self.mode is not None:
+            check_mode(self.mode, self.method)
         if self.method not in METHODS:
             raise UsageError(
                 f"There is no method {self.method!r}", expected="one of " + ", ".join(METHODS)
             )
-        fits = self.steps >= 1 and 1 <= self.last_steps <= self.steps and self.n_avg >= 1
+
+    def resolved(self, edits: EditStack) -> ResolvedOptions:
+        """These options with what suits the edits where nothing is asked for.
+
+        Args:
+            edits: that are to be applied.
+
+        Raises:
+            UsageError: an unknown method or mode, numbers out of range, or what does not go
+                together.
+        """
+        if isinstance(self, ResolvedOptions):
+            return self
+        self._check_method()
+        # What an edit asks of FlowEdit says nothing of the other methods.
+        own = edits.editor if self.method == "flowedit" else EditorSettings()
+        mode = self.mode or default_mode(edits, self.method)
+        active = [edit for edit, scale in edits.parts if scale != 0]
+        is_merged = mode == "merged" and (len(active) > 1 or edits.default_mode == "merged")
+        if self.limit_scale:
+            _check_limits(active, is_merged)
+        steps = own.steps if self.steps is None else self.steps
+        return ResolvedOptions(
+            method=self.method,
+            steps=steps,
+            n_max=solvers.last_steps(steps) if self.n_max is None else self.n_max,
+            n_avg=own.n_avg if self.n_avg is None else self.n_avg,
+            threshold=own.threshold if self.threshold is None else self.threshold,
+            limit_scale=False if is_merged or self.method != "flowedit" else self.limit_scale,
+            guidance=self.guidance,
+            seed=self.seed,
+            mode=mode,
+            resolution=self.resolution,
+        )
+
+    def _check_method(self) -> None:
+        """Refuse what only FlowEdit has with another method."""
+        names = ("n_max", "n_avg", "threshold", "limit_scale")
+        given = [name for name in names if getattr(self, name) is not None]
+        if self.method != "flowedit" and given:
+            raise UsageError(
+                f"Only FlowEdit has {' and '.join(given)}, and the method is {self.method}",
+                next_step="Leave that out",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedOptions(EditOptions):
+    """Options that are resolved against a stack of edits.
+
+    ``guidance`` and ``limit_scale`` are still ``None`` where every edit has its own:
+    :meth:`guidance_of` and :meth:`limit_of` say which.
+    """
+
+    steps: int = 28
+    n_max: int = 24
+    n_avg: int = 1
+    threshold: float = 0.0
+    mode: str = "guided"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fits = self.steps >= 1 and 1 <= self.n_max <= self.steps and self.n_avg >= 1
         if not fits or not 0 <= self.threshold <= 1:
             raise UsageError(
-                f"steps {self.steps}, n_max {self.last_steps}, n_avg {self.n_avg}, threshold "
+                f"steps {self.steps}, n_max {self.n_max}, n_avg {self.n_avg}, threshold "
                 f"{self.threshold:g}",
                 expected="steps and n_avg of at least 1, n_max from 1 to steps, and a threshold "
                 "from 0 to 1",
             )
 
-    @property
-    def last_steps(self) -> int:
-        """How many of the steps FlowEdit runs."""
-        return solvers.last_steps(self.steps) if self.n_max is None else self.n_max
+    def guidance_of(self, edits: EditStack) -> float:
+        """The distilled guidance for these edits together.
+
+        Raises:
+            UsageError: none is asked for, and the edits' own differ.
+        """
+        return edits.guidance if self.guidance is None else self.guidance
+
+    def limit_of(self, edit: Edit) -> EditDirection | None:
+        """What limits the edit's scale: what its pairs show, or ``None`` for no limit."""
+        limited = edit.info.editor.limit_scale if self.limit_scale is None else self.limit_scale
+        return edit.info.direction if limited else None
 
 
-def way_for(
-    edits: EditStack, method: str = "flowedit", *, steps: int | None = None,
-    n_max: int | None = None, n_avg: int | None = None, threshold: float | None = None,
-    even: bool | None = None, guidance: float | None = None, seed: int = 0,
-    mode: str | None = None,
-) -> Way:  # fmt: skip
-    """What was asked for, and for the rest what suits the edits.
+def options_from(options: EditOptions | None, settings: EditSettings) -> EditOptions:
+    """Options with some of their fields given as keyword arguments.
+
+    Args:
+        options: ``None`` is the default ones.
+        settings: take the place of the options' fields.
 
     Raises:
-        UsageError: an unknown method or mode, numbers out of range, or what does not go together.
+        TypeError: an unknown setting, naming it.
     """
-    own = edits.editor if method == "flowedit" else EditorSettings()
-    given = {"n_max": n_max, "n_avg": n_avg, "threshold": threshold, "even": even}
-    known = [name for name, value in given.items() if value is not None]
-    if method in METHODS and method != "flowedit" and known:
-        raise UsageError(
-            f"Only FlowEdit has {' and '.join(known)}, and the method is {method}",
-            next_step="Leave that out",
-        )
-    mode = mode or default_mode(edits, method)
-    heard = [edit for edit, scale in edits.parts if scale != 0]
-    mixed = mode == "merged" and (len(heard) > 1 or edits.default_mode == "merged")
-    if even:
-        _check_even(heard, mixed)
-    return Way(
-        method, own.steps if steps is None else steps, n_max,
-        own.n_avg if n_avg is None else n_avg,
-        own.threshold if threshold is None else threshold,
-        False if mixed or method != "flowedit" else even, guidance, seed, mode,
-    )  # fmt: skip
+    given: dict[str, Any] = dict(settings)
+    if "even" in given:
+        if "limit_scale" in given:
+            raise TypeError("even is the former name of limit_scale; both are given")
+        warnings.warn("even is now called limit_scale", DeprecationWarning, stacklevel=3)
+        given["limit_scale"] = given.pop("even")
+    return replace(options or EditOptions(), **given)
 
 
-def _check_even(heard: list[Edit], mixed: bool) -> None:
-    """Refuse an even strength where nobody knows how much should be seen.
+def _check_limits(active: list[Edit], is_merged: bool) -> None:
+    """Refuse a scale limit where nobody knows how much should be seen.
 
     Raises:
         UsageError: naming the edit.
     """
-    if mixed:
+    if is_merged:
         raise UsageError(
-            "Edits that are merged into one LoRA have no even strength",
-            next_step="Use --mode guided or sequential, or leave out --even",
+            "Edits that are merged into one LoRA have no scale limit",
+            next_step="Use --mode guided or sequential, or leave out --even (limit_scale)",
         )
-    blind = [edit.name for edit in heard if edit.info.direction is None]
-    if blind:
+    unknown = [edit.name for edit in active if edit.info.direction is None]
+    if unknown:
         raise UsageError(
-            f"Edit {blind[0]!r} does not know how much its pairs show",
+            f"Edit {unknown[0]!r} does not know how much its pairs show",
             expected="an edit that was trained with edit_even=true",
-            next_step="Train it again with --set edit_even=true, or leave out --even",
+            next_step="Train it again with --set edit_even=true, or leave out --even (limit_scale)",
         )

@@ -1,9 +1,10 @@
-"""Even strength: no picture is changed more than an edit's pairs show.
+"""Scale limit: no picture is changed more than an edit's pairs show.
 
 An edit moves one picture further than another. A frozen image encoder sees how far: with k the
 mean direction of E(a′) − E(a) over the pairs, of length 1, and t the mean of (E(a′) − E(a)) · k,
 r = (E(x′) − E(x)) · k / t is what the edit does to a picture x at scale 1, as a share of what the
-pairs show. :mod:`pairedit_sdk.editing.flowedit` says when the encoder looks.
+pairs show. The scale on this picture is limited to min(1, 1 / r) of what is asked for.
+:mod:`pairedit_sdk.editing.flowedit` says when the encoder looks.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def encoder_of(base: FlowBase, without: str) -> ImageEncoder:
 
     Args:
         base: in use.
-        without: how to do without an even strength.
+        without: how to do without a scale limit.
 
     Raises:
         BaseModelError: it cannot be loaded.
@@ -50,7 +51,7 @@ def encoder_of(base: FlowBase, without: str) -> ImageEncoder:
         return _loaded(name)
     except BaseModelError as error:
         raise BaseModelError(
-            f"Even strength looks through the image encoder {name}, which cannot be loaded",
+            f"The scale limit needs the image encoder {name}, which cannot be loaded",
             next_step=f"Download it first, or do without ({without})",
         ) from error
 
@@ -78,10 +79,10 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> EditDirectio
     return EditDirection([round(value, 5) for value in direction.tolist()], round(size, 6), name)
 
 
-def factors(
+def scale_limits(
     base: FlowBase, changes: Sequence[EditDirection], x: torch.Tensor, ends: torch.Tensor
 ) -> list[torch.Tensor]:
-    """The factor of each picture under each edit, 1 / r, but at most 1 and at least :data:`LOWEST`.
+    """The limit of each picture under each edit: 1 / r, at most 1 and at least :data:`LOWEST`.
 
     An encoder sees less of a change on some pictures than on the pairs also where it is whole, so
     nothing is added; what is too much is taken back.
@@ -103,18 +104,18 @@ def factors(
     encoder = encoder_of(base, "--no-even")
     before = _seen(base, encoder, x)
     return [
-        _factors(change, before, _seen(base, encoder, end)).to(x.device)
+        _limits(change, before, _seen(base, encoder, end)).to(x.device)
         for change, end in zip(changes, ends, strict=True)
     ]
 
 
-def _factors(change: EditDirection, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+def _limits(change: EditDirection, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """Of one edit, from embeddings [B, D]."""
     if before.shape[1] != len(change.direction):
         raise EditError(
             f"The image encoder {change.encoder} is not the one that this edit was learned with",
             expected=f"embeddings of {len(change.direction)} numbers", got=f"{before.shape[1]}",
-            next_step="Train the edit again, or use it without even strength (--no-even)",
+            next_step="Train the edit again, or use it without a scale limit (--no-even)",
         )  # fmt: skip
     shown = (after - before) @ torch.tensor(change.direction) / change.magnitude
     return 1 / shown.clamp(min=1, max=1 / LOWEST)  # a picture may also move the other way

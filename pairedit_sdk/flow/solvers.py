@@ -1,13 +1,14 @@
-"""Sampling and editing as loops over a velocity function.
+"""Sampling and editing with a velocity function.
 
 A velocity function takes latents x [B, C, H, W] and a scalar σ and returns v of the same shape.
 The functions that compare the edited with the plain model take a *pair* of states and return the
-pair of velocities, so that the caller can run both rows as one batch.
+pair of velocities, so that the caller can run both rows as one batch. FlowEdit's loop over
+:func:`flowedit_step` is in :mod:`pairedit_sdk.editing.flowedit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -51,61 +52,38 @@ def euler(
     return x
 
 
-def flowedit(
-    x: torch.Tensor, sigmas: torch.Tensor, velocities: PairVelocity,
-    noise: Callable[[int, int], torch.Tensor], *, n_max: int, n_avg: int = 1,
-    threshold: float = 0.0, on_step: StepHook = _no_hook,
-) -> torch.Tensor:  # fmt: skip
-    """FlowEdit (arXiv 2412.08629) with a learned edit in place of a second prompt.
+def flowedit_step(
+    x: torch.Tensor,
+    z: torch.Tensor,
+    sigmas: tuple[torch.Tensor, torch.Tensor],
+    velocities: PairVelocity,
+    noises: Sequence[torch.Tensor],
+) -> torch.Tensor:
+    """One step of FlowEdit (arXiv 2412.08629), with a learned edit in place of a second prompt.
 
-    For the last ``n_max`` steps of the schedule, with fresh noise ε each time:
-    z_src = (1 − σ) x + σ ε, z_tar = z_src + (z − x), and
-    z ← z + (σ_next − σ) [v_edit(z_tar, σ) − v_base(z_src, σ)]. z starts at x, so an edit without
-    effect returns x.
-
-    Args:
-        x: clean latents.
-        sigmas: [steps + 1], from 1 to 0.
-        velocities: the edited model's and the plain model's velocity.
-        noise: ε for (step, repeat), shaped like x.
-        n_max: how many of the last steps to run; fewer keep more of the image.
-        n_avg: noises averaged in every step; ``velocities`` gets the states of all of them,
-            [B · n_avg], those of one row next to each other.
-        threshold: of :func:`damped`, which the whole change goes through at the end.
-    """
-    steps = len(sigmas) - 1
-    window = range(max(0, steps - n_max), steps)
-    z = flowedit_steps(
-        x, x, sigmas, window, velocities, noise, n_avg,
-        lambda step: on_step(step + 1 - window.start, len(window)),
-    )  # fmt: skip
-    return x + damped(z - x, threshold) if threshold else z
-
-
-def flowedit_steps(
-    x: torch.Tensor, z: torch.Tensor, sigmas: torch.Tensor, window: range,
-    velocities: PairVelocity, noise: Callable[[int, int], torch.Tensor], n_avg: int = 1,
-    on_step: Callable[[int], None] = lambda step: None,
-) -> torch.Tensor:  # fmt: skip
-    """The steps of :func:`flowedit` in ``window``, for who has something to do in between.
+    With z_src = (1 − σ) x + σ ε and z_tar = z_src + (z − x):
+    z ← z + (σ_next − σ) mean_ε [v_edit(z_tar, σ) − v_base(z_src, σ)].
 
     Args:
-        x: clean latents.
-        z: where the edit has come to before the first of these steps; x at the very beginning.
-        window: indices into ``sigmas``.
-        on_step: called with the index of every step that is done.
+        x: clean latents [B, C, h, w].
+        z: the edited state before the step, of the same shape; x before the first one.
+        sigmas: (σ, σ_next), scalars.
+        velocities: the edited and the plain model's velocity. They get the states of all noises,
+            [B · n_avg, C, h, w], those of one row next to each other.
+        noises: n_avg times ε, shaped like x; the step follows the mean over them.
+
+    Returns:
+        The edited state after the step, shaped like x.
     """
-    for i in window:
-        sigma = sigmas[i]
-        drawn = torch.stack([noise(i, k) for k in range(n_avg)], dim=1).flatten(0, 1)
-        z_src = (1 - sigma) * x.repeat_interleave(n_avg, dim=0) + sigma * drawn
-        # Written as z_src plus the change so far, so that both rows are equal while z = x.
-        z_tar = z_src + (z - x).repeat_interleave(n_avg, dim=0)
-        edited, plain = velocities(z_tar, z_src, sigma)
-        change = torch.unflatten(edited.float() - plain.float(), 0, (-1, n_avg)).mean(dim=1)
-        z = z + (sigmas[i + 1] - sigma) * change
-        on_step(i)
-    return z
+    sigma, sigma_next = sigmas
+    n_avg = len(noises)
+    drawn = torch.stack(list(noises), dim=1).flatten(0, 1)
+    z_src = (1 - sigma) * x.repeat_interleave(n_avg, dim=0) + sigma * drawn
+    # Written as z_src plus the change so far, so that both rows are equal while z = x.
+    z_tar = z_src + (z - x).repeat_interleave(n_avg, dim=0)
+    edited, plain = velocities(z_tar, z_src, sigma)
+    change = torch.unflatten(edited.float() - plain.float(), 0, (-1, n_avg)).mean(dim=1)
+    return z + (sigma_next - sigma) * change
 
 
 def damped(change: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -128,10 +106,16 @@ def damped(change: torch.Tensor, threshold: float) -> torch.Tensor:
 
 
 def rf_inversion(
-    x: torch.Tensor, sigmas: torch.Tensor, velocity: Velocity, edited: Velocity,
-    noise: torch.Tensor, *, gamma: float = 0.5, eta: float = 0.9, controlled: float = 0.25,
-    on_step: StepHook = _no_hook,
-) -> torch.Tensor:  # fmt: skip
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    velocity: Velocity,
+    edited: Velocity,
+    noise: torch.Tensor,
+    *,
+    gamma: float = 0.5,
+    eta: float = 0.9,
+    controlled: float = 0.25,
+) -> Iterator[torch.Tensor]:
     """RF-Inversion (arXiv 2410.10792): a controlled ODE to noise, and a controlled one back.
 
     Forward, from σ = 0 to 1: dy/dσ = v + γ (v_(y→ε) − v), v_(y→ε) = (ε − y) / (1 − σ).
@@ -139,7 +123,7 @@ def rf_inversion(
     applies in the first ``controlled`` share of the steps and the edit then runs freely.
 
     Args:
-        x: clean latents.
+        x: clean latents [B, C, h, w].
         sigmas: [steps + 1], from 1 to 0.
         velocity: the plain model.
         edited: the edited model.
@@ -147,6 +131,9 @@ def rf_inversion(
         gamma: pull towards ε on the way out, 0 to 1.
         eta: pull towards x on the way back, 0 to 1.
         controlled: share of the steps back in which η applies; published 7 of 28.
+
+    Yields:
+        The state after each of the 2 · steps, shaped like x; the last is the edited one.
     """
     steps = len(sigmas) - 1
     y = x.clone()
@@ -155,7 +142,7 @@ def rf_inversion(
         v = velocity(y, sigma).float()
         to_noise = (noise - y) / (1 - sigma).clamp(min=1e-3)
         y = y + (higher - sigma) * (v + gamma * (to_noise - v))
-        on_step(steps - i + 1, 2 * steps)
+        yield y
     z = y
     for i in range(steps):
         sigma = sigmas[i]
@@ -163,5 +150,26 @@ def rf_inversion(
         if i < round(controlled * steps):
             v = v + eta * ((z - x) / sigma - v)
         z = z + (sigmas[i + 1] - sigma) * v
-        on_step(steps + i + 1, 2 * steps)
-    return z
+        yield z
+
+
+def last_state(
+    states: Iterable[torch.Tensor], on_state: Callable[[int], None] | None = None
+) -> torch.Tensor:
+    """The state that a solver ends with.
+
+    Args:
+        states: of the solver, after each of its steps.
+        on_state: called with the number of steps that are done.
+
+    Raises:
+        ValueError: there are none.
+    """
+    last = None
+    for done, state in enumerate(states, start=1):
+        last = state
+        if on_state is not None:
+            on_state(done)
+    if last is None:
+        raise ValueError("A solver without steps")
+    return last

@@ -16,10 +16,10 @@ from pairedit_sdk.lora.adapters import (
     add_trainable,
     lora_layers,
     require_bare,
-    set_scales,
     share_frozen,
 )
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.objectives import OBJECTIVES, Rows
 
@@ -106,11 +106,13 @@ class Branches:
             is_content = (semantic == 0).to(semantic.dtype)
             scales[CONTENT] = is_content * self.scaling
             scales[TWIN] = (1 - is_content) * self.scaling
-        set_scales(self.base.transformer, scales)
-        v = self.base.velocity(
-            torch.cat(states), sigma.repeat(len(states)), self.condition, self.config.guidance
-        )
+        v = self.model.velocity(torch.cat(states), sigma.repeat(len(states)), scales)
         return list(torch.split(v.float(), rows))
+
+    @property
+    def model(self) -> ConditionedModel:
+        """The model with the prompt and the guidance of the training."""
+        return ConditionedModel(self.base, self.condition, self.config.guidance)
 
     def live_scales(self, scale: float) -> dict[str, float]:
         """Factors with which the semantic LoRA acts alone, as the saved edit will."""
@@ -130,9 +132,8 @@ class Branches:
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """The plain base's velocity. To be asked for before :meth:`velocities`: what gradient
         checkpointing computes again must find the scales of its own pass."""
-        set_scales(self.base.transformer, {SEMANTIC: 0.0})
         with torch.no_grad():
-            return self.base.velocity(x, sigma, self.condition, self.config.guidance).float()
+            return self.model.velocity(x, sigma, {SEMANTIC: 0.0}).float()
 
     def noised(self, x: torch.Tensor, rows: Rows) -> Noised:
         """``x`` [B, C, H, W] with the noise of ``rows``, as the settings say."""

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.editing.composition import EDIT, PathRows, at_once, repeated
-from pairedit_sdk.flow import solvers
+from pairedit_sdk.editing.composition import EDIT, BranchVelocities, at_once, repeated
+from pairedit_sdk.editing.flowedit import flowedit
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import last_state, last_steps
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.models.conditioned import ConditionedModel
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import Condition, FlowBase
@@ -44,16 +46,20 @@ def unit_scale(
         steps: length of FlowEdit's schedule.
     """
     error = torch.zeros(len(scales), dtype=torch.float64)
+    model = ConditionedModel(base, condition, guidance)
     with torch.no_grad(), attached(base.transformer, {EDIT: layers}):
         for pair in latents:
             sigmas = base.sigmas(steps, *base.image_size(pair.x_a))
             gaps = []
             for part in at_once(scales, pair.x_a):
-                rows = PathRows(base, [(EDIT, scale) for scale in part], condition, guidance)
-                z = solvers.flowedit(
-                    repeated(pair.x_a, len(part)), sigmas, rows,
-                    noise_source(pair.x_a, 0, len(part)), n_max=solvers.last_steps(steps),
-                )  # fmt: skip
+                states = flowedit(
+                    repeated(pair.x_a, len(part)),
+                    sigmas,
+                    BranchVelocities(model, [{EDIT: scale} for scale in part]),
+                    noise_source(pair.x_a, 0, len(part)),
+                    n_max=last_steps(steps),
+                )
+                z = last_state(states)
                 gaps.append((z - pair.x_b).square().sum(dim=(1, 2, 3)))
             error += (torch.cat(gaps) / (pair.x_a - pair.x_b).square().sum()).double().cpu()
     return _minimum(torch.tensor(scales, dtype=torch.float64).log(), error)

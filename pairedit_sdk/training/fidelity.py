@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.editing.composition import MergedRows
-from pairedit_sdk.flow import solvers
+from pairedit_sdk.editing.composition import BranchVelocities
+from pairedit_sdk.editing.flowedit import flowedit
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import last_state, last_steps
 from pairedit_sdk.images.image import to_image
 from pairedit_sdk.images.plots import collage
 
@@ -47,8 +48,6 @@ def fidelity(branches: Branches, latents: list[PairLatents]) -> float:
 def _edited(branches: Branches, pair: PairLatents, scale: float) -> torch.Tensor:
     base, config = branches.base, branches.config
     sigmas = base.sigmas(config.edit_steps, *base.image_size(pair.x_a))
-    live = MergedRows(base, branches.live_scales(scale), branches.condition, config.guidance)
-    return solvers.flowedit(
-        pair.x_a, sigmas, live, noise_source(pair.x_a, 0),
-        n_max=solvers.last_steps(config.edit_steps),
-    )  # fmt: skip
+    live = BranchVelocities(branches.model, [branches.live_scales(scale)])
+    noise, n_max = noise_source(pair.x_a, 0), last_steps(config.edit_steps)
+    return last_state(flowedit(pair.x_a, sigmas, live, noise, n_max=n_max))

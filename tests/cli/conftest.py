@@ -102,13 +102,14 @@ class Rooms:
         return _tiny_edit(EditInfo(name, base="mini", rank=1))
 
     def edit_image(
-        self, base: Any, image: Image.Image, edits: Any, *, method: str = "flowedit",
-        steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
-        threshold: float | None = None, even: bool | None = None, guidance: float | None = None,
-        seed: int = 0, resolution: int | None = None, mode: str | None = None, on_step: Any = None,
+        self, base: Any, image: Image.Image, edits: Any, options: Any = None, *,
+        on_step: Any = None, **settings: Any,
     ) -> Image.Image:  # fmt: skip
-        self.calls.append(("edit_image", {k: v for k, v in locals().items() if k != "self"}))
-        total = steps or 28
+        from pairedit_sdk.editing.options import options_from
+
+        options = options_from(options, settings)  # type: ignore[arg-type]
+        self.calls.append(("edit_image", {"edits": edits, "options": options}))
+        total = options.steps or 28
         for step in range(total if on_step else 0):
             on_step(step + 1, total)
         return ImageOps.invert(image)
@@ -123,19 +124,13 @@ class Rooms:
         return Image.new("RGB", (width or 128, height or 128), "orange")
 
     def sweep(
-        self, base: Any, image: Image.Image, edits: Any, scales: Any, *, method: str = "flowedit",
-        steps: int | None = None, n_max: int | None = None, n_avg: int | None = None,
-        threshold: float | None = None, even: bool | None = None, guidance: float | None = None,
-        seed: int = 0, resolution: int | None = None, mode: str | None = None, on_step: Any = None,
+        self, base: Any, image: Image.Image, edits: Any, scales: Any, options: Any = None, *,
+        on_step: Any = None, **settings: Any,
     ) -> list[Image.Image]:  # fmt: skip
         return [
-            self.edit_image(
-                base, image, edits @ scale, method=method, steps=steps, n_max=n_max, n_avg=n_avg,
-                threshold=threshold, even=even, guidance=guidance, seed=seed, resolution=resolution,
-                mode=mode, on_step=on_step,
-            )
+            self.edit_image(base, image, edits @ scale, options, on_step=on_step, **settings)
             for scale in scales
-        ]  # fmt: skip
+        ]
 
     def seen_size(
         self, base: Any, size: tuple[int, int], edits: Any, resolution: int | None = None

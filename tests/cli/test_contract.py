@@ -26,14 +26,15 @@ def _definition(file: str, name: str) -> ast.stmt:
 
 
 def _parameters(function: ast.stmt) -> list[tuple[str, str]]:
-    """The parameters with their defaults, those by keyword after a ``*``."""
+    """The parameters with their defaults, those by keyword after a ``*``, all others as ``**``."""
     assert isinstance(function, ast.FunctionDef)
     given = function.args
     missing: list[ast.expr | None] = [None] * (len(given.args) - len(given.defaults))
     plain = zip(given.args, [*missing, *given.defaults], strict=True)
     by_name = zip(given.kwonlyargs, given.kw_defaults, strict=True)
     shown = [(p.arg, ast.unparse(d) if d else "") for p, d in plain]
-    return [*shown, ("*", ""), *((p.arg, ast.unparse(d) if d else "") for p, d in by_name)]
+    named = [(p.arg, ast.unparse(d) if d else "") for p, d in by_name]
+    return [*shown, ("*", ""), *named, *([("**", given.kwarg.arg)] if given.kwarg else [])]
 
 
 def _fake_parameters(function: object) -> list[tuple[str, str]]:
@@ -44,7 +45,8 @@ def _fake_parameters(function: object) -> list[tuple[str, str]]:
         for kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     }  # fmt: skip
     plain, by_name = shown.values()
-    return [*plain, ("*", ""), *by_name]
+    rest = [("**", p.name) for p in parameters if p.kind is p.VAR_KEYWORD]
+    return [*plain, ("*", ""), *by_name, *rest]
 
 
 @pytest.mark.parametrize("name", services.HOME)

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from pairedit_sdk import EditOptions
+
 if TYPE_CHECKING:
     from .conftest import Rooms
 
@@ -23,9 +25,7 @@ def test_edit_applies_the_sum(
     assert (result.exit_code, result.stdout) == (0, "Wrote out.png.\n")
     (call,) = rooms.of("edit_image")
     assert rooms.named(call["edits"]) == [("glasses", 0.8), ("smile", 1.0)]
-    assert (call["steps"], call["n_max"], call["seed"]) == (None, None, 3)
-    assert (call["n_avg"], call["threshold"], call["even"]) == (None, None, None)
-    assert (call["method"], call["guidance"], call["mode"]) == ("flowedit", None, None)
+    assert call["options"] == EditOptions(seed=3)
     with Image.open(tmp_path / "out.png") as image:
         assert image.getpixel((0, 0)) == (55, 135, 215)
 
@@ -36,7 +36,7 @@ def test_the_mode_is_passed_on(
 ) -> None:
     given = ("--edit", "glasses", "--edit", "smile", "--mode", mode, "-o", "x.png")
     said = json.loads(pairedit("edit", picture, *given, "--json").stdout)
-    assert said["mode"] == rooms.of("edit_image")[0]["mode"] == mode
+    assert said["mode"] == rooms.of("edit_image")[0]["options"].mode == mode
     assert pairedit("generate", "--prompt", "", *given).exit_code == 0
     assert rooms.of("generate")[0]["mode"] == mode
 
@@ -49,7 +49,7 @@ def test_n_max_is_the_librarys_unless_given(
 ) -> None:
     given = ("--edit", "glasses", "--steps", "14", "-o", "x.png", *words)
     assert pairedit("edit", picture, *given).exit_code == 0
-    assert rooms.of("edit_image")[0]["n_max"] == n_max
+    assert rooms.of("edit_image")[0]["options"].n_max == n_max
 
 
 def test_edit_json_is_all_there_is_on_standard_output(

@@ -7,13 +7,14 @@ import torch
 
 from pairedit_sdk.basis.mix import EditMix
 from pairedit_sdk.editing import composition
-from pairedit_sdk.editing.composition import GuidedRows, MergedRows, attached_stack, default_mode
+from pairedit_sdk.editing.composition import BranchVelocities, attached_stack, default_mode
 from pairedit_sdk.editing.edit_image import edit_image, edit_latents, sweep, sweep_latents
 from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditStack
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.adapters import attached, lora_layers
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.loading import load_base
 from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.trainer import train
@@ -53,28 +54,48 @@ def _velocity(base, layers, x, sigma, guidance=3.5):
         return base.velocity(x, sigma, base.condition(""), guidance)
 
 
-def test_merged_rows_are_the_summed_update(base, edits, x):
+def _model(base):
+    return ConditionedModel(base, base.condition(""), 3.5)
+
+
+def test_merged_is_the_summed_update(base, edits, x):
     stack = edits[0] @ 0.8 + edits[1] @ -0.5
     sigma = torch.tensor(0.6)
-    with attached_stack(base, stack, "merged", base.condition(""), 3.5) as rows:
-        assert isinstance(rows, MergedRows)
-        with torch.no_grad():
-            edited, plain = rows(x + 0.1, x, sigma)
-            alone, bare = rows.edited(x + 0.1, sigma), rows.plain(x, sigma)
+    with attached_stack(_model(base), stack, "merged") as velocities, torch.no_grad():
+        edited, plain = velocities.edited(x + 0.1, sigma), velocities.plain(x, sigma)
     _close(edited, _velocity(base, stack.layers(), x + 0.1, sigma))
-    _close(alone, edited)
-    _close(bare, plain)
     _close(plain, _velocity(base, None, x, sigma))
 
 
-def test_guided_rows_are_the_sum_of_the_edits_own_changes(base, edits, x):
+def test_branches_in_one_pass_are_the_passes_one_by_one(base, edits, x):
+    loras = {"one": edits[0].layers, "two": edits[1].layers}
+    each = torch.tensor([0.3, -0.7])  # a scale for each of the two pictures
+    branches = [{"one": 0.8}, {"two": each}, {"one": 0.5, "two": -0.5}, {"one": 0.0}]
+    noises, sigma = 2, torch.tensor(0.6)
+    states = torch.cat([x + 0.1 * k for k in range(len(branches))]).repeat_interleave(noises, 0)
+    plain_states = x.repeat_interleave(noises, 0)
+    with attached(base.transformer, loras), torch.no_grad():
+        velocities = BranchVelocities(_model(base), branches)
+        edited, plain = velocities(states, plain_states.repeat(len(branches), 1, 1, 1), sigma)
+    assert edited.shape == plain.shape == states.shape
+    for k, (branch, v) in enumerate(zip(branches, edited.chunk(len(branches)), strict=True)):
+        for row in range(len(x) * noises):
+            picture = row // noises
+            scales = {n: float(torch.as_tensor(s).expand(2)[picture]) for n, s in branch.items()}
+            stack = EditStack([(edits[("one", "two").index(n)], s) for n, s in scales.items()])
+            wanted = _velocity(base, stack.layers(), x[picture : picture + 1] + 0.1 * k, sigma)
+            _close(v[row : row + 1], wanted)
+    for v in plain.chunk(len(branches)):
+        _close(v, _velocity(base, None, plain_states, sigma))
+
+
+def test_guided_is_the_sum_of_the_edits_own_changes(base, edits, x):
     stack = edits[0] @ 0.8 + edits[1] @ -0.5 + edits[0] @ 0
     sigma = torch.tensor(0.6)
-    with attached_stack(base, stack, "guided", base.condition(""), 3.5) as rows:
-        assert isinstance(rows, GuidedRows)
-        assert len(rows.scales) == 2  # what is silent costs no row
+    with attached_stack(_model(base), stack, "guided") as velocities:
+        assert len(velocities.scales) == 2  # an edit at scale 0 costs no row
         with torch.no_grad():
-            edited, plain = rows.edited(x + 0.1, sigma), rows.plain(x, sigma)
+            edited, plain = velocities.edited(x + 0.1, sigma), velocities.plain(x, sigma)
     own = _velocity(base, None, x + 0.1, sigma)
     changes = [
         scale * (_velocity(base, edit.layers, x + 0.1, sigma) - own) for edit, scale in stack.parts
@@ -85,8 +106,8 @@ def test_guided_rows_are_the_sum_of_the_edits_own_changes(base, edits, x):
 
 
 @pytest.mark.parametrize("mode", ["merged", "guided"])
-@pytest.mark.parametrize("tokens", [8192, 1])  # all strengths in one pass, and one by one
-def test_strengths_in_one_pass_are_the_edits_at_these_scales(
+@pytest.mark.parametrize("tokens", [8192, 1])  # all scales in one pass, and one by one
+def test_scales_in_one_pass_are_the_edits_at_these_scales(
     base, edits, x, mode, tokens, monkeypatch
 ):
     monkeypatch.setattr(composition, "TOKENS", tokens)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pairedit_sdk.flow.solvers import damped, euler, flowedit, rf_inversion
+from pairedit_sdk.flow.solvers import damped, euler, flowedit_step, last_state, rf_inversion
 
 SIGMAS = torch.linspace(1, 0, 29)
 SHAPE = (1, 2, 4, 4)
@@ -29,49 +29,22 @@ def test_euler_tells_every_step():
     assert seen == [(k + 1, 28) for k in range(28)]
 
 
-def test_flowedit_without_an_effect_returns_the_input_bit_for_bit():
-    x = _draw(0)
+def test_a_step_without_an_effect_returns_the_state_bit_for_bit():
+    x, z = _draw(0), _draw(1)
 
     def same(x_edited, x_plain, sigma):
-        assert torch.equal(x_edited, x_plain)
-        return x_edited.sin(), x_plain.sin()
+        assert torch.allclose(x_edited - x_plain, (z - x).repeat_interleave(2, dim=0), atol=1e-6)
+        return x_plain.sin(), x_plain.sin()
 
-    assert torch.equal(flowedit(x, SIGMAS, same, _noise, n_max=24, n_avg=2), x)
-
-
-@pytest.mark.parametrize("n_max", [1, 14, 28])
-def test_flowedit_integrates_a_constant_change_over_its_window(n_max):
-    x, delta = _draw(0), _draw(1)
-    result = flowedit(x, SIGMAS, lambda e, p, s: (p * 0 + delta, p * 0), _noise, n_max=n_max)
-    assert torch.allclose(result - x, -delta * n_max / 28, atol=1e-5)
+    step = flowedit_step(x, z, (SIGMAS[4], SIGMAS[5]), same, [_noise(4, 0), _noise(4, 1)])
+    assert torch.equal(step, z)
 
 
-def test_flowedit_averages_its_noises():
-    x = torch.zeros(SHAPE)
-    one_step = torch.tensor([1.0, 0.0])
-    result = flowedit(x, one_step, lambda e, p, s: (e, p * 0), _noise, n_max=1, n_avg=4)
-    assert torch.allclose(result, -sum(_noise(0, k) for k in range(4)) / 4, atol=1e-6)
-
-
-def test_every_row_gets_the_mean_over_its_own_noises():
-    x = torch.cat([_draw(1), _draw(2), _draw(3)])
-    one_step = torch.tensor([0.6, 0.0])
-
-    def noise(step, repeat):
-        return torch.cat([_noise(row, repeat) for row in range(3)])
-
-    passes = []
-
-    def velocities(edited, plain, sigma):
-        passes.append(len(edited))
-        return edited.sin(), plain * 0
-
-    result = flowedit(x, one_step, velocities, noise, n_max=1, n_avg=2)
-    assert passes == [6]
-    for row in range(3):
-        states = [0.4 * x[row] + 0.6 * noise(0, k)[row] for k in range(2)]
-        change = (states[0].sin() + states[1].sin()) / 2
-        assert torch.allclose(result[row], x[row] - 0.6 * change, atol=1e-6)
+def test_a_step_follows_the_mean_over_its_noises():
+    x, noises = torch.zeros(SHAPE), [_noise(0, k) for k in range(4)]
+    last = (torch.tensor(1.0), torch.tensor(0.0))
+    result = flowedit_step(x, x, last, lambda e, p, s: (e, p * 0), noises)
+    assert torch.allclose(result, -sum(noises) / 4, atol=1e-6)
 
 
 def test_damping_keeps_what_is_strong_and_halves_what_is_at_the_threshold():
@@ -90,22 +63,17 @@ def test_damping_takes_next_to_nothing_from_a_change_of_everything():
     assert torch.allclose(damped(change, 0.1), change / 1.01)
 
 
-def test_flowedit_damps_the_whole_change_at_the_end():
-    x, delta = _draw(0), _draw(1)
-    given = (x, SIGMAS, lambda e, p, s: (p * 0 + delta, p * 0), _noise)
-    plain = flowedit(*given, n_max=24)
-    result = flowedit(*given, n_max=24, threshold=0.3)
-    assert torch.allclose(result, x + damped(plain - x, 0.3), atol=1e-6)
-
-
 def test_rf_inversion_with_full_control_returns_the_input():
     x, noise = _draw(0), _draw(1)
 
     def velocity(z, sigma):
         return z.tanh()
 
-    result = rf_inversion(x, SIGMAS, velocity, velocity, noise, gamma=1.0, eta=1.0, controlled=1.0)
-    assert torch.allclose(result, x, atol=1e-4)
+    full = {"gamma": 1.0, "eta": 1.0, "controlled": 1.0}
+    states = list(rf_inversion(x, SIGMAS, velocity, velocity, noise, **full))
+    assert len(states) == 2 * 28
+    assert torch.allclose(states[27], noise, atol=1e-4)
+    assert torch.allclose(states[-1], x, atol=1e-4)
 
 
 def test_rf_inversion_follows_a_straight_flow_there_and_back():
@@ -114,4 +82,14 @@ def test_rf_inversion_follows_a_straight_flow_there_and_back():
     def straight(z, sigma):
         return noise - x
 
-    assert torch.allclose(rf_inversion(x, SIGMAS, straight, straight, noise), x, atol=1e-4)
+    result = last_state(rf_inversion(x, SIGMAS, straight, straight, noise))
+    assert torch.allclose(result, x, atol=1e-4)
+
+
+def test_the_last_state_is_told_of_every_step():
+    seen = []
+    states = [_draw(k) for k in range(3)]
+    assert torch.equal(last_state(iter(states), seen.append), states[2])
+    assert seen == [1, 2, 3]
+    with pytest.raises(ValueError, match="without steps"):
+        last_state([])

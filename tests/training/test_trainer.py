@@ -157,9 +157,10 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs)
 @pytest.mark.parametrize("start", [0.0, 0.3, -0.5])
 def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs, start):
     """With exactly the target's velocities the editor ends in x_B, wherever it begins."""
-    from pairedit_sdk.flow import solvers
+    from pairedit_sdk.editing.flowedit import flowedit
     from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target, linear_progress
     from pairedit_sdk.flow.schedule import standard_noising
+    from pairedit_sdk.flow.solvers import last_state
 
     latents = _latents(tiny_base, pairs)[0]
     x_a, x_b = latents.x_a, latents.x_b
@@ -179,7 +180,8 @@ def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs
         v = torch.randn(x_a.shape, generator=generator)
         return flowedit_target(v, x_a, x_b, sigma.view(1), progress), v
 
-    result = solvers.flowedit(x_a, sigmas, velocities, lambda step, _: noises[step], n_max=24)
+    states = flowedit(x_a, sigmas, velocities, lambda step, _: noises[step], n_max=24)
+    result = last_state(states)
     assert torch.allclose(result + start * (x_b - x_a), x_b, atol=1e-4)
     assert max(seen) < 1e-4
     assert len(seen) == 24

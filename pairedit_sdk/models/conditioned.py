@@ -1,0 +1,54 @@
+"""A model together with what all of its velocities share: a condition and a guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.lora.adapters import set_scales
+
+if TYPE_CHECKING:
+    import torch
+
+    from pairedit_sdk.lora.linear import Scale
+    from pairedit_sdk.models.protocol import Condition, FlowBase
+
+
+@dataclass(frozen=True)
+class ConditionedModel:
+    """A model with its condition and guidance; what is left to give is a state and a noise level.
+
+    Attributes:
+        base: the model, with or without LoRAs attached.
+        condition: prompt and references, shared by all rows.
+        guidance: distilled guidance, shared by all rows.
+    """
+
+    base: FlowBase
+    condition: Condition
+    guidance: float
+
+    def velocity(
+        self,
+        states: torch.Tensor,
+        sigma: torch.Tensor,
+        row_scales: Mapping[str, Scale] | None = None,
+    ) -> torch.Tensor:
+        """v(x, σ) with each attached LoRA at a scale of its own in every row.
+
+        Rows with different scales share one forward pass: the edited and the plain model, or the
+        content and the semantic branch of a training.
+
+        Args:
+            states: x [B, C, h, w].
+            sigma: σ, a scalar or [B].
+            row_scales: by a LoRA's name one number for all rows, or a tensor [B]. A LoRA that is
+                not named keeps the scale of the pass before, and 1 if there was none.
+
+        Returns:
+            v [B, C, h, w], in the model's dtype; for every scale 0 that of the bare model.
+        """
+        if row_scales is not None:
+            set_scales(self.base.transformer, row_scales)
+        return self.base.velocity(states, sigma, self.condition, self.guidance)
