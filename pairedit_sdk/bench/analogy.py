@@ -46,9 +46,15 @@ Change = tuple[str, str]
 VARIANTS = ("none", "instruction", "single", "basis", "tanh", "uniform", "own-edits")
 #: Those of the training's changes that are asked for, one of each kind.
 ASKED: tuple[Change, ...] = (
-    ("glasses", "round"), ("hat", "beanie"), ("hair_color", "red"), ("style", "night"),
-    ("beard", "full"), ("lipstick", "red"), ("mouth", "smiling"), ("age", "old"),
-)  # fmt: skip
+    ("glasses", "round"),
+    ("hat", "beanie"),
+    ("hair_color", "red"),
+    ("style", "night"),
+    ("beard", "full"),
+    ("lipstick", "red"),
+    ("mouth", "smiling"),
+    ("age", "old"),
+)
 PAIRS = 3
 #: Passes that are timed.
 TIMED = 20
@@ -76,9 +82,18 @@ class Plan:
     each: int = 16
     asked: int = 4
     settings: BasisSettings = BasisSettings(  # noqa: RUF009  # frozen
-        count=8, rank=4, alpha=32.0, key_width=32, targets="attention", layout="sequence",
-        unit_embeddings=True, start="difference", lr=2e-3, steps=600, checkpoint_every=0,
-    )  # fmt: skip
+        count=8,
+        rank=4,
+        alpha=32.0,
+        key_width=32,
+        targets="attention",
+        layout="sequence",
+        unit_embeddings=True,
+        start="difference",
+        lr=2e-3,
+        steps=600,
+        checkpoint_every=0,
+    )
     steps: int = 14
     recipe: str = "mini"
     variants: Sequence[str] = VARIANTS
@@ -90,15 +105,22 @@ class Plan:
 
 
 SMALL = Plan(
-    seen=ASKED[:2], unseen=UNSEEN[:2], seeds=1, each=2, asked=2, steps=8,
+    seen=ASKED[:2],
+    unseen=UNSEEN[:2],
+    seeds=1,
+    each=2,
+    asked=2,
+    steps=8,
     settings=replace(Plan.settings, count=4, alpha=16.0, steps=40),
-)  # fmt: skip
+)
 
 
 def run(
-    base: KontextBase, plain: FlowBase, plan: Plan,
+    base: KontextBase,
+    plain: FlowBase,
+    plan: Plan,
     on_part: Callable[[str], None] = lambda note: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Train every variant for every seed and ask it.
 
     Args:
@@ -144,18 +166,31 @@ Answered = Callable[[Analogy], "Image.Image"]
 
 
 def _variant(
-    base: KontextBase, plain: FlowBase, plan: Plan, variant: str, analogies: Sequence[Analogy],
-    seed: int, folder: str,
-) -> tuple[Answered, LoRWeBBasis | None]:  # fmt: skip
+    base: KontextBase,
+    plain: FlowBase,
+    plan: Plan,
+    variant: str,
+    analogies: Sequence[Analogy],
+    seed: int,
+    folder: str,
+) -> tuple[Answered, LoRWeBBasis | None]:
     """Something that answers an analogy, trained if need be."""
     settings = replace(plan.settings, seed=seed)
     layout = settings.layout
 
     def drawn(mix: Edit | None, asked: Analogy, prompt: str) -> Image.Image:
         return answer_with(
-            base, mix, asked.a, asked.a_prime, asked.b, prompt=prompt, layout=layout,
-            steps=plan.steps, guidance=GUIDANCE, seed=seed,
-        )  # fmt: skip
+            base,
+            mix,
+            asked.a,
+            asked.a_prime,
+            asked.b,
+            prompt=prompt,
+            layout=layout,
+            steps=plan.steps,
+            guidance=GUIDANCE,
+            seed=seed,
+        )
 
     if variant in ("none", "instruction"):
         return (lambda q: drawn(None, q, q.caption if variant == "instruction" else "")), None
@@ -236,8 +271,10 @@ def _cost(base: KontextBase, basis: LoRWeBBasis) -> dict[str, float]:
                 seconds[name].append(time.perf_counter() - begun)
     one = median(seconds["single"])
     return {
-        "pass_ratio": median(seconds["mix"]) / one, "pass_seconds": one, "mixing_seconds": mixing,
-    }  # fmt: skip
+        "pass_ratio": median(seconds["mix"]) / one,
+        "pass_seconds": one,
+        "mixing_seconds": mixing,
+    }
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -56,11 +56,13 @@ def measure(
             later = [_seconds(basis.route, *shown) for _ in range(ASKED)]
             rows.append(
                 {
-                    "edits": count, "open_seconds": opened, "first_seconds": first,
+                    "edits": count,
+                    "open_seconds": opened,
+                    "first_seconds": first,
                     "route_ms": 1000 * statistics.median(later),
                     "index_mib": index_path(Path(folder)).stat().st_size / 2**20,
                 }
-            )  # fmt: skip
+            )
         on_part(f"{count} edits")
     return rows
 

@@ -44,9 +44,17 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
 )
 #: Figures of one combination in one mode.
 FIGURES = (
-    "accuracy", "accuracy_pooled", "kept", "success", "all_succeed", "preservation_db",
-    "preservation_lost_db", "preservation_lost_least_db", "order_db", "edit_seconds",
-)  # fmt: skip
+    "accuracy",
+    "accuracy_pooled",
+    "kept",
+    "success",
+    "all_succeed",
+    "preservation_db",
+    "preservation_lost_db",
+    "preservation_lost_least_db",
+    "order_db",
+    "edit_seconds",
+)
 SHOWN = 6
 
 
@@ -178,9 +186,13 @@ def _drawn(faces: Sequence[Face]) -> torch.Tensor:
 
 @torch.no_grad()
 def _score(
-    base: FlowBase, plan: Plan, names: tuple[str, ...], seed: int,
-    drawer: Mapping[str, Edit], classifier: AttributeClassifier,
-) -> list[Row]:  # fmt: skip
+    base: FlowBase,
+    plan: Plan,
+    names: tuple[str, ...],
+    seed: int,
+    drawer: Mapping[str, Edit],
+    classifier: AttributeClassifier,
+) -> list[Row]:
     truth = _Truth(base, names, plan.faces)
     wanted = {name: dict(EDIT_TYPES[name].example.after) for name in names}
     edits = [drawer[name] for name in names]
@@ -215,15 +227,24 @@ def _score(
         db = _mean(metrics.preservation_db(out, truth.rb, truth.mask))
         rows.append(
             Row(
-                names, mode, seed,
+                names,
+                mode,
+                seed,
                 _mean(metrics.edit_accuracy(out, truth.rb, truth.all, truth.mask)),
                 plain_mean(list(own.values())),
-                metrics.pooled_accuracy(out, truth.rb, truth.all, truth.mask), plain_mean(shares),
-                float(right.mean()), plain_mean(list(found.values())),
-                float(right.amin(dim=0).mean()), db, alone_db, alone_db - db,
-                min(kept_db.values(), default=alone_db) - db, order, seconds,
+                metrics.pooled_accuracy(out, truth.rb, truth.all, truth.mask),
+                plain_mean(shares),
+                float(right.mean()),
+                plain_mean(list(found.values())),
+                float(right.amin(dim=0).mean()),
+                db,
+                alone_db,
+                alone_db - db,
+                min(kept_db.values(), default=alone_db) - db,
+                order,
+                seconds,
             )
-        )  # fmt: skip
+        )
         outs.append(out)
     if plan.output is not None and seed == 0:
         columns = [truth.rb, truth.all, *outs]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.bench.edit_types import EDIT_TYPES, held_out_faces, training_pairs
-from pairedit_sdk.bench.fidelity import Fidelity, best_of, measure
+from pairedit_sdk.bench.fidelity import Drawing, Fidelity, best_of, measure
 from pairedit_sdk.bench.text_editing import text_edit
 from pairedit_sdk.bench.trained_edits import plain_mean
 from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
@@ -164,9 +164,10 @@ def _counting(recipe: str, rows: Sequence[Fidelity]) -> Fidelity:
 def _score(
     base: FlowBase, plan: Plan, job: Job, classifier: AttributeClassifier
 ) -> tuple[list[Fidelity], float]:
-    picture = None
+    drawing = None
     if plan.output is not None and job.seed == 0 and job.pairs in (0, max(plan.pairs)):
         picture = plan.output / f"{job.edit}-{Path(job.recipe).stem}.webp"
+        drawing = Drawing(picture, f"{job.edit}, {job.recipe}")
     faces = held_out_faces(job.edit, plan.faces)
     kind = EDIT_TYPES[job.edit]
     seconds = 0.0
@@ -184,10 +185,7 @@ def _score(
         def editor(x: torch.Tensor, scales: Sequence[float]) -> list[torch.Tensor]:
             return sweep_latents(base, x, edit, scales, seed=job.seed)
 
-    rows = measure(
-        base, editor, faces, kind.example.changed, scales, classifier, picture,
-        f"{job.edit}, {job.recipe}",
-    )  # fmt: skip
+    rows = measure(base, editor, faces, kind.example.changed, scales, classifier, drawing)
     return rows, seconds
 
 

@@ -7,7 +7,7 @@ latents and scales to latents.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,12 +61,36 @@ class Fidelity:
     edit_seconds: float
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A collage to be drawn.
+
+    Attributes:
+        path: where it goes.
+        title: above it.
+        shown: how many faces it shows.
+    """
+
+    path: Path
+    title: str = ""
+    shown: int = 6
+
+    def draw(self, rows: Sequence[torch.Tensor], labels: Sequence[str]) -> None:
+        """Draw pictures, a row of them for each label."""
+        grid = [[to_image(picture) for picture in row[: self.shown]] for row in rows]
+        write_image(collage(grid, [""] * len(grid[0]), list(labels), title=self.title), self.path)
+
+
 @torch.no_grad()
 def measure(
-    base: FlowBase, editor: Editor, faces: Sequence[tuple[Face, Face]], changed: Sequence[str],
-    scales: Sequence[float], classifier: AttributeClassifier, picture: Path | None = None,
-    title: str = "", shown: int = 6,
-) -> list[Fidelity]:  # fmt: skip
+    base: FlowBase,
+    editor: Editor,
+    faces: Sequence[tuple[Face, Face]],
+    changed: Sequence[str],
+    scales: Sequence[float],
+    classifier: AttributeClassifier,
+    drawing: Drawing | None = None,
+) -> list[Fidelity]:
     """Score an editor on faces whose true result is known; one row per scale.
 
     Args:
@@ -76,9 +100,7 @@ def measure(
         changed: the attributes that the edit sets.
         scales: ascending.
         classifier: reads attributes for success and leakage.
-        picture: where to draw a collage of the first ``shown`` faces.
-        title: of the collage.
-        shown: columns of the collage.
+        drawing: of the first faces, if one is wanted.
     """
     drawn, drawn_true = (torch.cat([to_tensor(p[k].draw()) for p in faces]) for k in (0, 1))
     x, x_true = (base.encode(pictures).float() for pictures in (drawn, drawn_true))
@@ -97,10 +119,7 @@ def measure(
         outs.append(out)
         accuracy = metrics.edit_accuracy(out, rb, rb_true, mask)
         read = classifier.predict(out)
-        right = [
-            all(read[name][k] == getattr(after, name) for name in changed)
-            for k, (_, after) in enumerate(faces)
-        ]
+        right = _right(read, faces, changed)
         rows.append(
             Fidelity(
                 scale,
@@ -120,12 +139,20 @@ def measure(
     if len(course) > 1:
         monotone = metrics.monotonicity(torch.stack(course), tolerance=0.02)
         rows = [replace(row, monotone=monotone) for row in rows]
-    if picture is not None:
-        columns = [rb[:shown], rb_true[:shown], *(out[:shown] for out in outs)]
-        grid = [[to_image(image) for image in column] for column in columns]
+    if drawing is not None:
         labels = ["b", "truth", *(f"{scale:g}" for scale in scales)]
-        write_image(collage(grid, [""] * len(grid[0]), labels, title=title), picture)
+        drawing.draw([rb, rb_true, *outs], labels)
     return rows
+
+
+def _right(
+    read: Mapping[str, Sequence[str]], faces: Sequence[tuple[Face, Face]], changed: Sequence[str]
+) -> list[bool]:
+    """Of each face, whether all that was to change reads as it should."""
+    return [
+        all(read[name][k] == getattr(after, name) for name in changed)
+        for k, (_, after) in enumerate(faces)
+    ]
 
 
 def best_of(rows: Sequence[Fidelity]) -> Fidelity:

@@ -107,9 +107,14 @@ class NaiveTraining:
 
 @torch.no_grad()
 def naive_edit(
-    base: FlowBase, image: Image.Image, layers: Mapping[str, LoraLayer], scale: float,
-    guidance: float, seed: int = 0, steps: int = 28,
-) -> Image.Image:  # fmt: skip
+    base: FlowBase,
+    image: Image.Image,
+    layers: Mapping[str, LoraLayer],
+    scale: float,
+    guidance: float,
+    seed: int = 0,
+    steps: int = 28,
+) -> Image.Image:
     """FlowEdit of one picture, the edited and the plain model one after the other."""
     generator = torch.Generator().manual_seed(seed)
     condition = base.condition("")

@@ -25,10 +25,15 @@ TASKS = 13
 
 
 def run(
-    shape: str, *, resolution: int | None = None, device: str | None = None,
-    minutes: float | None = None, repetitions: int = 3, out: Path | None = None,
+    shape: str,
+    *,
+    resolution: int | None = None,
+    device: str | None = None,
+    minutes: float | None = None,
+    repetitions: int = 3,
+    out: Path | None = None,
     on_part: Callable[[str], None] = lambda name: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Measure everything, the most important first.
 
     Args:
@@ -100,9 +105,11 @@ def about(device: torch.device) -> dict[str, Any]:
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     names = ("torch", "diffusers", "bitsandbytes")
     return {
-        "device": str(device), "card": card, "threads": torch.get_num_threads(),
+        "device": str(device),
+        "card": card,
+        "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in names},
-    }  # fmt: skip
+    }
 
 
 def _attempted(bench: Bench, name: str, task: Callable[[], list[Row]]) -> list[Row]:

@@ -34,8 +34,11 @@ def table(result: Mapping[str, Any]) -> Table:
     where = result["card"] or f"{result['device']}, {result['threads']} threads"
     made = Table(
         title=f"{result['shape']} at {result['resolution']} × {result['resolution']} on {where}",
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left",
-    )  # fmt: skip
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        title_justify="left",
+    )
     for heading in ("Task", "Way"):
         made.add_column(heading)
     for heading, _ in COLUMNS.values():

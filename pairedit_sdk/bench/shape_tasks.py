@@ -93,10 +93,16 @@ class Bench:
         """What is said of something that was timed."""
         share = flops / timing.seconds / self.ceiling if flops and self.ceiling else None
         return {
-            "task": task, "way": way, "seconds": timing.seconds, "least": timing.least,
-            "most": timing.most, "flops": flops or None, "share_of_ceiling": share,
-            "peak_bytes": timing.peak, **more,
-        }  # fmt: skip
+            "task": task,
+            "way": way,
+            "seconds": timing.seconds,
+            "least": timing.least,
+            "most": timing.most,
+            "flops": flops or None,
+            "share_of_ceiling": share,
+            "peak_bytes": timing.peak,
+            **more,
+        }
 
     # The tasks. Each gives its rows.
 
@@ -113,9 +119,11 @@ class Bench:
         """A PairEdit step of rank 16, the naive loop's and ours."""
         precision, checkpointing, optimizer = HOLDINGS[holding]
         config = replace(
-            self._settings("published"), precision=precision, optimizer=optimizer,
+            self._settings("published"),
+            precision=precision,
+            optimizer=optimizer,
             gradient_checkpointing=checkpointing,
-        )  # fmt: skip
+        )
         base, pairs = self.base(precision), works.pairs_of(self.side)
         needs = self._needs(training_needs, config)
         times = self.timed(
@@ -223,9 +231,14 @@ class Bench:
     def _settings(self, recipe: str) -> TrainConfig:
         """A recipe's, for this device and size."""
         return replace(
-            load_recipe(recipe), base=None, rank=works.RANK, resolution=self.side,
-            precision="bf16", edit_even=False, track=None,
-        )  # fmt: skip
+            load_recipe(recipe),
+            base=None,
+            rank=works.RANK,
+            resolution=self.side,
+            precision="bf16",
+            edit_even=False,
+            track=None,
+        )
 
     def _needs(self, count: Callable[..., Needs], config: TrainConfig) -> Needs:
         return count(str(self.folder), config, "cuda" if self.device.type == "cuda" else "cpu")

@@ -96,9 +96,12 @@ def edited_picture(
 ) -> Callable[..., object]:
     """FlowEdit of a picture's latents with a LoRA attached, as ``pairedit edit`` does it."""
     info = EditInfo(
-        "random", base=base.name, base_fingerprint=base.fingerprint, resolution=side,
+        "random",
+        base=base.name,
+        base_fingerprint=base.fingerprint,
+        resolution=side,
         editor=EditorSettings(steps, n_avg),
-    )  # fmt: skip
+    )
     edit, x = Edit(dict(layers), info), _latents(base, side)
     return _repeated(lambda: edit_latents(base, x, edit))
 
@@ -171,9 +174,11 @@ def random_basis(base: FluxBase) -> LoRWeBBasis:
         layers[name] = BasisLayer(down, up)
     width, key = 3 * 768, 128  # three CLIP ViT-L/14 embeddings, and LoRWeB's d
     router = Router(
-        torch.randn(len(layers), key, width), torch.randn(len(layers), ELEMENTS, key),
-        key**0.5, normalised=False,
-    )  # fmt: skip
+        torch.randn(len(layers), key, width),
+        torch.randn(len(layers), ELEMENTS, key),
+        key**0.5,
+        normalised=False,
+    )
     return LoRWeBBasis(layers, router, LearnedInfo("random"))
 
 

@@ -124,9 +124,11 @@ def _work(task: str, way: str, small: bool) -> dict[str, Any]:
         steps = published.steps // scaled_up if way == "naive" else default.steps
         seconds, cpu = _timed(lambda: learn(steps))
         return {
-            "seconds": seconds * scaled_up, "cpu_seconds": cpu * scaled_up, "peak_mib": _peak(),
+            "seconds": seconds * scaled_up,
+            "cpu_seconds": cpu * scaled_up,
+            "peak_mib": _peak(),
             "scaled_up": scaled_up,
-        }  # fmt: skip
+        }
     # Nothing is trained here: its peak of memory would hide that of editing.
     edit = Edit.load(examples_dir() / "edits" / f"{SHIPPED}.safetensors")
     images = [before.draw() for before, _ in held_out_faces(EDIT, PICTURES + 1)]
@@ -176,9 +178,11 @@ def _reach(base: Any, pairs: Any, published: Any, default: Any) -> dict[str, Any
     else:
         seconds = float("inf")
     return {
-        "seconds": seconds, "published_accuracy": wanted, "published_seconds": published_seconds,
+        "seconds": seconds,
+        "published_accuracy": wanted,
+        "published_seconds": published_seconds,
         "tried": tried,
-    }  # fmt: skip
+    }
 
 
 def _timed(work: Callable[[], object]) -> tuple[float, float]:

@@ -23,10 +23,16 @@ SOURCE_GUIDANCE, TARGET_GUIDANCE = 1.5, 5.0
 
 @torch.no_grad()
 def text_edit(
-    base: FlowBase, x: torch.Tensor, caption: str, scale: float, *, source: str = SOURCE,
-    guidance: tuple[float, float] = (SOURCE_GUIDANCE, TARGET_GUIDANCE), steps: int = 28,
-    n_max: int = 24, seed: int = 0,
-) -> torch.Tensor:  # fmt: skip
+    base: FlowBase,
+    x: torch.Tensor,
+    caption: str,
+    scale: float,
+    *,
+    guidance: tuple[float, float] = (SOURCE_GUIDANCE, TARGET_GUIDANCE),
+    steps: int = 28,
+    n_max: int = 24,
+    seed: int = 0,
+) -> torch.Tensor:
     """FlowEdit from one prompt to another, with a strength.
 
     v_edit = v(z_tar, source) + s (v(z_tar, caption) − v(z_tar, source)): s = 1 is FlowEdit's own
@@ -37,14 +43,13 @@ def text_edit(
         x: latents [B, C, h, w].
         caption: what the picture should show.
         scale: s.
-        source: what it shows.
         guidance: distilled guidance of the source's and of the target's prompt.
         steps: length of the schedule.
         n_max: how many of its last steps run.
         seed: of the noise.
     """
     own_guidance, wanted_guidance = guidance
-    plain = ConditionedModel(base, prompt_condition(base, source), own_guidance)
+    plain = ConditionedModel(base, prompt_condition(base, SOURCE), own_guidance)
     wanted = ConditionedModel(base, prompt_condition(base, caption), wanted_guidance)
 
     def velocities(

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 def learned(
-    base: FlowBase, names: Sequence[str], seed: int, recipe: str = "mini", *,
+    base: FlowBase,
+    names: Sequence[str],
+    seed: int,
+    recipe: str = "mini",
+    *,
     on_edit: Callable[[str], None] = lambda name: None,
-) -> dict[str, Edit]:  # fmt: skip
+) -> dict[str, Edit]:
     """Learn these edits, each from the training pairs of this seed.
 
     Args:

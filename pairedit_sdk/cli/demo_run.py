@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +89,7 @@ def run_demo(
 
     library.save(saved, replace=True)
     people = demo_faces(FACES)
-    faces = [
-        write_image(face.draw(SIZE), out / "faces" / f"{k}.png")
-        for k, face in enumerate(people, start=1)
-    ]
+    faces = _draw_faces(people, out / "faces")
     tell("2. Putting it on faces it has never seen ...")
     strengths = write_image(_strengths(base, people, learned, bars), out / "strengths.png")
     tell(f"3. Adding the saved edit {SAVED!r} on top ...")
@@ -221,6 +218,12 @@ def _truth(face: Face, edit: str) -> Face:
     from pairedit_sdk.builtin.faces.example_pairs import EXAMPLES
 
     return EXAMPLES[edit].pair(face)[1]
+
+
+def _draw_faces(people: Sequence[Face], folder: Path) -> list[Path]:
+    return [
+        write_image(face.draw(SIZE), folder / f"{k}.png") for k, face in enumerate(people, start=1)
+    ]
 
 
 def _require_own(out: Path) -> None:

@@ -90,15 +90,13 @@ def make_edit(
     """
     from pairedit_sdk.edits.edit import EditInfo
     from pairedit_sdk.estimates.fitting import advised
-    from pairedit_sdk.training.checkpoints import clear, run_lock
     from pairedit_sdk.training.previews import preview
     from pairedit_sdk.training.trainer import train
 
     library = EditLibrary.local(library)
     target, run_dir = library.target(name), library.run_folder(name)
-    if earlier_run == "replace" and is_first() and run_dir.is_dir():
-        with run_lock(run_dir):
-            clear(run_dir)
+    if earlier_run == "replace":
+        _clear(run_dir)
     started = time.perf_counter()
     with advised(base.name, config, base.device):
         edit = train(
@@ -116,6 +114,15 @@ def make_edit(
     edit = edit.with_info(created=EditInfo.now(), licence=licence)
     library.save(edit, preview=preview(base, edit, pairs), replace=True)
     return TrainedEdit(edit, target, preview_path(target), run_dir, seconds)
+
+
+def _clear(run_dir: Path) -> None:
+    """Empty an earlier run's folder, unless somebody trains there."""
+    from pairedit_sdk.training.checkpoints import clear, run_lock
+
+    if is_first() and run_dir.is_dir():
+        with run_lock(run_dir):
+            clear(run_dir)
 
 
 def settings_for(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import torch
 
@@ -41,12 +41,46 @@ class Answer:
     mix: Edit
 
 
+class AnswerSettings(TypedDict, total=False):
+    """The fields of :class:`AnswerOptions` as keyword arguments."""
+
+    prompt: str
+    layout: str | None
+    steps: int
+    guidance: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions:
+    """How an analogy is answered.
+
+    Attributes:
+        prompt: what is asked for, in words, besides.
+        layout: "grid" or "sequence"; ``None`` is what the basis was trained with, or "grid".
+        steps: Euler steps.
+        guidance: distilled guidance.
+        seed: of the noise.
+    """
+
+    prompt: str = ""
+    layout: str | None = None
+    steps: int = STEPS
+    guidance: float = GUIDANCE
+    seed: int = 0
+
+
 def answer(
-    base: FlowBase, basis: LoRWeBBasis, a: Image.Image, a_prime: Image.Image, b: Image.Image, *,
-    prompt: str = "", encoder: ImageEncoder | None = None, layout: str | None = None,
-    steps: int = STEPS, guidance: float = GUIDANCE, seed: int = 0,
+    base: FlowBase,
+    basis: LoRWeBBasis,
+    a: Image.Image,
+    a_prime: Image.Image,
+    b: Image.Image,
+    *,
+    encoder: ImageEncoder | None = None,
     on_step: Callable[[int, int], None] | None = None,
-) -> Answer:  # fmt: skip
+    **settings: Unpack[AnswerSettings],
+) -> Answer:
     """Do to b what was done from a to a′.
 
     Args:
@@ -55,13 +89,9 @@ def answer(
         a: before.
         a_prime: after.
         b: the picture to be edited.
-        prompt: what is asked for, in words, besides.
         encoder: the basis's own; ``None`` loads it.
-        layout: "grid" or "sequence"; ``None`` is what the basis was trained with.
-        steps: Euler steps.
-        guidance: distilled guidance.
-        seed: of the noise.
         on_step: called with (done, total).
+        settings: the fields of :class:`AnswerOptions`.
 
     Raises:
         BaseModelError: a base that does not look at pictures.
@@ -69,41 +99,68 @@ def answer(
     """
     basis.require_base(base)
     encoder = encoder or load_encoder(basis.info.encoder)
+    options = AnswerOptions(**settings)
+    trained = basis.info.settings
     coefficients = basis.coefficients(basis.embed(encoder, a, a_prime, b))
     mix = basis.mixed(coefficients)
-    settings = basis.info.settings
-    size = cell_size(base, b, settings.resolution)
-    b_prime = answer_with(
-        base, mix, *(resized(picture, size) for picture in (a, a_prime, b)), prompt=prompt,
-        layout=layout or settings.layout, steps=steps, guidance=guidance, seed=seed,
-        on_step=on_step,
-    )  # fmt: skip
+    size = cell_size(base, b, trained.resolution)
+    pictures = [resized(picture, size) for picture in (a, a_prime, b)]
+    options = replace(options, layout=options.layout or trained.layout)
+    b_prime = _answered(base, mix, pictures, options, on_step)
     mean = dict(zip(basis.elements, coefficients.mean(dim=0).tolist(), strict=True))
     return Answer(resized(b_prime, b.size), mean, mix)
 
 
 def answer_with(
-    base: FlowBase, mix: Edit | None, a: Image.Image, a_prime: Image.Image, b: Image.Image, *,
-    prompt: str = "", layout: str = "grid", steps: int = STEPS, guidance: float = GUIDANCE,
-    seed: int = 0, on_step: Callable[[int, int], None] | None = None,
-) -> Image.Image:  # fmt: skip
-    """b′ with a mix that is known, or with the base alone; pictures of the base's size."""
-    looking = require_kontext(base)
-    like, references = laid_out(looking, layout, a, a_prime, b, b)
-    condition = replace(prompt_condition(base, prompt), references=references)
+    base: FlowBase,
+    mix: Edit | None,
+    a: Image.Image,
+    a_prime: Image.Image,
+    b: Image.Image,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+    **settings: Unpack[AnswerSettings],
+) -> Image.Image:
+    """b′ with a mix that is known, or with the model alone; pictures of the model's size."""
+    return _answered(base, mix, [a, a_prime, b], AnswerOptions(**settings), on_step)
+
+
+def _answered(
+    base: FlowBase,
+    mix: Edit | None,
+    pictures: Sequence[Image.Image],
+    options: AnswerOptions,
+    on_step: Callable[[int, int], None] | None,
+) -> Image.Image:
+    a, a_prime, b = pictures
+    layout = options.layout or "grid"
+    like, references = laid_out(require_kontext(base), layout, a, a_prime, b, b)
+    condition = replace(prompt_condition(base, options.prompt), references=references)
     with attached(base.transformer, {} if mix is None else {"mix": mix.layers}):
         return sampled(
-            base, condition, like.shape, layout=layout, steps=steps, guidance=guidance, seed=seed,
+            base,
+            condition,
+            like.shape,
+            layout=layout,
+            steps=options.steps,
+            guidance=options.guidance,
+            seed=options.seed,
             on_step=on_step,
-        )  # fmt: skip
+        )
 
 
 @torch.no_grad()
 def sampled(
-    base: FlowBase, condition: Condition, shape: Sequence[int], *, layout: str,
-    steps: int = STEPS, guidance: float = GUIDANCE, seed: int = 0,
+    base: FlowBase,
+    condition: Condition,
+    shape: Sequence[int],
+    *,
+    layout: str,
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    seed: int = 0,
     on_step: Callable[[int, int], None] | None = None,
-) -> Image.Image:  # fmt: skip
+) -> Image.Image:
     """b′ from noise, with whatever is attached to the base; of a grid its last quarter.
 
     Args:

@@ -40,7 +40,7 @@ def _in_words(error: BaseException, repo_id: str, revision: str | None, writing:
         return _in_words(
             error.__cause__, repo_id, revision, writing
         )  # it only says where that happened
-    where = os.environ.get("HF_ENDPOINT") or "the Hugging Face Hub"
+    where = _endpoint()
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if isinstance(error, errors.OfflineModeIsEnabled):
@@ -54,22 +54,40 @@ def _in_words(error: BaseException, repo_id: str, revision: str | None, writing:
         )
     if isinstance(error, errors.HFValidationError):
         return HubError(
-            f"{repo_id!r} cannot be the name of a repository", expected="OWNER/NAME",
+            f"{repo_id!r} cannot be the name of a repository",
+            expected="OWNER/NAME",
             next_step="For example me/glasses",
-        )  # fmt: skip
+        )
     if isinstance(error, errors.RevisionNotFoundError):
         return HubError(
             f"{repo_id} has no revision {revision or 'main'}",
-            expected="a branch, a tag or a commit", next_step="See the history on its page",
-        )  # fmt: skip
+            expected="a branch, a tag or a commit",
+            next_step="See the history on its page",
+        )
     if isinstance(error, errors.EntryNotFoundError):
         return HubError(f"A file of {repo_id} is gone", next_step="Try again")
+    if status is not None or isinstance(error, errors.RepositoryNotFoundError):
+        missing = isinstance(error, errors.RepositoryNotFoundError)
+        return _refused(error, status, repo_id, writing, missing)
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
+        return error  # of this machine: a full disk, a folder that is not to be written to
+    reason = " ".join(str(error).split())[:200]
+    return HubError(
+        f"{where} cannot be reached for {repo_id} ({type(error).__name__}: {reason})",
+        next_step="Check the network and the proxy, and HF_ENDPOINT if it is set",
+    )
+
+
+def _refused(
+    error: BaseException, status: int | None, repo_id: str, writing: bool, missing: bool
+) -> HubError:
+    """What the Hub answered with, by its HTTP status."""
     if status == 401 and not _anonymous():
         return HubError(
             f"The Hub does not accept your login for {repo_id}",
             next_step=f"Check the name, and {LOG_IN} with a token that is still valid",
         )
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
+    if missing or status in (401, 404):
         return HubError(
             f"There is no repository {repo_id} that you may see",
             next_step=f"Check the name; if it is private or to be made, {LOG_IN}",
@@ -84,18 +102,15 @@ def _in_words(error: BaseException, repo_id: str, revision: str | None, writing:
             f"You may not write to {repo_id}",
             next_step=f"Use a token with the right to write, or an owner that is yours: {LOG_IN}",
         )
-    if status is not None:
-        said = getattr(error, "server_message", None) or str(error).split("\n")[0]
-        return HubError(
-            f"{where} answered {status} for {repo_id} ({said})", next_step="Try again later"
-        )
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
-        return error  # of this machine: a full disk, a folder that is not to be written to
-    reason = " ".join(str(error).split())[:200]
+    where = _endpoint()
+    said = getattr(error, "server_message", None) or str(error).split("\n")[0]
     return HubError(
-        f"{where} cannot be reached for {repo_id} ({type(error).__name__}: {reason})",
-        next_step="Check the network and the proxy, and HF_ENDPOINT if it is set",
+        f"{where} answered {status} for {repo_id} ({said})", next_step="Try again later"
     )
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT") or "the Hugging Face Hub"
 
 
 def _anonymous() -> bool:

@@ -51,11 +51,18 @@ def model_card(
     file = file or f"{info.name}{SUFFIX}"
     front = yaml.safe_dump(_front(info, preview), sort_keys=False, allow_unicode=True)
     parts = [
-        f"---\n{front}---", f"# {_text(info.name)}", _summary(info), *_picture(info, preview),
-        "## What it is", _table(_facts(info)), *_settings(info), "## Use it with pairedit",
-        _with_pairedit(info, repo_id, file), "## Use it with diffusers",
+        f"---\n{front}---",
+        f"# {_text(info.name)}",
+        _summary(info),
+        *_picture(info, preview),
+        "## What it is",
+        _table(_facts(info)),
+        *_settings(info),
+        "## Use it with pairedit",
+        _with_pairedit(info, repo_id, file),
+        "## Use it with diffusers",
         _with_diffusers(info, repo_id, file),
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts) + "\n"
 
 

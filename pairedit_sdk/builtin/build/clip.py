@@ -153,9 +153,8 @@ def train_clip(
     count = kinds or (GPU_KINDS if on_cuda(device) else KINDS)
     model.text_model.requires_grad_(False)
     probed = ProbedClip(model).to(device)
-    labels = torch.stack(
-        [labels_of([pair[side] for pair in changes.faces]) for side in (0, 1)], dim=1
-    ).to(device)
+    sides = [labels_of([pair[side] for pair in changes.faces]) for side in (0, 1)]
+    labels = torch.stack(sides, dim=1).to(device)
     tok = parts.tokenizer(begin=True)
     rates = Rates(lr=1e-3, matrix_lr=3e-3, ema=0.995, decay_from=0.2)
     stage = Stage("clip", probed, folder, minutes=minutes, rates=rates, parent=parent)
