@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.training.config import TrainConfig, load_recipe
     from pairedit_sdk.training.trainer import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AnalogyFolder",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import torch
 
@@ -24,67 +24,102 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowBase
 
 
+class GenerateSettings(TypedDict, total=False):
+    """The fields of :class:`GenerateOptions` as keyword arguments."""
+
+    seed: int
+    steps: int
+    start_step: int | None
+    guidance: float | None
+    width: int | None
+    height: int | None
+    mode: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """How a picture is generated.
+
+    Attributes:
+        seed: of the noise.
+        steps: Euler steps.
+        start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
+            that they act in steps 15 to 28 of 28.
+        guidance: distilled guidance; ``None`` is the model's default.
+        width: pixels, a multiple of the model's grid; ``None`` is the size at which the first
+            reference is seen, or else the model's own.
+        height: as ``width``.
+        mode: how several edits act together, one of :data:`pairedit_sdk.editing.composition.MODES`;
+            "sequential" generates with the first one and edits the picture with the others.
+    """
+
+    seed: int = 0
+    steps: int = 28
+    start_step: int | None = None
+    guidance: float | None = None
+    width: int | None = None
+    height: int | None = None
+    mode: str = "merged"
+
+
 def generate(
-    base: FlowBase, prompt: str = "", edits: Edit | EditStack | None = None, *, seed: int = 0,
-    steps: int = 28, start_step: int | None = None, guidance: float | None = None,
-    width: int | None = None, height: int | None = None, mode: str = "merged",
-    references: Sequence[Image.Image] = (), on_step: Callable[[int, int], None] | None = None,
-) -> Image.Image:  # fmt: skip
+    base: FlowBase,
+    prompt: str = "",
+    edits: Edit | EditStack | None = None,
+    options: GenerateOptions | None = None,
+    *,
+    references: Sequence[Image.Image] = (),
+    on_step: Callable[[int, int], None] | None = None,
+    **settings: Unpack[GenerateSettings],
+) -> Image.Image:
     """Generate a picture, with edits active in the late steps only.
 
-    Until ``start_step`` the base alone fixes the layout. The noise is the one that ``FluxPipeline``
-    draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same picture (with
-    ``max_sequence_length=32`` on the built-in base, 256 on schnell).
+    Until ``start_step`` the model alone fixes the layout. The noise is the one that
+    ``FluxPipeline`` draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same
+    picture (with ``max_sequence_length=32`` on the built-in model, 256 on schnell).
 
     Args:
         base: the model.
         prompt: what to generate; the empty prompt draws freely.
         edits: an edit or a sum of them, or ``None``.
-        seed: of the noise.
-        steps: Euler steps.
-        start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
-            that they act in steps 15 to 28 of 28.
-        guidance: distilled guidance; ``None`` is the base's default.
-        width: pixels, a multiple of the base's grid; ``None`` is the size at which the first
-            reference is seen, or else the base's own.
-        height: as ``width``.
-        mode: how several edits act together, one of :data:`pairedit_sdk.editing.composition.MODES`;
-            "sequential" generates with the first one and edits the picture with the others.
-        references: condition images for a Kontext base, which then does to the first of them what
-            the prompt says. Each is seen at the base's resolution, its aspect ratio kept.
+        options: how; ``settings`` take the place of its fields.
+        references: condition images for a Kontext model, which then does to the first of them what
+            the prompt says. Each is seen at the model's resolution, its aspect ratio kept.
         on_step: called with (done, total).
 
     Raises:
-        UsageError: a size or steps that do not fit, an unknown mode, or references for a base that
+        UsageError: a size or steps that do not fit, an unknown mode, or references for a model that
             takes none.
-        EditError: an edit of another base.
+        EditError: an edit of another model.
     """
+    asked = replace(options or GenerateOptions(), **settings)
     sizes = [fit_size(*picture.size, base.resolution, base.multiple) for picture in references]
     own = sizes[0] if sizes else (base.resolution, base.resolution)
-    width, height = width or own[0], height or own[1]
-    start_step = steps // 2 if start_step is None else start_step
-    _check(base, (width, height), steps, start_step)
-    check_mode(mode)
+    width, height = asked.width or own[0], asked.height or own[1]
+    start_step = asked.steps // 2 if asked.start_step is None else asked.start_step
+    _check(base, (width, height), asked.steps, start_step)
+    check_mode(asked.mode)
     stack = None if edits is None else as_stack(edits)
     for edit, _ in [] if stack is None else stack.parts:
         edit.require_base(base)
     condition = prompt_condition(base, prompt)
     if references:
         condition = replace(condition, references=_encoded(base, references, sizes))
-    model = ConditionedModel(
-        base, condition, base.default_guidance if guidance is None else guidance
-    )
-    shape = (1, *base.latent_shape(height, width))
-    generator = torch.Generator("cpu").manual_seed(seed)
-    x = torch.randn(shape, generator=generator, dtype=base.dtype).to(base.device)
-    sigmas = base.sigmas(steps, height, width)
-    hook = on_step or (lambda done, total: None)
-    if mode != "sequential" or stack is None or len(stack.parts) == 1:
-        return to_image(base.decode(_drawn(model, x, sigmas, stack, mode, start_step, hook)))
+    guidance = base.default_guidance if asked.guidance is None else asked.guidance
+    model = ConditionedModel(base, condition, guidance)
+    x = _noise(base, (1, *base.latent_shape(height, width)), asked.seed)
+    sigmas, hook = base.sigmas(asked.steps, height, width), on_step or (lambda done, total: None)
+    if asked.mode != "sequential" or stack is None or len(stack.parts) == 1:
+        return to_image(base.decode(_drawn(model, x, sigmas, stack, asked.mode, start_step, hook)))
     first, later = EditStack(stack.parts[:1]), EditStack(stack.parts[1:])
-    x = _drawn(model, x, sigmas, first, mode, start_step, part_of(hook, 0, 2)).float()
-    options = EditOptions(mode=mode, seed=seed, guidance=guidance)
-    return to_image(base.decode(edit_latents(base, x, later, options, on_step=part_of(hook, 1, 2))))
+    x = _drawn(model, x, sigmas, first, asked.mode, start_step, part_of(hook, 0, 2)).float()
+    then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance)
+    return to_image(base.decode(edit_latents(base, x, later, then, on_step=part_of(hook, 1, 2))))
+
+
+def _noise(base: FlowBase, shape: Sequence[int], seed: int) -> torch.Tensor:
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=base.dtype).to(base.device)
 
 
 def _check(base: FlowBase, size: tuple[int, int], steps: int, start_step: int) -> None:

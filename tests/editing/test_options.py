@@ -18,7 +18,7 @@ def _edit(name: str, editor: EditorSettings, **info: object) -> Edit:
     return Edit(layers, EditInfo(name, editor=editor, **info))
 
 
-ONE = _edit("one", EditorSettings(5, 2, 0.2, even=True), shown=SHOWN)
+ONE = _edit("one", EditorSettings(5, 2, 0.2, limit_scale=True), direction=SHOWN)
 TWO = _edit("two", EditorSettings(14, 1, 0.1), guidance=2.0)
 
 
