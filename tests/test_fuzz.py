@@ -223,7 +223,8 @@ def basis_mutants(folder: Path) -> Callable[[random.Random], Mutant]:
     import torch
 
     from pairedit_sdk.basis.router import Router
-    from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
+    from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
     from pairedit_sdk.lorweb.settings import BasisSettings
 
     torch.manual_seed(0)

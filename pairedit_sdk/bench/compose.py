@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pairedit_sdk.bench.edit_types import EDIT_TYPES, combined, held_out
+from pairedit_sdk.bench.fidelity import Drawing
 from pairedit_sdk.bench.trained_edits import learned, plain_mean
 from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
 from pairedit_sdk.editing.composition import MODES
 from pairedit_sdk.editing.edit_image import edit_latents
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.images import metrics
-from pairedit_sdk.images.files import write_image
-from pairedit_sdk.images.image import to_image, to_tensor
-from pairedit_sdk.images.plots import collage
+from pairedit_sdk.images.image import to_tensor
 
 if TYPE_CHECKING:
     from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
@@ -171,6 +170,10 @@ class _Truth:
         alone = {n: [EDIT_TYPES[n].example.pair(before)[1] for before, _ in faces] for n in names}
         self.alone = {name: self._after(base, drawn, after) for name, after in alone.items()}
 
+    def pooled(self, out: torch.Tensor, name: str) -> float:
+        """Pooled accuracy of pictures with all edits, where one of them shows itself."""
+        return metrics.pooled_accuracy(out, self.rb, self.all, self.alone[name][1])
+
     @staticmethod
     def _after(
         base: FlowBase, drawn: torch.Tensor, faces: Sequence[Face]
@@ -195,7 +198,7 @@ def _score(
 ) -> list[Row]:
     truth = _Truth(base, names, plan.faces)
     wanted = {name: dict(EDIT_TYPES[name].example.after) for name in names}
-    edits = [drawer[name] for name in names]
+    edits, rows, outs = [drawer[name] for name in names], [], []
 
     def edited(parts: Sequence[Edit], mode: str) -> torch.Tensor:
         stack = EditStack([(edit, 1.0) for edit in parts])
@@ -203,25 +206,19 @@ def _score(
 
     own, pooled, found, kept_db = {}, {}, {}, {}
     for name, edit in zip(names, edits, strict=True):
-        out = edited([edit], "merged")
-        after, mask = truth.alone[name]
+        out, (after, mask) = edited([edit], "merged"), truth.alone[name]
         own[name] = _mean(metrics.edit_accuracy(out, truth.rb, after, mask))
         pooled[name] = metrics.pooled_accuracy(out, truth.rb, after, mask)
         found[name] = float(_right(classifier, out, wanted[name]).mean())
         kept_db[name] = _mean(metrics.preservation_db(out, truth.rb, mask))
-    rows, outs = [], []
     for mode in plan.modes:
-        begun = time.perf_counter()
+        begun, order = time.perf_counter(), float("nan")
         out = edited(edits, mode)
         seconds = (time.perf_counter() - begun) / plan.faces
-        order = float("nan")
         if mode == "sequential":
             nowhere = torch.zeros_like(truth.mask)
             order = _mean(metrics.preservation_db(edited(edits[::-1], mode), out, nowhere))
-        shares = [
-            metrics.pooled_accuracy(out, truth.rb, truth.all, truth.alone[name][1]) / pooled[name]
-            for name in names
-        ]
+        shares = [truth.pooled(out, name) / pooled[name] for name in names]
         right = torch.stack([_right(classifier, out, wanted[name]) for name in names])
         alone_db = plain_mean(list(kept_db.values()))
         db = _mean(metrics.preservation_db(out, truth.rb, truth.mask))
@@ -247,12 +244,9 @@ def _score(
         )
         outs.append(out)
     if plan.output is not None and seed == 0:
-        columns = [truth.rb, truth.all, *outs]
-        grid = [[to_image(image) for image in column[:SHOWN]] for column in columns]
         picture = plan.output / ("+".join(names) + ".png")
-        labels = ["b", "truth", *plan.modes]
-        title = " + ".join(names)
-        write_image(collage(grid, [""] * len(grid[0]), labels, title=title), picture)
+        drawing = Drawing(picture, " + ".join(names), SHOWN)
+        drawing.draw([truth.rb, truth.all, *outs], ["b", "truth", *plan.modes])
     return rows
 
 

@@ -108,8 +108,7 @@ def measure(
     mask = metrics.edit_mask(drawn, drawn_true)
     seen = [seen_attributes(before, after) for before, after in faces]
     reading = classifier.predict(rb)
-    rows, outs = [], []
-    course = [torch.zeros(len(faces))]
+    rows, outs, course = [], [], [torch.zeros(len(faces))]
     edited = editor(x, scales)
     begun = time.perf_counter()
     base.decode(editor(x[:TIMED], scales[-1:])[0])

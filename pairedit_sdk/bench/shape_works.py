@@ -19,7 +19,8 @@ from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import last_state, last_steps
 from pairedit_sdk.lora.adapters import attached, detach_all, set_scales
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
+from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import PairSet

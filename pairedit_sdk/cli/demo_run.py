@@ -98,17 +98,10 @@ def run_demo(
     generated = write_image(_generated(base, learned, bars), out / "generated.png")
     seconds = time.perf_counter() - started
     pictures = [strengths, summed, generated]
-    tell(f"Done in {seconds:.0f} s. Look at:")
-    for picture in pictures:
-        tell(f"   {picture}")
+    tell("\n   ".join([f"Done in {seconds:.0f} s. Look at:", *map(str, pictures)]))
     tell(_next_steps(out, faces[0]))
-    record = {
-        "edit": edit_file,
-        "pictures": pictures,
-        "faces": faces,
-        "train_seconds": train_seconds,
-        "seconds": seconds,
-    }
+    record = {"edit": edit_file, "pictures": pictures, "faces": faces}
+    record |= {"train_seconds": train_seconds, "seconds": seconds}
     write_json(out / RECORD, record)
     return record
 

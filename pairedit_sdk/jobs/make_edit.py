@@ -99,18 +99,13 @@ def make_edit(
         _clear(run_dir)
     started = time.perf_counter()
     with advised(base.name, config, base.device):
+        resume = earlier_run == "resume"
         edit = train(
-            base,
-            pairs,
-            config,
-            name=name,
-            run_dir=run_dir,
-            resume=earlier_run == "resume",
-            on_step=on_step,
+            base, pairs, config, name=name, run_dir=run_dir, resume=resume, on_step=on_step
         )
+    seconds = time.perf_counter() - started
     if not is_first():
         return None
-    seconds = time.perf_counter() - started
     edit = edit.with_info(created=EditInfo.now(), licence=licence)
     library.save(edit, preview=preview(base, edit, pairs), replace=True)
     return TrainedEdit(edit, target, preview_path(target), run_dir, seconds)

@@ -203,8 +203,9 @@ def _thirds(path: Path) -> list[Image.Image]:
     if strip.width % 3:
         raise InputError(
             f"{path} is no strip a | a′ | b",
-            expected="a width that three pictures share evenly", got=f"{strip.width} pixels",
-        )  # fmt: skip
+            expected="a width that three pictures share evenly",
+            got=f"{strip.width} pixels",
+        )
     third = strip.width // 3
     return [strip.crop((k * third, 0, (k + 1) * third, strip.height)) for k in range(3)]
 

@@ -7,22 +7,20 @@ analogy, and is then one ordinary LoRA.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError
-from pairedit_sdk.io.files import read_tensors, write_json, write_tensors
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.checks import require_whole
+from pairedit_sdk.lorweb.files import read_basis, write_basis
+from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
 from pairedit_sdk.lorweb.query import query_of
-from pairedit_sdk.lorweb.settings import BasisSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,58 +28,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.image_encoder import ImageEncoder
     from pairedit_sdk.models.protocol import FlowBase
 
-SCHEMA = 1
 #: The share of the mix that an edit which joins gets for its own pairs.
 OWN_SHARE = 0.9
-
-
-@dataclass(frozen=True)
-class BasisLayer:
-    """The updates of one weight; alpha / r is already baked into ``up``.
-
-    Attributes:
-        down: A_i, [N, r, in].
-        up: B_i, [N, out, r].
-    """
-
-    down: torch.Tensor
-    up: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Joined:
-    """A user's own edit as a further element.
-
-    Attributes:
-        edit: of any rank.
-        keys: its key for every weight of the router, [W, d].
-    """
-
-    edit: Edit
-    keys: torch.Tensor
-
-
-@dataclass(frozen=True)
-class LearnedInfo:
-    """What is known of a learned basis.
-
-    Attributes:
-        name: of the basis.
-        base: name of the base it was trained on.
-        base_fingerprint: of that base; empty if it is not known.
-        architecture: of that base.
-        encoder: the image encoder's name.
-        settings: of the training.
-        steps: that were trained.
-    """
-
-    name: str
-    base: str = ""
-    base_fingerprint: str = ""
-    architecture: str = ""
-    encoder: str = ""
-    settings: BasisSettings = field(default_factory=BasisSettings)
-    steps: int = 0
 
 
 class LoRWeBBasis:
@@ -98,9 +46,12 @@ class LoRWeBBasis:
     """
 
     def __init__(
-        self, layers: Mapping[str, BasisLayer], router: Router, info: LearnedInfo,
+        self,
+        layers: Mapping[str, BasisLayer],
+        router: Router,
+        info: LearnedInfo,
         joined: Sequence[Joined] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.layers, self.router, self.info = dict(layers), router, info
         self.joined = list(joined)
 
@@ -124,9 +75,10 @@ class LoRWeBBasis:
         if len(found) != wanted:
             raise EditError(
                 f"The image encoder {encoder.name} does not fit the basis {self.info.name}",
-                expected=f"{wanted} numbers, as its projection takes them", got=f"{len(found)}",
+                expected=f"{wanted} numbers, as its projection takes them",
+                got=f"{len(found)}",
                 next_step=f"Use the encoder it was trained with, {self.info.encoder}",
-            )  # fmt: skip
+            )
         return found
 
     def coefficients(self, query: torch.Tensor) -> torch.Tensor:
@@ -160,11 +112,15 @@ class LoRWeBBasis:
         return Edit(
             layers,
             EditInfo(
-                name=name, base=info.base, base_fingerprint=info.base_fingerprint,
-                architecture=info.architecture, guidance=info.settings.guidance, rank=rank,
+                name=name,
+                base=info.base,
+                base_fingerprint=info.base_fingerprint,
+                architecture=info.architecture,
+                guidance=info.settings.guidance,
+                rank=rank,
                 resolution=info.settings.resolution or 0,
             ),
-        )  # fmt: skip
+        )
 
     def join(self, edit: Edit, queries: torch.Tensor, nothing: torch.Tensor) -> LoRWeBBasis:
         """The basis with a user's edit as one more element, which has a key of its own.
@@ -188,18 +144,20 @@ class LoRWeBBasis:
         common = torch.nn.functional.normalize(still.mean(dim=0), dim=-1)
         direction = direction - (direction * common).sum(-1, keepdim=True) * common
         reached = (q * direction).sum(-1).mean(dim=0)  # [W]
-        others = torch.stack([
-            replace(self.router, keys=self._all_keys()).similarities(query) for query in queries
-        ])  # fmt: skip
+        others = torch.stack(
+            [replace(self.router, keys=self._all_keys()).similarities(query) for query in queries]
+        )
         scores = others / self.router.temperature
         aim = scores.logsumexp(dim=-1).mean(dim=0) + _log_odds(OWN_SHARE)
         if self.router.activation == "tanh":
             aim = torch.full_like(aim, float(torch.atanh(torch.tensor(OWN_SHARE))))
         length = self.router.temperature * aim / reached.clamp(min=1e-8)
         return LoRWeBBasis(
-            self.layers, self.router, self.info,
+            self.layers,
+            self.router,
+            self.info,
             [*self.joined, Joined(edit, direction * length[:, None])],
-        )  # fmt: skip
+        )
 
     def _check_joining(self, edit: Edit) -> None:
         if self.router.activation == "uniform":
@@ -211,9 +169,10 @@ class LoRWeBBasis:
         if own and known and own != known:
             raise EditError(
                 f"Edit {edit.name!r} was learned on another base than the basis {self.info.name}",
-                expected=f"{self.info.base} ({known})", got=f"{edit.info.base} ({own})",
+                expected=f"{self.info.base} ({known})",
+                got=f"{edit.info.base} ({own})",
                 next_step="Train the edit on the basis's base",
-            )  # fmt: skip
+            )
         for name, layer in edit.layers.items():
             if name not in self.layers:
                 continue
@@ -223,9 +182,10 @@ class LoRWeBBasis:
                 raise EditError(
                     f"Layer {name} of edit {edit.name!r} has another shape than in the basis "
                     f"{self.info.name}",
-                    expected=f"{wanted[0]} × {wanted[1]}", got=f"{got[0]} × {got[1]}",
+                    expected=f"{wanted[0]} × {wanted[1]}",
+                    got=f"{got[0]} × {got[1]}",
                     next_step="Train the edit on the basis's base",
-                )  # fmt: skip
+                )
 
     def _all_keys(self) -> torch.Tensor:
         return torch.cat([self.router.keys, *(own.keys[:, None] for own in self.joined)], dim=-2)
@@ -240,25 +200,7 @@ class LoRWeBBasis:
 
     def save(self, path: str | Path) -> Path:
         """Write ``NAME.safetensors``, and the settings beside it as ``NAME.json``."""
-        path = Path(path)
-        tensors = {"projection": self.router.projection, "keys": self.router.keys}
-        for weight, layer in self.layers.items():
-            tensors |= {f"{weight}/down": layer.down, f"{weight}/up": layer.up}
-        for number, own in enumerate(self.joined):
-            tensors[f"joined/{number}/keys"] = own.keys
-            for weight, part in own.edit.layers.items():
-                tensors[f"joined/{number}/{weight}/down"] = part.down
-                tensors[f"joined/{number}/{weight}/up"] = part.up
-        values: dict[str, Any] = {
-            "schema": SCHEMA, **asdict(self.info), "layers": list(self.layers),
-            "temperature": self.router.temperature, "normalised": self.router.normalised,
-            "activation": self.router.activation,
-            "joined": [asdict(own.edit.info) for own in self.joined],
-        }  # fmt: skip
-        # The tensors carry the settings too, so that a file which lost its neighbour can be read.
-        write_tensors(path, tensors, {"learned_basis": json.dumps(values)})
-        write_json(path.with_suffix(".json"), values)
-        return path
+        return write_basis(Path(path), self.layers, self.router, self.info, self.joined)
 
     @classmethod
     def load(cls, path: str | Path) -> LoRWeBBasis:
@@ -267,51 +209,7 @@ class LoRWeBBasis:
         Raises:
             EditError: no such file, damaged, or something else.
         """
-        path = Path(path)
-        try:
-            tensors, header = read_tensors(path)
-            values = json.loads(header["learned_basis"])
-            if values["schema"] != SCHEMA:
-                raise EditError(
-                    f"{path} was written by another version of this SDK",
-                    expected=f"schema {SCHEMA}", got=f"schema {values['schema']}",
-                    next_step="Update pairedit-sdk",
-                )  # fmt: skip
-            return cls._read(tensors, values)
-        except EditError:
-            raise
-        except Exception as error:  # the readers of damaged bytes raise nearly every kind
-            raise EditError(
-                f"{path} is no LoRWeB basis ({' '.join(str(error).split())[:100]})",
-                expected="a file that `pairedit lorweb train` wrote",
-            ) from error
-
-    @classmethod
-    def _read(cls, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> LoRWeBBasis:
-        layers = {
-            weight: BasisLayer(tensors[f"{weight}/down"], tensors[f"{weight}/up"])
-            for weight in values["layers"]
-        }
-        router = Router(
-            tensors["projection"], tensors["keys"], values["temperature"], values["normalised"],
-            values["activation"],
-        )  # fmt: skip
-        info = LearnedInfo(
-            values["name"], values["base"], values["base_fingerprint"], values["architecture"],
-            values["encoder"], BasisSettings(**values["settings"]), values["steps"],
-        )  # fmt: skip
-        joined = []
-        for number, about in enumerate(values["joined"]):
-            own = f"joined/{number}/"
-            names = [k[len(own) : -len("/down")] for k in tensors
-                     if k.startswith(own) and k.endswith("/down")]  # fmt: skip
-            parts = {n: LoraLayer(tensors[f"{own}{n}/down"], tensors[f"{own}{n}/up"])
-                     for n in names}  # fmt: skip
-            about = {k: v for k, v in about.items() if k in ("name", "base", "base_fingerprint",
-                     "architecture", "rank", "guidance", "resolution")}  # fmt: skip
-            joined.append(Joined(Edit(parts, EditInfo(**about)), tensors[f"{own}keys"]))
-        require_whole(layers, router, joined)
-        return cls(layers, router, info, joined)
+        return cls(*read_basis(Path(path)))
 
 
 def _beside(one: LoraLayer, other: LoraLayer) -> LoraLayer:
@@ -325,7 +223,3 @@ def _beside(one: LoraLayer, other: LoraLayer) -> LoraLayer:
 def _log_odds(share: float) -> float:
     odds = torch.tensor(share / (1 - share))
     return float(odds.log())
-
-
-#: The name of version 0.1, for one version.
-LearnedBasis = LoRWeBBasis

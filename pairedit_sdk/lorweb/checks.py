@@ -9,7 +9,7 @@ import torch
 
 if TYPE_CHECKING:
     from pairedit_sdk.basis.router import Router
-    from pairedit_sdk.lorweb.basis import BasisLayer, Joined
+    from pairedit_sdk.lorweb.parts import BasisLayer, Joined
 
 
 def require_whole(

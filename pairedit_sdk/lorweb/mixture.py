@@ -22,7 +22,8 @@ from pairedit_sdk.lora.adapters import (
     require_bare,
     set_scales,
 )
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
+from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
 
 if TYPE_CHECKING:
@@ -67,10 +68,12 @@ class Mixture:
     def router(self) -> Router:
         """P, K and the published √d, as they now are."""
         return Router(
-            self.parameters["projection"], self.parameters["keys"],
-            math.sqrt(self.settings.key_width), normalised=False,
+            self.parameters["projection"],
+            self.parameters["keys"],
+            math.sqrt(self.settings.key_width),
+            normalised=False,
             activation=self.settings.activation,
-        )  # fmt: skip
+        )
 
     def mix(self, queries: torch.Tensor) -> None:
         """Let the next forward pass mix by these queries, one for each row [B, Q]."""

@@ -18,7 +18,8 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.io.files import read_tensors
 from pairedit_sdk.io.settings import read_yaml
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
+from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
 
 _KEY = re.compile(
@@ -26,9 +27,14 @@ _KEY = re.compile(
     r"(?P<part>lora_A|lora_B|lora_down|lora_up|lora_keys|att_lora_to_q|projection)(?:\.weight)?"
 )
 _PARTS = {
-    "lora_A": "down", "lora_down": "down", "lora_B": "up", "lora_up": "up", "lora_keys": "keys",
-    "att_lora_to_q": "projection", "projection": "projection",
-}  # fmt: skip
+    "lora_A": "down",
+    "lora_down": "down",
+    "lora_B": "up",
+    "lora_up": "up",
+    "lora_keys": "keys",
+    "att_lora_to_q": "projection",
+    "projection": "projection",
+}
 #: Settings that the checkpoint's shapes do not tell, and what this SDK can do with them.
 _NEEDED: dict[str, tuple[Any, ...]] = {
     "lora_softmax": (True, False),
@@ -65,15 +71,18 @@ def read_lorweb(path: str | Path, config: str | Path, *, name: str, base: str = 
     router = Router(
         torch.stack([parts["projection"] for parts in modules.values()]),
         torch.stack([parts["keys"] for parts in modules.values()]),
-        key_width**0.5, normalised=False, activation="softmax" if softmax else "tanh",
-    )  # fmt: skip
-    known = BasisSettings(
-        count=count, rank=rank, key_width=key_width, activation=router.activation,
-    )  # fmt: skip
+        key_width**0.5,
+        normalised=False,
+        activation="softmax" if softmax else "tanh",
+    )
+    known = BasisSettings(count=count, rank=rank, key_width=key_width, activation=router.activation)
     info = LearnedInfo(
-        name, base, architecture="flux-1-kontext", encoder=settings["external_query_model"],
+        name,
+        base,
+        architecture="flux-1-kontext",
+        encoder=settings["external_query_model"],
         settings=known,
-    )  # fmt: skip
+    )
     return LoRWeBBasis(layers, router, info)
 
 

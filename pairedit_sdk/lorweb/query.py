@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def query_of(
-    encoder: ImageEncoder, kind: str, a: Image.Image, a_prime: Image.Image, b: Image.Image,
-    *, unit: bool = False,
-) -> torch.Tensor:  # fmt: skip
+    encoder: ImageEncoder,
+    kind: str,
+    a: Image.Image,
+    a_prime: Image.Image,
+    b: Image.Image,
+    *,
+    unit: bool = False,
+) -> torch.Tensor:
     """[E(a), E(a′), E(b)] as they come from the encoder or each of length 1 (``unit``), or E of all
     three in a grid; [Q]."""
     pictures = [grid_of(a, a_prime, b, b)] if kind == "grid" else [a, a_prime, b]

@@ -53,9 +53,12 @@ class AnalogyRows:
     """
 
     def __init__(
-        self, base: KontextBase, encoder: ImageEncoder, analogies: Sequence[Analogy],
+        self,
+        base: KontextBase,
+        encoder: ImageEncoder,
+        analogies: Sequence[Analogy],
         settings: BasisSettings,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.base, self.encoder, self.analogies = base, encoder, analogies
         self.settings = settings
         self._seen: dict[int, Shown] = {}
@@ -77,9 +80,13 @@ class AnalogyRows:
             resized(p, size) for p in (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime)
         ]
         query = query_of(
-            self.encoder, self.settings.query, analogy.a, analogy.a_prime, analogy.b,
+            self.encoder,
+            self.settings.query,
+            analogy.a,
+            analogy.a_prime,
+            analogy.b,
             unit=self.settings.unit_embeddings,
-        )  # fmt: skip
+        )
         target, references = laid_out(self.base, self.settings.layout, *pictures)
         looked = tuple(latents.cpu() for latents in references)
         return Shown(target.cpu(), looked, query, analogy.caption)
@@ -91,9 +98,13 @@ def cell_size(base: FlowBase, b: Image.Image, resolution: int | None) -> tuple[i
 
 
 def laid_out(
-    base: FlowBase, layout: str, a: Image.Image, a_prime: Image.Image, b: Image.Image,
+    base: FlowBase,
+    layout: str,
+    a: Image.Image,
+    a_prime: Image.Image,
+    b: Image.Image,
     b_prime: Image.Image,
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:  # fmt: skip
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """Latents of what is drawn and of what is looked at; pictures of one size."""
     if layout == "grid":
         drawn, seen = grid_of(a, a_prime, b, b_prime), grid_of(a, a_prime, b, b)

@@ -16,8 +16,9 @@ from pairedit_sdk.images.image import resized
 from pairedit_sdk.images.plots import collage
 from pairedit_sdk.lorweb.analogies import Analogy
 from pairedit_sdk.lorweb.answering import sampled
-from pairedit_sdk.lorweb.basis import LearnedInfo, LoRWeBBasis
+from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.mixture import Mixture, require_width
+from pairedit_sdk.lorweb.parts import LearnedInfo
 from pairedit_sdk.lorweb.rows import AnalogyRows, Shown, require_kontext
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.models.image_encoder import encoder_for, load_encoder
@@ -52,10 +53,16 @@ class BasisStep:
 
 
 def train_basis(
-    base: FlowBase, analogies: Sequence[Analogy], settings: BasisSettings | None = None, *,
-    name: str, run_dir: str | Path | None = None, resume: bool = False, force: bool = False,
+    base: FlowBase,
+    analogies: Sequence[Analogy],
+    settings: BasisSettings | None = None,
+    *,
+    name: str,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
     on_step: Callable[[BasisStep], None] | None = None,
-) -> LoRWeBBasis:  # fmt: skip
+) -> LoRWeBBasis:
     """Train a basis of LoRAs that an image encoder mixes, as LoRWeB does.
 
     A step's analogies, noise and noise levels depend on the seed and the step's number alone: on a

@@ -9,7 +9,8 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.basis import BasisLayer, LearnedInfo, LoRWeBBasis
+from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.query import grid_of, query_of
 from pairedit_sdk.lorweb.settings import BasisSettings, basis_settings
 from pairedit_sdk.models.image_encoder import load_encoder

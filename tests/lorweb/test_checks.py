@@ -6,8 +6,8 @@ import torch
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.basis import BasisLayer, Joined
 from pairedit_sdk.lorweb.checks import require_whole
+from pairedit_sdk.lorweb.parts import BasisLayer, Joined
 
 
 def parts():

@@ -72,7 +72,7 @@ def test_the_rows_of_a_batch_are_the_mixes_of_their_analogies(base, layout):
                     parameter.copy_(torch.randn(parameter.shape, generator=generator))
             mixture.mix(queries)
             together = base.velocity(x, torch.tensor(0.5), condition, 1.0)
-        from pairedit_sdk.lorweb.basis import LearnedInfo
+        from pairedit_sdk.lorweb.parts import LearnedInfo
 
         finished = mixture.finished(LearnedInfo("b", settings=settings))
     finally:

@@ -178,13 +178,8 @@ def train_clip(
             labels[on_device(torch.tensor(chosen), device)].flatten(0, 1),
         )
         direction, right = direction_loss(embeddings)
-        return {
-            "loss": contrast + read + direction,
-            "contrast": contrast,
-            "read": read,
-            "direction": direction,
-            "same": right,
-        }
+        terms = {"contrast": contrast, "read": read, "direction": direction}
+        return {"loss": contrast + read + direction, **terms, "same": right}
 
     with half_products(model, device), Ahead(draw, stage.step, workers_for(device)) as drawn:
         stage.run(loss)

@@ -1,0 +1,119 @@
+"""The file of a LoRWeB basis: safetensors, with the settings in its header and beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pairedit_sdk.basis.router import Router
+from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.errors import EditError
+from pairedit_sdk.io.files import read_tensors, write_json, write_tensors
+from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lorweb.checks import require_whole
+from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
+from pairedit_sdk.lorweb.settings import BasisSettings
+
+SCHEMA = 1
+#: What of a joined edit's description is taken from a file.
+_KNOWN = ("name", "base", "base_fingerprint", "architecture", "rank", "guidance", "resolution")
+
+
+def write_basis(
+    path: Path,
+    layers: Mapping[str, BasisLayer],
+    router: Router,
+    info: LearnedInfo,
+    joined: Sequence[Joined],
+) -> Path:
+    """Write ``NAME.safetensors``, and the settings beside it as ``NAME.json``."""
+    tensors = {"projection": router.projection, "keys": router.keys}
+    for weight, layer in layers.items():
+        tensors |= {f"{weight}/down": layer.down, f"{weight}/up": layer.up}
+    for number, own in enumerate(joined):
+        tensors[f"joined/{number}/keys"] = own.keys
+        for weight, part in own.edit.layers.items():
+            tensors[f"joined/{number}/{weight}/down"] = part.down
+            tensors[f"joined/{number}/{weight}/up"] = part.up
+    values: dict[str, Any] = {
+        "schema": SCHEMA,
+        **asdict(info),
+        "layers": list(layers),
+        "temperature": router.temperature,
+        "normalised": router.normalised,
+        "activation": router.activation,
+        "joined": [asdict(own.edit.info) for own in joined],
+    }
+    # The tensors carry the settings too, so that a file which lost its neighbour can be read.
+    write_tensors(path, tensors, {"learned_basis": json.dumps(values)})
+    write_json(path.with_suffix(".json"), values)
+    return path
+
+
+def read_basis(path: Path) -> tuple[dict[str, BasisLayer], Router, LearnedInfo, list[Joined]]:
+    """Read what :func:`write_basis` wrote: layers, router, what is known, and joined edits.
+
+    Raises:
+        EditError: no such file, damaged, or something else.
+    """
+    try:
+        tensors, header = read_tensors(path)
+        values = json.loads(header["learned_basis"])
+        if values["schema"] != SCHEMA:
+            raise EditError(
+                f"{path} was written by another version of this SDK",
+                expected=f"schema {SCHEMA}",
+                got=f"schema {values['schema']}",
+                next_step="Update pairedit-sdk",
+            )
+        return _contents(tensors, values)
+    except EditError:
+        raise
+    except Exception as error:  # the readers of damaged bytes raise nearly every kind
+        raise EditError(
+            f"{path} is no LoRWeB basis ({' '.join(str(error).split())[:100]})",
+            expected="a file that `pairedit lorweb train` wrote",
+        ) from error
+
+
+def _contents(
+    tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
+) -> tuple[dict[str, BasisLayer], Router, LearnedInfo, list[Joined]]:
+    layers = {
+        weight: BasisLayer(tensors[f"{weight}/down"], tensors[f"{weight}/up"])
+        for weight in values["layers"]
+    }
+    router = Router(
+        tensors["projection"],
+        tensors["keys"],
+        values["temperature"],
+        values["normalised"],
+        values["activation"],
+    )
+    info = LearnedInfo(
+        values["name"],
+        values["base"],
+        values["base_fingerprint"],
+        values["architecture"],
+        values["encoder"],
+        BasisSettings(**values["settings"]),
+        values["steps"],
+    )
+    joined = []
+    for number, about in enumerate(values["joined"]):
+        own = f"joined/{number}/"
+        names = [
+            key[len(own) : -len("/down")]
+            for key in tensors
+            if key.startswith(own) and key.endswith("/down")
+        ]
+        parts = {n: LoraLayer(tensors[f"{own}{n}/down"], tensors[f"{own}{n}/up"]) for n in names}
+        about = {k: v for k, v in about.items() if k in _KNOWN}
+        joined.append(Joined(Edit(parts, EditInfo(**about)), tensors[f"{own}keys"]))
+    require_whole(layers, router, joined)
+    return layers, router, info, joined
