@@ -90,15 +90,13 @@ def make_edit(
     """
     from pairedit_sdk.edits.edit import EditInfo
     from pairedit_sdk.estimates.fitting import advised
-    from pairedit_sdk.training.checkpoints import alone, clear
     from pairedit_sdk.training.previews import preview
     from pairedit_sdk.training.trainer import train
 
     library = EditLibrary.local(library)
     target, run_dir = library.target(name), library.run_folder(name)
-    if earlier_run == "replace" and is_first() and run_dir.is_dir():
-        with alone(run_dir):
-            clear(run_dir)
+    if earlier_run == "replace" and is_first():
+        _clear(run_dir)
     started = time.perf_counter()
     with advised(base.name, config, base.device):
         edit = train(
@@ -118,10 +116,21 @@ def make_edit(
     return TrainedEdit(edit, target, preview_path(target), run_dir, seconds)
 
 
+def _clear(run_dir: Path) -> None:
+    """Delete what an earlier run left, once no other process is in its folder."""
+    from pairedit_sdk.training.checkpoints import alone, clear
+
+    if run_dir.is_dir():
+        with alone(run_dir):
+            clear(run_dir)
+
+
 def settings_for(
-    base: str | None, recipe: str | Path | None, overrides: Sequence[str],
+    base: str | None,
+    recipe: str | Path | None,
+    overrides: Sequence[str],
     values: Mapping[str, Any] | None = None,
-) -> TrainConfig:  # fmt: skip
+) -> TrainConfig:
     """The settings of a run, its base filled in.
 
     Args:

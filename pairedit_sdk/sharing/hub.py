@@ -101,9 +101,10 @@ def push(
         if private and not api.model_info(repo_id, timeout=TIMEOUT).private:
             raise HubError(
                 f"{repo_id} is there already, and it is public",
-                expected="a private repository", next_step="Choose another name, make it private "
+                expected="a private repository",
+                next_step="Choose another name, make it private "
                 "on its page, or leave out --private",
-            )  # fmt: skip
+            )
         card = model_card(
             info, repo_id, file=path.name, preview=picture.name if has_picture else None
         )
@@ -173,12 +174,11 @@ def pull(
             picture = None
         library.target(target.stem, replace=force)
         if info.name == target.stem:
-            atomic_write(target, lambda part: _copy(path, part))
+            _copy(path, target)
         else:
             edit.with_info(name=target.stem).save(target)
         if picture is not None:
-            shown = picture
-            atomic_write(preview_path(target), lambda part: _copy(shown, part))
+            _copy(picture, preview_path(target))
         else:
             preview_path(target).unlink(missing_ok=True)  # of an edit which this one replaces
     kept = preview_path(target) if picture is not None else None
@@ -209,10 +209,11 @@ def _own_info(path: Path, repo_id: str | None = None) -> EditInfo:
             next_step=f"Make one of it with `pairedit edits import {path} --name NAME`",
         )
     raise HubError(
-        f"{path.name} of {repo_id} is a LoRA of another tool", expected="an edit of this SDK",
+        f"{path.name} of {repo_id} is a LoRA of another tool",
+        expected="an edit of this SDK",
         next_step=f"Fetch it with `hf download {repo_id} {path.name} --local-dir .`, and make an "
         f"edit of it with `pairedit edits import {path.name} --name NAME`",
-    )  # fmt: skip
+    )
 
 
 def _chosen(api: HfApi, repo_id: str, commit: str, names: list[str], file: str | None) -> str:
@@ -221,33 +222,38 @@ def _chosen(api: HfApi, repo_id: str, commit: str, names: list[str], file: str |
     if file is not None:
         if file not in found:
             raise HubError(
-                f"{repo_id} has no file {file}", expected=_listed(found) or "a safetensors file",
+                f"{repo_id} has no file {file}",
+                expected=_listed(found) or "a safetensors file",
                 next_step="Choose one with --file" if found else "Check the name of the repository",
-            )  # fmt: skip
+            )
         return file
     if not found:
         raise HubError(
-            f"{repo_id} holds no edit", expected="a safetensors file",
+            f"{repo_id} holds no edit",
+            expected="a safetensors file",
             got=_listed(names) or "an empty repository",
             next_step="Check the name of the repository, or name another --revision",
-        )  # fmt: skip
+        )
     if len(found) == 1:
         return found[0]
     # Other files may lie beside an edit; their headers tell, without fetching them whole.
     edits = [
-        name for name in found
-        if "pairedit" in (
-            api.parse_safetensors_file_metadata(repo_id, name, revision=commit).metadata or {}
-        )
-    ]  # fmt: skip
+        name
+        for name in found
+        if "pairedit"
+        in (api.parse_safetensors_file_metadata(repo_id, name, revision=commit).metadata or {})
+    ]
     if len(edits) == 1:
         return edits[0]
     what = f"{len(edits)} edits" if edits else f"{len(found)} LoRAs and no edit"
     raise HubError(
-        f"{repo_id} holds {what}", expected="one", got=_listed(edits or found),
-        next_step="Choose one with --file" if edits else "Fetch one with `hf download`, and make "
-        "an edit of it with `pairedit edits import`",
-    )  # fmt: skip
+        f"{repo_id} holds {what}",
+        expected="one",
+        got=_listed(edits or found),
+        next_step="Choose one with --file"
+        if edits
+        else "Fetch one with `hf download`, and make an edit of it with `pairedit edits import`",
+    )
 
 
 def _target(name: str | None, stem: str, library: EditLibrary, repo_id: str) -> Path:
@@ -270,8 +276,11 @@ def _is_png(path: Path) -> bool:
     return True
 
 
-def _copy(source: Path, part: Path) -> None:
-    shutil.copyfile(source, part)
+def _copy(source: Path, target: Path) -> None:
+    def fill(part: Path) -> None:
+        shutil.copyfile(source, part)
+
+    atomic_write(target, fill)
 
 
 def _listed(names: list[str], most: int = 10) -> str:

@@ -54,14 +54,16 @@ def _in_words(error: BaseException, repo_id: str, revision: str | None, writing:
         )
     if isinstance(error, errors.HFValidationError):
         return HubError(
-            f"{repo_id!r} cannot be the name of a repository", expected="OWNER/NAME",
+            f"{repo_id!r} cannot be the name of a repository",
+            expected="OWNER/NAME",
             next_step="For example me/glasses",
-        )  # fmt: skip
+        )
     if isinstance(error, errors.RevisionNotFoundError):
         return HubError(
             f"{repo_id} has no revision {revision or 'main'}",
-            expected="a branch, a tag or a commit", next_step="See the history on its page",
-        )  # fmt: skip
+            expected="a branch, a tag or a commit",
+            next_step="See the history on its page",
+        )
     if isinstance(error, errors.EntryNotFoundError):
         return HubError(f"A file of {repo_id} is gone", next_step="Try again")
     if status == 401 and not _anonymous():
