@@ -85,19 +85,26 @@ class Index:
             return replace(self, pairs=counts, keys=keys, own=rows, fitted=None)
         keys = key[None] if not self.names else torch.cat([self.keys, key[None]])
         return replace(
-            self, names=(*self.names, name), pairs=(*self.pairs, pairs), keys=keys,
-            own=torch.cat([self.own, row]), fitted=None,
-        )  # fmt: skip
+            self,
+            names=(*self.names, name),
+            pairs=(*self.pairs, pairs),
+            keys=keys,
+            own=torch.cat([self.own, row]),
+            fitted=None,
+        )
 
     def without(self, name: str) -> Index:
         """The index without an edit; no longer fitted."""
         k = self.names.index(name)
         keep = [i for i in range(len(self.names)) if i != k]
         return replace(
-            self, names=tuple(self.names[i] for i in keep),
-            pairs=tuple(self.pairs[i] for i in keep), keys=self.keys[keep], own=self.own[keep],
+            self,
+            names=tuple(self.names[i] for i in keep),
+            pairs=tuple(self.pairs[i] for i in keep),
+            keys=self.keys[keep],
+            own=self.own[keep],
             fitted=None,
-        )  # fmt: skip
+        )
 
     def renamed(self, old: str, new: str) -> Index:
         """The index with an edit under another name."""
@@ -136,9 +143,15 @@ def read_index(folder: Path) -> Index:
             if "temperature" in values:
                 fitted = Router(tensors["projection"], tensors["fitted"], values["temperature"])
             index = Index(
-                values["encoder"], values["base"], values["fingerprint"], tuple(values["names"]),
-                tuple(values["pairs"]), tensors["keys"], tensors["own"], fitted,
-            )  # fmt: skip
+                values["encoder"],
+                values["base"],
+                values["fingerprint"],
+                tuple(values["names"]),
+                tuple(values["pairs"]),
+                tensors["keys"],
+                tensors["own"],
+                fitted,
+            )
             if not len(index.names) == len(index.pairs) == len(index.keys) == len(index.own):
                 raise ValueError("names and keys differ in number")
     except Exception as error:
@@ -149,18 +162,23 @@ def read_index(folder: Path) -> Index:
     if schema != SCHEMA:
         raise EditError(
             f"The basis in {folder} was written by another version of this SDK",
-            expected=f"schema {SCHEMA}", got=f"schema {schema}",
+            expected=f"schema {SCHEMA}",
+            got=f"schema {schema}",
             next_step="Update pairedit-sdk, or build the index again with `pairedit basis reindex`",
-        )  # fmt: skip
+        )
     return index
 
 
 def write_index(folder: Path, index: Index) -> None:
     """Write the index in the place of the one before, at once."""
     values: dict[str, Any] = {
-        "schema": SCHEMA, "encoder": index.encoder, "base": index.base,
-        "fingerprint": index.fingerprint, "names": index.names, "pairs": index.pairs,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "encoder": index.encoder,
+        "base": index.base,
+        "fingerprint": index.fingerprint,
+        "names": index.names,
+        "pairs": index.pairs,
+    }
     tensors = {"keys": index.keys, "own": index.own}
     if index.fitted is not None:
         values["temperature"] = index.fitted.temperature

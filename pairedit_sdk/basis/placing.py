@@ -92,9 +92,10 @@ def check_room(index: Index, edit: Edit, replacing: bool) -> None:
     if index.fingerprint and own and own != index.fingerprint:
         raise EditError(
             f"Edit {edit.name!r} was learned on another base than the edits of this basis",
-            expected=f"{index.base} ({index.fingerprint})", got=f"{edit.info.base} ({own})",
+            expected=f"{index.base} ({index.fingerprint})",
+            got=f"{edit.info.base} ({own})",
             next_step="Keep a basis of its own for each base",
-        )  # fmt: skip
+        )
 
 
 def check_width(index: Index, embeddings: torch.Tensor) -> None:
@@ -107,9 +108,10 @@ def check_width(index: Index, embeddings: torch.Tensor) -> None:
     if index.names and known != found:
         raise EditError(
             f"The image encoder {index.encoder} is not the one that this basis was filled with",
-            expected=f"embeddings of {known} numbers", got=f"{found}",
+            expected=f"embeddings of {known} numbers",
+            got=f"{found}",
             next_step="Place the edits again into a new folder, with `pairedit basis place`",
-        )  # fmt: skip
+        )
 
 
 def rebuilt(folder: Path) -> Index:
@@ -125,9 +127,10 @@ def rebuilt(folder: Path) -> Index:
             continue
         info = Edit.read_info(edit_file)
         index = replace(
-            index, encoder=index.encoder or encoder_for(info.base),
+            index,
+            encoder=index.encoder or encoder_for(info.base),
             base=info.base or index.base,
             fingerprint=info.base_fingerprint or index.fingerprint,
-        )  # fmt: skip
+        )
         index = with_placed(index, path.stem, read_embeddings(folder, path.stem))
     return index

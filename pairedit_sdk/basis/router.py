@@ -187,6 +187,8 @@ def _learned(start: Router, pairs: Sequence[torch.Tensor], seed: int) -> Router:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return replace(
-        start, projection=projection.detach(), keys=keys.detach(),
+        start,
+        projection=projection.detach(),
+        keys=keys.detach(),
         temperature=float(log_temperature.detach().exp()),
-    )  # fmt: skip
+    )

@@ -176,7 +176,8 @@ def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet 
 
 @app.command("route")
 def route(
-    a: Before, a_prime: After,
+    a: Before,
+    a_prime: After,
     b: Annotated[
         Path | None, typer.Argument(metavar="[B]", help="The picture to be edited.")
     ] = None,
@@ -186,7 +187,7 @@ def route(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-) -> None:  # fmt: skip
+) -> None:
     """Say which edits of the basis an analogy asks for."""
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.images.image import read_image
@@ -237,7 +238,9 @@ def mix_table(route: EditMix) -> Table:
 def as_values(route: EditMix) -> dict[str, object]:
     """The same as plain values."""
     return {
-        "known": route.known, "coefficients": route.coefficients,
-        "similarities": route.similarities, "threshold": route.threshold,
+        "known": route.known,
+        "coefficients": route.coefficients,
+        "similarities": route.similarities,
+        "threshold": route.threshold,
         "sentence": route.sentence,
-    }  # fmt: skip
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edits.library import preview_path
 from pairedit_sdk.errors import PairEditError, UsageError, printable
 from pairedit_sdk.images.files import picture_path, write_image
+
+if TYPE_CHECKING:
+    from pairedit_sdk.training.picking import Candidate
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -151,9 +154,10 @@ def pick(
         )
     settings = read_settings(run_dir / "config.json")
     model = load_model(
-        base or settings.get("base") or DEFAULT_BASE, device=values.device(device),
+        base or settings.get("base") or DEFAULT_BASE,
+        device=values.device(device),
         precision=settings.get("precision", "auto"),
-    )  # fmt: skip
+    )
     found = candidates(model, run_dir, name)
     for one in found:
         measured = "" if one.fidelity is None else f"  fidelity {one.fidelity:.3f}"
@@ -162,13 +166,7 @@ def pick(
         write_image(strip(model, run_dir, found), target)
         output.say(f"Wrote {target}.")
     if step is not None:
-        chosen = [one for one in found if one.step == step]
-        if not chosen:
-            raise UsageError(
-                f"There is no checkpoint of step {step}",
-                expected=", ".join(str(one.step) for one in found),
-                next_step="More of them are kept with `--set keep=10`",
-            )
+        chosen = _of_step(found, step)
         path = library.target(name)
         edit = chosen[0].edit.with_info(created=EditInfo.now())
         if path.is_file():
@@ -180,6 +178,17 @@ def pick(
         output.say(f"Saved {path}, as it was at step {step}.")
     rows = [{"step": one.step, "fidelity": one.fidelity} for one in found]
     output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})
+
+
+def _of_step(found: list[Candidate], step: int) -> list[Candidate]:
+    chosen = [one for one in found if one.step == step]
+    if not chosen:
+        raise UsageError(
+            f"There is no checkpoint of step {step}",
+            expected=", ".join(str(one.step) for one in found),
+            next_step="More of them are kept with `--set keep=10`",
+        )
+    return chosen
 
 
 def _shown(value: Any) -> str:

@@ -42,8 +42,9 @@ def export_command(
     output = Output(as_json, quiet)
     loaded = library.load(edit)
     if out.exists() and not (force and out.is_file()):
-        raise UsageError(f"{out} is there already", next_step="Name another, or replace a file "
-                         "with --force")  # fmt: skip
+        raise UsageError(
+            f"{out} is there already", next_step="Name another, or replace a file with --force"
+        )
     if form != "peft" and out.suffix != SUFFIX:
         raise UsageError(
             f"{out} is no name for this form", expected=f"a name that ends with {SUFFIX}"
@@ -110,6 +111,12 @@ def import_command(
         more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
         output.say(f"Left out {len(found.left_out)} tensors: {shown}{more}.")
     output.result(
-        {"name": target.stem, "path": target, "format": found.forms, "layers": len(edit.layers),
-         "rank": edit.info.rank, "left_out": found.left_out}
-    )  # fmt: skip
+        {
+            "name": target.stem,
+            "path": target,
+            "format": found.forms,
+            "layers": len(edit.layers),
+            "rank": edit.info.rank,
+            "left_out": found.left_out,
+        }
+    )

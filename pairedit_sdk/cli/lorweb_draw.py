@@ -51,8 +51,12 @@ def draw(
             for index in range(first, first + each):
                 drawn = drawn_analogy(change, index, "unseen" if unseen else "train")
                 stem = f"{change[0]}-{change[1]}-{index:03d}"
-                sides = {"a": drawn.a, "a_prime": drawn.a_prime, "b": drawn.b,
-                         "target": drawn.b_prime}  # fmt: skip
+                sides = {
+                    "a": drawn.a,
+                    "a_prime": drawn.a_prime,
+                    "b": drawn.b,
+                    "target": drawn.b_prime,
+                }
                 for side, face in sides.items():
                     write_image(face.draw(), folder / side / f"{stem}.png")
                 caption = folder / "target" / f"{stem}.txt"

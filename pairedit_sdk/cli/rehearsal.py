@@ -58,12 +58,20 @@ def rehearse(
             next_step="Free some, choose another --library, or keep fewer checkpoints "
             "(--set keep=1)",
         )
-    output.result({
-        "name": name, "base": base.name, "pairs": [pair.name for pair in pairs],
-        "seconds_per_step": seconds[-1], "seconds": seconds[-1] * config.steps,
-        "peak": peak, "estimated_peak": expected.peak, "memory": there, "disk": expected.disk,
-        "disk_free": free,
-    })  # fmt: skip
+    output.result(
+        {
+            "name": name,
+            "base": base.name,
+            "pairs": [pair.name for pair in pairs],
+            "seconds_per_step": seconds[-1],
+            "seconds": seconds[-1] * config.steps,
+            "peak": peak,
+            "estimated_peak": expected.peak,
+            "memory": there,
+            "disk": expected.disk,
+            "disk_free": free,
+        }
+    )
 
 
 def span(seconds: float) -> str:

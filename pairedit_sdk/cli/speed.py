@@ -68,9 +68,14 @@ def speed(
 
 
 def _shape_speed(
-    output: Output, small: bool, shape: str, resolution: int | None, device: str | None,
-    minutes: float | None, out: Path | None,
-) -> None:  # fmt: skip
+    output: Output,
+    small: bool,
+    shape: str,
+    resolution: int | None,
+    device: str | None,
+    minutes: float | None,
+    out: Path | None,
+) -> None:
     from pairedit_sdk.models.folders import shape_folder
 
     shape_folder(shape)  # refuses before anything slow is imported
@@ -79,9 +84,14 @@ def _shape_speed(
 
     with output.meter("benchmark", TASKS) as meter:
         result = run(
-            shape, resolution=resolution, device=device, minutes=minutes, out=out,
-            repetitions=1 if small else 3, on_part=meter.advance,
-        )  # fmt: skip
+            shape,
+            resolution=resolution,
+            device=device,
+            minutes=minutes,
+            out=out,
+            repetitions=1 if small else 3,
+            on_part=meter.advance,
+        )
     output.table(table(result))
     output.result(result)
 

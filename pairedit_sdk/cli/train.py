@@ -104,8 +104,13 @@ def train(
                 on_step=meter.training,
             )
     except KeyboardInterrupt as error:
-        said = {"--base": base, "--recipe": recipe, "--device": device, "--precision": precision,
-                "--track": track}  # fmt: skip
+        said = {
+            "--base": base,
+            "--recipe": recipe,
+            "--device": device,
+            "--precision": precision,
+            "--track": track,
+        }
         if library != options.DEFAULT_LIBRARY:
             said["--library"] = str(library)
         changed = [*(settings or []), *(["offload=true"] if offload else [])]

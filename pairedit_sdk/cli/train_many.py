@@ -105,9 +105,11 @@ def train_many(
     output = Output(as_json, quiet)
     device = values.device(device)
     asked = {
-        "--workers": workers, "--address": address, "--gpus-per-worker": gpus,
+        "--workers": workers,
+        "--address": address,
+        "--gpus-per-worker": gpus,
         "--cpus-per-worker": cpus,
-    }  # fmt: skip
+    }
     given = [option for option, value in asked.items() if value is not None]
     if given and engine != "ray":
         raise UsageError(f"{given[0]} is for --engine ray", next_step="Leave it out")
@@ -125,10 +127,16 @@ def train_many(
                 # Ray says on standard output what it has to say, and that is for the result.
                 with redirect_stdout(sys.stderr):
                     outcomes = train_many_on_ray(
-                        base_name, entries, library.folder, crew, device=device,
-                        precision=config.precision, force=force, skip_check=skip_check,
+                        base_name,
+                        entries,
+                        library.folder,
+                        crew,
+                        device=device,
+                        precision=config.precision,
+                        force=force,
+                        skip_check=skip_check,
                         on_outcome=shown.outcome,
-                    )  # fmt: skip
+                    )
             else:
                 from pairedit_sdk.cli.services import load_model
 
@@ -136,9 +144,14 @@ def train_many(
                     base_name, device=device, precision=config.precision, offload=config.offload
                 )
                 outcomes = train_in_order(
-                    loaded, entries, library.folder, force=force, skip_check=skip_check,
-                    on_step=shown.step, on_outcome=shown.outcome,
-                )  # fmt: skip
+                    loaded,
+                    entries,
+                    library.folder,
+                    force=force,
+                    skip_check=skip_check,
+                    on_step=shown.step,
+                    on_outcome=shown.outcome,
+                )
     except KeyboardInterrupt as error:
         going = f", {shown.at} {resume_hint(library.run_folder(shown.at))}" if shown.at else ""
         raise StoppedError(

@@ -186,9 +186,11 @@ class EditStack:
         active = [edit.info.editor for edit, scale in self.parts if scale != 0]
         every = active or [self.parts[0][0].info.editor]
         return EditorSettings(
-            max(e.steps for e in every), max(e.n_avg for e in every),
-            min(e.threshold for e in every), any(e.limit_scale for e in every),
-        )  # fmt: skip
+            max(e.steps for e in every),
+            max(e.n_avg for e in every),
+            min(e.threshold for e in every),
+            any(e.limit_scale for e in every),
+        )
 
     def layers(self) -> dict[str, LoraLayer]:
         """The sum as one LoRA, exactly: ranks are concatenated, scales go into B.
@@ -239,7 +241,9 @@ class EditStack:
         first = (own or [self.parts[0][0].info])[0]
         layers = self.layers()
         info = EditInfo(
-            name=name, base=first.base, architecture=first.architecture,
+            name=name,
+            base=first.base,
+            architecture=first.architecture,
             base_fingerprint=first.base_fingerprint,
             precision=next(
                 (kind for kind in ("nf4", "int8") if any(i.precision == kind for i in own)),
@@ -250,9 +254,10 @@ class EditStack:
             rank=max(layer.rank for layer in layers.values()),
             # What is one LoRA now cannot be told apart by what the pairs of each part show.
             editor=replace(self.editor, limit_scale=False),
-            parts=[(edit.name, scale) for edit, scale in self.parts], created=EditInfo.now(),
+            parts=[(edit.name, scale) for edit, scale in self.parts],
+            created=EditInfo.now(),
             sdk_version=first.sdk_version,
-        )  # fmt: skip
+        )
         return Edit(layers, info)
 
 

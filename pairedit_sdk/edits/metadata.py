@@ -137,9 +137,10 @@ def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditIn
     if schema != SCHEMA:
         raise EditError(
             f"{path.name} was written by another version of this SDK",
-            expected=f"schema {SCHEMA}", got=f"schema {schema}",
+            expected=f"schema {SCHEMA}",
+            got=f"schema {schema}",
             next_step="Update pairedit-sdk, or train the edit again",
-        )  # fmt: skip
+        )
     try:
         return _checked(values)
     except (ValueError, TypeError, OverflowError, AttributeError) as error:

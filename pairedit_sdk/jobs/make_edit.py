@@ -121,9 +121,11 @@ def _clear(run_dir: Path) -> None:
 
 
 def settings_for(
-    base: str | None, recipe: str | Path | None, overrides: Sequence[str],
+    base: str | None,
+    recipe: str | Path | None,
+    overrides: Sequence[str],
     values: Mapping[str, Any] | None = None,
-) -> TrainConfig:  # fmt: skip
+) -> TrainConfig:
     """The settings of a run, its base filled in.
 
     Args:

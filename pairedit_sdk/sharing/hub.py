@@ -174,7 +174,7 @@ def pull(
             picture = None
         library.target(target.stem, replace=force)
         if info.name == target.stem:
-            atomic_write(target, lambda part: _copy(path, part))
+            _copy(path, target)
         else:
             edit.with_info(name=target.stem).save(target)
         kept = _keep_preview(picture, preview_path(target))
@@ -186,7 +186,7 @@ def _keep_preview(picture: Path | None, target: Path) -> Path | None:
     if picture is None:
         target.unlink(missing_ok=True)
         return None
-    atomic_write(target, lambda part: _copy(picture, part))
+    _copy(picture, target)
     return target
 
 
@@ -281,8 +281,11 @@ def _is_png(path: Path) -> bool:
     return True
 
 
-def _copy(source: Path, part: Path) -> None:
-    shutil.copyfile(source, part)
+def _copy(source: Path, target: Path) -> None:
+    def fill(part: Path) -> None:
+        shutil.copyfile(source, part)
+
+    atomic_write(target, fill)
 
 
 def _listed(names: list[str], most: int = 10) -> str:

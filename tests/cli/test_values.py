@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pairedit_sdk.cli import values
+from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError
 
 
@@ -39,7 +40,7 @@ def test_the_same_edit_may_come_twice_and_the_order_is_kept(tmp_path: Path) -> N
         (tmp_path / f"{name}.safetensors").touch()
     glasses, hat = tmp_path / "glasses.safetensors", tmp_path / "hat.safetensors"
     given = ["hat=0.5", f"{glasses}=2", "hat=-1"]
-    assert values.edits_and_scales(given, tmp_path) == [(hat, 0.5), (glasses, 2.0), (hat, -1.0)]
+    assert values.edits_and_scales(given, EditLibrary(tmp_path)) == [(hat, 0.5), (glasses, 2.0), (hat, -1.0)]
 
 
 def test_scales() -> None:
