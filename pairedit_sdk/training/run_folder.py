@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,8 @@ class RunFolder:
             )
         if not self._config.is_file():
             return
-        changed = changes(read_settings(self._config), self.settings)
+        free = FREE_ON_RESUME | ({"steps"} if self.settings.lr_schedule == "constant" else set())
+        changed = changes(read_settings(self._config), self.settings, free)
         if changed:
             raise OtherRunError(
                 f"The run in {self.path} had other settings: " + "; ".join(changed),
@@ -167,9 +168,7 @@ class RunFolder:
         atomic_write(self.metrics, lambda part: _write(part, kept))
 
 
-def changes(
-    before: Mapping[str, Any], settings: LoopSettings, free: Iterable[str] = ()
-) -> list[str]:
+def changes(before: Mapping[str, Any], settings: LoopSettings, free: Set[str]) -> list[str]:
     """How settings differ from earlier ones, a phrase for each.
 
     A setting that there was not yet when ``before`` was written had its default.
@@ -177,11 +176,8 @@ def changes(
     Args:
         before: as :func:`read_settings` reads them.
         settings: as they are now.
-        free: settings that may differ, besides those that always may.
+        free: settings that may differ.
     """
-    free = {*FREE_ON_RESUME, *free}
-    if settings.lr_schedule == "constant":
-        free.add("steps")
     then = type(settings)().as_dict() | dict(before)
     return [
         f"{key} was {then.get(key)!r}, now {value!r}"
