@@ -112,10 +112,9 @@ class Bench:
     def step(self, holding: str) -> list[Row]:
         """A PairEdit step of rank 16, the naive loop's and ours."""
         precision, checkpointing, optimizer = HOLDINGS[holding]
-        config = replace(
-            self._settings("published"), precision=precision, optimizer=optimizer,
-            gradient_checkpointing=checkpointing,
-        )  # fmt: skip
+        config = self._settings("published").with_values(
+            precision=precision, optimizer=optimizer, gradient_checkpointing=checkpointing
+        )
         base, pairs = self.base(precision), works.pairs_of(self.side)
         needs = self._needs(training_needs, config)
         times = self.timed(
@@ -146,7 +145,7 @@ class Bench:
         """An edited picture's latents, with a LoRA attached, and the same rows without any."""
         steps, n_avg = EDITORS[editor]
         base = self.base("bf16")
-        config = replace(self._settings("flux-dev"), edit_steps=steps, edit_n_avg=n_avg)
+        config = self._settings("flux-dev").with_values(edit_steps=steps, edit_n_avg=n_avg)
         needs = self._needs(editing_needs, config)
         times = self.timed(
             {
@@ -222,10 +221,14 @@ class Bench:
 
     def _settings(self, recipe: str) -> TrainConfig:
         """A recipe's, for this device and size."""
-        return replace(
-            load_recipe(recipe), base=None, rank=works.RANK, resolution=self.side,
-            precision="bf16", edit_even=False, track=None,
-        )  # fmt: skip
+        return load_recipe(recipe).with_values(
+            base=None,
+            rank=works.RANK,
+            resolution=self.side,
+            precision="bf16",
+            edit_even=False,
+            track=None,
+        )
 
     def _needs(self, count: Callable[..., Needs], config: TrainConfig) -> Needs:
         return count(str(self.folder), config, "cuda" if self.device.type == "cuda" else "cpu")

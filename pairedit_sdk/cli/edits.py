@@ -178,7 +178,7 @@ def pick(
             raise UsageError(
                 f"There is no checkpoint of step {step}",
                 expected=", ".join(str(one.step) for one in found),
-                next_step="More of them are kept with `--set keep=10`",
+                next_step="More of them are kept with `--set checkpointing.keep=10`",
             )
         path = edit_path(name, library)
         edit = chosen[0].edit.with_info(created=EditInfo.now())

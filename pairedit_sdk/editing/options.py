@@ -98,6 +98,6 @@ def _check_even(heard: list[Edit], mixed: bool) -> None:
     if blind:
         raise UsageError(
             f"Edit {blind[0]!r} does not know how much its pairs show",
-            expected="an edit that was trained with edit_even=true",
-            next_step="Train it again with --set edit_even=true, or leave out --even",
+            expected="an edit that was trained with editing.limit_scale=true",
+            next_step="Train it again with --set editing.limit_scale=true, or leave out --even",
         )

@@ -247,7 +247,8 @@ class LearnedBasis:
                 tensors[f"joined/{number}/{weight}/down"] = part.down
                 tensors[f"joined/{number}/{weight}/up"] = part.up
         values: dict[str, Any] = {
-            "schema": SCHEMA, **asdict(self.info), "layers": list(self.layers),
+            "schema": SCHEMA, **asdict(self.info), "settings": self.info.settings.as_dict(),
+            "layers": list(self.layers),
             "temperature": self.router.temperature, "normalised": self.router.normalised,
             "activation": self.router.activation,
             "joined": [asdict(own.edit.info) for own in self.joined],

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import DamagedRunError, OtherRunError, RunFileError, UsageError, WriteError
 from pairedit_sdk.io.files import atomic_write, remove_parts, write_json, writing
+from pairedit_sdk.io.settings import flat_values
 from pairedit_sdk.training.checkpoints import TO_RESUME, Checkpoints, step_of
 
 if TYPE_CHECKING:
     import torch
 
-    from pairedit_sdk.training.task import LoopSettings, Task
+    from pairedit_sdk.training.settings import TrainingSettings
+    from pairedit_sdk.training.task import Task
 
 #: Settings that may differ when a run is resumed: they do not change what a step does, or only its
 #: rounding. The steps are free too, unless the learning rate's schedule depends on them.
@@ -39,7 +41,7 @@ class RunFolder:
         writes: whether this process is the one that writes it.
     """
 
-    def __init__(self, path: Path, settings: LoopSettings, name: str, *, writes: bool) -> None:
+    def __init__(self, path: Path, settings: TrainingSettings, name: str, *, writes: bool) -> None:
         self.path, self.settings, self.name, self.writes = path, settings, name, writes
         self.checkpoints = Checkpoints(path / "checkpoints", settings.keep)
         self.metrics = path / "metrics.jsonl"
@@ -168,7 +170,7 @@ class RunFolder:
         atomic_write(self.metrics, lambda part: _write(part, kept))
 
 
-def changes(before: Mapping[str, Any], settings: LoopSettings, free: Set[str]) -> list[str]:
+def changes(before: Mapping[str, Any], settings: TrainingSettings, free: Set[str]) -> list[str]:
     """How settings differ from earlier ones, a phrase for each.
 
     A setting that there was not yet when ``before`` was written had its default.
@@ -178,10 +180,10 @@ def changes(before: Mapping[str, Any], settings: LoopSettings, free: Set[str]) -
         settings: as they are now.
         free: settings that may differ.
     """
-    then = type(settings)().as_dict() | dict(before)
+    then = flat_values(type(settings)()) | dict(before)
     return [
         f"{key} was {then.get(key)!r}, now {value!r}"
-        for key, value in settings.as_dict().items()
+        for key, value in flat_values(settings).items()
         if key not in free and then.get(key) != value
     ]
 
