@@ -111,7 +111,7 @@ SMALL = Plan(
     each=2,
     asked=2,
     steps=8,
-    settings=replace(Plan.settings, count=4, alpha=16.0, steps=40),
+    settings=Plan.settings.with_values(count=4, alpha=16.0, steps=40),
 )
 
 
@@ -217,7 +217,8 @@ def _variant(
 def _own_edits(base: FlowBase, plan: Plan, seed: int, folder: str) -> Answered:
     """A basis of edits of the seen changes, each learned from three pairs."""
     basis = EditBasis.open(folder)
-    config = replace(load_recipe(plan.recipe), seed=seed, checkpoint_every=0, preview_every=0)
+    config = load_recipe(plan.recipe)
+    config = config.with_values(seed=seed, checkpoint_every=0, preview_every=0)
     for change in plan.seen:
         shown = [pictures_of(drawn_analogy(change, i, f"own-{seed}")) for i in range(PAIRS)]
         pairs = PairSet.from_images([(analogy.a, analogy.a_prime) for analogy in shown])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +192,7 @@ def _score(
 def _config(plan: Plan, job: Job) -> TrainConfig:
     settings = plan.settings if job.recipe == "default" else ()
     config = load_recipe(RECIPES.get(job.recipe, job.recipe), settings)
-    return replace(config, seed=job.seed, checkpoint_every=0, preview_every=0)
+    return config.with_values(seed=job.seed, checkpoint_every=0, preview_every=0)
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

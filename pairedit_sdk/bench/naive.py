@@ -60,7 +60,7 @@ class NaiveTraining:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.condition = base.condition("")
         self.targets = base.lora_targets(config.targets)
-        self.scaling = config.alpha / config.rank
+        self.scaling = config.lora.scaling
         self._content, self._semantic = (
             add_trainable(base.transformer, name, self.targets, config.rank, self.generator)
             for name in ("content", "semantic")

@@ -118,11 +118,8 @@ class Bench:
     def step(self, holding: str) -> list[Row]:
         """A PairEdit step of rank 16, the naive loop's and ours."""
         precision, checkpointing, optimizer = HOLDINGS[holding]
-        config = replace(
-            self._settings("published"),
-            precision=precision,
-            optimizer=optimizer,
-            gradient_checkpointing=checkpointing,
+        config = self._settings("published").with_values(
+            precision=precision, optimizer=optimizer, gradient_checkpointing=checkpointing
         )
         base, pairs = self.base(precision), works.pairs_of(self.side)
         needs = self._needs(training_needs, config)
@@ -154,7 +151,7 @@ class Bench:
         """An edited picture's latents, with a LoRA attached, and the same rows without any."""
         steps, n_avg = EDITORS[editor]
         base = self.base("bf16")
-        config = replace(self._settings("flux-dev"), edit_steps=steps, edit_n_avg=n_avg)
+        config = self._settings("flux-dev").with_values(edit_steps=steps, edit_n_avg=n_avg)
         needs = self._needs(editing_needs, config)
         times = self.timed(
             {
@@ -230,8 +227,7 @@ class Bench:
 
     def _settings(self, recipe: str) -> TrainConfig:
         """A recipe's, for this device and size."""
-        return replace(
-            load_recipe(recipe),
+        return load_recipe(recipe).with_values(
             base=None,
             rank=works.RANK,
             resolution=self.side,

@@ -102,8 +102,8 @@ def _work(task: str, way: str, small: bool) -> dict[str, Any]:
 
     base = load_model("mini")
     pairs = PairSet.from_images([(a.draw(), b.draw()) for a, b in training_faces(EDIT)])
-    published = replace(load_recipe("published"), checkpoint_every=0)
-    default = replace(load_recipe("mini"), checkpoint_every=0)
+    published = load_recipe("published").with_values(checkpoint_every=0)
+    default = load_recipe("mini").with_values(checkpoint_every=0)
     if task == "reach":
         return _reach(base, pairs, published, default)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.bench.edit_types import training_pairs
@@ -34,8 +33,8 @@ def learned(
         on_edit: called after each with its name.
     """
     # Ways to mix edits are compared at one strength: what is merged cannot have an even one.
-    config = replace(
-        load_recipe(recipe), seed=seed, checkpoint_every=0, preview_every=0, edit_even=False
+    config = load_recipe(recipe).with_values(
+        seed=seed, checkpoint_every=0, preview_every=0, edit_even=False
     )
     edits = {}
     for name in names:

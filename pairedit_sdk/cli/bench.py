@@ -190,7 +190,7 @@ def analogy(
     """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
     from pairedit_sdk.bench.analogy import SMALL, VARIANTS, Plan, run
     from pairedit_sdk.cli.services import load_model
-    from pairedit_sdk.io.settings import from_values, with_overrides
+    from pairedit_sdk.io.settings import by_path, from_values, with_overrides
     from pairedit_sdk.lorweb.rows import require_kontext
     from pairedit_sdk.lorweb.settings import BasisSettings
 
@@ -201,7 +201,8 @@ def analogy(
                 f"The benchmark has no variant {name!r}", next_step=nearest(name, list(VARIANTS))
             )
     plan: Plan = SMALL if small else Plan()
-    values_of = with_overrides(plan.settings.as_dict(), settings or [])
+    changed = by_path(BasisSettings, with_overrides({}, settings or []), note=True)
+    values_of = by_path(BasisSettings, plan.settings.as_dict()) | changed
     plan = replace(plan, settings=from_values(BasisSettings, values_of, "The settings"))
     given: dict[str, Any] = {"seeds": seeds, "variants": variant or None}
     plan = replace(plan, **{k: v for k, v in given.items() if v is not None})

@@ -186,7 +186,7 @@ def _of_step(found: list[Candidate], step: int) -> list[Candidate]:
         raise UsageError(
             f"There is no checkpoint of step {step}",
             expected=", ".join(str(one.step) for one in found),
-            next_step="More of them are kept with `--set keep=10`",
+            next_step="More of them are kept with `--set checkpointing.keep=10`",
         )
     return chosen
 

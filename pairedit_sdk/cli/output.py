@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ class Output:
         if not is_first():  # of several processes one speaks
             object.__setattr__(self, "as_json", False)
             object.__setattr__(self, "quiet", True)
+        notes = logging.getLogger("pairedit_sdk")
+        notes.setLevel(logging.ERROR if self.quiet else logging.NOTSET)
 
     @property
     def words(self) -> Console | None:

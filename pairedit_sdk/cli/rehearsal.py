@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,9 @@ def rehearse(
     def note(info: StepInfo) -> None:
         seconds.append(info.seconds)
 
-    short = replace(config, steps=REHEARSED, checkpoint_every=0, preview_every=0, calibrate=False)
+    short = config.with_values(
+        steps=REHEARSED, checkpoint_every=0, preview_every=0, calibrate=False
+    )
     with advised(base.name, config, base.device):
         train(base, pairs, short, name=name, on_step=note)
     peak = _peak(base.device)
@@ -56,7 +57,7 @@ def rehearse(
         raise TrainingError(
             f"The run needs {size(expected.disk)}, and {size(free)} are free where {folder} is",
             next_step="Free some, choose another --library, or keep fewer checkpoints "
-            "(--set keep=1)",
+            "(--set checkpointing.keep=1)",
         )
     output.result(
         {

@@ -201,6 +201,7 @@ def _check_limits(active: list[Edit], is_merged: bool) -> None:
     if unknown:
         raise UsageError(
             f"Edit {unknown[0]!r} does not know how much its pairs show",
-            expected="an edit that was trained with edit_even=true",
-            next_step="Train it again with --set edit_even=true, or leave out --even (limit_scale)",
+            expected="an edit that was trained with editing.limit_scale=true",
+            next_step="Train it again with --set editing.limit_scale=true, or leave out "
+            "--limit-scale",
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: As little of an edit as is ever left.
 LOWEST = 1 / 3
-TRAIN_WITHOUT = "--set edit_even=false"
+TRAIN_WITHOUT = "--set editing.limit_scale=false"
 #: Below this, t is not told from nothing. Embeddings have length 1.
 LEAST = 1e-3
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import TrainingError, is_out_of_memory
 from pairedit_sdk.estimates.needs import Needs, training_needs
+from pairedit_sdk.io.settings import by_path
+from pairedit_sdk.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from pairedit_sdk.training.config import TrainConfig
 
 #: How many ways out are named.
 NAMED = 3
@@ -67,7 +68,8 @@ def that_fit(
 
 def as_options(change: Change) -> str:
     """A change as it is given to ``pairedit train``."""
-    return " ".join(f"--set {key}={_yaml(value)}" for key, value in change.items())
+    named = by_path(TrainConfig, change)
+    return " ".join(f"--set {key}={_yaml(value)}" for key, value in named.items())
 
 
 def _changes(config: TrainConfig, device: str) -> Iterator[Change]:

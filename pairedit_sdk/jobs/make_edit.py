@@ -149,7 +149,7 @@ def settings_for(
         recipe = "mini" if is_small(wanted) else "flux-dev"
         if not has_image_encoder(wanted):
             # Nobody asked for what would first have to be downloaded.
-            overrides = ["edit_even=false", *overrides]
+            overrides = ["editing.limit_scale=false", *overrides]
     config = load_recipe(recipe, overrides, values)
     return replace(config, base=base or config.base or DEFAULT_BASE)
 

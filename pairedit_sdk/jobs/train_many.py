@@ -214,12 +214,12 @@ def _is_finished(
 
 def _differences(base: FlowBase, entry: ManifestEntry, pairs: PairSet, info: EditInfo) -> list[str]:
     """How an edit differs from the one that would be made now, a phrase for each."""
-    from pairedit_sdk.training.run_folder import changes
+    from pairedit_sdk.training.run_folder import FREE_ON_RESUME, changes
 
     if not info.settings:
         return ["it was not trained here, but composed or imported"]
     # The precision asked for may be "auto"; the one that it became is compared below.
-    other = changes(info.settings, entry.config, {"precision"})
+    other = changes(info.settings, entry.config, FREE_ON_RESUME | {"precision"})
     for what, was, now in (
         ("the base's hash", info.base_fingerprint, base.fingerprint),
         ("precision", info.precision, base.precision),

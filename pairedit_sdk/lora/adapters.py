@@ -186,7 +186,7 @@ def check_rank(transformer: nn.Module, targets: Sequence[str], rank: int) -> Non
             raise UsageError(
                 f"rank is {rank}, above the width of layer {target}",
                 expected=f"a rank of at most {narrow}",
-                next_step=f"Say for example --set rank={min(16, narrow)}",
+                next_step=f"Say for example --set lora.rank={min(16, narrow)}",
             )
 
 

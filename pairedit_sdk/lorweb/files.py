@@ -43,6 +43,7 @@ def write_basis(
     values: dict[str, Any] = {
         "schema": SCHEMA,
         **asdict(info),
+        "settings": info.settings.as_dict(),
         "layers": list(layers),
         "temperature": router.temperature,
         "normalised": router.normalised,

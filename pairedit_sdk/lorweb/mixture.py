@@ -48,7 +48,8 @@ class Mixture:
         targets = base.lora_targets(settings.targets)
         rank = settings.count * settings.rank
         generator = torch.Generator().manual_seed(settings.seed)
-        added = add_trainable(base.transformer, BASIS, targets, rank, generator)
+        dtype = torch.bfloat16 if settings.lora.precision == "bf16" else torch.float32
+        added = add_trainable(base.transformer, BASIS, targets, rank, generator, dtype)
         self.parameters = dict(added)
         self.weights = [name for name, _ in lora_layers(base.transformer, BASIS)]
         count = 1 if settings.shared else len(self.weights)
@@ -90,9 +91,9 @@ class Mixture:
         count, rank = self.settings.count, self.settings.rank
         layers = {}
         for name in self.weights:
-            down = self.parameters[f"{name}.lora_A"].detach().cpu()
+            down = self.parameters[f"{name}.lora_A"].detach().float().cpu()
             down = torch.unflatten(down, 0, (count, rank))
-            up = self.parameters[f"{name}.lora_B"].detach().cpu() * self.settings.scaling
+            up = self.parameters[f"{name}.lora_B"].detach().float().cpu() * self.settings.scaling
             layers[name] = BasisLayer(
                 down.clone(), torch.unflatten(up, 1, (count, rank)).transpose(0, 1)
             )

@@ -40,7 +40,7 @@ class Branches:
     def __init__(self, base: FlowBase, config: TrainConfig, condition: Condition) -> None:
         require_bare(base.transformer)
         self.base, self.config, self.condition = base, config, condition
-        self.scaling = config.alpha / config.rank
+        self.scaling = config.lora.scaling
         targets = base.lora_targets(config.targets)
         generator = torch.Generator().manual_seed(config.seed)
         self.parameters: dict[str, torch.nn.Parameter] = {}

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from pairedit_sdk.models.protocol import FlowBase
-    from pairedit_sdk.training.task import LoopSettings, Task
+    from pairedit_sdk.training.settings import TrainingSettings
+    from pairedit_sdk.training.task import Task
 
 
 class TrainingLoop:
@@ -48,7 +49,7 @@ class TrainingLoop:
     """
 
     def __init__(
-        self, settings: LoopSettings, accelerator: Accelerator, folder: RunFolder | None
+        self, settings: TrainingSettings, accelerator: Accelerator, folder: RunFolder | None
     ) -> None:
         self.settings, self.accelerator, self.folder = settings, accelerator, folder
 
@@ -89,7 +90,7 @@ class TrainingLoop:
 @contextmanager
 def training_loop(
     base: FlowBase,
-    settings: LoopSettings,
+    settings: TrainingSettings,
     *,
     name: str,
     run_dir: str | Path | None,
@@ -188,7 +189,7 @@ def optimizer_step(
     return task.info(step=step + 1, steps=settings.steps, **losses, lr=lr, seconds=seconds)
 
 
-def learning_rate(settings: LoopSettings, step: int) -> float:
+def learning_rate(settings: TrainingSettings, step: int) -> float:
     """The learning rate of a step, counted from 0: constant, or a half cosine to zero."""
     if settings.lr_schedule == "cosine":
         return settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))

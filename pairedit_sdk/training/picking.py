@@ -111,7 +111,7 @@ def strip(base: FlowBase, run_dir: str | Path, found: Sequence[Candidate]) -> Im
 
 
 def _layers(parameters: Mapping[str, torch.Tensor], config: TrainConfig) -> dict[str, LoraLayer]:
-    scaling = config.alpha / config.rank
+    scaling = config.lora.scaling
     downs = [n for n in parameters if n.startswith(SEMANTIC) and n.endswith(".lora_A")]
     layers = {}
     for down in downs:

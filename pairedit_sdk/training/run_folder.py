@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import DamagedRunError, OtherRunError, RunFileError, UsageError, WriteError
 from pairedit_sdk.io.files import atomic_write, remove_parts, write_json, writing
+from pairedit_sdk.io.settings import flat_values
 from pairedit_sdk.training.checkpoints import TO_RESUME, Checkpoints, step_of
 
 if TYPE_CHECKING:
     import torch
 
-    from pairedit_sdk.training.task import LoopSettings, Task
+    from pairedit_sdk.training.settings import TrainingSettings
+    from pairedit_sdk.training.task import Task
 
 #: Settings that may differ when a run is resumed: they do not change what a step does, or only its
 #: rounding. The steps are free too, unless the learning rate's schedule depends on them.
@@ -39,7 +41,7 @@ class RunFolder:
         writes: whether this process is the one that writes it.
     """
 
-    def __init__(self, path: Path, settings: LoopSettings, name: str, *, writes: bool) -> None:
+    def __init__(self, path: Path, settings: TrainingSettings, name: str, *, writes: bool) -> None:
         self.path, self.settings, self.name, self.writes = path, settings, name, writes
         self.checkpoints = Checkpoints(path / "checkpoints", settings.keep)
         self.metrics = path / "metrics.jsonl"
@@ -62,7 +64,8 @@ class RunFolder:
             )
         if not self._config.is_file():
             return
-        changed = changes(read_settings(self._config), self.settings)
+        free = FREE_ON_RESUME | ({"steps"} if self.settings.lr_schedule == "constant" else set())
+        changed = changes(read_settings(self._config), self.settings, free)
         if changed:
             raise OtherRunError(
                 f"The run in {self.path} had other settings: " + "; ".join(changed),
@@ -167,9 +170,7 @@ class RunFolder:
         atomic_write(self.metrics, lambda part: _write(part, kept))
 
 
-def changes(
-    before: Mapping[str, Any], settings: LoopSettings, free: Iterable[str] = ()
-) -> list[str]:
+def changes(before: Mapping[str, Any], settings: TrainingSettings, free: Set[str]) -> list[str]:
     """How settings differ from earlier ones, a phrase for each.
 
     A setting that there was not yet when ``before`` was written had its default.
@@ -177,15 +178,12 @@ def changes(
     Args:
         before: as :func:`read_settings` reads them.
         settings: as they are now.
-        free: settings that may differ, besides those that always may.
+        free: settings that may differ.
     """
-    free = {*FREE_ON_RESUME, *free}
-    if settings.lr_schedule == "constant":
-        free.add("steps")
-    then = type(settings)().as_dict() | dict(before)
+    then = flat_values(type(settings)()) | dict(before)
     return [
         f"{key} was {then.get(key)!r}, now {value!r}"
-        for key, value in settings.as_dict().items()
+        for key, value in flat_values(settings).items()
         if key not in free and then.get(key) != value
     ]
 

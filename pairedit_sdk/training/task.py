@@ -6,45 +6,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
     from pairedit_sdk.models.protocol import FlowBase
-
-
-class LoopSettings(Protocol):
-    """The settings that every training has."""
-
-    @property
-    def steps(self) -> int: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def accumulate(self) -> int: ...
-    @property
-    def optimizer(self) -> str: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def lr_schedule(self) -> str: ...
-    @property
-    def betas(self) -> tuple[float, float]: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def gradient_checkpointing(self) -> bool: ...
-    @property
-    def checkpoint_every(self) -> int: ...
-    @property
-    def keep(self) -> int: ...
-    @property
-    def preview_every(self) -> int: ...
-    @property
-    def track(self) -> str | None: ...
-    def as_dict(self) -> dict[str, Any]: ...
+    from pairedit_sdk.training.settings import TrainingSettings
 
 
 class Task(ABC):
@@ -62,7 +31,7 @@ class Task(ABC):
     """
 
     base: FlowBase
-    settings: LoopSettings
+    settings: TrainingSettings
     parameters: Mapping[str, torch.nn.Parameter]
     elements: int
     info: Callable[..., Any]

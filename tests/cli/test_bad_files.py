@@ -303,13 +303,14 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "'../x' cannot be the name of an edit. Expected 1 to 64 letters, digits, - and _, not "
      "beginning with -. Choose a name like glasses or red-hair_2."),
     (pair, "train p --name 'a\nb'", "'a\\nb' cannot be the name of an edit. …"),
-    (pair, "train p --name x --set rank=0",
-     "Settings out of range: rank is 0, expected a whole number of at least 1. Put these right."),
+    (pair, "train p --name x --set lora.rank=0",
+     "Settings out of range: lora.rank is 0, expected a whole number of at least 1. Put these "
+     "right."),
     (pair, "train p --name x --set steps=-5",
      "Settings out of range: steps is -5, expected a whole number of at least 1. Put these right."),
-    (pair, "train p --name x --base TINY --set rank=65",
+    (pair, "train p --name x --base TINY --set lora.rank=65",
      "rank is 65, above the width of layer transformer_blocks.0.attn.to_q. Expected a rank of at "
-     "most 64. Say for example --set rank=16."),
+     "most 64. Say for example --set lora.rank=16."),
     (edit, "edit a.png --edit e.safetensors=nan -o o.png",
      "The scale in --edit e.safetensors=nan cannot be used. Expected finite numbers. Got 'nan'."),
     (recipe("stpes: 3"), "train p --name x --recipe r.yaml",
@@ -327,9 +328,9 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "Recipe r.yaml holds no settings. Expected keys and values. Got a list. Write KEY: VALUE "
      "lines, such as steps: 200."),
     (recipe("a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
-            "lr: [*b,*b,*b,*b,*b,*b,*b,*b]"), "train p --name x --recipe r.yaml",
-     "Recipe r.yaml: unknown key 'a' (…); unknown key 'b' (…); lr is a list, expected a number. "
-     "Put these right."),
+            "optim.lr: [*b,*b,*b,*b,*b,*b,*b,*b]"), "train p --name x --recipe r.yaml",
+     "Recipe r.yaml: unknown key 'a' (…); unknown key 'b' (…); optim.lr is a list, expected a "
+     "number. Put these right."),
     (recipe("[" * 3000), "train p --name x --recipe r.yaml", "Recipe r.yaml is not plain YAML (…"),
     # Bases
     (pair, "train p --name x --base some/thing",

@@ -30,7 +30,9 @@ def useless(tmp_path: Path) -> Path:
 
 
 def test_trains_and_saves(pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path) -> None:
-    result = pairedit("train", pairs, "--name", "glasses", "--set", "steps=20", "--set", "eta=3")
+    result = pairedit(
+        "train", pairs, "--name", "glasses", "--set", "steps=20", "--set", "loss.eta=3"
+    )
     assert result.exit_code == 0
     assert Edit.load(library / "glasses.safetensors").name == "glasses"
     assert "pairedit sweep PICTURE --edit glasses" in result.stdout

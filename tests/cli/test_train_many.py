@@ -34,7 +34,7 @@ def manifest(pairs: Path, tmp_path: Path) -> Path:
 def test_trains_all_that_can_be_trained_on_one_base(
     pairedit: Pairedit, rooms: Rooms, manifest: Path, library: Path
 ) -> None:
-    result = pairedit("train-many", manifest, "--set", "eta=3", "--set", "steps=9")
+    result = pairedit("train-many", manifest, "--set", "loss.eta=3", "--set", "steps=9")
     assert result.exit_code == 1
     assert len(rooms.of("load_model")) == 1
     calls = rooms.of("train")
@@ -132,7 +132,7 @@ def test_without_ray_it_says_how_to_get_it(
 def test_again_on_a_real_base_there_is_nothing_to_do(
     pairedit: Pairedit, manifest: Path, library: Path, tiny_folder: Path
 ) -> None:
-    words = ("train-many", manifest, "--base", tiny_folder, "--set", "rank=4", "--json")
+    words = ("train-many", manifest, "--base", tiny_folder, "--set", "lora.rank=4", "--json")
     first = json.loads(pairedit(*words).stdout)
     before = {path: path.stat().st_mtime_ns for path in library.glob("*.safetensors")}
     assert (len(before), first["made"], first["failed"]) == (2, 2, 1)

@@ -251,7 +251,7 @@ def test_one_lora_of_several_edits_has_no_limit(trained, limited, x):
 
 def test_an_edit_that_does_not_know_is_refused_only_if_asked(trained, x):
     base, plain = trained
-    with pytest.raises(UsageError, match=r"'hat' does not know.*edit_even=true"):
+    with pytest.raises(UsageError, match=r"'hat' does not know.*limit_scale=true"):
         edit_latents(base, x, plain, limit_scale=True)
     unknowing = plain.with_info(editor=replace(plain.info.editor, limit_scale=True))
     assert torch.equal(edit_latents(base, x, unknowing), edit_latents(base, x, plain))
@@ -284,7 +284,7 @@ def test_training_asks_for_the_encoder_before_anything_is_computed(
 
     monkeypatch.setattr(scale_limit, "_loaded", missing)
     config = TrainConfig(steps=1, rank=2, edit_even=True)
-    with pytest.raises(BaseModelError, match=r"cannot be loaded.*edit_even=false"):
+    with pytest.raises(BaseModelError, match=r"cannot be loaded.*limit_scale=false"):
         train(
             trained[0], face_pairs({"hat": "beanie"}, 1), config, name="e", run_dir=tmp_path / "r"
         )

@@ -93,8 +93,8 @@ def test_all_problems_are_said_at_once(folder: Path) -> None:
         "line 6: expected keys and values in braces, got a list",
         "line 7: name is 3, expected a text",
         "line 7: set is 'steps=3', expected settings by name",
-        "line 8: Settings out of range: steps is 0, expected a whole number of at least 1; lr is "
-        "7.0, expected a number above 0 and at most 1",
+        "line 8: Settings out of range: steps is 0, expected a whole number of at least 1; "
+        "optim.lr is 7.0, expected a number above 0 and at most 1",
         "line 9: --set cannot change the base (Give it with --base)",
     ]
 

@@ -167,7 +167,21 @@ def test_settings_are_the_published_ones_and_checked():
     settings = basis_settings(["steps=100", "lr=2e-3"])
     assert (settings.count, settings.rank, settings.key_width, settings.batch) == (32, 4, 128, 6)
     assert (settings.steps, settings.lr, settings.scaling) == (100, 2e-3, 1.0)
+    assert basis_settings(["optim.lr=2e-3", "steps=100"]) == settings
     with pytest.raises(UsageError, match=r"unknown key 'cuont'.*count"):
         basis_settings(["cuont=3"])
     with pytest.raises(UsageError, match="layout is 'row', expected one of grid, sequence"):
         basis_settings(["layout=row"])
+
+
+def test_a_basis_s_file_holds_the_settings_as_earlier_versions_read_them():
+    values = BasisSettings().as_dict()
+    assert set(values) == {
+        "count", "rank", "alpha", "key_width", "activation", "shared", "unit_embeddings", "start",
+        "query", "layout", "targets", "encoder", "resolution", "guidance", "caption_dropout",
+        "steps", "batch", "accumulate", "lr", "beta1", "beta2", "weight_decay", "optimizer",
+        "seed", "gradient_checkpointing", "checkpoint_every", "preview_every", "track",
+    }  # fmt: skip
+    newer = BasisSettings(keep=3, lr_schedule="cosine")
+    assert newer.as_dict() == values | {"keep": 3, "lr_schedule": "cosine"}
+    assert BasisSettings(**newer.as_dict()) == newer

@@ -146,6 +146,17 @@ def test_the_same_seed_gives_the_same_basis_and_a_resumed_run_too(base, analogie
     assert len(losses[0]) == 4
 
 
+def test_what_every_training_can_be_asked_for(base, analogies, tmp_path):
+    settings = replace(SMALL, lora_precision="bf16", lr_schedule="cosine", keep=1)
+    basis = train_basis(base, analogies, settings, name="b", run_dir=tmp_path)
+    assert all(layer.up.dtype == torch.float32 for layer in basis.layers.values())
+    assert all(layer.up.isfinite().all() and layer.up.any() for layer in basis.layers.values())
+    assert [path.stem for path in (tmp_path / "checkpoints").iterdir()] == ["step-000004"]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["lr"] for line in lines]
+    assert rates == pytest.approx([1e-3, 8.536e-4, 5e-4, 1.464e-4], rel=1e-3)
+
+
 @pytest.mark.parametrize("layout", ["grid", "sequence"])
 def test_previews_show_the_basis_as_it_stands_and_change_nothing(base, analogies, tmp_path, layout):
     settings = replace(SMALL, layout=layout)
