@@ -12,9 +12,9 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from docs._tools.roles import to_markdown
 from pairedit_sdk import BasisSettings, TrainConfig
@@ -38,13 +38,13 @@ the formulae.
 
 {TrainConfig}
 
-## Training a basis
+## Training a LoRWeB basis
 
-The settings of `pairedit basis train`, the fields of
+The settings of `pairedit lorweb train`, the fields of
 [`BasisSettings`](api.md#pairedit_sdk.BasisSettings). The defaults are LoRWeB's published values but
 for three, [which the method names](method.md#a-learned-basis).
 
-**Every setting of a basis, with its default.**
+**Every setting of a LoRWeB basis, with its default.**
 
 {BasisSettings}
 """
@@ -61,32 +61,40 @@ def table(cls: type) -> Iterator[str]:
     """A row for each setting, under a head."""
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
-    for name, default, meaning in rows(cls):
+    for name, default, meaning in rows(cls()):
         yield f"| `{name}` | `{default}` | {meaning} |"
 
 
-def rows(cls: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Name, default and meaning of every setting, those of nested dataclasses with them.
+def rows(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of every setting, those of nested groups with them.
+
+    Args:
+        settings: with their defaults.
+        prefix: of the names, as ``--set`` has them.
 
     Raises:
-        ValueError: a field that the docstring says nothing of, or that has no default.
+        ValueError: a field that no docstring says anything of.
     """
-    said = meanings(cls)
-    hints = get_type_hints(cls)
-    for field in fields(cls):
-        inner = _dataclass_in(hints[field.name])
-        if inner is not None:
-            yield from rows(inner, f"{prefix}{field.name}.")
+    cls = type(settings)
+    said = {name: text for kind in reversed(cls.__mro__) for name, text in meanings(kind).items()}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            yield from rows(value, f"{prefix}{field.name}.")
             continue
         if field.name not in said:
             raise ValueError(f"{cls.__name__}.{field.name}: the docstring says nothing of it")
-        yield prefix + field.name, _default(cls, field), said[field.name]
+        # YAML, in which values are set, reads JSON; only words need no quotes there.
+        default = value if isinstance(value, str) else json.dumps(value)
+        yield prefix + field.name, default, said[field.name]
 
 
 def meanings(cls: type) -> dict[str, str]:
     """What the docstring says of each field, as a sentence of Markdown in one line."""
     section = re.search(
-        r"^(?:Args|Attributes):\n((?:    .*\n|\n)+)", f"{inspect.getdoc(cls)}\n", re.MULTILINE
+        r"^(?:Args|Attributes):\n((?:    .*\n|\n)+)",
+        f"{inspect.cleandoc(cls.__doc__ or '')}\n",
+        re.MULTILINE,
     )
     found: dict[str, str] = {}
     for entry in re.split(r"^    (?=\w)", section[1] if section else "", flags=re.MULTILINE)[1:]:
@@ -99,24 +107,6 @@ def meanings(cls: type) -> dict[str, str]:
             line = line[0].upper() + line[1:]
         found.update(dict.fromkeys((name.strip() for name in names.split(",")), line))
     return found
-
-
-def _dataclass_in(hint: Any) -> type | None:
-    """The dataclass that a field's type is, or may be."""
-    for kind in (hint, *get_args(hint)):
-        if isinstance(kind, type) and is_dataclass(kind):
-            return kind
-    return None
-
-
-def _default(cls: type, field: Field[Any]) -> str:
-    value = field.default
-    if field.default_factory is not MISSING:
-        value = field.default_factory()
-    if value is MISSING:
-        raise ValueError(f"{cls.__name__}.{field.name}: it has no default")
-    # YAML, in which values are set, reads JSON; only words need no quotes there.
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 if __name__ == "__main__":

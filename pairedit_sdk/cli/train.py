@@ -60,7 +60,8 @@ def train(
 
     The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, what it makes of
     its own pairs as NAME.png beside it, and the run's own files (settings, metrics, checkpoints,
-    and previews with --set preview_every=100) in LIBRARY/runs/NAME.
+    and previews with --set
+    checkpointing.preview_every=100) in LIBRARY/runs/NAME.
     """
     output = Output(as_json, quiet)
     target, run_dir = library.target(name), library.run_folder(name)

@@ -195,7 +195,7 @@ def _check_limits(active: list[Edit], is_merged: bool) -> None:
     if is_merged:
         raise UsageError(
             "Edits that are merged into one LoRA have no scale limit",
-            next_step="Use --mode guided or sequential, or leave out --even (limit_scale)",
+            next_step="Use --mode guided or sequential, or leave out --limit-scale",
         )
     unknown = [edit.name for edit in active if edit.info.direction is None]
     if unknown:

@@ -101,7 +101,7 @@ def scale_limits(
         BaseModelError: the encoder cannot be loaded.
         EditError: it is not the one that saw the pairs.
     """
-    encoder = encoder_of(base, "--no-even")
+    encoder = encoder_of(base, "--no-limit-scale")
     before = _seen(base, encoder, x)
     return [
         _limits(change, before, _seen(base, encoder, end)).to(x.device)
@@ -115,7 +115,7 @@ def _limits(change: EditDirection, before: torch.Tensor, after: torch.Tensor) ->
         raise EditError(
             f"The image encoder {change.encoder} is not the one that this edit was learned with",
             expected=f"embeddings of {len(change.direction)} numbers", got=f"{before.shape[1]}",
-            next_step="Train the edit again, or use it without a scale limit (--no-even)",
+            next_step="Train the edit again, or use it without a scale limit (--no-limit-scale)",
         )  # fmt: skip
     shown = (after - before) @ torch.tensor(change.direction) / change.magnitude
     return 1 / shown.clamp(min=1, max=1 / LOWEST)  # a picture may also move the other way

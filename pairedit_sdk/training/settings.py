@@ -51,7 +51,8 @@ class LoraSettings:
     Args:
         rank: r of each LoRA.
         alpha: a LoRA's update is scaled by alpha / rank; ``None`` is the rank.
-        targets: name of the layers adapted, see ``FlowBase.lora_targets``.
+        targets: the layers adapted: "attention"; "all" adds the feed-forward layers, and "blocks"
+            the norms' as well.
         precision: in training; "bf16" saves half of the LoRAs' memory and of their optimiser's,
             and rounds small steps away.
     """

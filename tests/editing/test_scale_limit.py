@@ -100,7 +100,7 @@ def test_an_encoder_that_is_not_there_says_how_to_do_without(monkeypatch):
         raise BaseModelError("not there")
 
     monkeypatch.setattr(scale_limit, "_loaded", missing)
-    with pytest.raises(BaseModelError, match=r"cannot be loaded.*--no-even"):
+    with pytest.raises(BaseModelError, match=r"cannot be loaded.*--no-limit-scale"):
         scale_limits(PIXELS, [RED], _grey(0), _grey(0.2)[None])
 
 
