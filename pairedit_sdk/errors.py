@@ -24,9 +24,14 @@ class PairEditError(Exception):
     exit_code = 1
 
     def __init__(
-        self, what: str, *, expected: str = "", got: str = "", next_step: str = "",
+        self,
+        what: str,
+        *,
+        expected: str = "",
+        got: str = "",
+        next_step: str = "",
         details: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.what, self.expected, self.got, self.next_step = what, expected, got, next_step
         self.details = list(details)
         super().__init__(self.message())
@@ -121,10 +126,10 @@ class WriteError(PairEditError, OSError):
     def __init__(self, path: object, error: OSError) -> None:
         said = error.strerror or str(error) or type(error).__name__
         super().__init__(
-            f"'{path}' could not be written", got=said, next_step=_ABOUT_WRITING.get(
-                error.errno or 0, "Check the disk and the path"
-            ),
-        )  # fmt: skip
+            f"'{path}' could not be written",
+            got=said,
+            next_step=_ABOUT_WRITING.get(error.errno or 0, "Check the disk and the path"),
+        )
         self.errno, self.reason = error.errno, said
 
 
@@ -152,10 +157,11 @@ def printable(text: str) -> str:
 
 
 def explained(
-    error: Exception, *,
+    error: Exception,
+    *,
     memory: str = "Close other programs that use the memory.",
     bug: str = "Run the same command with --debug to see where, and report it with that output.",
-) -> str:  # fmt: skip
+) -> str:
     """Any error as one paragraph for the user.
 
     Args:

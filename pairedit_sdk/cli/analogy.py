@@ -118,9 +118,14 @@ def analogy(
     model = model or load_for(base, device, precision, route)
     with output.meter("editing") as meter:
         result = edit_image(
-            model, picture, route @ scale, method=method, steps=steps, seed=seed,
+            model,
+            picture,
+            route @ scale,
+            method=method,
+            steps=steps,
+            seed=seed,
             on_step=meter.update,
-        )  # fmt: skip
+        )
     write_image(result, target)
     if shown is not None:
         labels = ["a", "a'", "b", "b'"]

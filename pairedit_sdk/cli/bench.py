@@ -27,11 +27,16 @@ app = typer.Typer(
 app.command("speed")(speed.speed)
 
 _SHOWN = {
-    "accuracy": "Accuracy", "accuracy_std": "± faces", "accuracy_pooled": "Pooled",
-    "success": "Success", "leakage": "Leakage",
-    "preservation_db": "Preserved dB", "monotone": "Monotone", "scale": "Scale",
+    "accuracy": "Accuracy",
+    "accuracy_std": "± faces",
+    "accuracy_pooled": "Pooled",
+    "success": "Success",
+    "leakage": "Leakage",
+    "preservation_db": "Preserved dB",
+    "monotone": "Monotone",
+    "scale": "Scale",
     "train_seconds": "Learning s",
-}  # fmt: skip
+}
 
 
 @app.command("edits")
@@ -127,9 +132,10 @@ def compose(
         check_mode(name)
     given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out, "modes": mode or None}
     plan: Plan = replace(
-        SMALL if small else Plan(), recipe=recipe,
+        SMALL if small else Plan(),
+        recipe=recipe,
         **{k: v for k, v in given.items() if v is not None},
-    )  # fmt: skip
+    )
     base = load_model("mini", device=values.device(device))
     with output.meter("benchmark", plan.parts) as meter:
         result = run(base, plan, meter.advance)

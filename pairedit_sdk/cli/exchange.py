@@ -16,8 +16,7 @@ from pairedit_sdk.errors import UsageError
 def export_command(
     edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
     out: Annotated[
-        Path,
-        typer.Option("-o", "--out", help="The file to write; of peft's form, a new folder."),
+        Path, typer.Option("-o", "--out", help="The file to write; of peft's form, a new folder.")
     ],
     form: Annotated[
         Literal["diffusers", "kohya", "peft"],

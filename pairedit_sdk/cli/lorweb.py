@@ -125,9 +125,15 @@ def train(
                 meter.update(info.step, info.steps, f"loss {info.loss:.4f}")
 
             basis = train_basis(
-                loaded, analogies, config, name=name, run_dir=run_dir, resume=resume, force=force,
+                loaded,
+                analogies,
+                config,
+                name=name,
+                run_dir=run_dir,
+                resume=resume,
+                force=force,
                 on_step=shown,
-            )  # fmt: skip
+            )
     except KeyboardInterrupt as error:
         raise StoppedError(
             f"Training {name} was stopped", next_step="Go on with the same command and --resume"
@@ -140,9 +146,15 @@ def train(
         f"Use it:  pairedit lorweb answer {name} A A_PRIME B -o out.png"
     )
     output.result(
-        {"name": name, "path": target, "run_dir": run_dir, "analogies": len(analogies),
-         "steps": config.steps, "elements": len(basis.elements)}
-    )  # fmt: skip
+        {
+            "name": name,
+            "path": target,
+            "run_dir": run_dir,
+            "analogies": len(analogies),
+            "steps": config.steps,
+            "elements": len(basis.elements),
+        }
+    )
 
 
 @app.command("join")

@@ -24,9 +24,7 @@ Base = Annotated[
 TrainBase = Annotated[
     str | None,
     typer.Option(
-        "--base",
-        envvar="PAIREDIT_BASE",
-        help=f"{_BASE} Without it: the recipe's, else mini.",
+        "--base", envvar="PAIREDIT_BASE", help=f"{_BASE} Without it: the recipe's, else mini."
     ),
 ]
 #: For learned bases, which need a model that takes reference images.
@@ -81,18 +79,24 @@ Offload = Annotated[
 Library = Annotated[
     EditLibrary,
     typer.Option(
-        "--library", envvar="PAIREDIT_LIBRARY", parser=EditLibrary.local, metavar="FOLDER",
+        "--library",
+        envvar="PAIREDIT_LIBRARY",
+        parser=EditLibrary.local,
+        metavar="FOLDER",
         help="The folder of saved edits.",
     ),
-]  # fmt: skip
+]
 #: For commands that do nothing but read edits.
 ReadLibrary = Annotated[
     EditLibrary,
     typer.Option(
-        "--library", envvar="PAIREDIT_LIBRARY", parser=EditLibrary, metavar="FOLDER|URL",
+        "--library",
+        envvar="PAIREDIT_LIBRARY",
+        parser=EditLibrary,
+        metavar="FOLDER|URL",
         help="The folder of saved edits, or a URL: s3://bucket/edits, https://host/edits, …",
     ),
-]  # fmt: skip
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]

@@ -136,9 +136,19 @@ def generate(
     model = load_for(base, device, precision, stack, offload=offload)
     with output.meter("generating") as meter:
         result = run_generate(
-            model, prompt, stack, seed=seed, steps=steps, start_step=start_step, guidance=guidance,
-            width=width, height=height, mode=mode, references=references, on_step=meter.update,
-        )  # fmt: skip
+            model,
+            prompt,
+            stack,
+            seed=seed,
+            steps=steps,
+            start_step=start_step,
+            guidance=guidance,
+            width=width,
+            height=height,
+            mode=mode,
+            references=references,
+            on_step=meter.update,
+        )
     write_image(result, target)
     output.say(f"Wrote {target}.")
     output.result({"path": target, "prompt": prompt, "edits": _named(chosen), "seed": seed})
@@ -213,9 +223,13 @@ def sweep(
 
 
 def load_for(
-    base: str | None, device: str | None, precision: str | None, stack: EditStack | None, *,
+    base: str | None,
+    device: str | None,
+    precision: str | None,
+    stack: EditStack | None,
+    *,
     offload: bool = False,
-) -> FlowBase:  # fmt: skip
+) -> FlowBase:
     """The base that was asked for, or else the one that the edits were learned on."""
     from pairedit_sdk.cli.services import load_model
 

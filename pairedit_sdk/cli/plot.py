@@ -16,8 +16,7 @@ def plot(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN",
-            help="A name in the library, the folder of a run, or a metrics.jsonl.",
+            metavar="RUN", help="A name in the library, the folder of a run, or a metrics.jsonl."
         ),
     ],
     out: Annotated[

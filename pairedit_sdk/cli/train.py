@@ -58,10 +58,9 @@ def train(
 ) -> None:
     """Learn an edit from before/after pairs.
 
-    The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, what it makes of
-    its own pairs as NAME.png beside it, and the run's own files (settings, metrics, checkpoints,
-    and previews with --set
-    checkpointing.preview_every=100) in LIBRARY/runs/NAME.
+    The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, and what it makes
+    of its own pairs as NAME.png beside it. The run's own files are in LIBRARY/runs/NAME: settings,
+    metrics, checkpoints, and previews with --set checkpointing.preview_every=100.
     """
     output = Output(as_json, quiet)
     target, run_dir = library.target(name), library.run_folder(name)

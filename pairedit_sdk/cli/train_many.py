@@ -87,8 +87,7 @@ def train_many(
         ),
     ] = None,
     cpus: Annotated[
-        float | None,
-        typer.Option("--cpus-per-worker", min=0, help="ray only. Without it: one."),
+        float | None, typer.Option("--cpus-per-worker", min=0, help="ray only. Without it: one.")
     ] = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,

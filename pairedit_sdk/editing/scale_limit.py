@@ -114,9 +114,10 @@ def _limits(change: EditDirection, before: torch.Tensor, after: torch.Tensor) ->
     if before.shape[1] != len(change.direction):
         raise EditError(
             f"The image encoder {change.encoder} is not the one that this edit was learned with",
-            expected=f"embeddings of {len(change.direction)} numbers", got=f"{before.shape[1]}",
+            expected=f"embeddings of {len(change.direction)} numbers",
+            got=f"{before.shape[1]}",
             next_step="Train the edit again, or use it without a scale limit (--no-limit-scale)",
-        )  # fmt: skip
+        )
     shown = (after - before) @ torch.tensor(change.direction) / change.magnitude
     return 1 / shown.clamp(min=1, max=1 / LOWEST)  # a picture may also move the other way
 

@@ -81,10 +81,15 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
     lora_size = 2 if config.lora_precision == "bf16" else 4
     branches = 2 if config.content_lora else 1
     shape = _StepShape(
-        config.targets, config.rank, config.lora_precision, config.content_lora,
-        config.objective == "slider", _has_plain_pass(config), config.batch,
+        config.targets,
+        config.rank,
+        config.lora_precision,
+        config.content_lora,
+        config.objective == "slider",
+        _has_plain_pass(config),
+        config.batch,
         config.gradient_checkpointing,
-    )  # fmt: skip
+    )
     step, parameters = _training_step(name, dtype, side, shape)
     state = 2 if config.optimizer == "adamw8bit" else 2 * lora_size
     lora = parameters * (lora_size + state)

@@ -64,9 +64,12 @@ def flowedit_state(
 
 
 def flowedit_target(
-    plain_velocity: torch.Tensor, x_a: torch.Tensor, x_b: torch.Tensor, sigma: torch.Tensor,
+    plain_velocity: torch.Tensor,
+    x_a: torch.Tensor,
+    x_b: torch.Tensor,
+    sigma: torch.Tensor,
     progress: torch.Tensor,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """sg[v(z_src)] + (z − x_B) / σ: from wherever z is, straight to x_B.
 
     FlowEdit moves by dz/dσ = v_edit(z_tar) − v(z_src). This target leads to x_B within

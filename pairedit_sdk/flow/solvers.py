@@ -36,9 +36,8 @@ def _no_hook(step: int, steps: int) -> None:
 
 
 def euler(
-    x: torch.Tensor, sigmas: torch.Tensor, velocity: StepVelocity,
-    on_step: StepHook = _no_hook,
-) -> torch.Tensor:  # fmt: skip
+    x: torch.Tensor, sigmas: torch.Tensor, velocity: StepVelocity, on_step: StepHook = _no_hook
+) -> torch.Tensor:
     """x ← x + (σ_next − σ) v(x, σ) along ``sigmas`` [steps + 1].
 
     ``velocity`` also gets the step's index, so that an edit can be limited to a window. The state

@@ -9,10 +9,26 @@ from pathlib import Path
 from pairedit_sdk.errors import nearest
 
 #: What counts as a picture by its name. Some cannot be read, and are then reported as such.
-EXTENSIONS = frozenset({
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png",
-    ".ppm", ".tga", ".tif", ".tiff", ".webp",
-})  # fmt: skip
+EXTENSIONS = frozenset(
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".mpo",
+        ".png",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
+)
 
 LAYOUTS = (
     "two folders 'source' and 'target' with files of equal names (source/1.jpg, target/1.png), "

@@ -46,9 +46,13 @@ class Branches:
         self.parameters: dict[str, torch.nn.Parameter] = {}
         for name in (CONTENT, SEMANTIC) if config.content_lora else (SEMANTIC,):
             added = add_trainable(
-                base.transformer, name, targets, config.rank, generator,
+                base.transformer,
+                name,
+                targets,
+                config.rank,
+                generator,
                 torch.bfloat16 if config.lora_precision == "bf16" else torch.float32,
-            )  # fmt: skip
+            )
             self.parameters |= {f"{name}/{key}": p for key, p in added.items()}
         names = [SEMANTIC]
         if config.content_lora:

@@ -27,10 +27,14 @@ SCALES = tuple(0.06 * 1.5**k for k in range(9))  # 0.06 … 1.54
 
 
 def unit_scale(
-    base: FlowBase, layers: Mapping[str, LoraLayer], latents: Sequence[PairLatents],
-    condition: Condition, guidance: float, scales: Sequence[float] = SCALES,
+    base: FlowBase,
+    layers: Mapping[str, LoraLayer],
+    latents: Sequence[PairLatents],
+    condition: Condition,
+    guidance: float,
+    scales: Sequence[float] = SCALES,
     steps: int = 28,
-) -> float:  # fmt: skip
+) -> float:
     """The scale s that minimises Σ_pairs ‖FlowEdit_s(x_A) − x_B‖² / ‖x_A − x_B‖².
 
     The minimum is looked for among ``scales`` and then on the parabola through it and its

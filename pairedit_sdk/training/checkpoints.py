@@ -76,9 +76,11 @@ class Checkpoints:
         return there[-1] if there else None
 
     def restore(
-        self, parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer,
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
         steps: int,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Put the newest one's state back.
 
         Returns:
@@ -121,9 +123,12 @@ class Checkpoints:
         return int(state["step"])
 
     def save(
-        self, step: int, parameters: Mapping[str, torch.nn.Parameter],
-        optimizer: torch.optim.Optimizer, fidelity: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        step: int,
+        parameters: Mapping[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        fidelity: float | None = None,
+    ) -> None:
         """Write everything that a resumed run needs; the last few and the best are kept.
 
         Raises:
@@ -251,15 +256,18 @@ def _checked(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     if state["schema"] != SCHEMA:
         raise OtherRunError(
             f"Checkpoint {path} was written by another version of this SDK",
-            expected=f"schema {SCHEMA}", got=f"schema {state['schema']}",
+            expected=f"schema {SCHEMA}",
+            got=f"schema {state['schema']}",
             next_step="Begin again with the same `pairedit train` and --force in place of "
             "--resume, or install the version that wrote it",
-        )  # fmt: skip
+        )
     fidelity = state.get("fidelity")
     return {
-        **state, "step": int(state["step"]), "data": str(state["data"]),
+        **state,
+        "step": int(state["step"]),
+        "data": str(state["data"]),
         "fidelity": None if fidelity is None else float(fidelity),
-    }  # fmt: skip
+    }
 
 
 def _described(path: Path) -> Checkpoint:

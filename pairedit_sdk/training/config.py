@@ -170,9 +170,10 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(
-    name_or_path: str | Path | None = None, overrides: Sequence[str] = (),
+    name_or_path: str | Path | None = None,
+    overrides: Sequence[str] = (),
     values: Mapping[str, Any] | None = None,
-) -> TrainConfig:  # fmt: skip
+) -> TrainConfig:
     """Settings from a recipe by name or file, changed by ``key=value`` overrides.
 
     Args:

@@ -14,9 +14,13 @@ OPTIMIZERS = ("adamw", "adamw8bit")
 
 
 def adamw(
-    kind: str, parameters: Iterable[torch.nn.Parameter], *, lr: float, weight_decay: float,
+    kind: str,
+    parameters: Iterable[torch.nn.Parameter],
+    *,
+    lr: float,
+    weight_decay: float,
     betas: tuple[float, float] = (0.9, 0.999),
-) -> torch.optim.Optimizer:  # fmt: skip
+) -> torch.optim.Optimizer:
     """AdamW in 32 bits ("adamw"), or bitsandbytes' with its state in 8 ("adamw8bit")."""
     import torch
 

@@ -93,9 +93,9 @@ def pair_latents(run_dir: Path, base: FlowBase) -> list[PairLatents]:
         ]
     except Exception as error:  # the readers of damaged bytes raise nearly every kind
         raise RunFileError(
-            f"{path} is damaged", next_step="Let the run write it again: `pairedit train` as "
-            "before, with --resume",
-        ) from error  # fmt: skip
+            f"{path} is damaged",
+            next_step="Let the run write it again: `pairedit train` as before, with --resume",
+        ) from error
 
 
 @torch.no_grad()

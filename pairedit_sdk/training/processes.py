@@ -29,9 +29,10 @@ def require_one(what: str) -> None:
     count = os.environ.get("WORLD_SIZE", "1")
     if count != "1":
         raise UsageError(
-            f"{what} runs in one process", got=f"{count} of them",
+            f"{what} runs in one process",
+            got=f"{count} of them",
             next_step="Start it without a launcher; --engine ray uses several GPUs",
-        )  # fmt: skip
+        )
 
 
 @contextmanager
@@ -76,8 +77,9 @@ def share_of(accelerator: Accelerator, batch: int) -> range:
     if batch < accelerator.num_processes:
         raise UsageError(
             f"A batch of {batch} cannot be shared by {accelerator.num_processes} processes",
-            expected="one for each, or more", next_step="Raise batch",
-        )  # fmt: skip
+            expected="one for each, or more",
+            next_step="Raise batch",
+        )
     return range(accelerator.process_index, batch, accelerator.num_processes)
 
 

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 #: Settings that may differ when a run is resumed: they do not change what a step does, or only its
 #: rounding. The steps are free too, unless the learning rate's schedule depends on them.
 FREE_ON_RESUME = {
-    "checkpoint_every", "keep", "preview_every", "track", "base", "gradient_checkpointing",
+    "checkpoint_every",
+    "keep",
+    "preview_every",
+    "track",
+    "base",
+    "gradient_checkpointing",
     "offload",
-}  # fmt: skip
+}
 
 
 class RunFolder:
@@ -143,11 +148,7 @@ class RunFolder:
             self.checkpoint(info.step, task, optimizer, fidelity)
 
     def checkpoint(
-        self,
-        step: int,
-        task: Task,
-        optimizer: torch.optim.Optimizer,
-        fidelity: float | None = None,
+        self, step: int, task: Task, optimizer: torch.optim.Optimizer, fidelity: float | None = None
     ) -> None:
         """Write everything that a resumed run needs.
 

@@ -48,12 +48,20 @@ def find_metrics(run: str | Path, library: str | Path) -> Path:
         if found.is_dir():
             if not (found / METRICS).is_file():
                 raise InputError(
-                    f"The run in {found} has no {METRICS}", expected="one line for each step",
+                    f"The run in {found} has no {METRICS}",
+                    expected="one line for each step",
                     next_step="It is written with the first step of `pairedit train`",
-                )  # fmt: skip
+                )
             return found / METRICS
-    known = sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir()
-                    if path.is_dir()})  # fmt: skip
+    known = sorted(
+        {
+            path.name
+            for folder in folders
+            if folder.is_dir()
+            for path in folder.iterdir()
+            if path.is_dir()
+        }
+    )
     raise UsageError(
         f"There is no run {said!r} in {folders[0]}",
         expected=f"the name of a run, its folder, or its {METRICS}",
@@ -86,9 +94,10 @@ def read_metrics(path: Path) -> Metrics:
                 break
             raise InputError(
                 f"Line {number} of {path} cannot be read",
-                expected="a JSON object with the key step", got=repr(line[:60]),
+                expected="a JSON object with the key step",
+                got=repr(line[:60]),
                 next_step="Take it out, or give another file",
-            ) from error  # fmt: skip
+            ) from error
     columns: Metrics = {}
     for step, row in sorted(rows.items()):
         for key, value in row.items():
@@ -97,10 +106,11 @@ def read_metrics(path: Path) -> Metrics:
                 columns.setdefault(key, []).append((step, float(value)))
     if not columns:
         raise InputError(
-            f"{path} holds no metrics", expected="a line for each step",
+            f"{path} holds no metrics",
+            expected="a line for each step",
             got="an empty file" if not rows else f"{len(rows)} lines without a finite number",
             next_step="They are written with each step of a training",
-        )  # fmt: skip
+        )
     return columns
 
 
@@ -120,9 +130,10 @@ def plot_run(path: Path) -> Image.Image:
     steps = {step for points in columns.values() for step, _ in points}
     # An objective without a content branch writes 0 for its loss.
     losses = {
-        key: points for key, points in columns.items()
+        key: points
+        for key, points in columns.items()
         if key.endswith("loss") and any(value for _, value in points)
-    }  # fmt: skip
+    }
     panels = []
     if losses:
         window = window_of(max(len(points) for points in losses.values()))
@@ -134,8 +145,11 @@ def plot_run(path: Path) -> Image.Image:
             continue
         marks = key == "fidelity"
         curve = _curve(key, points, "marks" if marks else "line")
-        heading = "Fidelity on the training pairs: 1 is all of their change" if marks else (
-            curve.label.capitalize())  # fmt: skip
+        heading = (
+            "Fidelity on the training pairs: 1 is all of their change"
+            if marks
+            else (curve.label.capitalize())
+        )
         panels.append(Panel(heading, [curve], LOW, (0.0, 1.0) if marks else ()))
     if not panels:
         raise InputError(

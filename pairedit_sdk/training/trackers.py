@@ -42,9 +42,10 @@ def require_tracker(name: str | None, *, folder: bool = True) -> None:
         return
     if name not in TRACKERS:
         raise UsageError(
-            f"There is no tracker {name!r}", expected=f"one of {', '.join(TRACKERS)}",
+            f"There is no tracker {name!r}",
+            expected=f"one of {', '.join(TRACKERS)}",
             next_step="Leave it out to have metrics.jsonl alone",
-        )  # fmt: skip
+        )
     if not any(find_spec(package) for package in TRACKERS[name]):
         package = TRACKERS[name][0]
         raise UsageError(

@@ -61,10 +61,15 @@ class StepInfo:
 
 
 def train(
-    base: FlowBase, pairs: PairSet, config: TrainConfig | None = None, *, name: str,
-    run_dir: str | Path | None = None, resume: bool = False,
+    base: FlowBase,
+    pairs: PairSet,
+    config: TrainConfig | None = None,
+    *,
+    name: str,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
     on_step: Callable[[StepInfo], None] | None = None,
-) -> Edit:  # fmt: skip
+) -> Edit:
     """Learn the change that the pairs show.
 
     Under ``accelerate launch`` every process takes its share of each batch, and the edit is that of
@@ -165,9 +170,13 @@ class PairTask(Task):
 
 
 def finished(
-    base: FlowBase, semantic: Mapping[str, LoraLayer], latents: Sequence[PairLatents],
-    config: TrainConfig, name: str, steps: int | None = None,
-) -> Edit:  # fmt: skip
+    base: FlowBase,
+    semantic: Mapping[str, LoraLayer],
+    latents: Sequence[PairLatents],
+    config: TrainConfig,
+    name: str,
+    steps: int | None = None,
+) -> Edit:
     """The edit that a trained LoRA becomes: with gain and calibration in it, and described.
 
     Args:
@@ -211,12 +220,20 @@ def _info(
 ) -> EditInfo:
     # No time of day in here: the same run gives the same file.
     return EditInfo(
-        name=name, base=base.name, architecture=base.architecture,
-        base_fingerprint=base.fingerprint, precision=base.precision, guidance=config.guidance,
-        resolution=config.resolution or base.resolution, rank=config.rank, steps=steps,
-        pairs=pairs, settings=config.as_dict(), unit_scale=factor,
+        name=name,
+        base=base.name,
+        architecture=base.architecture,
+        base_fingerprint=base.fingerprint,
+        precision=base.precision,
+        guidance=config.guidance,
+        resolution=config.resolution or base.resolution,
+        rank=config.rank,
+        steps=steps,
+        pairs=pairs,
+        settings=config.as_dict(),
+        unit_scale=factor,
         editor=EditorSettings(
             config.edit_steps, config.edit_n_avg, config.edit_threshold, config.edit_even
         ),
         sdk_version=__version__,
-    )  # fmt: skip
+    )

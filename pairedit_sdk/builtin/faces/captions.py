@@ -82,9 +82,14 @@ def _phrases(face: Face) -> list[Phrase]:
 
 def _absences(face: Face) -> list[Phrase]:
     nouns = {
-        "lipstick": "lipstick", "glasses": "glasses", "beard": "beard", "hat": "hat",
-        "earrings": "earrings", "freckles": "freckles", "necklace": "necklace",
-    }  # fmt: skip
+        "lipstick": "lipstick",
+        "glasses": "glasses",
+        "beard": "beard",
+        "hat": "hat",
+        "earrings": "earrings",
+        "freckles": "freckles",
+        "necklace": "necklace",
+    }
     return [
         ((name,), f"no {noun}")
         for name, noun in nouns.items()

@@ -140,9 +140,17 @@ def visible(face: Face, attribute: str) -> bool:
     else:
         seen = True
     colours = {
-        "skin", "hair_color", "eye_color", "hat_color", "shirt_color", "background", "lipstick",
-        "blush", "earrings", "freckles",
-    }  # fmt: skip
+        "skin",
+        "hair_color",
+        "eye_color",
+        "hat_color",
+        "shirt_color",
+        "background",
+        "lipstick",
+        "blush",
+        "earrings",
+        "freckles",
+    }
     if attribute in colours and face.style != "photo":
         return False
     return seen
