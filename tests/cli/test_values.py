@@ -40,7 +40,8 @@ def test_the_same_edit_may_come_twice_and_the_order_is_kept(tmp_path: Path) -> N
         (tmp_path / f"{name}.safetensors").touch()
     glasses, hat = tmp_path / "glasses.safetensors", tmp_path / "hat.safetensors"
     given = ["hat=0.5", f"{glasses}=2", "hat=-1"]
-    assert values.edits_and_scales(given, EditLibrary(tmp_path)) == [(hat, 0.5), (glasses, 2.0), (hat, -1.0)]
+    found = values.edits_and_scales(given, EditLibrary(tmp_path))
+    assert found == [(hat, 0.5), (glasses, 2.0), (hat, -1.0)]
 
 
 def test_scales() -> None:
