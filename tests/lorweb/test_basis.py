@@ -131,7 +131,7 @@ def test_what_is_no_basis_is_said_to_be_so(tmp_path):
     layers = {"x_embedder": LoraLayer(torch.ones(1, 48), torch.ones(64, 1))}
     edit = Edit(layers, EditInfo("hat", rank=1)).save(tmp_path / "hat.safetensors")
     for path in (edit, tmp_path / "nothing.safetensors"):
-        with pytest.raises(EditError, match="is no learned basis"):
+        with pytest.raises(EditError, match="is no LoRWeB basis"):
             LoRWeBBasis.load(path)
 
 
