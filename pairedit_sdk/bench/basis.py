@@ -168,9 +168,13 @@ class _Routers:
 
 
 def _asked(
-    base: FlowBase, plan: Plan, basis: EditBasis, drawer: Mapping[str, Edit], seed: int,
+    base: FlowBase,
+    plan: Plan,
+    basis: EditBasis,
+    drawer: Mapping[str, Edit],
+    seed: int,
     on_part: Callable[[str], None],
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     routers = _Routers(base, basis, drawer)
     rows: list[dict[str, Any]] = []
 
@@ -182,15 +186,11 @@ def _asked(
         for router in ROUTERS:
             mixes = [routers.ask(router, analogy) for analogy in asked]
             chosen = [_chosen(mix, name) for mix in mixes]
-            row(
-                name, router, selection=plain_mean(chosen),
-                **_accuracy(base, drawer, asked[: plan.answered], mixes, seed),
-            )  # fmt: skip
+            accuracy = _accuracy(base, drawer, asked[: plan.answered], mixes, seed)
+            row(name, router, selection=plain_mean(chosen), **accuracy)
         named = [{name: 1.0}] * plan.answered
-        row(
-            name, "named", selection=1.0,
-            **_accuracy(base, drawer, asked[: plan.answered], named, seed),
-        )  # fmt: skip
+        accuracy = _accuracy(base, drawer, asked[: plan.answered], named, seed)
+        row(name, "named", selection=1.0, **accuracy)
         row(name, "refused", own=plain_mean([float(not routers.known(q)) for q in asked]))
         on_part(f"{name} asked")
     for name in plan.foreign:
@@ -206,10 +206,8 @@ def _asked(
             else:
                 mixes = [routers.ask(router, analogy) for analogy in asked]
             both = [float(set(sorted(m, key=m.__getitem__)[-2:]) == set(pair)) for m in mixes]
-            row(
-                names, router, selection_two=plain_mean(both),
-                **_accuracy(base, drawer, asked, mixes, seed, "_two"),
-            )  # fmt: skip
+            accuracy = _accuracy(base, drawer, asked, mixes, seed, "_two")
+            row(names, router, selection_two=plain_mean(both), **accuracy)
         row(names, "refused", two=plain_mean([float(not routers.known(q)) for q in asked]))
         on_part(f"{names} asked")
     return rows
@@ -223,9 +221,13 @@ def _chosen(mix: Mapping[str, float], name: str) -> float:
 
 @torch.no_grad()
 def _accuracy(
-    base: FlowBase, drawer: Mapping[str, Edit], asked: Sequence[_Analogy],
-    mixes: Sequence[Mapping[str, float]], seed: int, suffix: str = "",
-) -> dict[str, float]:  # fmt: skip
+    base: FlowBase,
+    drawer: Mapping[str, Edit],
+    asked: Sequence[_Analogy],
+    mixes: Sequence[Mapping[str, float]],
+    seed: int,
+    suffix: str = "",
+) -> dict[str, float]:
     """Edit accuracy of each b edited with its analogy's own mix: the mean, and of all as one."""
     b, b_prime = (
         torch.cat([to_tensor(getattr(q, side)) for q in asked]) for side in ("b", "b_prime")
@@ -236,10 +238,8 @@ def _accuracy(
         edit_latents(base, row[None], stack, seed=seed)
         for row, stack in zip(x, stacks, strict=False)
     ]
-    compared = (
-        base.decode(torch.cat(edited)).cpu(), base.decode(x).cpu(), wanted,
-        metrics.edit_mask(b, b_prime),
-    )  # fmt: skip
+    out, rb = base.decode(torch.cat(edited)).cpu(), base.decode(x).cpu()
+    compared = (out, rb, wanted, metrics.edit_mask(b, b_prime))
     return {
         f"accuracy{suffix}": float(metrics.edit_accuracy(*compared).nanmean()),
         f"pooled{suffix}": metrics.pooled_accuracy(*compared),

@@ -13,7 +13,8 @@ import torch
 
 from pairedit_sdk.bench import shape_works as works
 from pairedit_sdk.bench.timing import Timing, alternated, copy_ceiling, once, product_ceiling
-from pairedit_sdk.estimates.needs import Needs, autoencoder_flops, editing_needs, training_needs
+from pairedit_sdk.estimates.needs import Needs, editing_needs, training_needs
+from pairedit_sdk.estimates.weights import autoencoder_flops
 from pairedit_sdk.lora.adapters import detach_all
 from pairedit_sdk.training.config import TrainConfig, load_recipe
 

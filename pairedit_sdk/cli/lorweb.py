@@ -10,17 +10,18 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.lorweb_draw import draw
+from pairedit_sdk.cli.lorweb_values import basis_path, coefficient_table, find_basis
 from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import another_picture
-from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name
-from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.edits.library import EditLibrary
+from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import picture_path, write_image
 from pairedit_sdk.training.processes import is_first
 from pairedit_sdk.training.trackers import require_tracker
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
 KONTEXT = "mini-kontext"
 
@@ -37,32 +38,6 @@ BasisFile = Annotated[
     str, typer.Argument(metavar="BASIS", help="A LoRWeB basis of the library, or its file.")
 ]
 Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace one of this name.")]
-
-
-def basis_path(name: str, library: EditLibrary) -> Path:
-    """The file that a LoRWeB basis has in the library, whether it is there or not."""
-    return library.folder / "learned" / f"{check_name(name)}{SUFFIX}"
-
-
-def find_basis(name_or_path: str, library: EditLibrary) -> Path:
-    """The file of a LoRWeB basis, given its name in the library or a path.
-
-    Raises:
-        UsageError: there is none; the nearest is named.
-    """
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    folder = library.folder / "learned"
-    names = sorted(p.stem for p in folder.glob(f"*{SUFFIX}"))
-    if name_or_path in names:
-        return folder / f"{name_or_path}{SUFFIX}"
-    raise UsageError(
-        f"There is no LoRWeB basis {name_or_path!r} in {folder}",
-        next_step=nearest(name_or_path, names)
-        if names
-        else "Train one with `pairedit lorweb train`, or give a file's path",
-    )
 
 
 @app.command("train")
@@ -285,7 +260,7 @@ def answer_command(
             seed=seed,
             on_step=meter.update,
         )
-    output.table(_coefficient_table(found.coefficients))
+    output.table(coefficient_table(found.coefficients))
     write_image(found.b_prime, target)
     if drawn is not None:
         write_image(draw_strip([*pictures, found.b_prime], ["a", "a'", "b", "b'"]), drawn)
@@ -293,16 +268,3 @@ def answer_command(
     output.result(
         {"path": target, "strip": drawn, "seed": seed, "coefficients": found.coefficients}
     )
-
-
-def _coefficient_table(coefficients: dict[str, float]) -> Table:
-    """The five elements that have most of the mix."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("Element")
-    table.add_column("In the mix", justify="right")
-    for name in sorted(coefficients, key=lambda n: -abs(coefficients[n]))[:5]:
-        table.add_row(Text(name), f"{coefficients[name]:.2f}")
-    return table

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from pairedit_sdk.estimates.passes import Pass, measured
+from pairedit_sdk.estimates.weights import META, autoencoder, text_bytes, transformer_bytes
 from pairedit_sdk.lora.adapters import activate, add_trainable
-from pairedit_sdk.models.meta import base_skeleton, text_encoder_skeletons
-from pairedit_sdk.models.precision import choose_precision, text_dtype
+from pairedit_sdk.models.meta import base_skeleton
+from pairedit_sdk.models.precision import choose_precision
 from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.training.branches import Branches
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.families.flux import FluxBase
     from pairedit_sdk.training.config import TrainConfig
 
-META = torch.device("meta")
 #: Bytes of what CUDA, its libraries and their kernels take of a GPU, whatever is computed.
 CUDA = 600 * 2**20
 #: On a CPU the C library's heap grows to so many times what is alive at once: freed pieces lie
@@ -30,8 +28,6 @@ CUDA = 600 * 2**20
 HEAP, HEAP_CHECKPOINTING = 2.2, 5.0
 #: Bytes of what a training brings into a process besides tensors: checks, kernels, pictures.
 AROUND = 35 * 2**20
-#: bitsandbytes' NF4 keeps a 32-bit scale for so many weights.
-NF4_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -124,11 +120,11 @@ class _Work:
 
 def _together(name: str, config: TrainConfig, where: torch.device, side: int, work: _Work) -> Needs:
     precision, dtype = choose_precision(config.precision, where)
-    transformer, largest = _transformer_bytes(name, precision, dtype)
+    transformer, largest = transformer_bytes(name, precision, dtype)
     # A quantised layer's weight is there in full while it is used.
     working = work.working + largest
-    vae, vae_working, _ = _autoencoder(name, dtype, side)
-    text = _text_bytes(name, dtype)
+    vae, vae_working, _ = autoencoder(name, dtype, side)
+    text = text_bytes(name, dtype)
     held = transformer + work.lora
     if where.type == "cpu":
         process = _process() + AROUND
@@ -229,54 +225,6 @@ def _editing_pass(
 
 
 @lru_cache(maxsize=16)
-def _transformer_bytes(name: str, precision: str, dtype: torch.dtype) -> tuple[int, int]:
-    """Of all weights, and of the largest one that has to be unpacked to be used."""
-    base = base_skeleton(name, dtype)
-    packed: dict[int, int] = {}
-    largest = 0
-    for module_name, module in base.transformer.named_modules():
-        if isinstance(module, nn.Linear) and "transformer_blocks." in module_name:
-            count = module.weight.numel()
-            if precision == "nf4":
-                packed[id(module.weight)] = count // 2 + count // NF4_BLOCK * 4
-            elif precision == "int8":
-                packed[id(module.weight)] = count + module.out_features * 4
-            else:
-                continue
-            largest = max(largest, count * dtype.itemsize)
-    total = sum(
-        packed.get(id(p), p.numel() * p.element_size()) for p in base.transformer.parameters()
-    )
-    return total, largest
-
-
-def autoencoder_flops(name: str, dtype: torch.dtype, side: int) -> int:
-    """Floating-point operations of encoding one picture."""
-    return _autoencoder(name, dtype, side)[2]
-
-
-@lru_cache(maxsize=16)
-def _autoencoder(name: str, dtype: torch.dtype, side: int) -> tuple[int, int, int]:
-    """Bytes of its weights, and of what is alive while it encodes or decodes; and the arithmetic
-    of encoding."""
-    base = base_skeleton(name, dtype)
-    weights = list(base.vae.parameters())
-    picture = torch.empty(1, 3, side, side, device=META)
-    latents = torch.empty(1, *base.latent_shape(side, side), device=META)
-    works: list[Callable[[], object]] = [lambda: base.encode(picture), lambda: base.decode(latents)]
-    encoding, decoding = (measured(work, [*weights, picture, latents]) for work in works)
-    return _bytes(base.vae), max(encoding.peak, decoding.peak), encoding.flops
-
-
-@lru_cache(maxsize=16)
-def _text_bytes(name: str, dtype: torch.dtype) -> int:
-    size = text_dtype(dtype).itemsize
-    return sum(
-        p.numel() * size for encoder in text_encoder_skeletons(name) for p in encoder.parameters()
-    )
-
-
-@lru_cache(maxsize=16)
 def _side(name: str, dtype: torch.dtype, resolution: int | None) -> int:
     base = base_skeleton(name, dtype)
     side: int = (resolution or base.resolution) // base.multiple * base.multiple
@@ -290,10 +238,6 @@ def _condition(base: FluxBase) -> Condition:
         torch.empty(1, base.text_tokens, config.joint_attention_dim, dtype=base.dtype, device=META),
         torch.empty(1, config.pooled_projection_dim, dtype=base.dtype, device=META),
     )
-
-
-def _bytes(module: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
 @lru_cache(maxsize=1)

@@ -105,17 +105,8 @@ def train_basis(
         captions = _captions(base, rows, settings)
         mixture = Mixture(base, settings, len(rows[0].query))
         loop.run(BasisTask(mixture, rows, captions), on_step)
-        return mixture.finished(
-            LearnedInfo(
-                name,
-                base.name,
-                base.fingerprint,
-                base.architecture,
-                encoder.name,
-                settings,
-                settings.steps,
-            )
-        )
+        about = (base.name, base.fingerprint, base.architecture, encoder.name)
+        return mixture.finished(LearnedInfo(name, *about, settings, settings.steps))
 
 
 class BasisTask(Task):
