@@ -25,7 +25,7 @@ from pairedit_sdk.pairs.pair_set import PairSet
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 #: How many edits the velocity router considers.
 CANDIDATES = 6
@@ -189,7 +189,7 @@ class EditBasis:
 
     def route_by_velocity(
         self,
-        base: FlowBase,
+        base: FlowModel,
         a: Image.Image,
         a_prime: Image.Image,
         *,

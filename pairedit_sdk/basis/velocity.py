@@ -11,14 +11,14 @@ from pairedit_sdk.editing.edit_image import changed_alone
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 SWEEPS = 500
 SPARSITY = 0.02
 
 
 def strengths(
-    base: FlowBase, edits: Sequence[Edit], x_a: torch.Tensor, x_b: torch.Tensor, seed: int = 0
+    base: FlowModel, edits: Sequence[Edit], x_a: torch.Tensor, x_b: torch.Tensor, seed: int = 0
 ) -> list[float]:
     """Non-negative c that minimise ‖x_B − x_A − Σ_i c_i ∫ Δv_i dσ‖² + sparsity.
 

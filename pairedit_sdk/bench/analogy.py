@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.models.families.kontext import KontextBase
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.families.kontext import KontextModel
+    from pairedit_sdk.models.protocol import FlowModel
 
 Change = tuple[str, str]
 VARIANTS = ("none", "instruction", "single", "basis", "tanh", "uniform", "own-edits")
@@ -116,8 +116,8 @@ SMALL = Plan(
 
 
 def run(
-    base: KontextBase,
-    plain: FlowBase,
+    base: KontextModel,
+    plain: FlowModel,
     plan: Plan,
     on_part: Callable[[str], None] = lambda note: None,
 ) -> dict[str, Any]:
@@ -166,8 +166,8 @@ Answered = Callable[[Analogy], "Image.Image"]
 
 
 def _variant(
-    base: KontextBase,
-    plain: FlowBase,
+    base: KontextModel,
+    plain: FlowModel,
     plan: Plan,
     variant: str,
     analogies: Sequence[Analogy],
@@ -214,7 +214,7 @@ def _variant(
     return answered, basis
 
 
-def _own_edits(base: FlowBase, plan: Plan, seed: int, folder: str) -> Answered:
+def _own_edits(base: FlowModel, plan: Plan, seed: int, folder: str) -> Answered:
     """A basis of edits of the seen changes, each learned from three pairs."""
     basis = EditBasis.open(folder)
     config = load_recipe(plan.recipe)
@@ -233,7 +233,7 @@ def _own_edits(base: FlowBase, plan: Plan, seed: int, folder: str) -> Answered:
 
 
 @torch.no_grad()
-def _scored(base: FlowBase, asked: Sequence[Analogy], answered: Answered) -> dict[str, float]:
+def _scored(base: FlowModel, asked: Sequence[Analogy], answered: Answered) -> dict[str, float]:
     outs = torch.cat([to_tensor(answered(analogy)) for analogy in asked])
     b, b_prime = (
         torch.cat([to_tensor(getattr(q, side)) for q in asked]) for side in ("b", "b_prime")
@@ -248,7 +248,7 @@ def _scored(base: FlowBase, asked: Sequence[Analogy], answered: Answered) -> dic
 
 
 @torch.no_grad()
-def _cost(base: KontextBase, basis: LoRWeBBasis) -> dict[str, float]:
+def _cost(base: KontextModel, basis: LoRWeBBasis) -> dict[str, float]:
     """Seconds of a pass with the mix and with an ordinary LoRA of its rank, taking turns."""
     query = torch.randn(
         basis.router.projection.shape[-1], generator=torch.Generator().manual_seed(0)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.builtin.faces.example_pairs import Example
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 EDITS = (
     "glasses", "lipstick", "earrings", "freckles", "hat", "smile", "chubby", "age", "hair-color",
@@ -95,7 +95,7 @@ def analogies(example: Example, count: int) -> list[_Analogy]:
 
 
 def run(
-    base: FlowBase, plan: Plan, on_part: Callable[[str], None] = lambda note: None
+    base: FlowModel, plan: Plan, on_part: Callable[[str], None] = lambda note: None
 ) -> dict[str, Any]:
     """Fill a basis for every seed and ask it.
 
@@ -130,7 +130,7 @@ def run(
 class _Routers:
     """Every way to choose, as a function from an analogy to edits with their strengths."""
 
-    def __init__(self, base: FlowBase, basis: EditBasis, drawer: Mapping[str, Edit]) -> None:
+    def __init__(self, base: FlowModel, basis: EditBasis, drawer: Mapping[str, Edit]) -> None:
         self.base, self.basis, self.drawer = base, basis, drawer
         self.unfitted = basis.index
         basis.fit()
@@ -168,7 +168,7 @@ class _Routers:
 
 
 def _asked(
-    base: FlowBase,
+    base: FlowModel,
     plan: Plan,
     basis: EditBasis,
     drawer: Mapping[str, Edit],
@@ -221,7 +221,7 @@ def _chosen(mix: Mapping[str, float], name: str) -> float:
 
 @torch.no_grad()
 def _accuracy(
-    base: FlowBase,
+    base: FlowModel,
     drawer: Mapping[str, Edit],
     asked: Sequence[_Analogy],
     mixes: Sequence[Mapping[str, float]],

@@ -27,7 +27,7 @@ from pairedit_sdk.images.image import to_tensor
 if TYPE_CHECKING:
     from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
     from pairedit_sdk.builtin.faces.face import Face
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("glasses", "smile"),
@@ -135,7 +135,7 @@ class Row:
 
 
 def run(
-    base: FlowBase, plan: Plan, on_part: Callable[[str], None] = lambda note: None
+    base: FlowModel, plan: Plan, on_part: Callable[[str], None] = lambda note: None
 ) -> dict[str, Any]:
     """Learn the edits and score every combination in every mode.
 
@@ -161,7 +161,7 @@ def run(
 class _Truth:
     """The held-out faces of a combination: before, with each change, and with all of them."""
 
-    def __init__(self, base: FlowBase, names: Sequence[str], count: int) -> None:
+    def __init__(self, base: FlowModel, names: Sequence[str], count: int) -> None:
         faces = held_out(combined(names), count)
         drawn = _drawn([before for before, _ in faces])
         self.x = base.encode(drawn).float()
@@ -176,7 +176,7 @@ class _Truth:
 
     @staticmethod
     def _after(
-        base: FlowBase, drawn: torch.Tensor, faces: Sequence[Face]
+        base: FlowModel, drawn: torch.Tensor, faces: Sequence[Face]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         pictures = _drawn(faces)
         round_trip = base.decode(base.encode(pictures).float()).cpu()
@@ -189,7 +189,7 @@ def _drawn(faces: Sequence[Face]) -> torch.Tensor:
 
 @torch.no_grad()
 def _score(
-    base: FlowBase,
+    base: FlowModel,
     plan: Plan,
     names: tuple[str, ...],
     seed: int,

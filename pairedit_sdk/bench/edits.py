@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 #: What the table calls a recipe, and the recipe's file; words need none.
 RECIPES: dict[str, str | None] = {
@@ -103,7 +103,7 @@ SMALL = Plan(
 
 
 def run(
-    base: FlowBase, plan: Plan, on_job: Callable[[Job, Fidelity], None] = lambda job, row: None
+    base: FlowModel, plan: Plan, on_job: Callable[[Job, Fidelity], None] = lambda job, row: None
 ) -> dict[str, Any]:
     """Learn and score everything in the plan.
 
@@ -162,7 +162,7 @@ def _counting(recipe: str, rows: Sequence[Fidelity]) -> Fidelity:
 
 
 def _score(
-    base: FlowBase, plan: Plan, job: Job, classifier: AttributeClassifier
+    base: FlowModel, plan: Plan, job: Job, classifier: AttributeClassifier
 ) -> tuple[list[Fidelity], float]:
     drawing = None
     if plan.output is not None and job.seed == 0 and job.pairs in (0, max(plan.pairs)):

@@ -23,7 +23,7 @@ from pairedit_sdk.images.plots import collage
 
 if TYPE_CHECKING:
     from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 #: Latents [B, C, h, w] of before pictures, and scales, to latents of that shape for each scale.
 Editor = Callable[[torch.Tensor, Sequence[float]], Sequence[torch.Tensor]]
@@ -83,7 +83,7 @@ class Drawing:
 
 @torch.no_grad()
 def measure(
-    base: FlowBase,
+    base: FlowModel,
     editor: Editor,
     faces: Sequence[tuple[Face, Face]],
     changed: Sequence[str],

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.pair_set import PairSet
     from pairedit_sdk.training.config import TrainConfig
 
 
-def naive_train(base: FlowBase, pairs: PairSet, config: TrainConfig) -> dict[str, LoraLayer]:
+def naive_train(base: FlowModel, pairs: PairSet, config: TrainConfig) -> dict[str, LoraLayer]:
     """Both LoRAs by Eq. 3 and 10, one pass for each branch; returns the semantic one."""
     with naive_training(base, pairs, config) as training:
         for _ in range(config.steps):
@@ -40,7 +40,7 @@ def naive_train(base: FlowBase, pairs: PairSet, config: TrainConfig) -> dict[str
 
 
 @contextmanager
-def naive_training(base: FlowBase, pairs: PairSet, config: TrainConfig) -> Iterator[NaiveTraining]:
+def naive_training(base: FlowModel, pairs: PairSet, config: TrainConfig) -> Iterator[NaiveTraining]:
     """Within the block both LoRAs are attached; afterwards the base is as it was."""
     try:
         base.set_gradient_checkpointing(config.gradient_checkpointing)
@@ -55,7 +55,7 @@ def naive_training(base: FlowBase, pairs: PairSet, config: TrainConfig) -> Itera
 class NaiveTraining:
     """A training that is taken step by step; see :func:`naive_training`."""
 
-    def __init__(self, base: FlowBase, pairs: PairSet, config: TrainConfig) -> None:
+    def __init__(self, base: FlowModel, pairs: PairSet, config: TrainConfig) -> None:
         self.base, self.pairs, self.config = base, pairs, config
         self.generator = torch.Generator().manual_seed(config.seed)
         self.condition = base.condition("")
@@ -107,7 +107,7 @@ class NaiveTraining:
 
 @torch.no_grad()
 def naive_edit(
-    base: FlowBase,
+    base: FlowModel,
     image: Image.Image,
     layers: Mapping[str, LoraLayer],
     scale: float,

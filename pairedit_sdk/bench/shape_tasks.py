@@ -19,7 +19,7 @@ from pairedit_sdk.lora.adapters import detach_all
 from pairedit_sdk.training.config import TrainConfig, load_recipe
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.models.families.flux import FluxModel
 
 Row = dict[str, Any]
 #: Settings of the training steps that are measured: precision, checkpointing, optimiser.
@@ -50,15 +50,15 @@ class Bench:
     side: int
     repetitions: int
     ceiling: float = 0.0
-    _base: FluxBase | None = field(default=None, repr=False)
+    _base: FluxModel | None = field(default=None, repr=False)
 
-    def base(self, precision: str) -> FluxBase:
+    def base(self, precision: str) -> FluxModel:
         """Random weights in that precision. One model is held at a time."""
-        from pairedit_sdk.models.random_weights import random_base
+        from pairedit_sdk.models.random_weights import random_model
 
         if self._base is None or self._base.precision != precision:
             self.drop()
-            self._base = random_base(self.folder, device=str(self.device), precision=precision)
+            self._base = random_model(self.folder, device=str(self.device), precision=precision)
         return self._base
 
     def drop(self) -> None:

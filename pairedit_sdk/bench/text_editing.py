@@ -13,7 +13,7 @@ from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 SOURCE = "a person"
 #: Of the source's and of the target's prompt. FlowEdit publishes 1.5 and 5.5 for FLUX.1-dev; the
@@ -23,7 +23,7 @@ SOURCE_GUIDANCE, TARGET_GUIDANCE = 1.5, 5.0
 
 @torch.no_grad()
 def text_edit(
-    base: FlowBase,
+    base: FlowModel,
     x: torch.Tensor,
     caption: str,
     scale: float,

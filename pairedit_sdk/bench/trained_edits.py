@@ -12,11 +12,11 @@ from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 
 def learned(
-    base: FlowBase,
+    base: FlowModel,
     names: Sequence[str],
     seed: int,
     recipe: str = "mini",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.builtin.faces.face import Face
     from pairedit_sdk.edits.edit import Edit, EditStack
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 EDIT = "glasses"  #: learned here, from examples/pairs/glasses
 SAVED = "hat"  #: shipped, examples/edits/hat.safetensors
@@ -131,7 +131,7 @@ def _copy_pairs(folder: Path) -> None:
 
 
 def _train(
-    base: FlowBase, out: Path, bars: Console | None, steps: int | None
+    base: FlowModel, out: Path, bars: Console | None, steps: int | None
 ) -> tuple[Edit, float]:
     from pairedit_sdk.cli.services import train
     from pairedit_sdk.pairs.pair_set import PairSet
@@ -148,7 +148,7 @@ def _train(
 
 
 def _strengths(
-    base: FlowBase, people: list[Face], learned: Edit, bars: Console | None
+    base: FlowModel, people: list[Face], learned: Edit, bars: Console | None
 ) -> Image.Image:
     from pairedit_sdk.images.plots import collage
 
@@ -161,7 +161,7 @@ def _strengths(
 
 
 def _sums(
-    base: FlowBase, people: list[Face], learned: Edit, saved: Edit, bars: Console | None
+    base: FlowModel, people: list[Face], learned: Edit, saved: Edit, bars: Console | None
 ) -> Image.Image:
     from pairedit_sdk.images.plots import collage
 
@@ -175,7 +175,7 @@ def _sums(
 
 
 def _edited(
-    base: FlowBase, people: list[Face], stacks: list[EditStack], meter: Meter
+    base: FlowModel, people: list[Face], stacks: list[EditStack], meter: Meter
 ) -> list[list[Image.Image]]:
     """Every face, then what each stack makes of it."""
     from pairedit_sdk.cli.services import edit_image
@@ -191,7 +191,7 @@ def _edited(
     return rows
 
 
-def _generated(base: FlowBase, learned: Edit, bars: Console | None) -> Image.Image:
+def _generated(base: FlowModel, learned: Edit, bars: Console | None) -> Image.Image:
     from pairedit_sdk.cli.services import generate
     from pairedit_sdk.images.plots import collage
 

@@ -51,7 +51,7 @@ def train(
         ),
     ],
     name: Name,
-    base: options.KontextBase = None,
+    base: options.KontextModel = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one of the published settings."),
@@ -176,7 +176,7 @@ def import_command(
         Path, typer.Argument(metavar="CONFIG", help="The YAML that it was trained with.")
     ],
     name: Name,
-    base: options.KontextBase = None,
+    base: options.KontextModel = None,
     force: Force = False,
     library: options.Library = options.DEFAULT_LIBRARY,
     as_json: options.Json = False,

@@ -28,7 +28,7 @@ TrainBase = Annotated[
     ),
 ]
 #: For learned bases, which need a model that takes reference images.
-KontextBase = Annotated[
+KontextModel = Annotated[
     str | None,
     typer.Option(
         "--base",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
     from pairedit_sdk.edits.edit import EditStack
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
 EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
@@ -229,7 +229,7 @@ def load_for(
     stack: EditStack | None,
     *,
     offload: bool = False,
-) -> FlowBase:
+) -> FlowModel:
     """The base that was asked for, or else the one that the edits were learned on."""
     from pairedit_sdk.cli.services import load_model
 
@@ -254,7 +254,7 @@ def another_picture(target: Path, image: Path) -> Path:
 
 
 def _say_size(
-    output: Output, model: FlowBase, picture: PILImage, stack: EditStack, resolution: int | None
+    output: Output, model: FlowModel, picture: PILImage, stack: EditStack, resolution: int | None
 ) -> None:
     from pairedit_sdk.cli.services import seen_size
 

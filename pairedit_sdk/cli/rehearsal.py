@@ -13,7 +13,7 @@ from pairedit_sdk.errors import TrainingError
 if TYPE_CHECKING:
     import torch
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.pair_set import PairSet
     from pairedit_sdk.training.config import TrainConfig
 
@@ -22,7 +22,7 @@ REHEARSED = 2
 
 
 def rehearse(
-    output: Output, base: FlowBase, pairs: PairSet, config: TrainConfig, name: str, folder: Path
+    output: Output, base: FlowModel, pairs: PairSet, config: TrainConfig, name: str, folder: Path
 ) -> None:
     """Two steps of a training of which nothing is kept, and what the whole of it will take."""
     from pairedit_sdk.cli.services import train

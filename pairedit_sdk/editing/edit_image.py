@@ -21,7 +21,7 @@ from pairedit_sdk.models.prompts import prompt_condition
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 StepHook = Callable[[int, int], None]
 #: An edit and its scale.
@@ -29,7 +29,7 @@ Part = tuple[Edit, float]
 
 
 def edit_image(
-    base: FlowBase,
+    base: FlowModel,
     image: Image.Image,
     edits: Edit | EditStack,
     options: EditOptions | None = None,
@@ -65,7 +65,7 @@ def edit_image(
 
 
 def sweep(
-    base: FlowBase,
+    base: FlowModel,
     image: Image.Image,
     edits: Edit | EditStack,
     scales: Sequence[float],
@@ -88,7 +88,7 @@ def sweep(
 
 
 def sweep_latents(
-    base: FlowBase,
+    base: FlowModel,
     x: torch.Tensor,
     edits: Edit | EditStack,
     scales: Sequence[float],
@@ -111,7 +111,7 @@ def sweep_latents(
 
 
 def edit_latents(
-    base: FlowBase,
+    base: FlowModel,
     x: torch.Tensor,
     edits: Edit | EditStack,
     options: EditOptions | None = None,
@@ -127,7 +127,7 @@ def edit_latents(
 
 
 def changed_alone(
-    base: FlowBase, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
+    base: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
 ) -> torch.Tensor:
     """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
 
@@ -140,7 +140,7 @@ def changed_alone(
 
 
 def seen_size(
-    base: FlowBase, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
+    base: FlowModel, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
 ) -> tuple[int, int]:
     """The width and height in pixels at which the base sees a picture of ``size``.
 
@@ -155,7 +155,7 @@ def seen_size(
 
 
 def _edit(
-    base: FlowBase,
+    base: FlowModel,
     x: torch.Tensor,
     stack: EditStack,
     scales: Sequence[float],
@@ -225,7 +225,7 @@ def _inverted(
 
 
 def _with_inversion_lora(
-    base: FlowBase,
+    base: FlowModel,
     x: torch.Tensor,
     stacks: Sequence[EditStack],
     options: ResolvedOptions,
@@ -246,7 +246,7 @@ def _with_inversion_lora(
 
 
 def _one_after_the_other(
-    base: FlowBase, x: torch.Tensor, stack: EditStack, options: ResolvedOptions, hook: StepHook
+    base: FlowModel, x: torch.Tensor, stack: EditStack, options: ResolvedOptions, hook: StepHook
 ) -> torch.Tensor:
     active = [(edit, scale) for edit, scale in stack.parts if scale != 0]
     alone = replace(options, mode="merged")
@@ -255,7 +255,7 @@ def _one_after_the_other(
     return x
 
 
-def _conditioned(base: FlowBase, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
+def _conditioned(base: FlowModel, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
     """The model as these edits want it: with the empty prompt, and their guidance."""
     return ConditionedModel(base, prompt_condition(base, ""), options.guidance_of(stack))
 

@@ -21,7 +21,7 @@ from pairedit_sdk.models.prompts import prompt_condition
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 
 class GenerateSettings(TypedDict, total=False):
@@ -63,7 +63,7 @@ class GenerateOptions:
 
 
 def generate(
-    base: FlowBase,
+    base: FlowModel,
     prompt: str = "",
     edits: Edit | EditStack | None = None,
     options: GenerateOptions | None = None,
@@ -117,12 +117,12 @@ def generate(
     return to_image(base.decode(edit_latents(base, x, later, then, on_step=part_of(hook, 1, 2))))
 
 
-def _noise(base: FlowBase, shape: Sequence[int], seed: int) -> torch.Tensor:
+def _noise(base: FlowModel, shape: Sequence[int], seed: int) -> torch.Tensor:
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=base.dtype).to(base.device)
 
 
-def _check(base: FlowBase, size: tuple[int, int], steps: int, start_step: int) -> None:
+def _check(base: FlowModel, size: tuple[int, int], steps: int, start_step: int) -> None:
     """Refuse a size (width, height) or steps that do not fit.
 
     Raises:
@@ -139,7 +139,7 @@ def _check(base: FlowBase, size: tuple[int, int], steps: int, start_step: int) -
 
 
 def _encoded(
-    base: FlowBase, pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
+    base: FlowModel, pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
 ) -> tuple[torch.Tensor, ...]:
     """Latents of pictures, each at its size (width, height)."""
     return tuple(

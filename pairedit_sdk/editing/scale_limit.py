@@ -22,7 +22,7 @@ from pairedit_sdk.images.image import to_image
 from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for, load_encoder
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.latents import PairLatents
 
 #: As little of an edit as is ever left.
@@ -35,7 +35,7 @@ LEAST = 1e-3
 _loaded = lru_cache(maxsize=1)(load_encoder)
 
 
-def encoder_of(base: FlowBase, without: str) -> ImageEncoder:
+def encoder_of(base: FlowModel, without: str) -> ImageEncoder:
     """The encoder that goes with the base. What an edit's file calls it is never loaded: that may
     be a folder of another machine, or anything at all.
 
@@ -56,7 +56,7 @@ def encoder_of(base: FlowBase, without: str) -> ImageEncoder:
         ) from error
 
 
-def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> EditDirection | None:
+def shown_change(base: FlowModel, latents: Sequence[PairLatents]) -> EditDirection | None:
     """k and t of these pairs, as the base's own encoder sees their round trips.
 
     Returns:
@@ -80,7 +80,7 @@ def shown_change(base: FlowBase, latents: Sequence[PairLatents]) -> EditDirectio
 
 
 def scale_limits(
-    base: FlowBase, changes: Sequence[EditDirection], x: torch.Tensor, ends: torch.Tensor
+    base: FlowModel, changes: Sequence[EditDirection], x: torch.Tensor, ends: torch.Tensor
 ) -> list[torch.Tensor]:
     """The limit of each picture under each edit: 1 / r, at most 1 and at least :data:`LOWEST`.
 
@@ -122,7 +122,7 @@ def _limits(change: EditDirection, before: torch.Tensor, after: torch.Tensor) ->
     return 1 / shown.clamp(min=1, max=1 / LOWEST)  # a picture may also move the other way
 
 
-def _seen(base: FlowBase, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:
+def _seen(base: FlowModel, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:
     """Embeddings of latents [B, C, h, w], float32 [B, D] on the CPU."""
     with torch.no_grad():  # one by one, as decoding takes more memory than all the rest
         return encoder.embed([to_image(base.decode(row[None])) for row in z])

@@ -24,7 +24,7 @@ from pairedit_sdk.lora.formats import LoraFile, read_lora, read_lora_header, to_
 from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 __all__ = ["Edit", "EditDirection", "EditInfo", "EditStack", "EditorSettings", "as_stack"]
 
@@ -96,7 +96,7 @@ class Edit:
         header, ranks = read_lora_header(path)
         return read_description(header, max(ranks, default=0), path)
 
-    def require_base(self, base: FlowBase) -> None:
+    def require_base(self, base: FlowModel) -> None:
         """Refuse a base that the edit was not learned on.
 
         Raises:

@@ -11,13 +11,13 @@ import torch
 from pairedit_sdk.estimates.passes import Pass, measured
 from pairedit_sdk.estimates.weights import META, autoencoder, text_bytes, transformer_bytes
 from pairedit_sdk.lora.adapters import activate, add_trainable
-from pairedit_sdk.models.meta import base_skeleton
+from pairedit_sdk.models.meta import model_skeleton
 from pairedit_sdk.models.precision import choose_precision
 from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.training.branches import Branches
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.models.families.flux import FluxModel
     from pairedit_sdk.training.config import TrainConfig
 
 #: Bytes of what CUDA, its libraries and their kernels take of a GPU, whatever is computed.
@@ -171,7 +171,7 @@ def _training_step(name: str, dtype: torch.dtype, side: int, shape: _StepShape) 
     """A step's pass forward and back, and the number of parameters that are trained."""
     from pairedit_sdk.training.config import TrainConfig
 
-    base = base_skeleton(name, dtype)
+    base = model_skeleton(name, dtype)
     config = TrainConfig(
         targets=shape.targets,
         rank=shape.rank,
@@ -207,7 +207,7 @@ def _has_plain_pass(config: TrainConfig) -> bool:
 def _editing_pass(
     name: str, dtype: torch.dtype, targets: str, rank: int, rows: int, side: int
 ) -> tuple[Pass, int]:
-    base = base_skeleton(name, dtype)
+    base = model_skeleton(name, dtype)
     condition = _condition(base)
     added = add_trainable(
         base.transformer, "edit", base.lora_targets(targets), rank, torch.Generator(), dtype
@@ -226,12 +226,12 @@ def _editing_pass(
 
 @lru_cache(maxsize=16)
 def _side(name: str, dtype: torch.dtype, resolution: int | None) -> int:
-    base = base_skeleton(name, dtype)
+    base = model_skeleton(name, dtype)
     side: int = (resolution or base.resolution) // base.multiple * base.multiple
     return side
 
 
-def _condition(base: FluxBase) -> Condition:
+def _condition(base: FluxModel) -> Condition:
     """An empty prompt's embeddings, without numbers."""
     config: Any = base.transformer.config
     return Condition(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pairedit_sdk.estimates.passes import measured
-from pairedit_sdk.models.meta import base_skeleton, text_encoder_skeletons
+from pairedit_sdk.models.meta import model_skeleton, text_encoder_skeletons
 from pairedit_sdk.models.precision import text_dtype
 
 META = torch.device("meta")
@@ -20,7 +20,7 @@ NF4_BLOCK = 64
 @lru_cache(maxsize=16)
 def transformer_bytes(name: str, precision: str, dtype: torch.dtype) -> tuple[int, int]:
     """Of all weights, and of the largest one that has to be unpacked to be used."""
-    base = base_skeleton(name, dtype)
+    base = model_skeleton(name, dtype)
     packed: dict[int, int] = {}
     largest = 0
     for module_name, module in base.transformer.named_modules():
@@ -48,7 +48,7 @@ def autoencoder_flops(name: str, dtype: torch.dtype, side: int) -> int:
 def autoencoder(name: str, dtype: torch.dtype, side: int) -> tuple[int, int, int]:
     """Bytes of its weights, and of what is alive while it encodes or decodes; and the arithmetic
     of encoding."""
-    base = base_skeleton(name, dtype)
+    base = model_skeleton(name, dtype)
     weights = list(base.vae.parameters())
     picture = torch.empty(1, 3, side, side, device=META)
     latents = torch.empty(1, *base.latent_shape(side, side), device=META)

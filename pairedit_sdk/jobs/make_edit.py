@@ -19,7 +19,7 @@ from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.pair_set import PairSet
     from pairedit_sdk.training.config import TrainConfig
     from pairedit_sdk.training.trainer import StepInfo
@@ -53,7 +53,7 @@ class TrainedEdit:
 
 
 def make_edit(
-    base: FlowBase,
+    base: FlowModel,
     pairs: PairSet,
     config: TrainConfig,
     *,

@@ -25,7 +25,7 @@ from pairedit_sdk.training.processes import require_one
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditInfo
     from pairedit_sdk.jobs.manifest import ManifestEntry
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.pair_set import PairSet
     from pairedit_sdk.training.trainer import StepInfo
 
@@ -33,7 +33,7 @@ BUG = "The library's log has the traceback; report it with that."
 
 
 def train_many(
-    base: FlowBase,
+    base: FlowModel,
     entries: Iterable[ManifestEntry],
     library: str | Path,
     *,
@@ -92,7 +92,7 @@ def require_different(entries: Iterable[ManifestEntry]) -> None:
 
 
 def train_entry(
-    base: FlowBase,
+    base: FlowModel,
     entry: ManifestEntry,
     library: str | Path,
     *,
@@ -140,7 +140,7 @@ def train_entry(
 
 
 def _make(
-    base: FlowBase,
+    base: FlowModel,
     entry: ManifestEntry,
     library: str | Path,
     *,
@@ -179,7 +179,7 @@ def _make(
 
 
 def _is_finished(
-    base: FlowBase, entry: ManifestEntry, pairs: PairSet, library: str | Path, *, force: bool
+    base: FlowModel, entry: ManifestEntry, pairs: PairSet, library: str | Path, *, force: bool
 ) -> bool:
     """Whether the edit is in the library as it would be made now.
 
@@ -212,7 +212,9 @@ def _is_finished(
     return not other
 
 
-def _differences(base: FlowBase, entry: ManifestEntry, pairs: PairSet, info: EditInfo) -> list[str]:
+def _differences(
+    base: FlowModel, entry: ManifestEntry, pairs: PairSet, info: EditInfo
+) -> list[str]:
     """How an edit differs from the one that would be made now, a phrase for each."""
     from pairedit_sdk.training.run_folder import FREE_ON_RESUME, changes
 

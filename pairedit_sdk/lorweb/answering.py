@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.models.protocol import Condition, FlowBase
+    from pairedit_sdk.models.protocol import Condition, FlowModel
 
 #: What FLUX.1-Kontext is usually sampled with.
 STEPS, GUIDANCE = 28, 2.5
@@ -71,7 +71,7 @@ class AnswerOptions:
 
 
 def answer(
-    base: FlowBase,
+    base: FlowModel,
     basis: LoRWeBBasis,
     a: Image.Image,
     a_prime: Image.Image,
@@ -112,7 +112,7 @@ def answer(
 
 
 def answer_with(
-    base: FlowBase,
+    base: FlowModel,
     mix: Edit | None,
     a: Image.Image,
     a_prime: Image.Image,
@@ -126,7 +126,7 @@ def answer_with(
 
 
 def _answered(
-    base: FlowBase,
+    base: FlowModel,
     mix: Edit | None,
     pictures: Sequence[Image.Image],
     options: AnswerOptions,
@@ -151,7 +151,7 @@ def _answered(
 
 @torch.no_grad()
 def sampled(
-    base: FlowBase,
+    base: FlowModel,
     condition: Condition,
     shape: Sequence[int],
     *,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.models.image_encoder import ImageEncoder
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 #: The share of the mix that an edit which joins gets for its own pairs.
 OWN_SHARE = 0.9
@@ -190,7 +190,7 @@ class LoRWeBBasis:
     def _all_keys(self) -> torch.Tensor:
         return torch.cat([self.router.keys, *(own.keys[:, None] for own in self.joined)], dim=-2)
 
-    def require_base(self, base: FlowBase) -> None:
+    def require_base(self, base: FlowModel) -> None:
         """Refuse a base that the basis was not trained on.
 
         Raises:

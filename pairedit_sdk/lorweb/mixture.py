@@ -27,7 +27,7 @@ from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 BASIS = "basis"
 #: Size of the random map with which a query starts as that of E(a′) − E(a): the first softmax then
@@ -42,7 +42,7 @@ class Mixture:
         parameters: everything that is trained.
     """
 
-    def __init__(self, base: FlowBase, settings: BasisSettings, width: int) -> None:
+    def __init__(self, base: FlowModel, settings: BasisSettings, width: int) -> None:
         require_bare(base.transformer)
         self.base, self.settings = base, settings
         targets = base.lora_targets(settings.targets)
@@ -108,7 +108,7 @@ class Mixture:
         detach_all(self.base.transformer)
 
 
-def require_width(base: FlowBase, settings: BasisSettings) -> None:
+def require_width(base: FlowModel, settings: BasisSettings) -> None:
     """Refuse a basis with more rank components than the narrowest adapted layer has inputs.
 
     Raises:

@@ -17,9 +17,9 @@ from pairedit_sdk.lorweb.settings import BasisSettings
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.families.kontext import KontextBase
+    from pairedit_sdk.models.families.kontext import KontextModel
     from pairedit_sdk.models.image_encoder import ImageEncoder
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 #: Analogies whose latents are held in memory; further ones are encoded whenever they are drawn.
 KEPT = 4096
@@ -54,7 +54,7 @@ class AnalogyRows:
 
     def __init__(
         self,
-        base: KontextBase,
+        base: KontextModel,
         encoder: ImageEncoder,
         analogies: Sequence[Analogy],
         settings: BasisSettings,
@@ -92,13 +92,13 @@ class AnalogyRows:
         return Shown(target.cpu(), looked, query, analogy.caption)
 
 
-def cell_size(base: FlowBase, b: Image.Image, resolution: int | None) -> tuple[int, int]:
+def cell_size(base: FlowModel, b: Image.Image, resolution: int | None) -> tuple[int, int]:
     """The size in pixels at which each picture of an analogy is seen."""
     return fit_size(*b.size, resolution or base.resolution, base.multiple)
 
 
 def laid_out(
-    base: FlowBase,
+    base: FlowModel,
     layout: str,
     a: Image.Image,
     a_prime: Image.Image,
@@ -112,19 +112,19 @@ def laid_out(
     return _latents(base, b_prime), tuple(_latents(base, p) for p in (b, a, a_prime))
 
 
-def _latents(base: FlowBase, picture: Image.Image) -> torch.Tensor:
+def _latents(base: FlowModel, picture: Image.Image) -> torch.Tensor:
     return base.encode(to_tensor(picture)).float()
 
 
-def require_kontext(base: FlowBase) -> KontextBase:
+def require_kontext(base: FlowModel) -> KontextModel:
     """The base, if it looks at condition images.
 
     Raises:
         BaseModelError: it does not.
     """
-    from pairedit_sdk.models.families.kontext import KontextBase
+    from pairedit_sdk.models.families.kontext import KontextModel
 
-    if not isinstance(base, KontextBase):
+    if not isinstance(base, KontextModel):
         raise BaseModelError(
             f"Base {base.name} takes no condition images",
             expected="a FLUX.1-Kontext",

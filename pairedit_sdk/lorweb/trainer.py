@@ -31,7 +31,7 @@ from pairedit_sdk.training.trackers import require_tracker
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 #: Noise levels that a step's σ are drawn from.
 LEVELS = 1000
@@ -53,7 +53,7 @@ class BasisStep:
 
 
 def train_basis(
-    base: FlowBase,
+    base: FlowModel,
     analogies: Sequence[Analogy],
     settings: BasisSettings | None = None,
     *,
@@ -205,7 +205,7 @@ class BasisTask(Task):
 
 
 def _captions(
-    base: FlowBase, rows: AnalogyRows, settings: BasisSettings
+    base: FlowModel, rows: AnalogyRows, settings: BasisSettings
 ) -> Mapping[str, Condition]:
     """The embeddings of all captions, so that the text encoders are not needed in training."""
     given = getattr(rows.analogies, "captions", None)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from pairedit_sdk.lora.linear import Scale
-    from pairedit_sdk.models.protocol import Condition, FlowBase
+    from pairedit_sdk.models.protocol import Condition, FlowModel
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ConditionedModel:
         guidance: distilled guidance, shared by all rows.
     """
 
-    base: FlowBase
+    base: FlowModel
     condition: Condition
     guidance: float
 

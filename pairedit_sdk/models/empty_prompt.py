@@ -12,12 +12,12 @@ from pairedit_sdk.io.files import read_tensors, write_tensors
 from pairedit_sdk.models.protocol import Condition
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 FILE = "empty_prompt.safetensors"
 
 
-def kept(folder: Path, base: FlowBase) -> Condition | None:
+def kept(folder: Path, base: FlowModel) -> Condition | None:
     """The embeddings, float32; nothing if there is no such file, or it is damaged, or of other text
     encoders: then they are computed.
 
@@ -38,7 +38,7 @@ def kept(folder: Path, base: FlowBase) -> Condition | None:
     return Condition(tensors["prompt_embeds"], tensors["pooled"])
 
 
-def keep(folder: Path, base: FlowBase, made: Condition) -> Path:
+def keep(folder: Path, base: FlowModel, made: Condition) -> Path:
     """Write them into the pipeline's folder.
 
     Args:

@@ -8,7 +8,7 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.io.quiet import quiet
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 
 def load_model(
@@ -17,7 +17,7 @@ def load_model(
     device: str | None = None,
     precision: str = "auto",
     offload: bool = False,
-) -> FlowBase:
+) -> FlowModel:
     """Load a model: the frozen network with its autoencoder and text encoders.
 
     Args:
@@ -37,11 +37,11 @@ def load_model(
         raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
     with quiet():  # the first import of diffusers, and by it of transformers
         from pairedit_sdk.models import folders
-        from pairedit_sdk.models.families.kontext import base_class
+        from pairedit_sdk.models.families.kontext import model_class
 
     folder = folders.resolve(name_or_path)
     folders.check(folder, name_or_path)
-    return base_class(folder).load(
+    return model_class(folder).load(
         name_or_path, device=device, precision=precision, offload=offload
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pairedit_sdk.lora.layers import LoraLayer
-    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.models.families.flux import FluxModel
 
 #: Layers that are named in an error; of more, how many there are.
 SHOWN = 5
@@ -38,7 +38,7 @@ def transformer_skeleton(name_or_path: str) -> nn.Module:
     return found
 
 
-def base_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxBase:
+def model_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxModel:
     """The whole base on the meta device: it can be asked for everything but numbers.
 
     Args:
@@ -49,11 +49,11 @@ def base_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxBase:
         BaseModelError: the base is not there, or one of its configs is damaged.
     """
     with quiet():
-        from pairedit_sdk.models.families.kontext import base_class
+        from pairedit_sdk.models.families.kontext import model_class
 
         folder = _configs(name_or_path)
         transformer, vae = parts_without_weights(folder, dtype)
-        return base_class(folder)(
+        return model_class(folder)(
             name_or_path,
             folder,
             transformer,

@@ -13,10 +13,10 @@ from pairedit_sdk.models.folders import BUILT_IN
 from pairedit_sdk.models.protocol import Condition
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 
-def prompt_condition(base: FlowBase, prompt: str) -> Condition:
+def prompt_condition(base: FlowModel, prompt: str) -> Condition:
     """The prompt's embeddings; for large text encoders they are also kept on disk.
 
     Loading FLUX.1's text encoders takes far longer than an edit, and nearly every call needs only
@@ -37,7 +37,7 @@ def prompt_condition(base: FlowBase, prompt: str) -> Condition:
     return base.condition(prompt)
 
 
-def prompt_conditions(base: FlowBase, prompts: Iterable[str]) -> Mapping[str, Condition]:
+def prompt_conditions(base: FlowModel, prompts: Iterable[str]) -> Mapping[str, Condition]:
     """The embeddings of many prompts, with the text encoders loaded once, and released after it.
 
     Those of large text encoders (4 MiB each with FLUX.1) stay on disk, and are read when they are
@@ -61,7 +61,7 @@ def prompt_conditions(base: FlowBase, prompts: Iterable[str]) -> Mapping[str, Co
 class _OnDisk(Mapping[str, Condition]):
     """Embeddings by their prompt, read from files."""
 
-    def __init__(self, base: FlowBase, paths: Mapping[str, Path]) -> None:
+    def __init__(self, base: FlowModel, paths: Mapping[str, Path]) -> None:
         self._base, self._paths = base, paths
 
     def __getitem__(self, prompt: str) -> Condition:
@@ -81,7 +81,7 @@ class _OnDisk(Mapping[str, Condition]):
         return len(self._paths)
 
 
-def _prompt_path(base: FlowBase, prompt: str) -> Path:
+def _prompt_path(base: FlowModel, prompt: str) -> Path:
     name = key("prompt", base.text_fingerprint, str(base.dtype), prompt)
     return cache_folder() / f"prompt-{name}.safetensors"
 

@@ -25,7 +25,7 @@ class Condition:
     references: tuple[torch.Tensor, ...] = ()
 
 
-class FlowBase(Protocol):
+class FlowModel(Protocol):
     """A frozen rectified-flow model with its autoencoder and text encoders.
 
     Latents are [B, C, h, w], already shifted and scaled: (z − shift) · scale. Images are float32

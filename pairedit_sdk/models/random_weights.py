@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from pairedit_sdk.io.optional import QUANTIZED
-from pairedit_sdk.models.families.flux import FluxBase
-from pairedit_sdk.models.families.kontext import base_class
+from pairedit_sdk.models.families.flux import FluxModel
+from pairedit_sdk.models.families.kontext import model_class
 from pairedit_sdk.models.meta import parts_without_weights
 from pairedit_sdk.models.precision import choose_device, choose_precision, is_quantizable, quantized
 from pairedit_sdk.models.protocol import Condition
@@ -22,7 +22,7 @@ from pairedit_sdk.models.protocol import Condition
 DEVIATION = 0.02
 
 
-def random_base(folder: Path, *, device: str | None = None, precision: str = "auto") -> FluxBase:
+def random_model(folder: Path, *, device: str | None = None, precision: str = "auto") -> FluxModel:
     """A base whose empty prompt is known, and which has no text encoders.
 
     Args:
@@ -39,7 +39,7 @@ def random_base(folder: Path, *, device: str | None = None, precision: str = "au
     transformer, vae = parts_without_weights(folder, dtype)
     _fill(transformer, where, kind)
     _fill(vae, where, kind)
-    base = base_class(folder)(
+    base = model_class(folder)(
         str(folder), folder, transformer, vae, device=where, dtype=dtype, precision=kind
     )
     base.name_weights("random")

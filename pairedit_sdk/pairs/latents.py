@@ -14,7 +14,7 @@ from pairedit_sdk.io.tensor_cache import key, read_kept, write_kept
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.pair_set import PairSet
 
 
@@ -28,7 +28,7 @@ class PairLatents:
 
 
 def encode_pairs(
-    base: FlowBase, pairs: PairSet, resolution: int | None = None, folder: Path | None = None
+    base: FlowModel, pairs: PairSet, resolution: int | None = None, folder: Path | None = None
 ) -> list[PairLatents]:
     """Encode every picture of the pairs once, keeping its aspect ratio.
 
@@ -49,7 +49,7 @@ def encode_pairs(
 
 
 def _encode(
-    base: FlowBase, image: Image.Image, size: tuple[int, int], folder: Path | None
+    base: FlowModel, image: Image.Image, size: tuple[int, int], folder: Path | None
 ) -> torch.Tensor:
     from PIL import Image as PILImage
 

@@ -24,7 +24,7 @@ from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.objectives import OBJECTIVES, Rows
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import Condition, FlowBase
+    from pairedit_sdk.models.protocol import Condition, FlowModel
     from pairedit_sdk.pairs.latents import PairLatents
 
 CONTENT, TWIN, SEMANTIC = "content", "content_frozen", "semantic"
@@ -37,7 +37,7 @@ class Branches:
         parameters: everything that is trained, by "content/…" and "semantic/…" names.
     """
 
-    def __init__(self, base: FlowBase, config: TrainConfig, condition: Condition) -> None:
+    def __init__(self, base: FlowModel, config: TrainConfig, condition: Condition) -> None:
         require_bare(base.transformer)
         self.base, self.config, self.condition = base, config, condition
         self.scaling = config.lora.scaling

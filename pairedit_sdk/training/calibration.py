@@ -20,14 +20,14 @@ from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.conditioned import ConditionedModel
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import Condition, FlowBase
+    from pairedit_sdk.models.protocol import Condition, FlowModel
     from pairedit_sdk.pairs.latents import PairLatents
 
 SCALES = tuple(0.06 * 1.5**k for k in range(9))  # 0.06 … 1.54
 
 
 def unit_scale(
-    base: FlowBase,
+    base: FlowModel,
     layers: Mapping[str, LoraLayer],
     latents: Sequence[PairLatents],
     condition: Condition,

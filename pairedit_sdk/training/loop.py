@@ -34,7 +34,7 @@ from pairedit_sdk.training.trackers import tracking
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.training.settings import TrainingSettings
     from pairedit_sdk.training.task import Task
 
@@ -89,7 +89,7 @@ class TrainingLoop:
 
 @contextmanager
 def training_loop(
-    base: FlowBase,
+    base: FlowModel,
     settings: TrainingSettings,
     *,
     name: str,

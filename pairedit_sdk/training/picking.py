@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 SEMANTIC = "semantic/"
 
@@ -47,7 +47,7 @@ class Candidate:
     edit: Edit
 
 
-def candidates(base: FlowBase, run_dir: str | Path, name: str) -> list[Candidate]:
+def candidates(base: FlowModel, run_dir: str | Path, name: str) -> list[Candidate]:
     """The checkpoints of a run as edits, in the order of their steps.
 
     Args:
@@ -78,7 +78,7 @@ def candidates(base: FlowBase, run_dir: str | Path, name: str) -> list[Candidate
     return result
 
 
-def pair_latents(run_dir: Path, base: FlowBase) -> list[PairLatents]:
+def pair_latents(run_dir: Path, base: FlowModel) -> list[PairLatents]:
     """The training pairs as the run keeps them.
 
     Raises:
@@ -99,7 +99,7 @@ def pair_latents(run_dir: Path, base: FlowBase) -> list[PairLatents]:
 
 
 @torch.no_grad()
-def strip(base: FlowBase, run_dir: str | Path, found: Sequence[Candidate]) -> Image.Image:
+def strip(base: FlowModel, run_dir: str | Path, found: Sequence[Candidate]) -> Image.Image:
     """A row for each training pair: before, what every candidate makes of it, after."""
     latents = pair_latents(Path(run_dir), base)
     rows = []

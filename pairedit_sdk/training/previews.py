@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.pair_set import PairSet
 
 #: Pairs in a preview, and the longest side of a picture in it, pixels.
 PAIRS, LARGEST = 3, 256
 
 
-def preview(base: FlowBase, edit: Edit, pairs: PairSet) -> Image.Image:
+def preview(base: FlowModel, edit: Edit, pairs: PairSet) -> Image.Image:
     """Before, what the edit makes of it at scale 1, and after; a row for each pair."""
     rows = [
         [pair.before, edit_image(base, pair.before, edit @ 1.0), pair.after]

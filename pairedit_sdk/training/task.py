@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.training.settings import TrainingSettings
 
 
@@ -30,7 +30,7 @@ class Task(ABC):
         gradient_norm: longer gradients are cut to this, if it is given.
     """
 
-    base: FlowBase
+    base: FlowModel
     settings: TrainingSettings
     parameters: Mapping[str, torch.nn.Parameter]
     elements: int

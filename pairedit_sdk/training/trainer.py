@@ -36,7 +36,7 @@ from pairedit_sdk.training.trackers import require_tracker
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.latents import PairLatents
     from pairedit_sdk.pairs.pair_set import PairSet
 
@@ -61,7 +61,7 @@ class StepInfo:
 
 
 def train(
-    base: FlowBase,
+    base: FlowModel,
     pairs: PairSet,
     config: TrainConfig | None = None,
     *,
@@ -170,7 +170,7 @@ class PairTask(Task):
 
 
 def finished(
-    base: FlowBase,
+    base: FlowModel,
     semantic: Mapping[str, LoraLayer],
     latents: Sequence[PairLatents],
     config: TrainConfig,
@@ -202,7 +202,7 @@ def finished(
     )
 
 
-def _check_fit(base: FlowBase, config: TrainConfig) -> None:
+def _check_fit(base: FlowModel, config: TrainConfig) -> None:
     """Refuse what cannot work before anything slow is done or any file is written."""
     require_bare(base.transformer)
     check_rank(base.transformer, base.lora_targets(config.targets), config.rank)
@@ -216,7 +216,7 @@ def _check_fit(base: FlowBase, config: TrainConfig) -> None:
 
 
 def _info(
-    base: FlowBase, pairs: list[str], config: TrainConfig, name: str, factor: float, steps: int
+    base: FlowModel, pairs: list[str], config: TrainConfig, name: str, factor: float, steps: int
 ) -> EditInfo:
     # No time of day in here: the same run gives the same file.
     return EditInfo(

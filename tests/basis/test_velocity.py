@@ -34,10 +34,10 @@ def test_sparsity_drops_what_hardly_matters():
     assert nonnegative(columns, wanted, sparsity=0.05).tolist()[1:] == [0.0, 0.0]
 
 
-def test_a_sum_of_what_edits_do_is_taken_apart(tiny_base):
+def test_a_sum_of_what_edits_do_is_taken_apart(tiny_model):
     generator = torch.Generator().manual_seed(0)
-    targets = tiny_base.lora_targets("attention")
-    layer = tiny_base.transformer.get_submodule(targets[0])
+    targets = tiny_model.lora_targets("attention")
+    layer = tiny_model.transformer.get_submodule(targets[0])
 
     def edit(name):
         layers = {
@@ -46,14 +46,14 @@ def test_a_sum_of_what_edits_do_is_taken_apart(tiny_base):
                 torch.randn(layer.out_features, 2, generator=generator) * 0.05,
             )
             for target in targets
-            if tiny_base.transformer.get_submodule(target).weight.shape == layer.weight.shape
+            if tiny_model.transformer.get_submodule(target).weight.shape == layer.weight.shape
         }
         return Edit(layers, EditInfo(name))
 
     edits = [edit(name) for name in ("one", "two", "three")]
-    x = torch.randn(1, *tiny_base.latent_shape(64, 64), generator=generator)
-    one, _, three = (edit_latents(tiny_base, x, edit @ 1) - x for edit in edits)
-    found = strengths(tiny_base, edits, x, x + 0.5 * one + three)
+    x = torch.randn(1, *tiny_model.latent_shape(64, 64), generator=generator)
+    one, _, three = (edit_latents(tiny_model, x, edit @ 1) - x for edit in edits)
+    found = strengths(tiny_model, edits, x, x + 0.5 * one + three)
     # Sparsity takes a little of each.
     assert found == pytest.approx([0.5, 0.0, 1.0], abs=0.06)
-    assert not list(lora_layers(tiny_base.transformer))
+    assert not list(lora_layers(tiny_model.transformer))

@@ -33,7 +33,7 @@ def test_an_analogy_shows_its_change_on_two_people(change):
     assert value.split("_")[0] in found.caption or found.caption
 
 
-def test_every_variant_is_trained_asked_and_scored(tiny_kontext_folder, tiny_base, monkeypatch):
+def test_every_variant_is_trained_asked_and_scored(tiny_kontext_folder, tiny_model, monkeypatch):
     monkeypatch.setattr(analogy, "SEEN", SEEN[:2])
     monkeypatch.setattr(analogy, "TIMED", 2)
     recipe = replace(analogy.load_recipe("mini"), steps=1, batch=1)
@@ -47,7 +47,7 @@ def test_every_variant_is_trained_asked_and_scored(tiny_kontext_folder, tiny_bas
     )
     said = []
     base = load_base(str(tiny_kontext_folder), device="cpu")
-    result = run(base, tiny_base, plan, said.append)
+    result = run(base, tiny_model, plan, said.append)
     assert len(said) == plan.parts
     assert tuple(result["summary"]) == VARIANTS
     for kinds in result["summary"].values():

@@ -14,7 +14,7 @@ from pairedit_sdk.cli.app import app
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import lora_layers
 from pairedit_sdk.models.folders import shape_folder
-from pairedit_sdk.models.random_weights import random_base
+from pairedit_sdk.models.random_weights import random_model
 from pairedit_sdk.training.config import load_recipe
 
 TASKS = {
@@ -102,7 +102,7 @@ def test_a_shape_is_known_by_its_hub_id_or_the_end_of_it():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "nf4", "int8"])
 def test_random_weights_give_finite_velocities_in_every_precision(precision):
-    base = random_base(shape_folder("tiny"), device="cpu", precision=precision)
+    base = random_model(shape_folder("tiny"), device="cpu", precision=precision)
     x = torch.randn(1, *base.latent_shape(64, 64))
     with torch.no_grad():
         v = base.velocity(x, torch.tensor(0.5), base.condition(""), 3.5)
@@ -112,7 +112,7 @@ def test_random_weights_give_finite_velocities_in_every_precision(precision):
 
 
 def test_ours_and_the_naive_loop_leave_the_model_as_it_was():
-    base = random_base(shape_folder("tiny"), device="cpu")
+    base = random_model(shape_folder("tiny"), device="cpu")
     config = replace(load_recipe("published"), rank=4, resolution=64)
     pairs = works.pairs_of(64)
     times = alternated(

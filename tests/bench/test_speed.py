@@ -26,31 +26,31 @@ def _always_the_same_noise(base, monkeypatch):
     monkeypatch.setattr(torch, "randn", lambda *_, **__: noise.clone())
 
 
-def test_the_naive_way_learns_what_ours_learns(tiny_base, pairs, monkeypatch):
+def test_the_naive_way_learns_what_ours_learns(tiny_model, pairs, monkeypatch):
     """With one pair, one σ and the same noise, three steps are the same steps."""
     config = replace(load_recipe("published"), steps=3, rank=4, checkpoint_every=0)
-    _always_the_same_noise(tiny_base, monkeypatch)
+    _always_the_same_noise(tiny_model, monkeypatch)
     monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.zeros(1, dtype=torch.long))
-    ours = train(tiny_base, pairs, config, name="e").layers
-    theirs = naive.naive_train(tiny_base, pairs, config)
+    ours = train(tiny_model, pairs, config, name="e").layers
+    theirs = naive.naive_train(tiny_model, pairs, config)
     assert ours.keys() == theirs.keys()
     for name, layer in ours.items():
         assert torch.allclose(layer.down, theirs[name].down, atol=1e-4)
         assert torch.allclose(layer.up, theirs[name].up, atol=1e-4)
         assert layer.up.abs().max() > 1e-4
-    assert not list(lora_layers(tiny_base.transformer))
+    assert not list(lora_layers(tiny_model.transformer))
 
 
-def test_the_naive_editor_is_ours_one_row_at_a_time(tiny_base, pairs, monkeypatch):
+def test_the_naive_editor_is_ours_one_row_at_a_time(tiny_model, pairs, monkeypatch):
     config = replace(load_recipe("mini"), steps=2, rank=4, lr=2e-2, edit_even=False)
-    edit = train(tiny_base, pairs, config, name="e")
+    edit = train(tiny_model, pairs, config, name="e")
     image = pairs[0].before
     noise = torch.randn(
-        tiny_base.latent_shape(128, 128), generator=torch.Generator().manual_seed(7)
+        tiny_model.latent_shape(128, 128), generator=torch.Generator().manual_seed(7)
     )
     monkeypatch.setattr(torch, "randn", lambda *_, **__: noise[None].clone())
-    one = naive.naive_edit(tiny_base, image, edit.layers, 0.8, edit.info.guidance)
-    two = edit_image(tiny_base, image, edit @ 0.8, steps=28, n_avg=1, threshold=0)
+    one = naive.naive_edit(tiny_model, image, edit.layers, 0.8, edit.info.guidance)
+    two = edit_image(tiny_model, image, edit @ 0.8, steps=28, n_avg=1, threshold=0)
     difference = np.abs(np.asarray(one, np.int16) - np.asarray(two, np.int16))
     assert difference.max() <= 1
     assert np.abs(np.asarray(one, np.int16) - np.asarray(image, np.int16)).max() > 1

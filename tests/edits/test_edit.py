@@ -31,8 +31,8 @@ def _edit(base, name="one", rank=4, seed=0, size=0.5):
     return Edit(layers, info)
 
 
-def test_save_and_load_keep_everything(tiny_base, tmp_path):
-    edit = _edit(tiny_base)
+def test_save_and_load_keep_everything(tiny_model, tmp_path):
+    edit = _edit(tiny_model)
     again = Edit.load(edit.save(tmp_path / "one.safetensors"))
     assert again.info == edit.info
     assert again.layers.keys() == edit.layers.keys()
@@ -41,8 +41,8 @@ def test_save_and_load_keep_everything(tiny_base, tmp_path):
         assert torch.equal(again.layers[name].up, layer.up)
 
 
-def test_a_sum_is_used_as_suits_all_its_parts(tiny_base):
-    one = _edit(tiny_base)
+def test_a_sum_is_used_as_suits_all_its_parts(tiny_model):
+    one = _edit(tiny_model)
     two = Edit(one.layers, EditInfo("two", editor=EditorSettings(9, 1, 0.0)))
     assert (one @ 1 + two @ 1).editor == EditorSettings(9, 2, 0.0)
     assert (one @ 1 + two @ 0).editor == one.info.editor
@@ -52,11 +52,11 @@ def test_a_sum_is_used_as_suits_all_its_parts(tiny_base):
 
 @pytest.mark.parametrize("composed", [False, True])
 def test_stock_diffusers_loads_the_file_with_exactly_our_effect(
-    tiny_base, tiny_folder, tmp_path, composed
+    tiny_model, tiny_folder, tmp_path, composed
 ):
-    edit = _edit(tiny_base, size=0.3)
+    edit = _edit(tiny_model, size=0.3)
     if composed:
-        other = _edit(tiny_base, "two", rank=3, size=0.3, seed=2)
+        other = _edit(tiny_model, "two", rank=3, size=0.3, seed=2)
         edit = (edit @ 0.8 + other @ -0.5).merged("one")
     path = edit.save(tmp_path / "one.safetensors")
     pipe = FluxPipeline.from_pretrained(tiny_folder, dtype=torch.float32)
@@ -74,15 +74,15 @@ def test_stock_diffusers_loads_the_file_with_exactly_our_effect(
         callback_on_step_end=switch,
     ).images[0]  # fmt: skip
     stack = Edit.load(path) @ 0.7
-    ours = generate(tiny_base, "an old person", stack, seed=1, steps=6, start_step=3)
-    plain = generate(tiny_base, "an old person", seed=1, steps=6)
+    ours = generate(tiny_model, "an old person", stack, seed=1, steps=6, start_step=3)
+    plain = generate(tiny_model, "an old person", seed=1, steps=6)
     difference = np.abs(np.asarray(stock, np.int16) - np.asarray(ours, np.int16)).max()
     assert difference <= 2
     assert np.abs(np.asarray(plain, np.int16) - np.asarray(ours, np.int16)).max() > 5
 
 
-def test_a_sum_is_the_sum_of_the_updates_on_every_weight(tiny_base):
-    one, two = _edit(tiny_base, "one", rank=4, seed=1), _edit(tiny_base, "two", rank=3, seed=2)
+def test_a_sum_is_the_sum_of_the_updates_on_every_weight(tiny_model):
+    one, two = _edit(tiny_model, "one", rank=4, seed=1), _edit(tiny_model, "two", rank=3, seed=2)
     merged = (one @ 0.8 + two @ -0.5).merged("both")
     assert merged.info.rank == 7
     assert merged.info.parts == [("one", 0.8), ("two", -0.5)]
@@ -95,35 +95,35 @@ def test_a_sum_is_the_sum_of_the_updates_on_every_weight(tiny_base):
         assert (got - expected).norm() <= 1e-6 * expected.norm()
 
 
-def test_arithmetic_of_scales(tiny_base):
-    one, two = _edit(tiny_base, "one"), _edit(tiny_base, "two")
+def test_arithmetic_of_scales(tiny_model):
+    one, two = _edit(tiny_model, "one"), _edit(tiny_model, "two")
     stack = (one @ 1 + two @ 0.5 + one) @ 0.5
     assert [(e.name, s) for e, s in stack.parts] == [("one", 0.5), ("two", 0.25), ("one", 0.5)]
     assert repr(one @ 1 + two @ 0.5) == "one @ 1 + two @ 0.5"
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-def test_a_scale_that_is_not_finite_is_refused(tiny_base, scale):
+def test_a_scale_that_is_not_finite_is_refused(tiny_model, scale):
     with pytest.raises(UsageError, match="scale of edit 'one'"):
-        _edit(tiny_base) @ scale
+        _edit(tiny_model) @ scale
 
 
-def test_edits_of_different_bases_do_not_merge(tiny_base):
-    one = _edit(tiny_base, "one")
+def test_edits_of_different_bases_do_not_merge(tiny_model):
+    one = _edit(tiny_model, "one")
     foreign = Edit(one.layers, EditInfo("far", base="other", base_fingerprint="0123"))
     with pytest.raises(EditError, match="mixes edits of different bases"):
         (one + foreign).merged("both")
 
 
-def test_an_edit_of_another_base_is_refused_with_both_names(tiny_base):
-    one = _edit(tiny_base)
+def test_an_edit_of_another_base_is_refused_with_both_names(tiny_model):
+    one = _edit(tiny_model)
     foreign = Edit(one.layers, EditInfo("far", base="other", base_fingerprint="0123"))
     with pytest.raises(EditError, match=r"learned on another base.*other \(0123\)"):
-        generate(tiny_base, "", foreign, steps=2, start_step=0)
+        generate(tiny_model, "", foreign, steps=2, start_step=0)
 
 
-def test_a_foreign_lora_with_alpha_in_its_metadata_is_baked(tiny_base, tmp_path):
-    edit = _edit(tiny_base)
+def test_a_foreign_lora_with_alpha_in_its_metadata_is_baked(tiny_model, tmp_path):
+    edit = _edit(tiny_model)
     path = edit.save(tmp_path / "one.safetensors")
     from safetensors.torch import load_file
 
@@ -137,10 +137,10 @@ def test_a_foreign_lora_with_alpha_in_its_metadata_is_baked(tiny_base, tmp_path)
         assert torch.allclose(layer.up, edit.layers[name].up / 2)
 
 
-def test_alpha_patterns_and_rslora_act_as_in_peft(tiny_base, tmp_path):
+def test_alpha_patterns_and_rslora_act_as_in_peft(tiny_model, tmp_path):
     from safetensors.torch import load_file
 
-    edit = _edit(tiny_base)
+    edit = _edit(tiny_model)
     path = edit.save(tmp_path / "one.safetensors")
     adapter = {
         "transformer.r": 4, "transformer.lora_alpha": 2, "transformer.use_rslora": True,
@@ -155,18 +155,18 @@ def test_alpha_patterns_and_rslora_act_as_in_peft(tiny_base, tmp_path):
         assert torch.allclose(layer.up, edit.layers[name].up * factor)
 
 
-def test_an_edit_and_a_lora_from_elsewhere_can_be_merged(tiny_base):
-    own, foreign = _edit(tiny_base, "own"), _edit(tiny_base, "foreign", seed=2)
+def test_an_edit_and_a_lora_from_elsewhere_can_be_merged(tiny_model):
+    own, foreign = _edit(tiny_model, "own"), _edit(tiny_model, "foreign", seed=2)
     foreign = Edit(foreign.layers, EditInfo("foreign"))
     merged = (foreign @ 0.5 + own @ 1 + own @ 0.25).merged("all")
     assert merged.info.base_fingerprint == own.info.base_fingerprint
     assert merged.info.parts == [("foreign", 0.5), ("own", 1.0), ("own", 0.25)]
 
 
-def test_the_metadata_has_only_the_adapter_keys_that_every_version_reads(tiny_base, tmp_path):
+def test_the_metadata_has_only_the_adapter_keys_that_every_version_reads(tiny_model, tmp_path):
     from safetensors import safe_open
 
-    with safe_open(_edit(tiny_base).save(tmp_path / "e.safetensors"), "pt") as handle:
+    with safe_open(_edit(tiny_model).save(tmp_path / "e.safetensors"), "pt") as handle:
         metadata = handle.metadata()
     adapter = json.loads(metadata["lora_adapter_metadata"])
     wanted = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern")

@@ -50,19 +50,19 @@ def test_the_weights_are_as_large_as_they_then_are(tiny_folder, configs, precisi
 
 
 @pytest.mark.parametrize("change", [{}, {"batch": 3}, {"gradient_checkpointing": True}])
-def test_a_step_takes_what_was_told(tiny_base, configs, change):
+def test_a_step_takes_what_was_told(tiny_model, configs, change):
     config = replace(SMALL, **change)
-    branches = Branches(tiny_base, config, tiny_base.condition(""))
-    tiny_base.set_gradient_checkpointing(config.gradient_checkpointing)
-    x = torch.randn(config.batch, *tiny_base.latent_shape(64, 64))
+    branches = Branches(tiny_model, config, tiny_model.condition(""))
+    tiny_model.set_gradient_checkpointing(config.gradient_checkpointing)
+    x = torch.randn(config.batch, *tiny_model.latent_shape(64, 64))
     sigma = torch.full((config.batch,), 0.5)
 
     def step():
         errors = branches.velocities([x, x], sigma, [0.0, 1.0])
         torch.autograd.backward([torch.stack([e.square().mean() for e in errors]).sum()])
 
-    real = measured(step, [*tiny_base.transformer.parameters(), x, sigma])
-    detach_all(tiny_base.transformer)
+    real = measured(step, [*tiny_model.transformer.parameters(), x, sigma])
+    detach_all(tiny_model.transformer)
     needs = training_needs(configs, config, "cpu")
     assert needs.working == pytest.approx(real.peak, rel=0.01)
     # torch counts no arithmetic for the attention that it uses on a CPU.

@@ -17,7 +17,7 @@ from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.models.families.flux import FluxModel
     from pairedit_sdk.pairs.pair_set import PairSet
 
 SHORT = TrainConfig(steps=4, rank=4, checkpoint_every=2, sigma_count=8, edit_steps=2, resolution=64)
@@ -29,12 +29,12 @@ def pairs(face_pairs: Callable[..., PairSet]) -> PairSet:
 
 
 def test_what_is_made_is_what_the_training_gives(
-    tiny_base: FluxBase, pairs: PairSet, library: Path
+    tiny_model: FluxModel, pairs: PairSet, library: Path
 ) -> None:
-    made = make_edit(tiny_base, pairs, SHORT, name="hat", library=library, licence="mine")
+    made = make_edit(tiny_model, pairs, SHORT, name="hat", library=library, licence="mine")
     assert made is not None
     assert (made.path, made.preview) == (library / "hat.safetensors", library / "hat.png")
-    alone = train(tiny_base, pairs, SHORT, name="hat")
+    alone = train(tiny_model, pairs, SHORT, name="hat")
     saved = Edit.load(made.path)
     for name, layer in alone.layers.items():
         assert torch.equal(saved.layers[name].up, layer.up)
@@ -44,7 +44,7 @@ def test_what_is_made_is_what_the_training_gives(
 
 
 def test_the_edit_s_file_is_written_last(
-    tiny_base: FluxBase, pairs: PairSet, library: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: FluxModel, pairs: PairSet, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -52,11 +52,11 @@ def test_the_edit_s_file_is_written_last(
     with monkeypatch.context() as patched:
         patched.setattr("pairedit_sdk.training.previews.preview", fail)
         with pytest.raises(ZeroDivisionError):
-            make_edit(tiny_base, pairs, SHORT, name="hat", library=library)
+            make_edit(tiny_model, pairs, SHORT, name="hat", library=library)
     assert list(library.glob("hat*")) == []
     steps: list[object] = []
     make_edit(
-        tiny_base,
+        tiny_model,
         pairs,
         SHORT,
         name="hat",
@@ -69,13 +69,13 @@ def test_the_edit_s_file_is_written_last(
 
 
 def test_a_run_of_other_settings_is_an_error_of_its_kind_and_force_clears_it(
-    tiny_base: FluxBase, pairs: PairSet, library: Path
+    tiny_model: FluxModel, pairs: PairSet, library: Path
 ) -> None:
-    make_edit(tiny_base, pairs, SHORT, name="hat", library=library)
+    make_edit(tiny_model, pairs, SHORT, name="hat", library=library)
     other = TrainConfig(**{**SHORT.as_dict(), "eta": 2.0})
     with pytest.raises(OtherRunError, match=r"eta was 4\.0, now 2\.0.*--force"):
-        make_edit(tiny_base, pairs, other, name="hat", library=library, earlier_run="resume")
-    made = make_edit(tiny_base, pairs, other, name="hat", library=library, earlier_run="replace")
+        make_edit(tiny_model, pairs, other, name="hat", library=library, earlier_run="resume")
+    made = make_edit(tiny_model, pairs, other, name="hat", library=library, earlier_run="replace")
     assert made is not None
     assert made.edit.info.settings["eta"] == 2.0
 

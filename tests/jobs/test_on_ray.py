@@ -30,7 +30,7 @@ from pairedit_sdk.jobs.ray_cluster import RayWorkers, room_for
 from pairedit_sdk.jobs.train_many import train_many
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxBase
+    from pairedit_sdk.models.families.flux import FluxModel
 
 Entry = Callable[..., ManifestEntry]
 #: Seconds after which something hangs, however slow the machine and whatever else runs on it.
@@ -261,7 +261,7 @@ def training_workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 @needs_ray
 @pytest.mark.slow
 def test_with_a_worker_killed_on_the_way_every_edit_is_there_and_none_twice(
-    manifest: Path, tiny_folder: Path, tiny_base: FluxBase, library: Path, tmp_path: Path
+    manifest: Path, tiny_folder: Path, tiny_model: FluxModel, library: Path, tmp_path: Path
 ) -> None:
     runs = library / "runs"
     begun = [runs / name / "checkpoints" / "step-000005.safetensors" for name in ("hat", "glasses")]
@@ -284,7 +284,7 @@ def test_with_a_worker_killed_on_the_way_every_edit_is_there_and_none_twice(
         assert [json.loads(line)["step"] for line in metrics] == list(range(1, STEPS + 1))
 
     entries = read_manifest(manifest, base=str(tiny_folder))
-    train_many(tiny_base, entries, tmp_path / "here")
+    train_many(tiny_model, entries, tmp_path / "here")
     from pairedit_sdk.edits.edit import Edit
 
     for name in names:
@@ -295,7 +295,7 @@ def test_with_a_worker_killed_on_the_way_every_edit_is_there_and_none_twice(
             assert torch.equal(there.layers[layer].up, own.up)
             assert torch.equal(there.layers[layer].down, own.down)
     # To the engine of this process they are finished too.
-    assert {o.state for o in train_many(tiny_base, entries, library)} == {"skipped"}
+    assert {o.state for o in train_many(tiny_model, entries, library)} == {"skipped"}
 
 
 @needs_ray

@@ -47,8 +47,8 @@ def _close(layers, others, tolerance):
 @pytest.mark.parametrize("targets", ["attention", "all", "blocks"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("form", ["diffusers", "kohya", "peft"])
-def test_the_way_there_and_back_keeps_every_update(tiny_base, tmp_path, form, dtype, targets):
-    layers = _layers(tiny_base, targets)
+def test_the_way_there_and_back_keeps_every_update(tiny_model, tmp_path, form, dtype, targets):
+    layers = _layers(tiny_model, targets)
     path = tmp_path / ("folder" if form == "peft" else "one.safetensors")
     header = Edit(layers, EditInfo("one", guidance=2.0)).header()
     export(layers, form, path, header, dtype)
@@ -59,8 +59,8 @@ def test_the_way_there_and_back_keeps_every_update(tiny_base, tmp_path, form, dt
     assert Edit.load(path).info == EditInfo("one", guidance=2.0)
 
 
-def test_the_names_of_all_layers_lead_back_to_them(tiny_base):
-    modules = [n for n, m in tiny_base.transformer.named_modules() if type(m) is torch.nn.Linear]
+def test_the_names_of_all_layers_lead_back_to_them(tiny_model):
+    modules = [n for n, m in tiny_model.transformer.named_modules() if type(m) is torch.nn.Linear]
     for name in modules:
         found = first_release_of(name)
         assert found is not None
@@ -70,10 +70,10 @@ def test_the_names_of_all_layers_lead_back_to_them(tiny_base):
 
 
 @pytest.mark.parametrize("form", ["diffusers", "kohya", "peft"])
-def test_stock_tools_make_the_same_picture_of_every_form(tiny_base, tiny_folder, tmp_path, form):
+def test_stock_tools_make_the_same_picture_of_every_form(tiny_model, tiny_folder, tmp_path, form):
     """diffusers' own reader of kohya's form knows single blocks at FLUX.1's width alone."""
     only = r"transformer_blocks\." if form == "kohya" else ""
-    layers = _layers(tiny_base, "attention", size=0.2, only=only)
+    layers = _layers(tiny_model, "attention", size=0.2, only=only)
     path = tmp_path / ("folder" if form == "peft" else "one.safetensors")
     export(layers, form, path, {})
     pipe = FluxPipeline.from_pretrained(tiny_folder, dtype=torch.float32)
@@ -88,8 +88,8 @@ def test_stock_tools_make_the_same_picture_of_every_form(tiny_base, tiny_folder,
         max_sequence_length=32, generator=torch.Generator("cpu").manual_seed(1),
     ).images[0]  # fmt: skip
     edit = Edit.load(path)
-    ours = generate(tiny_base, "an old person", edit, seed=1, steps=4, start_step=0)
-    plain = generate(tiny_base, "an old person", seed=1, steps=4)
+    ours = generate(tiny_model, "an old person", edit, seed=1, steps=4, start_step=0)
+    plain = generate(tiny_model, "an old person", seed=1, steps=4)
     assert np.abs(np.asarray(stock, np.int16) - np.asarray(ours, np.int16)).max() <= 2
     assert np.abs(np.asarray(plain, np.int16) - np.asarray(ours, np.int16)).max() > 5
 
@@ -122,7 +122,7 @@ def test_diffusers_takes_kohyas_form_apart_at_the_width_of_flux(tmp_path):
     _close(layers, read_lora(tmp_path / "one.safetensors").layers, 1e-6)
 
 
-def test_a_fused_layer_without_gaps_is_taken_apart_too(tiny_base, tmp_path):
+def test_a_fused_layer_without_gaps_is_taken_apart_too(tiny_model, tmp_path):
     """kohya's trainer gives q, k and v common rank components, and alpha its own value."""
     down, up = torch.randn(4, 64), torch.randn(192, 4)
     key = "lora_unet_double_blocks_0_img_attn_qkv"
@@ -190,7 +190,7 @@ def test_pairedits_and_concept_sliders_own_files(tmp_path, kind):
             Edit.load(path)
 
 
-def test_an_alpha_that_nobody_says_is_asked_for(tmp_path, tiny_base):
+def test_an_alpha_that_nobody_says_is_asked_for(tmp_path, tiny_model):
     path = tmp_path / "one.safetensors"
     save_file(_released(alpha=False), path)
     with pytest.raises(EditError, match=r"does not say its alpha.*--alpha"):
@@ -198,13 +198,13 @@ def test_an_alpha_that_nobody_says_is_asked_for(tmp_path, tiny_base):
     said, stated = read_lora(path, 1.0), tmp_path / "two.safetensors"
     save_file(_released(), stated)
     _close(said.layers, read_lora(stated).layers, 1e-6)
-    export(_layers(tiny_base, "attention"), "peft", tmp_path / "folder", {})
+    export(_layers(tiny_model, "attention"), "peft", tmp_path / "folder", {})
     (tmp_path / "folder" / "adapter_config.json").unlink()
     with pytest.raises(EditError, match=r"does not say its alpha.*adapter_config\.json"):
         read_lora(tmp_path / "folder")
 
 
-def test_what_stock_peft_saves_is_read_with_its_alpha(tiny_base, tiny_folder, tmp_path):
+def test_what_stock_peft_saves_is_read_with_its_alpha(tiny_model, tiny_folder, tmp_path):
     transformer = FluxTransformer2DModel.from_pretrained(tiny_folder, subfolder="transformer")
     config = LoraConfig(
         r=4, lora_alpha=2, target_modules=["attn.to_q", "proj_mlp"], rank_pattern={"to_q": 3},
@@ -222,7 +222,7 @@ def test_what_stock_peft_saves_is_read_with_its_alpha(tiny_base, tiny_folder, tm
     assert {n.split(".")[-1] for n in found.layers} == {"to_q", "proj_mlp"}
 
 
-def test_what_stock_diffusers_saves_edits_as_it_does_there(tiny_base, tiny_folder, tmp_path):
+def test_what_stock_diffusers_saves_edits_as_it_does_there(tiny_model, tiny_folder, tmp_path):
     pipe = FluxPipeline.from_pretrained(tiny_folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     torch.manual_seed(3)
@@ -242,8 +242,8 @@ def test_what_stock_diffusers_saves_edits_as_it_does_there(tiny_base, tiny_folde
         generator=torch.Generator("cpu").manual_seed(1),
     ).images[0]  # fmt: skip
     edit = Edit.load(tmp_path / "pytorch_lora_weights.safetensors")
-    ours = generate(tiny_base, "", edit, seed=1, steps=4, start_step=0)
-    plain = generate(tiny_base, "", seed=1, steps=4)
+    ours = generate(tiny_model, "", edit, seed=1, steps=4, start_step=0)
+    plain = generate(tiny_model, "", seed=1, steps=4)
     assert np.abs(np.asarray(stock, np.int16) - np.asarray(ours, np.int16)).max() <= 2
     assert np.abs(np.asarray(plain, np.int16) - np.asarray(ours, np.int16)).max() > 5
 
@@ -297,16 +297,16 @@ def test_damaged_values_are_refused(tmp_path, change, sentence):
         read_lora(tmp_path / "one.safetensors")
 
 
-def test_a_dora_is_refused(tiny_base, tmp_path):
-    export(_layers(tiny_base, "attention"), "peft", tmp_path / "folder", {})
+def test_a_dora_is_refused(tiny_model, tmp_path):
+    export(_layers(tiny_model, "attention"), "peft", tmp_path / "folder", {})
     path = tmp_path / "folder" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"use_dora": True}))
     with pytest.raises(EditError, match="is a DoRA"):
         read_lora(tmp_path / "folder")
 
 
-def test_a_folder_is_not_overwritten(tiny_base, tmp_path):
-    layers = _layers(tiny_base, "attention")
+def test_a_folder_is_not_overwritten(tiny_model, tmp_path):
+    layers = _layers(tiny_model, "attention")
     export(layers, "peft", tmp_path / "folder", {})
     before = load_file(tmp_path / "folder" / "adapter_model.safetensors")
     with pytest.raises(UsageError, match="is there already"):

@@ -273,9 +273,9 @@ def test_an_answer_is_one_pass_with_one_lora(base, analogies, layout):
     assert alone.tobytes() != with_mix.tobytes()
 
 
-def test_what_cannot_be_trained_is_said(base, analogies, tiny_base):
+def test_what_cannot_be_trained_is_said(base, analogies, tiny_model):
     with pytest.raises(BaseModelError, match="takes no condition images"):
-        train_basis(tiny_base, analogies, SMALL, name="b")
+        train_basis(tiny_model, analogies, SMALL, name="b")
     with pytest.raises(UsageError, match="There are no analogies"):
         train_basis(base, [], SMALL, name="b")
     with pytest.raises(UsageError, match=r"count . rank is 80, above the width"):

@@ -11,13 +11,13 @@ SIGMA = torch.tensor(0.6)
 
 
 @pytest.fixture
-def loras(tiny_base):
+def loras(tiny_model):
     generator = torch.Generator().manual_seed(0)
     found = {}
     for name in ("one", "two"):
         layers = {}
-        for target in tiny_base.lora_targets("attention"):
-            module = tiny_base.transformer.get_submodule(target)
+        for target in tiny_model.lora_targets("attention"):
+            module = tiny_model.transformer.get_submodule(target)
             down = torch.randn(2, module.in_features, generator=generator)
             up = torch.randn(module.out_features, 2, generator=generator)
             layers[target] = LoraLayer(down * 0.1, up * 0.1)
@@ -26,13 +26,13 @@ def loras(tiny_base):
 
 
 @torch.no_grad()
-def test_each_row_is_the_pass_with_its_own_scales(tiny_base, loras):
-    x = torch.randn(3, *tiny_base.latent_shape(64, 64), generator=torch.Generator().manual_seed(1))
-    model = ConditionedModel(tiny_base, tiny_base.condition(""), 3.5)
+def test_each_row_is_the_pass_with_its_own_scales(tiny_model, loras):
+    x = torch.randn(3, *tiny_model.latent_shape(64, 64), generator=torch.Generator().manual_seed(1))
+    model = ConditionedModel(tiny_model, tiny_model.condition(""), 3.5)
     bare = model.velocity(x, SIGMA)
-    assert torch.equal(bare, tiny_base.velocity(x, SIGMA, tiny_base.condition(""), 3.5))
+    assert torch.equal(bare, tiny_model.velocity(x, SIGMA, tiny_model.condition(""), 3.5))
     one, two = torch.tensor([1.0, 0.0, -0.5]), torch.tensor([0.0, 0.0, 2.0])
-    with attached(tiny_base.transformer, loras):
+    with attached(tiny_model.transformer, loras):
         rows = model.velocity(x, SIGMA, {"one": one, "two": two})
         for k in range(3):
             scales = {"one": float(one[k]), "two": float(two[k])}
@@ -46,9 +46,9 @@ def test_each_row_is_the_pass_with_its_own_scales(tiny_base, loras):
     assert torch.allclose(rows[1], bare[1], atol=1e-6)
 
 
-def test_guidance_and_condition_are_the_model_s_own(tiny_base):
-    x = torch.randn(1, *tiny_base.latent_shape(64, 64), generator=torch.Generator().manual_seed(1))
-    condition = tiny_base.condition("a person")
+def test_guidance_and_condition_are_the_model_s_own(tiny_model):
+    x = torch.randn(1, *tiny_model.latent_shape(64, 64), generator=torch.Generator().manual_seed(1))
+    condition = tiny_model.condition("a person")
     with torch.no_grad():
-        found = ConditionedModel(tiny_base, condition, 2.0).velocity(x, SIGMA)
-        assert torch.equal(found, tiny_base.velocity(x, SIGMA, condition, 2.0))
+        found = ConditionedModel(tiny_model, condition, 2.0).velocity(x, SIGMA)
+        assert torch.equal(found, tiny_model.velocity(x, SIGMA, condition, 2.0))

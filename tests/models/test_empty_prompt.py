@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pairedit_sdk.models import empty_prompt
-from pairedit_sdk.models.families.flux import FluxBase
+from pairedit_sdk.models.families.flux import FluxModel
 from pairedit_sdk.models.loading import load_base
 
 
@@ -22,7 +22,7 @@ def test_the_built_in_models_files_are_what_their_text_encoders_say(name):
 def folder(tiny_folder, tmp_path):
     """A copy of the tiny pipeline whose file holds other numbers, so that one sees it used."""
     copy = shutil.copytree(tiny_folder, tmp_path / "tiny")
-    base = FluxBase.load(str(copy), device="cpu")
+    base = FluxModel.load(str(copy), device="cpu")
     path = empty_prompt.keep(copy, base, base.encode_prompt(""))
     tensors, header = empty_prompt.read_tensors(path)
     empty_prompt.write_tensors(path, {name: value + 1 for name, value in tensors.items()}, header)
@@ -30,7 +30,7 @@ def folder(tiny_folder, tmp_path):
 
 
 def test_the_file_is_taken_for_the_empty_prompt_alone(folder):
-    base = FluxBase.load(str(folder), device="cpu")
+    base = FluxModel.load(str(folder), device="cpu")
     for prompt, more in (("", 1.0), ("a person", 0.0)):
         made, condition = base.encode_prompt(prompt), base.condition(prompt)
         torch.testing.assert_close(condition.prompt_embeds, made.prompt_embeds + more)
@@ -40,7 +40,7 @@ def test_the_file_is_taken_for_the_empty_prompt_alone(folder):
 def test_a_file_of_other_text_encoders_is_not_taken(folder):
     tokenizer = folder / "tokenizer" / "tokenizer_config.json"
     tokenizer.write_text(tokenizer.read_text() + "\n")
-    base = FluxBase.load(str(folder), device="cpu")
+    base = FluxModel.load(str(folder), device="cpu")
     assert empty_prompt.kept(folder, base) is None
     assert torch.equal(base.condition("").pooled, base.encode_prompt("").pooled)
 
@@ -48,6 +48,6 @@ def test_a_file_of_other_text_encoders_is_not_taken(folder):
 def test_a_damaged_file_costs_time_and_nothing_else(folder):
     path = folder / empty_prompt.FILE
     path.write_bytes(path.read_bytes()[:200])
-    base = FluxBase.load(str(folder), device="cpu")
+    base = FluxModel.load(str(folder), device="cpu")
     assert empty_prompt.kept(folder, base) is None
     assert torch.equal(base.condition("").pooled, base.encode_prompt("").pooled)

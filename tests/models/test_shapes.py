@@ -7,7 +7,7 @@ import torch
 
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.models import folders
-from pairedit_sdk.models.meta import base_skeleton, text_encoder_skeletons
+from pairedit_sdk.models.meta import model_skeleton, text_encoder_skeletons
 
 OWNER = "black-forest-labs"
 #: Bytes of the transformer's files, without their headers: two for each of its weights.
@@ -18,7 +18,7 @@ T5 = 9_524_621_312
 
 @pytest.mark.parametrize("name", TRANSFORMER)
 def test_a_shape_has_as_many_weights_as_the_model_has(name):
-    base = base_skeleton(f"{OWNER}/{name}", torch.bfloat16)
+    base = model_skeleton(f"{OWNER}/{name}", torch.bfloat16)
     assert sum(2 * p.numel() for p in base.transformer.parameters()) == TRANSFORMER[name]
     assert (base.resolution, base.multiple) == (512, 16)
     assert base.takes_guidance == (name != "FLUX.1-schnell")

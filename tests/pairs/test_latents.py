@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairedit_sdk.io.files import cache_folder, read_tensors, write_tensors
-from pairedit_sdk.models.families.flux import FluxBase
+from pairedit_sdk.models.families.flux import FluxModel
 from pairedit_sdk.models.prompts import prompt_condition, prompt_conditions
 from pairedit_sdk.pairs.latents import encode_pairs
 
@@ -12,50 +12,50 @@ from pairedit_sdk.pairs.latents import encode_pairs
 @pytest.fixture
 def count_encodings(monkeypatch):
     calls = []
-    original = FluxBase.encode
+    original = FluxModel.encode
 
     def counted(self, images):
         calls.append(images.shape)
         return original(self, images)
 
-    monkeypatch.setattr(FluxBase, "encode", counted)
+    monkeypatch.setattr(FluxModel, "encode", counted)
     return calls
 
 
-def test_latents_are_encoded_once(tiny_base, face_pairs, tmp_path, count_encodings):
+def test_latents_are_encoded_once(tiny_model, face_pairs, tmp_path, count_encodings):
     pairs = face_pairs({"hat": "cap"}, 2, size=64)
-    first = encode_pairs(tiny_base, pairs, 64, tmp_path)
+    first = encode_pairs(tiny_model, pairs, 64, tmp_path)
     assert len(count_encodings) == 4
-    again = encode_pairs(tiny_base, pairs, 64, tmp_path)
+    again = encode_pairs(tiny_model, pairs, 64, tmp_path)
     assert len(count_encodings) == 4
     for one, two in zip(first, again, strict=True):
         assert one.name == two.name
         assert torch.equal(one.x_a, two.x_a)
         assert torch.equal(one.x_b, two.x_b)
-    encode_pairs(tiny_base, pairs, 96, tmp_path)
+    encode_pairs(tiny_model, pairs, 96, tmp_path)
     assert len(count_encodings) == 8
 
 
-def test_the_aspect_ratio_is_kept(tiny_base, face_pairs):
+def test_the_aspect_ratio_is_kept(tiny_model, face_pairs):
     from PIL import Image
 
     from pairedit_sdk.pairs.pair_set import PairSet
 
     image = Image.new("RGB", (320, 80))
     pairs = PairSet.from_images([(image, Image.new("RGB", (320, 80), "white"))])
-    (latents,) = encode_pairs(tiny_base, pairs, 64)
+    (latents,) = encode_pairs(tiny_model, pairs, 64)
     assert latents.x_a.shape == (1, 16, 4, 16)
 
 
 def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
-    first = FluxBase.load(str(tiny_folder), device="cpu")
+    first = FluxModel.load(str(tiny_folder), device="cpu")
     made = prompt_condition(first, "an old person")
 
     def refuse(self, prompt):
         raise AssertionError("the text encoders were loaded again")
 
-    monkeypatch.setattr(FluxBase, "encode_prompt", refuse)
-    second = FluxBase.load(str(tiny_folder), device="cpu")
+    monkeypatch.setattr(FluxModel, "encode_prompt", refuse)
+    second = FluxModel.load(str(tiny_folder), device="cpu")
     kept = prompt_condition(second, "an old person")
     assert torch.equal(kept.prompt_embeds, made.prompt_embeds)
     assert torch.equal(kept.pooled, made.pooled)
@@ -64,7 +64,7 @@ def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
 
 
 def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monkeypatch):
-    base = FluxBase.load(str(tiny_folder), device="cpu")
+    base = FluxModel.load(str(tiny_folder), device="cpu")
     alone = base.condition("add a hat")
     base.forget("add a hat")
     found = prompt_conditions(base, ["add a hat", "", "add a hat"])
@@ -77,12 +77,12 @@ def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monk
     def refuse(self, prompt):
         raise AssertionError("the text encoders were loaded again")
 
-    monkeypatch.setattr(FluxBase, "encode_prompt", refuse)
+    monkeypatch.setattr(FluxModel, "encode_prompt", refuse)
     assert len(prompt_conditions(base, ["add a hat", ""])) == 2
 
 
 def test_bases_with_the_same_text_encoders_but_other_lengths_share_no_prompts(tiny_folder):
-    dev, schnell = (FluxBase.load(str(tiny_folder), device="cpu") for _ in range(2))
+    dev, schnell = (FluxModel.load(str(tiny_folder), device="cpu") for _ in range(2))
     schnell._text_length = 16
     short = prompt_condition(schnell, "an old person").prompt_embeds
     long = prompt_condition(dev, "an old person").prompt_embeds
@@ -107,7 +107,7 @@ def test_a_cache_that_is_not_as_written_is_made_again(
     tiny_folder, face_pairs, tmp_path, count_encodings, damage
 ):
     """Nothing is lost with it, so there is nothing to ask the user for."""
-    base = FluxBase.load(str(tiny_folder), device="cpu")
+    base = FluxModel.load(str(tiny_folder), device="cpu")
     pairs = face_pairs({"hat": "cap"}, 1, size=64)
     (made,) = encode_pairs(base, pairs, 64, tmp_path)
     words = prompt_condition(base, "an old person")
@@ -120,13 +120,13 @@ def test_a_cache_that_is_not_as_written_is_made_again(
     assert len(count_encodings) == 4
     assert torch.equal(made.x_a, again.x_a)
     assert torch.equal(made.x_b, again.x_b)
-    other = FluxBase.load(str(tiny_folder), device="cpu")
+    other = FluxModel.load(str(tiny_folder), device="cpu")
     assert torch.equal(prompt_condition(other, "an old person").pooled, words.pooled)
     assert {path: path.read_bytes() for path in kept} == whole
 
 
 def test_a_prompt_s_cache_that_is_damaged_in_the_middle_of_a_training(tiny_folder):
-    base = FluxBase.load(str(tiny_folder), device="cpu")
+    base = FluxModel.load(str(tiny_folder), device="cpu")
     found = prompt_conditions(base, ["a hat"])
     wanted = found["a hat"].pooled
     (path,) = cache_folder().glob("*.safetensors")

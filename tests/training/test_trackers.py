@@ -55,31 +55,31 @@ def _missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trackers.TRACKERS, "swanlab", ("no_such_package",))
 
 
-def test_nothing_is_computed_or_written_before_that(tiny_base, face_pairs, tmp_path, monkeypatch):
+def test_nothing_is_computed_or_written_before_that(tiny_model, face_pairs, tmp_path, monkeypatch):
     from pairedit_sdk.training.trainer import train
 
     def fail(*_: object) -> None:
         raise AssertionError("an encoder was asked")
 
     _missing(monkeypatch)
-    monkeypatch.setattr(tiny_base, "encode", fail)
-    monkeypatch.setattr(tiny_base, "condition", fail)
+    monkeypatch.setattr(tiny_model, "encode", fail)
+    monkeypatch.setattr(tiny_model, "condition", fail)
     with pytest.raises(UsageError, match="needs the package no_such_package"):
         train(
-            tiny_base, face_pairs({"glasses": "round"}, 1), replace(SHORT, track="swanlab"),
+            tiny_model, face_pairs({"glasses": "round"}, 1), replace(SHORT, track="swanlab"),
             name="g", run_dir=tmp_path / "run",
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
 
 
-def test_nor_for_a_basis(tiny_base, tmp_path, monkeypatch):
+def test_nor_for_a_basis(tiny_model, tmp_path, monkeypatch):
     from pairedit_sdk.lorweb.trainer import train_basis
 
     _missing(monkeypatch)
     # Neither the base, which is no Kontext, nor the lack of analogies is looked at before.
     with pytest.raises(UsageError, match="needs the package no_such_package"):
         train_basis(
-            tiny_base, [], BasisSettings(track="swanlab"), name="b", run_dir=tmp_path / "run"
+            tiny_model, [], BasisSettings(track="swanlab"), name="b", run_dir=tmp_path / "run"
         )
     assert not (tmp_path / "run").exists()
 
@@ -101,13 +101,13 @@ def _lines(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_tensorboard_shows_what_metrics_jsonl_says(tiny_base, face_pairs, tmp_path):
+def test_tensorboard_shows_what_metrics_jsonl_says(tiny_model, face_pairs, tmp_path):
     pytest.importorskip("tensorboard")
     from pairedit_sdk.training.trainer import train
 
     pairs = face_pairs({"glasses": "round"}, 2, size=64)
     run = tmp_path / "run"
-    seen = train(tiny_base, pairs, replace(SHORT, track="tensorboard"), name="g", run_dir=run)
+    seen = train(tiny_model, pairs, replace(SHORT, track="tensorboard"), name="g", run_dir=run)
     lines = _lines(run)
     shown = _scalars(run / "pairedit")
     assert set(shown) == {"content_loss", "semantic_loss", "lr"}
@@ -117,14 +117,14 @@ def test_tensorboard_shows_what_metrics_jsonl_says(tiny_base, face_pairs, tmp_pa
     # Every step has a checkpoint here, and so a fidelity; a tracker is not told of it.
     assert all(set(line) == {*shown, "step", "seconds", "fidelity"} for line in lines)
     # Watching changes nothing but the setting that says so.
-    plain = train(tiny_base, pairs, SHORT, name="g", run_dir=tmp_path / "plain")
+    plain = train(tiny_model, pairs, SHORT, name="g", run_dir=tmp_path / "plain")
     for name, layer in plain.layers.items():
         assert layer.up.equal(seen.layers[name].up)
     assert [line["semantic_loss"] for line in _lines(tmp_path / "plain")] == [
         line["semantic_loss"] for line in lines
     ]
     with pytest.raises(UsageError, match="writes into the folder of the run, and this run has no"):
-        train(tiny_base, pairs, replace(SHORT, track="tensorboard"), name="g")
+        train(tiny_model, pairs, replace(SHORT, track="tensorboard"), name="g")
 
 
 def test_tensorboard_shows_a_basis(tiny_kontext_folder, face_pairs, tmp_path):

@@ -84,9 +84,9 @@ def test_every_objective_of_the_settings_has_its_function():
 
 
 @pytest.mark.parametrize("objective", ["pairedit", "difference", "slider"])
-def test_each_loss_gives_its_gradient_to_its_own_lora_alone(tiny_base, pairs, objective):
-    latents = _latents(tiny_base, pairs)
-    branches = _branches(tiny_base, replace(SHORT, objective=objective))
+def test_each_loss_gives_its_gradient_to_its_own_lora_alone(tiny_model, pairs, objective):
+    latents = _latents(tiny_model, pairs)
+    branches = _branches(tiny_model, replace(SHORT, objective=objective))
     try:
         _wake(branches)
         got = _gradients(branches, _losses(branches, latents, 0).content)
@@ -96,16 +96,16 @@ def test_each_loss_gives_its_gradient_to_its_own_lora_alone(tiny_base, pairs, ob
         assert got["content"] == 0
         assert got["semantic"] > 0
     finally:
-        detach_all(tiny_base.transformer)
+        detach_all(tiny_model.transformer)
 
 
 def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(
-    tiny_base, pairs, monkeypatch
+    tiny_model, pairs, monkeypatch
 ):
     """Both branches once more, as two separate passes written from Eq. 3 and 10."""
-    latents = _latents(tiny_base, pairs)
+    latents = _latents(tiny_model, pairs)
     config = replace(SHORT, batch=1, eta=4.0, beta=2.0)
-    branches = _branches(tiny_base, config)
+    branches = _branches(tiny_model, config)
     try:
         _wake(branches)
         seen = _spied_rows(monkeypatch, config.objective)
@@ -119,18 +119,18 @@ def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(
         x_a, x_b, sigma, eps = rows.x_a, rows.x_b, rows.sigma, rows.noise
         x_t = x_a + sigma.view(-1, 1, 1, 1) * config.beta * eps
         s = config.alpha / config.rank
-        condition = tiny_base.condition("")
+        condition = tiny_model.condition("")
 
         def velocity():
-            return tiny_base.velocity(x_t, sigma, condition, config.guidance)
+            return tiny_model.velocity(x_t, sigma, condition, config.guidance)
 
         content = {n: p for n, p in branches.parameters.items() if n.startswith("content/")}
-        set_scales(tiny_base.transformer, {"content": s, "content_frozen": 0.0, "semantic": 0.0})
+        set_scales(tiny_model.transformer, {"content": s, "content_frozen": 0.0, "semantic": 0.0})
         l_c = ((velocity() - config.beta * eps) ** 2).mean()
         l_c.backward()
         for parameter in content.values():
             parameter.requires_grad_(False)
-        set_scales(tiny_base.transformer, {"semantic": s})
+        set_scales(tiny_model.transformer, {"semantic": s})
         target = config.beta * eps + config.eta * (x_a - x_b)
         l_s = ((velocity() - target) ** 2).mean()
         l_s.backward()
@@ -140,31 +140,31 @@ def test_losses_and_gradients_are_a_direct_transcription_of_the_formulae(
         for name, parameter in branches.parameters.items():
             assert torch.allclose(ours[name], parameter.grad, atol=1e-5), name
     finally:
-        detach_all(tiny_base.transformer)
+        detach_all(tiny_model.transformer)
 
 
-def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_base, pairs):
-    branches = _branches(tiny_base, replace(SHORT, content_lora=False))
+def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_model, pairs):
+    branches = _branches(tiny_model, replace(SHORT, content_lora=False))
     try:
         assert {n.split("/")[0] for n in branches.parameters} == {"semantic"}
-        losses = _losses(branches, _latents(tiny_base, pairs), 0)
+        losses = _losses(branches, _latents(tiny_model, pairs), 0)
         assert float(losses.content.detach()) == 0
         assert float(losses.semantic.detach()) > 0
     finally:
-        detach_all(tiny_base.transformer)
+        detach_all(tiny_model.transformer)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3, -0.5])
-def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs, start):
+def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_model, pairs, start):
     """With exactly the target's velocities the editor ends in x_B, wherever it begins."""
     from pairedit_sdk.editing.flowedit import flowedit
     from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target, linear_progress
     from pairedit_sdk.flow.schedule import standard_noising
     from pairedit_sdk.flow.solvers import last_state
 
-    latents = _latents(tiny_base, pairs)[0]
+    latents = _latents(tiny_model, pairs)[0]
     x_a, x_b = latents.x_a, latents.x_b
-    sigmas = tiny_base.sigmas(28, 64, 64)
+    sigmas = tiny_model.sigmas(28, 64, 64)
     generator = torch.Generator().manual_seed(0)
     noises = [torch.randn(x_a.shape, generator=generator) for _ in range(28)]
     seen = []
@@ -189,13 +189,13 @@ def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_base, pairs
 
 @pytest.mark.parametrize("objective", ["difference", "reconstruction", "flowedit"])
 def test_objectives_of_the_semantic_lora_alone_are_their_formulae(
-    tiny_base, pairs, objective, monkeypatch
+    tiny_model, pairs, objective, monkeypatch
 ):
     config = replace(SHORT, objective=objective, content_lora=False, noising="standard", batch=1)
     if objective == "flowedit":
         config = replace(config, lag=0.5, lead=0.25)
-    latents = _latents(tiny_base, pairs)
-    branches = _branches(tiny_base, config)
+    latents = _latents(tiny_model, pairs)
+    branches = _branches(tiny_model, config)
     try:
         _wake(branches)
         seen = _spied_rows(monkeypatch, objective)
@@ -206,12 +206,12 @@ def test_objectives_of_the_semantic_lora_alone_are_their_formulae(
         (rows,) = seen
         x_a, x_b, sigma, eps = rows.x_a, rows.x_b, rows.sigma, rows.noise
         s = sigma.view(-1, 1, 1, 1)
-        first = tiny_base.sigmas(config.sigma_count, 64, 64)[-8]  # the editor's, of 8 levels
+        first = tiny_model.sigmas(config.sigma_count, 64, 64)[-8]  # the editor's, of 8 levels
 
         def velocity(x, scale):
-            set_scales(tiny_base.transformer, {"semantic": scale * config.alpha / config.rank})
+            set_scales(tiny_model.transformer, {"semantic": scale * config.alpha / config.rank})
             with torch.no_grad():
-                return tiny_base.velocity(x, sigma, tiny_base.condition(""), config.guidance)
+                return tiny_model.velocity(x, sigma, tiny_model.condition(""), config.guidance)
 
         z_src = (1 - s) * x_a + s * eps
         if objective == "difference":
@@ -227,7 +227,7 @@ def test_objectives_of_the_semantic_lora_alone_are_their_formulae(
         wanted = (weight * (velocity(state, 1.0) - target).square()).mean()
         assert float(losses.semantic.detach()) == pytest.approx(float(wanted), rel=1e-5)
     finally:
-        detach_all(tiny_base.transformer)
+        detach_all(tiny_model.transformer)
 
 
 @pytest.mark.parametrize("objective", ["reconstruction", "flowedit"])
@@ -242,29 +242,29 @@ def test_lag_and_lead_without_flowedit_s_states_say_so(name):
         replace(SHORT, **{name: 0.5})
 
 
-def test_an_edit_says_how_it_is_meant_to_be_used(tiny_base, pairs):
+def test_an_edit_says_how_it_is_meant_to_be_used(tiny_model, pairs):
     config = replace(SHORT, steps=1, edit_steps=6, edit_n_avg=2, edit_threshold=0.1)
-    edit = train(tiny_base, pairs, config, name="e")
+    edit = train(tiny_model, pairs, config, name="e")
     assert edit.info.editor == EditorSettings(6, 2, 0.1)
 
 
-def test_the_gain_is_in_the_edit(tiny_base, pairs):
+def test_the_gain_is_in_the_edit(tiny_model, pairs):
     plain, strong = (
-        train(tiny_base, pairs, replace(SHORT, gain=gain), name="e") for gain in (1.0, 1.5)
+        train(tiny_model, pairs, replace(SHORT, gain=gain), name="e") for gain in (1.0, 1.5)
     )
     assert strong.info.unit_scale == 1.5
     for name, layer in plain.layers.items():
         assert torch.allclose(strong.layers[name].up, 1.5 * layer.up)
 
 
-def test_what_a_single_pair_shows_is_not_amplified(tiny_base, face_pairs):
+def test_what_a_single_pair_shows_is_not_amplified(tiny_model, face_pairs):
     one = face_pairs({"hat": "beanie"}, 1, size=64)
-    assert train(tiny_base, one, replace(SHORT, gain=1.5), name="e").info.unit_scale == 1
+    assert train(tiny_model, one, replace(SHORT, gain=1.5), name="e").info.unit_scale == 1
 
 
-def test_stratified_levels_share_the_schedule_out(tiny_base):
+def test_stratified_levels_share_the_schedule_out(tiny_model):
     config = replace(SHORT, batch=8, sigma_sampling="stratified", sigma_count=8)
-    branches = _branches(tiny_base, config)
+    branches = _branches(tiny_model, config)
     try:
         for seed in range(5):
             picks = branches._picks(8, torch.Generator().manual_seed(seed))
@@ -273,22 +273,22 @@ def test_stratified_levels_share_the_schedule_out(tiny_base):
             branches._picks(8, torch.Generator().manual_seed(0))
         )
     finally:
-        detach_all(tiny_base.transformer)
+        detach_all(tiny_model.transformer)
 
 
-def test_every_draw_has_its_own_noise_and_the_same_one_again(tiny_base, pairs):
-    latents = _latents(tiny_base, pairs)
-    branches = _branches(tiny_base, SHORT)
+def test_every_draw_has_its_own_noise_and_the_same_one_again(tiny_model, pairs):
+    latents = _latents(tiny_model, pairs)
+    branches = _branches(tiny_model, SHORT)
     try:
         values = [float(_losses(branches, latents, k).total.detach()) for k in (0, 1, 2, 0)]
         assert values[0] == values[3]
         assert len(set(values)) == 3
     finally:
-        detach_all(tiny_base.transformer)
+        detach_all(tiny_model.transformer)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_pairs_of_different_sizes_train_together(tiny_base, face_pairs, checkpointing):
+def test_pairs_of_different_sizes_train_together(tiny_model, face_pairs, checkpointing):
     from PIL import Image
 
     from pairedit_sdk.pairs.pair_set import PairSet
@@ -299,27 +299,27 @@ def test_pairs_of_different_sizes_train_together(tiny_base, face_pairs, checkpoi
     )
     mixed = PairSet.from_images([(square.before, square.after), wide])
     config = replace(SHORT, batch=4, resolution=64, gradient_checkpointing=checkpointing)
-    edit = train(tiny_base, mixed, config, name="mixed")
+    edit = train(tiny_model, mixed, config, name="mixed")
     assert edit.info.pairs == list(mixed.names)
 
 
-def test_the_same_seed_gives_the_same_file_and_another_seed_another(tiny_base, pairs, tmp_path):
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(tiny_model, pairs, tmp_path):
     files = []
     for k, seed in enumerate((1, 1, 2)):
-        edit = train(tiny_base, pairs, replace(SHORT, seed=seed), name="same")
+        edit = train(tiny_model, pairs, replace(SHORT, seed=seed), name="same")
         files.append(edit.save(tmp_path / f"{k}.safetensors").read_bytes())
     assert files[0] == files[1]
     assert files[0] != files[2]
 
 
-def test_training_leaves_the_base_as_it_was(tiny_base, pairs):
-    before = {n: p.clone() for n, p in tiny_base.transformer.named_parameters()}
-    train(tiny_base, pairs, replace(SHORT, gradient_checkpointing=True), name="glasses")
-    assert list(lora_layers(tiny_base.transformer)) == []
-    after = dict(tiny_base.transformer.named_parameters())
+def test_training_leaves_the_base_as_it_was(tiny_model, pairs):
+    before = {n: p.clone() for n, p in tiny_model.transformer.named_parameters()}
+    train(tiny_model, pairs, replace(SHORT, gradient_checkpointing=True), name="glasses")
+    assert list(lora_layers(tiny_model.transformer)) == []
+    after = dict(tiny_model.transformer.named_parameters())
     assert before.keys() == after.keys()
     assert all(torch.equal(after[n], value) for n, value in before.items())
-    assert not tiny_base.transformer.is_gradient_checkpointing
+    assert not tiny_model.transformer.is_gradient_checkpointing
 
 
 @pytest.mark.parametrize(
@@ -327,10 +327,10 @@ def test_training_leaves_the_base_as_it_was(tiny_base, pairs):
     [{}, {"lr_schedule": "cosine", "accumulate": 2}, {"optimizer": "adamw8bit"}],
 )
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
-    tiny_base, pairs, tmp_path, optimizer_setting
+    tiny_model, pairs, tmp_path, optimizer_setting
 ):
     config = replace(SHORT, steps=6, **optimizer_setting)
-    whole = train(tiny_base, pairs, config, name="e", run_dir=tmp_path / "whole")
+    whole = train(tiny_model, pairs, config, name="e", run_dir=tmp_path / "whole")
 
     class StopError(Exception):
         pass
@@ -340,8 +340,8 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
             raise StopError
 
     with pytest.raises(StopError):
-        train(tiny_base, pairs, config, name="e", run_dir=tmp_path / "cut", on_step=stop)
-    resumed = train(tiny_base, pairs, config, name="e", run_dir=tmp_path / "cut", resume=True)
+        train(tiny_model, pairs, config, name="e", run_dir=tmp_path / "cut", on_step=stop)
+    resumed = train(tiny_model, pairs, config, name="e", run_dir=tmp_path / "cut", resume=True)
     for name, layer in whole.layers.items():
         assert torch.equal(layer.up, resumed.layers[name].up)
         assert torch.equal(layer.down, resumed.layers[name].down)
@@ -356,9 +356,9 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
     assert [step for step, *_ in losses[0]] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_run_folder_holds_what_it_should(tiny_base, pairs, tmp_path):
+def test_a_run_folder_holds_what_it_should(tiny_model, pairs, tmp_path):
     config = replace(SHORT, preview_every=4, resolution=64)
-    edit = train(tiny_base, pairs, config, name="e", run_dir=tmp_path)
+    edit = train(tiny_model, pairs, config, name="e", run_dir=tmp_path)
     there = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert {
         "config.json", "metrics.jsonl", "checkpoints/step-000002.safetensors",
@@ -374,22 +374,22 @@ def test_a_run_folder_holds_what_it_should(tiny_base, pairs, tmp_path):
     ).read_bytes()
 
 
-def test_a_used_run_folder_is_not_written_over(tiny_base, pairs, tmp_path):
-    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+def test_a_used_run_folder_is_not_written_over(tiny_model, pairs, tmp_path):
+    train(tiny_model, pairs, SHORT, name="e", run_dir=tmp_path)
     with pytest.raises(UsageError, match=r"already holds a run, at step 4.*--resume"):
-        train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+        train(tiny_model, pairs, SHORT, name="e", run_dir=tmp_path)
 
 
 def test_resuming_with_other_settings_or_pictures_is_refused(
-    tiny_base, pairs, face_pairs, tmp_path
+    tiny_model, pairs, face_pairs, tmp_path
 ):
-    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+    train(tiny_model, pairs, SHORT, name="e", run_dir=tmp_path)
     with pytest.raises(UsageError, match=r"eta was 4\.0, now 3\.0"):
-        train(tiny_base, pairs, replace(SHORT, eta=3.0), name="e", run_dir=tmp_path, resume=True)
+        train(tiny_model, pairs, replace(SHORT, eta=3.0), name="e", run_dir=tmp_path, resume=True)
     others = face_pairs({"hat": "cap"}, 2, size=64)
     record = (tmp_path / "config.json").read_bytes()
     with pytest.raises(UsageError, match="was on other pictures, another base or in another prec"):
-        train(tiny_base, others, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
+        train(tiny_model, others, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
     assert (tmp_path / "config.json").read_bytes() == record
 
 
@@ -409,7 +409,7 @@ def test_another_precision_is_another_run(tiny_folder, pairs, tmp_path):
         train(four_bits, pairs, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
 
 
-def test_ctrl_c_ends_the_step_and_leaves_a_checkpoint_to_go_on_from(tiny_base, pairs, tmp_path):
+def test_ctrl_c_ends_the_step_and_leaves_a_checkpoint_to_go_on_from(tiny_model, pairs, tmp_path):
     def interrupt(info):
         if info.step == 3:
             signal.raise_signal(signal.SIGINT)
@@ -417,43 +417,43 @@ def test_ctrl_c_ends_the_step_and_leaves_a_checkpoint_to_go_on_from(tiny_base, p
     before = signal.getsignal(signal.SIGINT)  # a shell's background jobs ignore it
     long = replace(SHORT, steps=5, checkpoint_every=0)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_base, pairs, long, name="e", run_dir=tmp_path, on_step=interrupt)
+        train(tiny_model, pairs, long, name="e", run_dir=tmp_path, on_step=interrupt)
     assert [p.stem for p in (tmp_path / "checkpoints").iterdir()] == ["step-000003"]
     assert signal.getsignal(signal.SIGINT) is before
-    resumed = train(tiny_base, pairs, long, name="e", run_dir=tmp_path, resume=True)
-    whole = train(tiny_base, pairs, long, name="e")
+    resumed = train(tiny_model, pairs, long, name="e", run_dir=tmp_path, resume=True)
+    whole = train(tiny_model, pairs, long, name="e")
     for name, layer in whole.layers.items():
         assert torch.equal(layer.up, resumed.layers[name].up)
 
 
-def test_a_program_s_own_accelerator_is_left_as_it_is(tiny_base, pairs):
+def test_a_program_s_own_accelerator_is_left_as_it_is(tiny_model, pairs):
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    train(tiny_base, pairs, replace(SHORT, steps=1), name="e")
+    train(tiny_model, pairs, replace(SHORT, steps=1), name="e")
     assert not AcceleratorState._shared_state
     try:
         own = Accelerator(cpu=True, mixed_precision="bf16")
-        train(tiny_base, pairs, replace(SHORT, steps=1), name="e")
+        train(tiny_model, pairs, replace(SHORT, steps=1), name="e")
         assert own.mixed_precision == "bf16"
         assert Accelerator().mixed_precision == "bf16"
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def test_training_needs_no_gradients_switched_on(tiny_base, pairs):
+def test_training_needs_no_gradients_switched_on(tiny_model, pairs):
     with torch.no_grad():
-        edit = train(tiny_base, pairs, SHORT, name="e")
+        edit = train(tiny_model, pairs, SHORT, name="e")
     assert any(layer.up.abs().max() > 0 for layer in edit.layers.values())
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_lr(tiny_base, pairs, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_lr(tiny_model, pairs, tmp_path):
     with pytest.raises(TrainingError, match=r"not a finite number.*smaller lr \(it is 1\)"):
         train(
-            tiny_base, pairs, replace(SHORT, steps=60, lr=1.0, alpha=1e9), name="e",
+            tiny_model, pairs, replace(SHORT, steps=60, lr=1.0, alpha=1e9), name="e",
             run_dir=tmp_path,
         )  # fmt: skip
-    assert list(lora_layers(tiny_base.transformer)) == []
+    assert list(lora_layers(tiny_model.transformer)) == []
 
 
 def test_an_nf4_base_can_be_trained(tiny_folder, pairs):
@@ -466,37 +466,37 @@ def test_an_nf4_base_can_be_trained(tiny_folder, pairs):
 
 
 def test_resuming_with_fewer_steps_or_another_schedule_length_is_refused(
-    tiny_base, pairs, tmp_path
+    tiny_model, pairs, tmp_path
 ):
-    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path / "a")
+    train(tiny_model, pairs, SHORT, name="e", run_dir=tmp_path / "a")
     with pytest.raises(UsageError, match=r"is at step 4 already\. Got steps=3"):
         train(
-            tiny_base, pairs, replace(SHORT, steps=3), name="e", run_dir=tmp_path / "a",
+            tiny_model, pairs, replace(SHORT, steps=3), name="e", run_dir=tmp_path / "a",
             resume=True,
         )  # fmt: skip
     cosine = replace(SHORT, lr_schedule="cosine")
-    train(tiny_base, pairs, cosine, name="e", run_dir=tmp_path / "b")
+    train(tiny_model, pairs, cosine, name="e", run_dir=tmp_path / "b")
     with pytest.raises(UsageError, match="steps was 4, now 8"):
         train(
-            tiny_base, pairs, replace(cosine, steps=8), name="e", run_dir=tmp_path / "b",
+            tiny_model, pairs, replace(cosine, steps=8), name="e", run_dir=tmp_path / "b",
             resume=True,
         )  # fmt: skip
 
 
-def test_a_damaged_checkpoint_is_named_with_what_to_do(tiny_base, pairs, tmp_path):
-    train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tiny_model, pairs, tmp_path):
+    train(tiny_model, pairs, SHORT, name="e", run_dir=tmp_path)
     newest = tmp_path / "checkpoints" / "step-000004.safetensors"
     newest.write_bytes(newest.read_bytes()[:100])
     longer = replace(SHORT, steps=6)
     with pytest.raises(TrainingError, match=r"step-000004\.safetensors is damaged.*Delete it"):
-        train(tiny_base, pairs, longer, name="e", run_dir=tmp_path, resume=True)
+        train(tiny_model, pairs, longer, name="e", run_dir=tmp_path, resume=True)
     newest.unlink()
-    edit = train(tiny_base, pairs, longer, name="e", run_dir=tmp_path, resume=True)
-    whole = train(tiny_base, pairs, longer, name="e")
+    edit = train(tiny_model, pairs, longer, name="e", run_dir=tmp_path, resume=True)
+    whole = train(tiny_model, pairs, longer, name="e")
     assert all(torch.equal(edit.layers[n].up, layer.up) for n, layer in whole.layers.items())
 
 
-def test_two_processes_learn_the_edit_that_one_learns(tiny_base, tiny_folder, pairs, tmp_path):
+def test_two_processes_learn_the_edit_that_one_learns(tiny_model, tiny_folder, pairs, tmp_path):
     """The command itself under a launcher: one of the processes speaks and writes."""
     for side in ("before", "after"):
         folder = tmp_path / "pairs" / ("source" if side == "before" else "target")
@@ -518,7 +518,7 @@ def test_two_processes_learn_the_edit_that_one_learns(tiny_base, tiny_folder, pa
     assert json.loads(done.stdout)["steps"] == 4
     losses = []
     whole = train(
-        tiny_base, pairs, config, name="e",
+        tiny_model, pairs, config, name="e",
         on_step=lambda info: losses.append(info.content_loss + info.semantic_loss),
     )  # fmt: skip
     lines = (tmp_path / "edits" / "runs" / "e" / "metrics.jsonl").read_text().splitlines()
@@ -537,26 +537,26 @@ def test_a_batch_that_processes_cannot_share_is_refused():
         share_of(three, 2)
 
 
-def test_two_trainings_cannot_be_in_one_folder(tiny_base, pairs, tmp_path):
+def test_two_trainings_cannot_be_in_one_folder(tiny_model, pairs, tmp_path):
     def other(info):
         with pytest.raises(UsageError, match="Another training is going on in"), run_lock(tmp_path):
             raise AssertionError("it was let in")
 
-    train(tiny_base, pairs, replace(SHORT, steps=1), name="e", run_dir=tmp_path, on_step=other)
+    train(tiny_model, pairs, replace(SHORT, steps=1), name="e", run_dir=tmp_path, on_step=other)
     with run_lock(tmp_path):
         pass
 
 
-def test_losses_beyond_all_bounds_stop_the_run(tiny_base, pairs, tmp_path, monkeypatch):
+def test_losses_beyond_all_bounds_stop_the_run(tiny_model, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("pairedit_sdk.training.trainer.EXPLODED", 1e-3)
     with pytest.raises(TrainingError, match=r"The loss of step 1 is \d+.*Try a smaller lr"):
-        train(tiny_base, pairs, SHORT, name="e", run_dir=tmp_path)
+        train(tiny_model, pairs, SHORT, name="e", run_dir=tmp_path)
     assert not (tmp_path / "edit.safetensors").exists()
 
 
-def test_a_calibrated_edit_at_scale_1_is_the_plain_one_at_its_factor(tiny_base, pairs):
-    plain = train(tiny_base, pairs, replace(SHORT, lr=2e-2), name="e")
-    calibrated = train(tiny_base, pairs, replace(SHORT, lr=2e-2, calibrate=True), name="e")
+def test_a_calibrated_edit_at_scale_1_is_the_plain_one_at_its_factor(tiny_model, pairs):
+    plain = train(tiny_model, pairs, replace(SHORT, lr=2e-2), name="e")
+    calibrated = train(tiny_model, pairs, replace(SHORT, lr=2e-2, calibrate=True), name="e")
     factor = calibrated.info.unit_scale
     assert (plain.info.unit_scale, plain.info.settings["calibrate"]) == (1.0, False)
     assert 0.06 <= factor <= 1.6

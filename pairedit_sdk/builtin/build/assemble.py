@@ -22,7 +22,7 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.clip import IMAGE_MEAN, IMAGE_STD
 from pairedit_sdk.io.files import write_json
 from pairedit_sdk.models import empty_prompt
-from pairedit_sdk.models.families.kontext import base_class
+from pairedit_sdk.models.families.kontext import model_class
 
 
 def text_tower(clip: CLIPModel) -> CLIPTextModel:
@@ -113,7 +113,7 @@ def assemble(
             write_json(config, values)
     for other in folder.glob("*.safetensors"):  # the attribute classifier lives beside the parts
         shutil.copy2(other, fresh / other.name)
-    base = base_class(fresh).load(str(fresh), device="cpu", precision="fp32")
+    base = model_class(fresh).load(str(fresh), device="cpu", precision="fp32")
     empty_prompt.keep(fresh, base, base.encode_prompt(""))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)

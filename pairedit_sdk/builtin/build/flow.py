@@ -33,7 +33,7 @@ PROBE_WEIGHT = 0.1
 PROBES_END = 0.8  # share of the budget at which the probes have faded out
 
 
-class FlowModel(nn.Module):
+class CaptionedFlow(nn.Module):
     """Transformer and T5 as one module, with the probes; the CLIP text tower is frozen."""
 
     def __init__(self, transformer: FluxTransformer2DModel, t5: T5EncoderModel) -> None:
@@ -96,7 +96,7 @@ def _keep_float(layer: nn.Module, given: object, result: torch.Tensor) -> torch.
 
 
 def train_flow(
-    model: FlowModel,
+    model: CaptionedFlow,
     data: FlowData,
     folder: Path,
     *,
@@ -125,7 +125,7 @@ def train_flow(
 
 
 def distil_guidance(
-    model: FlowModel,
+    model: CaptionedFlow,
     data: FlowData,
     folder: Path,
     *,
@@ -161,14 +161,14 @@ def distil_guidance(
 
 
 def _stage(
-    name: str, model: FlowModel, folder: Path, minutes: float, lr: float, parent: str
+    name: str, model: CaptionedFlow, folder: Path, minutes: float, lr: float, parent: str
 ) -> Stage:
     rates = Rates(lr=lr, matrix_lr=2 * lr, ema=0.999, decay_from=0.2)
     return Stage(name, model, folder, minutes=minutes, rates=rates, parent=parent)
 
 
 def _train(
-    model: FlowModel,
+    model: CaptionedFlow,
     data: FlowData,
     stage: Stage,
     target: Callable[[Batch], torch.Tensor],

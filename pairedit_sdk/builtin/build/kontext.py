@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
-from pairedit_sdk.builtin.build.flow import FlowModel
+from pairedit_sdk.builtin.build.flow import CaptionedFlow
 from pairedit_sdk.builtin.build.flow_data import GUIDANCE
 from pairedit_sdk.builtin.build.kontext_data import KontextData
 from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, half_products, on_device
@@ -26,7 +26,7 @@ from pairedit_sdk.models.tokens import pack, position_ids
 
 
 def train_kontext(
-    model: FlowModel,
+    model: CaptionedFlow,
     data: KontextData,
     folder: Path,
     *,

@@ -24,7 +24,7 @@ import torch
 from pairedit_sdk.builtin.build import parts, stages
 from pairedit_sdk.builtin.build.assemble import Parts, assemble
 from pairedit_sdk.builtin.build.autoencoder import latents_of
-from pairedit_sdk.builtin.build.flow import FlowModel, distil_guidance, train_flow
+from pairedit_sdk.builtin.build.flow import CaptionedFlow, distil_guidance, train_flow
 from pairedit_sdk.builtin.build.flow_data import FlowData
 from pairedit_sdk.builtin.build.loop import on_cuda
 from pairedit_sdk.builtin.build.pool import picture_pool, usable_cores
@@ -90,7 +90,7 @@ def build(options: stages.Options) -> None:
     shift, scale = float(latents.mean()), 1 / float(latents.std())
     vae.register_to_config(shift_factor=shift, scaling_factor=scale)
 
-    model = FlowModel(stages.transformer(options.start), t5)
+    model = CaptionedFlow(stages.transformer(options.start), t5)
     batch = stages.GPU_FLOW_BATCH if on_cuda(device) else stages.FLOW_BATCH
     data = FlowData((latents - shift) * scale, faces, text_encoder, batch, device)
     steps = train_flow(

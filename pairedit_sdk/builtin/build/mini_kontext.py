@@ -22,7 +22,7 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.assemble import Parts, assemble
 from pairedit_sdk.builtin.build.autoencoder import latents_of
 from pairedit_sdk.builtin.build.clip import Changes, drawn_changes
-from pairedit_sdk.builtin.build.flow import FlowModel
+from pairedit_sdk.builtin.build.flow import CaptionedFlow
 from pairedit_sdk.builtin.build.kontext import train_kontext
 from pairedit_sdk.builtin.build.kontext_data import KontextData
 from pairedit_sdk.builtin.build.loop import on_cuda
@@ -80,7 +80,7 @@ def build(options: Options) -> None:
     changes = drawn_changes(options.folder, options.count, usable_cores())
     batch = GPU_BATCH if on_cuda(device) else BATCH
     data = KontextData(_latents(vae, changes, device), changes, clip, batch, device)
-    model = FlowModel(transformer, t5)
+    model = CaptionedFlow(transformer, t5)
     train_kontext(
         model,
         data,

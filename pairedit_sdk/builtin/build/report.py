@@ -29,7 +29,7 @@ from pairedit_sdk.models.loading import load_model
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.protocol import FlowBase
+    from pairedit_sdk.models.protocol import FlowModel
 
 CAPTIONS = 64
 SHEET = 24
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def caption_hits(
-    base: FlowBase, count: int, guidance: float = 3.5
+    base: FlowModel, count: int, guidance: float = 3.5
 ) -> tuple[dict[str, list[bool]], list[Image.Image]]:
     """Whether each named attribute is right, in samples from ``count`` random captions.
 

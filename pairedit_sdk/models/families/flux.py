@@ -1,4 +1,4 @@
-"""FLUX.1 (dev, schnell, and the built-in base, which is a small FLUX) as a :class:`FlowBase`."""
+"""FLUX.1 (dev, schnell, and the built-in base, which is a small FLUX) as a :class:`FlowModel`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pairedit_sdk.models.targets import target_layers
 from pairedit_sdk.models.tokens import pack, position_ids, unpack
 
 
-class FluxBase:
-    """A frozen FLUX.1 pipeline. See :class:`pairedit_sdk.models.protocol.FlowBase`.
+class FluxModel:
+    """A frozen FLUX.1 pipeline. See :class:`pairedit_sdk.models.protocol.FlowModel`.
 
     The text encoders are loaded when a prompt is first needed and can be released after; the
     transformer and the autoencoder are loaded at once, into main memory, and come to the device
@@ -75,7 +75,7 @@ class FluxBase:
         device: str | None = None,
         precision: str = "auto",
         offload: bool = False,
-    ) -> FluxBase:
+    ) -> FluxModel:
         """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_model`."""
         where = precisions.choose_device(device)
         kind, dtype = precisions.choose_precision(precision, where)

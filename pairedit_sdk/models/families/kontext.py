@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 
 from pairedit_sdk.models import folders
-from pairedit_sdk.models.families.flux import FluxBase
+from pairedit_sdk.models.families.flux import FluxModel
 from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.models.tokens import pack, position_ids
 
 
-def base_class(folder: Path) -> type[FluxBase]:
+def model_class(folder: Path) -> type[FluxModel]:
     """The class for a folder that :func:`~pairedit_sdk.models.folders.check` has passed."""
-    return KontextBase if folders.pipeline_class(folder) == folders.KONTEXT else FluxBase
+    return KontextModel if folders.pipeline_class(folder) == folders.KONTEXT else FluxModel
 
 
-class KontextBase(FluxBase):
-    """A frozen FLUX.1-Kontext pipeline behind the same protocol as :class:`FluxBase`.
+class KontextModel(FluxModel):
+    """A frozen FLUX.1-Kontext pipeline behind the same protocol as :class:`FluxModel`.
 
     Condition images become further tokens behind those of the noisy picture, the k-th with k in
     the place of 0 as the first of its position ids; the velocity is that of the noisy ones alone.

@@ -112,7 +112,7 @@ def test_the_classifier(elsewhere, logged, tmp_path):
 
 
 def test_the_flow_model_and_its_guidance(elsewhere, logged, tmp_path):
-    model = flow.FlowModel(parts.transformer(64, 1, 1), parts.t5())
+    model = flow.CaptionedFlow(parts.transformer(64, 1, 1), parts.t5())
     latents, tower = torch.zeros(8, 16, 16, 16), text_tower(parts.clip())
     data = flow_data.FlowData(latents, _faces(), tower, 4, elsewhere)
     flow.train_flow(model, data, tmp_path, minutes=MINUTE)
@@ -125,7 +125,7 @@ def test_the_flow_model_and_its_guidance(elsewhere, logged, tmp_path):
 @pytest.mark.parametrize("kind", list(kontext_data.ROWS))
 def test_the_kontext_model(elsewhere, logged, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(kontext_data, "TURNS", (kind,))
-    model = flow.FlowModel(parts.transformer(64, 1, 1), parts.t5())
+    model = flow.CaptionedFlow(parts.transformer(64, 1, 1), parts.t5())
     latents = torch.zeros(100, 2, 16, 16, 16, dtype=torch.float16)
     data = kontext_data.KontextData(latents, _changes(), text_tower(parts.clip()), 5, elsewhere)
     kontext.train_kontext(model, data, tmp_path, minutes=MINUTE)

@@ -10,7 +10,7 @@ from pairedit_sdk.builtin.build.clip import Changes
 from pairedit_sdk.builtin.build.kontext_data import TURNS, KontextData
 from pairedit_sdk.builtin.faces.instructions import instruction
 from pairedit_sdk.builtin.faces.numbered import change_at
-from pairedit_sdk.models.families.kontext import KontextBase
+from pairedit_sdk.models.families.kontext import KontextModel
 from pairedit_sdk.models.loading import load_base
 
 COUNT = 120
@@ -82,7 +82,7 @@ def test_the_whole_build(tiny_folder, tmp_path, monkeypatch):
     out = ["--folder", str(tmp_path / "folder"), "--output", str(tmp_path / "out")]
     mini_kontext.main([*words, *out, "--device", "cpu"])
     base = load_base(str(tmp_path / "out"), device="cpu")
-    assert isinstance(base, KontextBase)
+    assert isinstance(base, KontextModel)
     assert not torch.equal(
         base.condition("add round glasses").prompt_embeds,
         base.condition("remove round glasses").prompt_embeds,

@@ -15,7 +15,7 @@ from pairedit_sdk.builtin.build.classifier import (
     loss_at_once,
     probe_loss,
 )
-from pairedit_sdk.builtin.build.flow import FlowModel
+from pairedit_sdk.builtin.build.flow import CaptionedFlow
 from pairedit_sdk.builtin.build.flow_data import FlowData, even_weights
 from pairedit_sdk.builtin.build.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
 from pairedit_sdk.builtin.faces.attributes import VALUES
@@ -99,7 +99,7 @@ def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
     ).all()
     long = data.draw(39)
     assert long.ids.shape[1] > TEXT_LENGTH
-    model = FlowModel(parts.transformer(64, 1, 1), parts.t5())
+    model = CaptionedFlow(parts.transformer(64, 1, 1), parts.t5())
     v = model(one.x, one.sigma, one.ids, one.pooled, one.guidance, position_ids(8, 8))
     assert v.shape == one.x.shape
     # The labels are those of the faces; the text is asked only for what the caption names.
@@ -121,7 +121,7 @@ def test_a_batch_of_the_flow_model_is_drawn_from_its_step_and_the_seed():
 # Autocast on a GPU has float32 for the norms, on a CPU not.
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")
 def test_the_timestep_is_not_rounded_where_the_products_are():
-    model = FlowModel(parts.transformer(64, 1, 1), parts.t5()).eval()
+    model = CaptionedFlow(parts.transformer(64, 1, 1), parts.t5()).eval()
     ids = tokens(["a person"], tokenizer(begin=False), TEXT_LENGTH)
     given = (ids, torch.zeros(1, 128), torch.ones(1), position_ids(8, 8))
     x, sigmas = torch.ones(1, 64, 64), torch.tensor([[0.7501], [0.7509]])

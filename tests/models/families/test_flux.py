@@ -29,43 +29,43 @@ def _stock(pipeline, prompt, seed, **options):
     ).images  # fmt: skip
 
 
-def test_generate_gives_stock_diffusers_picture(tiny_base, pipeline):
+def test_generate_gives_stock_diffusers_picture(tiny_model, pipeline):
     prompt = "a person with red hair and round glasses"
     stock = np.asarray(_stock(pipeline, prompt, 3)[0], np.int16)
-    ours = np.asarray(generate(tiny_base, prompt, seed=3, steps=6, guidance=2.5), np.int16)
+    ours = np.asarray(generate(tiny_model, prompt, seed=3, steps=6, guidance=2.5), np.int16)
     assert np.abs(stock - ours).max() <= 1
 
 
-def test_sigmas_are_the_pipelines_own(tiny_base, pipeline):
+def test_sigmas_are_the_pipelines_own(tiny_model, pipeline):
     _stock(pipeline, "", 0)
-    assert torch.equal(tiny_base.sigmas(6, 128, 128), pipeline.scheduler.sigmas)
+    assert torch.equal(tiny_model.sigmas(6, 128, 128), pipeline.scheduler.sigmas)
 
 
-def test_velocity_and_euler_give_the_pipelines_latents(tiny_base, pipeline):
+def test_velocity_and_euler_give_the_pipelines_latents(tiny_model, pipeline):
     stock = _stock(pipeline, "", 5, output_type="latent")
     x = torch.randn((1, 16, 16, 16), generator=torch.Generator("cpu").manual_seed(5))
-    condition = tiny_base.condition("")
+    condition = tiny_model.condition("")
     with torch.no_grad():
         ours = euler(
-            x, tiny_base.sigmas(6, 128, 128),
-            lambda z, sigma, step: tiny_base.velocity(z, sigma, condition, 2.5),
+            x, tiny_model.sigmas(6, 128, 128),
+            lambda z, sigma, step: tiny_model.velocity(z, sigma, condition, 2.5),
         )  # fmt: skip
     assert torch.allclose(pack(ours), stock, atol=1e-5)
 
 
-def test_condition_is_the_pipelines_prompt_embedding(tiny_base, pipeline):
+def test_condition_is_the_pipelines_prompt_embedding(tiny_model, pipeline):
     embeds, pooled, _ = pipeline.encode_prompt("an old person", None, max_sequence_length=32)
-    condition = tiny_base.condition("an old person")
+    condition = tiny_model.condition("an old person")
     assert torch.allclose(condition.prompt_embeds, embeds, atol=1e-5)
     assert torch.allclose(condition.pooled, pooled, atol=1e-6)
 
 
-def test_prompts_stay_known_when_the_text_encoders_are_released(tiny_base):
-    first = tiny_base.condition("")
-    tiny_base.release_text_encoders()
-    assert tiny_base._text.loaded is None
-    assert tiny_base.condition("") is first
-    assert tiny_base._text.loaded is None
+def test_prompts_stay_known_when_the_text_encoders_are_released(tiny_model):
+    first = tiny_model.condition("")
+    tiny_model.release_text_encoders()
+    assert tiny_model._text.loaded is None
+    assert tiny_model.condition("") is first
+    assert tiny_model._text.loaded is None
 
 
 def test_packing_is_diffusers_and_reversible():
@@ -77,16 +77,16 @@ def test_packing_is_diffusers_and_reversible():
     assert torch.equal(position_ids(3, 2), ids)
 
 
-def test_encode_takes_the_mode_and_the_vaes_shift_and_scale(tiny_base, pipeline):
+def test_encode_takes_the_mode_and_the_vaes_shift_and_scale(tiny_model, pipeline):
     images = torch.rand(1, 3, 128, 128) * 2 - 1
     with torch.no_grad():
         z = pipeline.vae.encode(images).latent_dist.mode()
-    assert torch.allclose(tiny_base.encode(images), (z - 0.1) * 0.7, atol=1e-5)
+    assert torch.allclose(tiny_model.encode(images), (z - 0.1) * 0.7, atol=1e-5)
 
 
-def test_the_fingerprint_tells_weights_apart_and_not_precisions(tiny_base, tiny_folder, tmp_path):
+def test_the_fingerprint_tells_weights_apart_and_not_precisions(tiny_model, tiny_folder, tmp_path):
     again = load_base(str(tiny_folder), device="cpu", precision="bf16")
-    assert again.fingerprint == tiny_base.fingerprint
+    assert again.fingerprint == tiny_model.fingerprint
     other = tmp_path / "other"
     shutil.copytree(tiny_folder, other)
     from safetensors.torch import load_file, save_file
@@ -95,15 +95,15 @@ def test_the_fingerprint_tells_weights_apart_and_not_precisions(tiny_base, tiny_
     tensors = load_file(file)
     tensors["proj_out.weight"] += 1
     save_file(tensors, file, metadata={"format": "pt"})
-    assert load_base(str(other), device="cpu").fingerprint != tiny_base.fingerprint
+    assert load_base(str(other), device="cpu").fingerprint != tiny_model.fingerprint
 
 
-def test_nf4_on_a_cpu_is_near_the_full_precision(tiny_base, tiny_folder):
+def test_nf4_on_a_cpu_is_near_the_full_precision(tiny_model, tiny_folder):
     quantised = load_base(str(tiny_folder), device="cpu", precision="nf4")
     x = torch.randn(1, 16, 16, 16)
     with torch.no_grad():
         v, q = (
-            b.velocity(x, torch.tensor(0.5), b.condition(""), 3.5) for b in (tiny_base, quantised)
+            b.velocity(x, torch.tensor(0.5), b.condition(""), 3.5) for b in (tiny_model, quantised)
         )
     assert 0 < (v - q).norm() / v.norm() < 0.3
     assert type(quantised.transformer.transformer_blocks[0].attn.to_q).__name__ == "Linear4bit"

@@ -10,7 +10,7 @@ from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.models.families.kontext import KontextBase
+from pairedit_sdk.models.families.kontext import KontextModel
 from pairedit_sdk.models.loading import load_base
 
 
@@ -24,10 +24,10 @@ def faces(face_pairs):
     return [pair.before for pair in face_pairs({"hat": "beanie"}, 2)]
 
 
-def test_the_class_follows_from_the_folder(base, tiny_base):
-    assert isinstance(base, KontextBase)
-    assert not isinstance(tiny_base, KontextBase)
-    assert (base.architecture, tiny_base.architecture) == ("flux-1-mini-kontext", "flux-1-mini")
+def test_the_class_follows_from_the_folder(base, tiny_model):
+    assert isinstance(base, KontextModel)
+    assert not isinstance(tiny_model, KontextModel)
+    assert (base.architecture, tiny_model.architecture) == ("flux-1-mini-kontext", "flux-1-mini")
 
 
 @pytest.mark.parametrize("size", [(128, 128), (160, 96)])
@@ -85,6 +85,6 @@ def test_edits_work_on_it_as_on_any_base(base):
     assert not torch.allclose(edited, x)
 
 
-def test_a_base_that_takes_no_pictures_says_so(tiny_base, faces):
+def test_a_base_that_takes_no_pictures_says_so(tiny_model, faces):
     with pytest.raises(UsageError, match=r"takes no condition images\. Expected a FLUX\.1-Kontext"):
-        generate(tiny_base, "remove the hat", steps=1, references=faces[:1])
+        generate(tiny_model, "remove the hat", steps=1, references=faces[:1])
