@@ -189,7 +189,7 @@ class EditBasis:
 
     def route_by_velocity(
         self,
-        base: FlowModel,
+        model: FlowModel,
         a: Image.Image,
         a_prime: Image.Image,
         *,
@@ -203,7 +203,7 @@ class EditBasis:
         picture with each of the :data:`CANDIDATES` that the encoder finds nearest.
 
         Args:
-            base: the loaded base that the edits were learned on, without any LoRA attached.
+            model: the loaded base that the edits were learned on, without any LoRA attached.
             a: before.
             a_prime: after.
             count: at most so many edits are mixed.
@@ -219,11 +219,11 @@ class EditBasis:
         numbers = nearest_ones.indices.tolist()
         edits = [Edit.load(self.library.target(index.names[i])) for i in numbers]
         for edit in edits:
-            edit.require_base(base)
+            edit.require_base(model)
         pair = PairSet.from_images([(a, a_prime)])
         resolution = max(edit.info.resolution for edit in edits)
-        (latents,) = encode_pairs(base, pair, resolution or None)
-        found = strengths(base, edits, latents.x_a, latents.x_b, seed)
+        (latents,) = encode_pairs(model, pair, resolution or None)
+        found = strengths(model, edits, latents.x_a, latents.x_b, seed)
         coefficients = torch.zeros(len(index.names))
         coefficients[nearest_ones.indices] = torch.tensor(found)
         kept = coefficients.topk(min(count, len(index.names))).indices

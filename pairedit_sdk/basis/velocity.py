@@ -18,7 +18,7 @@ SPARSITY = 0.02
 
 
 def strengths(
-    base: FlowModel, edits: Sequence[Edit], x_a: torch.Tensor, x_b: torch.Tensor, seed: int = 0
+    model: FlowModel, edits: Sequence[Edit], x_a: torch.Tensor, x_b: torch.Tensor, seed: int = 0
 ) -> list[float]:
     """Non-negative c that minimise ‖x_B − x_A − Σ_i c_i ∫ Δv_i dσ‖² + sparsity.
 
@@ -27,7 +27,7 @@ def strengths(
     velocities, the same edits are found less surely and at half their strength.
 
     Args:
-        base: without any LoRA attached.
+        model: without any LoRA attached.
         edits: the candidates.
         x_a: latents of a, [1, C, h, w].
         x_b: of a′.
@@ -36,7 +36,7 @@ def strengths(
     Returns:
         c, one for each edit.
     """
-    changes = changed_alone(base, x_a, edits, seed=seed) - x_a
+    changes = changed_alone(model, x_a, edits, seed=seed) - x_a
     columns = changes.flatten(1).T
     found = nonnegative(columns.double().cpu(), (x_b - x_a).flatten().double().cpu())
     values: list[float] = found.tolist()

@@ -116,7 +116,7 @@ SMALL = Plan(
 
 
 def run(
-    base: KontextModel,
+    model: KontextModel,
     plain: FlowModel,
     plan: Plan,
     on_part: Callable[[str], None] = lambda note: None,
@@ -124,7 +124,7 @@ def run(
     """Train every variant for every seed and ask it.
 
     Args:
-        base: the built-in Kontext base.
+        model: the built-in Kontext base.
         plain: the built-in base, for the user's own edits.
         plan: what to do.
         on_part: called after every variant.
@@ -141,14 +141,14 @@ def run(
         analogies = [pictures_of(analogy) for analogy in drawn]
         for variant in plan.variants:
             with tempfile.TemporaryDirectory() as folder:
-                answered, basis = _variant(base, plain, plan, variant, analogies, seed, folder)
+                answered, basis = _variant(model, plain, plan, variant, analogies, seed, folder)
                 if basis is not None and variant == "basis" and not cost:
-                    cost = _cost(base, basis)
+                    cost = _cost(model, basis)
                     on_part("cost")
                 for kind, changes in (("seen", plan.seen), ("unseen", plan.unseen)):
                     for change in changes:
                         drawn = [drawn_analogy(change, i, "asked") for i in range(plan.asked)]
-                        figures = _scored(base, [pictures_of(a) for a in drawn], answered)
+                        figures = _scored(model, [pictures_of(a) for a in drawn], answered)
                         about = {"seed": seed, "variant": variant, "kind": kind}
                         rows.append({**about, "change": "=".join(change), **figures})
             on_part(f"{variant}, seed {seed}")
@@ -166,7 +166,7 @@ Answered = Callable[[Analogy], "Image.Image"]
 
 
 def _variant(
-    base: KontextModel,
+    model: KontextModel,
     plain: FlowModel,
     plan: Plan,
     variant: str,
@@ -180,7 +180,7 @@ def _variant(
 
     def drawn(mix: Edit | None, asked: Analogy, prompt: str) -> Image.Image:
         return answer_with(
-            base,
+            model,
             mix,
             asked.a,
             asked.a_prime,
@@ -204,7 +204,7 @@ def _variant(
         changed = {"activation": variant}
     # The change is to be read from a and a′: the words would say it.
     settings = replace(settings, caption_dropout=1.0, **changed)
-    basis = train_basis(base, analogies, settings, name=variant)
+    basis = train_basis(model, analogies, settings, name=variant)
     encoder = load_encoder(basis.info.encoder)
 
     def answered(asked: Analogy) -> Image.Image:
@@ -214,7 +214,7 @@ def _variant(
     return answered, basis
 
 
-def _own_edits(base: FlowModel, plan: Plan, seed: int, folder: str) -> Answered:
+def _own_edits(model: FlowModel, plan: Plan, seed: int, folder: str) -> Answered:
     """A basis of edits of the seen changes, each learned from three pairs."""
     basis = EditBasis.open(folder)
     config = load_recipe(plan.recipe)
@@ -222,23 +222,23 @@ def _own_edits(base: FlowModel, plan: Plan, seed: int, folder: str) -> Answered:
     for change in plan.seen:
         shown = [pictures_of(drawn_analogy(change, i, f"own-{seed}")) for i in range(PAIRS)]
         pairs = PairSet.from_images([(analogy.a, analogy.a_prime) for analogy in shown])
-        basis.place(train(base, pairs, config, name="-".join(change)), pairs)
+        basis.place(train(model, pairs, config, name="-".join(change)), pairs)
 
     def answered(asked: Analogy) -> Image.Image:
         route = basis.route(asked.a, asked.a_prime, asked.b)
-        x = base.encode(to_tensor(asked.b)).float()
-        return to_image(base.decode(edit_latents(base, x, route, seed=seed)))
+        x = model.encode(to_tensor(asked.b)).float()
+        return to_image(model.decode(edit_latents(model, x, route, seed=seed)))
 
     return answered
 
 
 @torch.no_grad()
-def _scored(base: FlowModel, asked: Sequence[Analogy], answered: Answered) -> dict[str, float]:
+def _scored(model: FlowModel, asked: Sequence[Analogy], answered: Answered) -> dict[str, float]:
     outs = torch.cat([to_tensor(answered(analogy)) for analogy in asked])
     b, b_prime = (
         torch.cat([to_tensor(getattr(q, side)) for q in asked]) for side in ("b", "b_prime")
     )
-    rb, wanted = (base.decode(base.encode(pictures).float()).cpu() for pictures in (b, b_prime))
+    rb, wanted = (model.decode(model.encode(pictures).float()).cpu() for pictures in (b, b_prime))
     mask = metrics.edit_mask(b, b_prime)
     return {
         "accuracy": float(metrics.edit_accuracy(outs, rb, wanted, mask).nanmean()),
@@ -248,7 +248,7 @@ def _scored(base: FlowModel, asked: Sequence[Analogy], answered: Answered) -> di
 
 
 @torch.no_grad()
-def _cost(base: KontextModel, basis: LoRWeBBasis) -> dict[str, float]:
+def _cost(model: KontextModel, basis: LoRWeBBasis) -> dict[str, float]:
     """Seconds of a pass with the mix and with an ordinary LoRA of its rank, taking turns."""
     query = torch.randn(
         basis.router.projection.shape[-1], generator=torch.Generator().manual_seed(0)
@@ -260,15 +260,15 @@ def _cost(base: KontextModel, basis: LoRWeBBasis) -> dict[str, float]:
         name: LoraLayer(torch.randn_like(layer.down), torch.randn_like(layer.up))
         for name, layer in mix.layers.items()
     }
-    x = torch.randn(1, *base.latent_shape(base.resolution, base.resolution)).to(base.device)
-    condition = base.looking_at("", [x] * 3)
+    x = torch.randn(1, *model.latent_shape(model.resolution, model.resolution)).to(model.device)
+    condition = model.looking_at("", [x] * 3)
     seconds: dict[str, list[float]] = {"mix": [], "single": []}
     for _ in range(TIMED):
         for name, layers in (("mix", mix.layers), ("single", plain)):
-            with attached(base.transformer, {name: layers}):
+            with attached(model.transformer, {name: layers}):
                 begun = time.perf_counter()
                 # Reading a number waits for a GPU to be done.
-                float(base.velocity(x, torch.tensor(0.5), condition, GUIDANCE).sum())
+                float(model.velocity(x, torch.tensor(0.5), condition, GUIDANCE).sum())
                 seconds[name].append(time.perf_counter() - begun)
     one = median(seconds["single"])
     return {

@@ -95,12 +95,12 @@ def analogies(example: Example, count: int) -> list[_Analogy]:
 
 
 def run(
-    base: FlowModel, plan: Plan, on_part: Callable[[str], None] = lambda note: None
+    model: FlowModel, plan: Plan, on_part: Callable[[str], None] = lambda note: None
 ) -> dict[str, Any]:
     """Fill a basis for every seed and ask it.
 
     Args:
-        base: the built-in base.
+        model: the built-in base.
         plan: what to do.
         on_part: called after every edit learned and every edit asked for.
 
@@ -118,20 +118,20 @@ def run(
     scale = basis_scale.measure(plan.counts, on_part)
     rows: list[dict[str, Any]] = []
     for seed in range(plan.seeds):
-        drawer = learned(base, plan.edits, seed, plan.recipe, on_edit=on_part)
+        drawer = learned(model, plan.edits, seed, plan.recipe, on_edit=on_part)
         with tempfile.TemporaryDirectory() as folder:
             basis = EditBasis.open(folder)
             for name, edit in drawer.items():
                 basis.place(edit, training_pairs(name, seed=seed))
-            rows += _asked(base, plan, basis, drawer, seed, on_part)
+            rows += _asked(model, plan, basis, drawer, seed, on_part)
     return {"summary": summary(rows), "rows": rows, "scale": scale}
 
 
 class _Routers:
     """Every way to choose, as a function from an analogy to edits with their strengths."""
 
-    def __init__(self, base: FlowModel, basis: EditBasis, drawer: Mapping[str, Edit]) -> None:
-        self.base, self.basis, self.drawer = base, basis, drawer
+    def __init__(self, model: FlowModel, basis: EditBasis, drawer: Mapping[str, Edit]) -> None:
+        self.base, self.basis, self.drawer = model, basis, drawer
         self.unfitted = basis.index
         basis.fit()
         self.fitted = basis.index
@@ -168,14 +168,14 @@ class _Routers:
 
 
 def _asked(
-    base: FlowModel,
+    model: FlowModel,
     plan: Plan,
     basis: EditBasis,
     drawer: Mapping[str, Edit],
     seed: int,
     on_part: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    routers = _Routers(base, basis, drawer)
+    routers = _Routers(model, basis, drawer)
     rows: list[dict[str, Any]] = []
 
     def row(edit: str, router: str, **figures: float) -> None:
@@ -186,10 +186,10 @@ def _asked(
         for router in ROUTERS:
             mixes = [routers.ask(router, analogy) for analogy in asked]
             chosen = [_chosen(mix, name) for mix in mixes]
-            accuracy = _accuracy(base, drawer, asked[: plan.answered], mixes, seed)
+            accuracy = _accuracy(model, drawer, asked[: plan.answered], mixes, seed)
             row(name, router, selection=plain_mean(chosen), **accuracy)
         named = [{name: 1.0}] * plan.answered
-        accuracy = _accuracy(base, drawer, asked[: plan.answered], named, seed)
+        accuracy = _accuracy(model, drawer, asked[: plan.answered], named, seed)
         row(name, "named", selection=1.0, **accuracy)
         row(name, "refused", own=plain_mean([float(not routers.known(q)) for q in asked]))
         on_part(f"{name} asked")
@@ -206,7 +206,7 @@ def _asked(
             else:
                 mixes = [routers.ask(router, analogy) for analogy in asked]
             both = [float(set(sorted(m, key=m.__getitem__)[-2:]) == set(pair)) for m in mixes]
-            accuracy = _accuracy(base, drawer, asked, mixes, seed, "_two")
+            accuracy = _accuracy(model, drawer, asked, mixes, seed, "_two")
             row(names, router, selection_two=plain_mean(both), **accuracy)
         row(names, "refused", two=plain_mean([float(not routers.known(q)) for q in asked]))
         on_part(f"{names} asked")
@@ -221,7 +221,7 @@ def _chosen(mix: Mapping[str, float], name: str) -> float:
 
 @torch.no_grad()
 def _accuracy(
-    base: FlowModel,
+    model: FlowModel,
     drawer: Mapping[str, Edit],
     asked: Sequence[_Analogy],
     mixes: Sequence[Mapping[str, float]],
@@ -232,13 +232,13 @@ def _accuracy(
     b, b_prime = (
         torch.cat([to_tensor(getattr(q, side)) for q in asked]) for side in ("b", "b_prime")
     )
-    x, wanted = base.encode(b).float(), base.decode(base.encode(b_prime).float()).cpu()
+    x, wanted = model.encode(b).float(), model.decode(model.encode(b_prime).float()).cpu()
     stacks = [EditStack([(drawer[name], s) for name, s in mix.items()]) for mix in mixes]
     edited = [
-        edit_latents(base, row[None], stack, seed=seed)
+        edit_latents(model, row[None], stack, seed=seed)
         for row, stack in zip(x, stacks, strict=False)
     ]
-    out, rb = base.decode(torch.cat(edited)).cpu(), base.decode(x).cpu()
+    out, rb = model.decode(torch.cat(edited)).cpu(), model.decode(x).cpu()
     compared = (out, rb, wanted, metrics.edit_mask(b, b_prime))
     return {
         f"accuracy{suffix}": float(metrics.edit_accuracy(*compared).nanmean()),

@@ -135,12 +135,12 @@ class Row:
 
 
 def run(
-    base: FlowModel, plan: Plan, on_part: Callable[[str], None] = lambda note: None
+    model: FlowModel, plan: Plan, on_part: Callable[[str], None] = lambda note: None
 ) -> dict[str, Any]:
     """Learn the edits and score every combination in every mode.
 
     Args:
-        base: the built-in base.
+        model: the built-in base.
         plan: what to do.
         on_part: called after every edit learned and every combination scored.
 
@@ -151,9 +151,9 @@ def run(
     classifier = load_attribute_classifier()
     rows: list[Row] = []
     for seed in range(plan.seeds):
-        drawer = learned(base, plan.edits, seed, plan.recipe, on_edit=on_part)
+        drawer = learned(model, plan.edits, seed, plan.recipe, on_edit=on_part)
         for names in plan.combinations:
-            rows += _score(base, plan, tuple(names), seed, drawer, classifier)
+            rows += _score(model, plan, tuple(names), seed, drawer, classifier)
             on_part(" + ".join(names))
     return {"summary": summary(rows), "rows": [asdict(row) for row in rows]}
 
@@ -161,14 +161,14 @@ def run(
 class _Truth:
     """The held-out faces of a combination: before, with each change, and with all of them."""
 
-    def __init__(self, base: FlowModel, names: Sequence[str], count: int) -> None:
+    def __init__(self, model: FlowModel, names: Sequence[str], count: int) -> None:
         faces = held_out(combined(names), count)
         drawn = _drawn([before for before, _ in faces])
-        self.x = base.encode(drawn).float()
-        self.rb = base.decode(self.x).cpu()
-        self.all, self.mask = self._after(base, drawn, [after for _, after in faces])
+        self.x = model.encode(drawn).float()
+        self.rb = model.decode(self.x).cpu()
+        self.all, self.mask = self._after(model, drawn, [after for _, after in faces])
         alone = {n: [EDIT_TYPES[n].example.pair(before)[1] for before, _ in faces] for n in names}
-        self.alone = {name: self._after(base, drawn, after) for name, after in alone.items()}
+        self.alone = {name: self._after(model, drawn, after) for name, after in alone.items()}
 
     def pooled(self, out: torch.Tensor, name: str) -> float:
         """Pooled accuracy of pictures with all edits, where one of them shows itself."""
@@ -176,10 +176,10 @@ class _Truth:
 
     @staticmethod
     def _after(
-        base: FlowModel, drawn: torch.Tensor, faces: Sequence[Face]
+        model: FlowModel, drawn: torch.Tensor, faces: Sequence[Face]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         pictures = _drawn(faces)
-        round_trip = base.decode(base.encode(pictures).float()).cpu()
+        round_trip = model.decode(model.encode(pictures).float()).cpu()
         return round_trip, metrics.edit_mask(drawn, pictures)
 
 
@@ -189,20 +189,20 @@ def _drawn(faces: Sequence[Face]) -> torch.Tensor:
 
 @torch.no_grad()
 def _score(
-    base: FlowModel,
+    model: FlowModel,
     plan: Plan,
     names: tuple[str, ...],
     seed: int,
     drawer: Mapping[str, Edit],
     classifier: AttributeClassifier,
 ) -> list[Row]:
-    truth = _Truth(base, names, plan.faces)
+    truth = _Truth(model, names, plan.faces)
     wanted = {name: dict(EDIT_TYPES[name].example.after) for name in names}
     edits, rows, outs = [drawer[name] for name in names], [], []
 
     def edited(parts: Sequence[Edit], mode: str) -> torch.Tensor:
         stack = EditStack([(edit, 1.0) for edit in parts])
-        return base.decode(edit_latents(base, truth.x, stack, seed=seed, mode=mode)).cpu()
+        return model.decode(edit_latents(model, truth.x, stack, seed=seed, mode=mode)).cpu()
 
     own, pooled, found, kept_db = {}, {}, {}, {}
     for name, edit in zip(names, edits, strict=True):

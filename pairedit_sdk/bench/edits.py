@@ -103,12 +103,12 @@ SMALL = Plan(
 
 
 def run(
-    base: FlowModel, plan: Plan, on_job: Callable[[Job, Fidelity], None] = lambda job, row: None
+    model: FlowModel, plan: Plan, on_job: Callable[[Job, Fidelity], None] = lambda job, row: None
 ) -> dict[str, Any]:
     """Learn and score everything in the plan.
 
     Args:
-        base: the built-in base.
+        model: the built-in base.
         plan: what to do.
         on_job: called after every job with its row that counts.
 
@@ -121,7 +121,7 @@ def run(
     classifier = load_attribute_classifier()
     rows: list[dict[str, Any]] = []
     for job in plan.jobs():
-        scored, seconds = _score(base, plan, job, classifier)
+        scored, seconds = _score(model, plan, job, classifier)
         counting = _counting(job.recipe, scored)
         found = [
             {**asdict(job), **asdict(row), "train_seconds": seconds, "counts": row is counting}
@@ -162,7 +162,7 @@ def _counting(recipe: str, rows: Sequence[Fidelity]) -> Fidelity:
 
 
 def _score(
-    base: FlowModel, plan: Plan, job: Job, classifier: AttributeClassifier
+    model: FlowModel, plan: Plan, job: Job, classifier: AttributeClassifier
 ) -> tuple[list[Fidelity], float]:
     drawing = None
     if plan.output is not None and job.seed == 0 and job.pairs in (0, max(plan.pairs)):
@@ -175,17 +175,17 @@ def _score(
     if job.recipe == "text":
 
         def editor(x: torch.Tensor, scales: Sequence[float]) -> list[torch.Tensor]:
-            return [text_edit(base, x, kind.caption, scale, seed=job.seed) for scale in scales]
+            return [text_edit(model, x, kind.caption, scale, seed=job.seed) for scale in scales]
     else:
         pairs = training_pairs(job.edit, job.pairs, job.seed)
         begun = time.perf_counter()
-        edit = train(base, pairs, _config(plan, job), name=job.edit)
+        edit = train(model, pairs, _config(plan, job), name=job.edit)
         seconds = time.perf_counter() - begun
 
         def editor(x: torch.Tensor, scales: Sequence[float]) -> list[torch.Tensor]:
-            return sweep_latents(base, x, edit, scales, seed=job.seed)
+            return sweep_latents(model, x, edit, scales, seed=job.seed)
 
-    rows = measure(base, editor, faces, kind.example.changed, scales, classifier, drawing)
+    rows = measure(model, editor, faces, kind.example.changed, scales, classifier, drawing)
     return rows, seconds
 
 

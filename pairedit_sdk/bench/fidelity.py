@@ -83,7 +83,7 @@ class Drawing:
 
 @torch.no_grad()
 def measure(
-    base: FlowModel,
+    model: FlowModel,
     editor: Editor,
     faces: Sequence[tuple[Face, Face]],
     changed: Sequence[str],
@@ -94,7 +94,7 @@ def measure(
     """Score an editor on faces whose true result is known; one row per scale.
 
     Args:
-        base: the built-in base.
+        model: the built-in base.
         editor: what is scored.
         faces: (before, true after).
         changed: the attributes that the edit sets.
@@ -103,18 +103,18 @@ def measure(
         drawing: of the first faces, if one is wanted.
     """
     drawn, drawn_true = (torch.cat([to_tensor(p[k].draw()) for p in faces]) for k in (0, 1))
-    x, x_true = (base.encode(pictures).float() for pictures in (drawn, drawn_true))
-    rb, rb_true = base.decode(x).cpu(), base.decode(x_true).cpu()
+    x, x_true = (model.encode(pictures).float() for pictures in (drawn, drawn_true))
+    rb, rb_true = model.decode(x).cpu(), model.decode(x_true).cpu()
     mask = metrics.edit_mask(drawn, drawn_true)
     seen = [seen_attributes(before, after) for before, after in faces]
     reading = classifier.predict(rb)
     rows, outs, course = [], [], [torch.zeros(len(faces))]
     edited = editor(x, scales)
     begun = time.perf_counter()
-    base.decode(editor(x[:TIMED], scales[-1:])[0])
+    model.decode(editor(x[:TIMED], scales[-1:])[0])
     seconds = (time.perf_counter() - begun) / len(x[:TIMED])
     for scale, z in zip(scales, edited, strict=True):
-        out = base.decode(z).cpu()
+        out = model.decode(z).cpu()
         outs.append(out)
         accuracy = metrics.edit_accuracy(out, rb, rb_true, mask)
         read = classifier.predict(out)

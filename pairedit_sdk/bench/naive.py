@@ -31,41 +31,43 @@ if TYPE_CHECKING:
     from pairedit_sdk.training.config import TrainConfig
 
 
-def naive_train(base: FlowModel, pairs: PairSet, config: TrainConfig) -> dict[str, LoraLayer]:
+def naive_train(model: FlowModel, pairs: PairSet, config: TrainConfig) -> dict[str, LoraLayer]:
     """Both LoRAs by Eq. 3 and 10, one pass for each branch; returns the semantic one."""
-    with naive_training(base, pairs, config) as training:
+    with naive_training(model, pairs, config) as training:
         for _ in range(config.steps):
             training.step()
         return training.semantic()
 
 
 @contextmanager
-def naive_training(base: FlowModel, pairs: PairSet, config: TrainConfig) -> Iterator[NaiveTraining]:
+def naive_training(
+    model: FlowModel, pairs: PairSet, config: TrainConfig
+) -> Iterator[NaiveTraining]:
     """Within the block both LoRAs are attached; afterwards the base is as it was."""
     try:
-        base.set_gradient_checkpointing(config.gradient_checkpointing)
-        base.keep_autoencoder(True)  # it is wanted in every step
-        yield NaiveTraining(base, pairs, config)
+        model.set_gradient_checkpointing(config.gradient_checkpointing)
+        model.keep_autoencoder(True)  # it is wanted in every step
+        yield NaiveTraining(model, pairs, config)
     finally:
-        base.set_gradient_checkpointing(False)
-        base.keep_autoencoder(False)
-        detach_all(base.transformer)
+        model.set_gradient_checkpointing(False)
+        model.keep_autoencoder(False)
+        detach_all(model.transformer)
 
 
 class NaiveTraining:
     """A training that is taken step by step; see :func:`naive_training`."""
 
-    def __init__(self, base: FlowModel, pairs: PairSet, config: TrainConfig) -> None:
-        self.base, self.pairs, self.config = base, pairs, config
+    def __init__(self, model: FlowModel, pairs: PairSet, config: TrainConfig) -> None:
+        self.base, self.pairs, self.config = model, pairs, config
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.condition = base.condition("")
-        self.targets = base.lora_targets(config.targets)
+        self.condition = model.condition("")
+        self.targets = model.lora_targets(config.targets)
         self.scaling = config.lora.scaling
         self._content, self._semantic = (
-            add_trainable(base.transformer, name, self.targets, config.rank, self.generator)
+            add_trainable(model.transformer, name, self.targets, config.rank, self.generator)
             for name in ("content", "semantic")
         )
-        activate(base.transformer, ["content", "semantic"])
+        activate(model.transformer, ["content", "semantic"])
         self._parameters = [*self._content.values(), *self._semantic.values()]
         self._optimizer = adamw(
             config.optimizer, self._parameters, lr=config.lr, weight_decay=config.weight_decay
@@ -73,23 +75,23 @@ class NaiveTraining:
 
     def step(self) -> None:
         """Draw a pair, a noise level and noise, and take one step of both LoRAs."""
-        config, base, generator = self.config, self.base, self.generator
+        config, model, generator = self.config, self.base, self.generator
         pair = self.pairs[int(torch.randint(len(self.pairs), (1,), generator=generator))]
-        x_a, x_b = (base.encode(to_tensor(p)).float() for p in (pair.before, pair.after))
-        levels = base.sigmas(config.sigma_count, *base.image_size(x_a))
+        x_a, x_b = (model.encode(to_tensor(p)).float() for p in (pair.before, pair.after))
+        levels = model.sigmas(config.sigma_count, *model.image_size(x_a))
         sigma = levels[torch.randint(config.sigma_count, (1,), generator=generator)]
         noise = torch.randn(x_a.shape, generator=generator).to(x_a.device)
         noised = content_preserving_noising(x_a, noise, sigma, config.beta)
         self._optimizer.zero_grad()
         for parameter in self._parameters:
             parameter.requires_grad_(True)
-        set_scales(base.transformer, {"content": self.scaling, "semantic": 0.0})
-        v = base.velocity(noised.x, sigma, self.condition, config.guidance).float()
+        set_scales(model.transformer, {"content": self.scaling, "semantic": 0.0})
+        v = model.velocity(noised.x, sigma, self.condition, config.guidance).float()
         (v - noised.velocity).square().mean().backward()  # type: ignore[no-untyped-call]
         for parameter in self._content.values():
             parameter.requires_grad_(False)
-        set_scales(base.transformer, {"content": self.scaling, "semantic": self.scaling})
-        v = base.velocity(noised.x, sigma, self.condition, config.guidance).float()
+        set_scales(model.transformer, {"content": self.scaling, "semantic": self.scaling})
+        v = model.velocity(noised.x, sigma, self.condition, config.guidance).float()
         target = noised.velocity + config.eta * (x_a - x_b)
         (v - target).square().mean().backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -107,7 +109,7 @@ class NaiveTraining:
 
 @torch.no_grad()
 def naive_edit(
-    base: FlowModel,
+    model: FlowModel,
     image: Image.Image,
     layers: Mapping[str, LoraLayer],
     scale: float,
@@ -117,17 +119,17 @@ def naive_edit(
 ) -> Image.Image:
     """FlowEdit of one picture, the edited and the plain model one after the other."""
     generator = torch.Generator().manual_seed(seed)
-    condition = base.condition("")
-    x = base.encode(to_tensor(image)).float()
-    sigmas = base.sigmas(steps, *base.image_size(x))
+    condition = model.condition("")
+    x = model.encode(to_tensor(image)).float()
+    sigmas = model.sigmas(steps, *model.image_size(x))
     z = x.clone()
-    with attached(base.transformer, {"edit": layers}):
+    with attached(model.transformer, {"edit": layers}):
         for k in range(steps - last_steps(steps), steps):
             noise = torch.randn(x.shape, generator=generator).to(x.device)
             z_src = (1 - sigmas[k]) * x + sigmas[k] * noise
-            set_scales(base.transformer, {"edit": scale})
-            edited = base.velocity(z_src + z - x, sigmas[k], condition, guidance).float()
-            set_scales(base.transformer, {"edit": 0.0})
-            plain = base.velocity(z_src, sigmas[k], condition, guidance).float()
+            set_scales(model.transformer, {"edit": scale})
+            edited = model.velocity(z_src + z - x, sigmas[k], condition, guidance).float()
+            set_scales(model.transformer, {"edit": 0.0})
+            plain = model.velocity(z_src, sigmas[k], condition, guidance).float()
             z = z + (sigmas[k + 1] - sigmas[k]) * (edited - plain)
-    return to_image(base.decode(z))
+    return to_image(model.decode(z))

@@ -122,16 +122,16 @@ class Bench:
         config = self._settings("published").with_values(
             precision=precision, optimizer=optimizer, gradient_checkpointing=checkpointing
         )
-        base, pairs = self.base(precision), works.pairs_of(self.side)
+        model, pairs = self.base(precision), works.pairs_of(self.side)
         needs = self._needs(training_needs, config)
         times = self.timed(
             {
-                "naive": works.naive_step(base, pairs, config),
-                "ours": works.our_step(base, pairs, config),
+                "naive": works.naive_step(model, pairs, config),
+                "ours": works.our_step(model, pairs, config),
             }
         )
         task, estimated = f"step, {holding}", {"estimated_bytes": needs.peak}
-        encoding = 2 * autoencoder_flops(str(self.folder), base.dtype, self.side)
+        encoding = 2 * autoencoder_flops(str(self.folder), model.dtype, self.side)
         ratio = times["naive"].seconds / times["ours"].seconds
         return [
             self.row(task, "naive", times["naive"], needs.flops + encoding),
@@ -141,25 +141,25 @@ class Bench:
     def default_step(self) -> list[Row]:
         """A step of the SDK's own default objective, at the states that FlowEdit visits."""
         config = self._settings("flux-dev-fast")
-        base, pairs = self.base("bf16"), works.pairs_of(self.side)
+        model, pairs = self.base("bf16"), works.pairs_of(self.side)
         needs = self._needs(training_needs, config)
         way = f"ours, batch {config.batch}"
-        times = self.timed({way: works.our_step(base, pairs, config)})
+        times = self.timed({way: works.our_step(model, pairs, config)})
         row = self.row("default step, bf16, checkpointing", way, times[way], needs.flops)
         return [{**row, "estimated_bytes": needs.peak}]
 
     def picture(self, editor: str) -> list[Row]:
         """An edited picture's latents, with a LoRA attached, and the same rows without any."""
         steps, n_avg = EDITORS[editor]
-        base = self.base("bf16")
+        model = self.base("bf16")
         config = self._settings("flux-dev").with_values(edit_steps=steps, edit_n_avg=n_avg)
         needs = self._needs(editing_needs, config)
         times = self.timed(
             {
                 "attached": works.edited_picture(
-                    base, works.random_layers(base), self.side, steps, n_avg
+                    model, works.random_layers(model), self.side, steps, n_avg
                 ),
-                "merged (floor)": works.edited_picture_without_lora(base, self.side, steps, n_avg),
+                "merged (floor)": works.edited_picture_without_lora(model, self.side, steps, n_avg),
             }
         )
         ratio = times["attached"].seconds / times["merged (floor)"].seconds
@@ -177,8 +177,8 @@ class Bench:
 
     def compiled_pass(self) -> list[Row]:
         """A pass of four rows with a LoRA attached, with the blocks compiled and without."""
-        base = self.base("bf16")
-        work = works.attached_pass(base, works.random_layers(base), self.side, 4)
+        model = self.base("bf16")
+        work = works.attached_pass(model, works.random_layers(model), self.side, 4)
         return self._compiled("pass of 4 rows", work)
 
     def compiled_step(self) -> list[Row]:
@@ -189,14 +189,14 @@ class Bench:
 
     def mixed_basis(self) -> list[Row]:
         """A picture drawn with a learned basis's mix, and with one LoRA of rank 16."""
-        base = self.base("bf16")
-        basis = works.random_basis(base)
+        model = self.base("bf16")
+        basis = works.random_basis(model)
         mix = basis.mixed(torch.softmax(torch.randn(len(basis.layers), works.ELEMENTS), -1))
         times = self.timed(
             {
                 "mixing": works.mixing(basis),
-                "mixed": works.attached_pass(base, mix.layers, self.side, 1),
-                "single": works.attached_pass(base, works.random_layers(base), self.side, 1),
+                "mixed": works.attached_pass(model, mix.layers, self.side, 1),
+                "single": works.attached_pass(model, works.random_layers(model), self.side, 1),
             }
         )
         drawn = {name: works.DRAWING * times[name].seconds for name in ("mixed", "single")}
@@ -210,8 +210,8 @@ class Bench:
         ]
 
     def _compiled(self, task: str, work: Callable[..., Any]) -> list[Row]:
-        base = self.base("bf16")
-        base.transformer.compile_repeated_blocks()  # type: ignore[operator]
+        model = self.base("bf16")
+        model.transformer.compile_repeated_blocks()  # type: ignore[operator]
         try:
             with work() as unit:
                 begun = once(unit, self.device)

@@ -48,80 +48,80 @@ def pairs_of(side: int) -> PairSet:
     )
 
 
-def naive_step(base: FluxModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
+def naive_step(model: FluxModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
     """A step of :mod:`pairedit_sdk.bench.naive`."""
 
     @contextmanager
     def work() -> Iterator[Unit]:
-        with naive_training(base, pairs, config) as training:
+        with naive_training(model, pairs, config) as training:
             yield training.step
 
     return work
 
 
-def our_step(base: FluxModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
+def our_step(model: FluxModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
     """A step of :func:`pairedit_sdk.train`."""
 
     @contextmanager
     def work() -> Iterator[Unit]:
-        latents = encode_pairs(base, pairs, config.resolution)
+        latents = encode_pairs(model, pairs, config.resolution)
         try:
-            task = PairTask(Branches(base, config, base.condition("")), latents)
+            task = PairTask(Branches(model, config, model.condition("")), latents)
             optimizer = make_optimizer(task)
-            base.set_gradient_checkpointing(config.gradient_checkpointing)
+            model.set_gradient_checkpointing(config.gradient_checkpointing)
             steps = count()
-            with accelerating(base.device) as accelerator:
+            with accelerating(model.device) as accelerator:
                 yield lambda: optimizer_step(task, optimizer, accelerator, next(steps))
         finally:
-            base.set_gradient_checkpointing(False)
-            detach_all(base.transformer)
+            model.set_gradient_checkpointing(False)
+            detach_all(model.transformer)
 
     return work
 
 
-def random_layers(base: FluxModel, rank: int = RANK) -> dict[str, LoraLayer]:
+def random_layers(model: FluxModel, rank: int = RANK) -> dict[str, LoraLayer]:
     """A LoRA on the attention layers, with a small effect."""
     layers = {}
-    for name in base.lora_targets("attention"):
-        module = base.transformer.get_submodule(name)
+    for name in model.lora_targets("attention"):
+        module = model.transformer.get_submodule(name)
         wide, high = int(module.in_features), int(module.out_features)  # type: ignore[arg-type]
         layers[name] = LoraLayer(
-            torch.randn(rank, wide, device=base.device, dtype=base.dtype) * 0.01,
-            torch.randn(high, rank, device=base.device, dtype=base.dtype) * 0.01,
+            torch.randn(rank, wide, device=model.device, dtype=model.dtype) * 0.01,
+            torch.randn(high, rank, device=model.device, dtype=model.dtype) * 0.01,
         )
     return layers
 
 
 def edited_picture(
-    base: FluxModel, layers: Mapping[str, LoraLayer], side: int, steps: int, n_avg: int
+    model: FluxModel, layers: Mapping[str, LoraLayer], side: int, steps: int, n_avg: int
 ) -> Callable[..., object]:
     """FlowEdit of a picture's latents with a LoRA attached, as ``pairedit edit`` does it."""
     info = EditInfo(
         "random",
-        base=base.name,
-        base_fingerprint=base.fingerprint,
+        base=model.name,
+        base_fingerprint=model.fingerprint,
         resolution=side,
         editor=EditorSettings(steps, n_avg),
     )
-    edit, x = Edit(dict(layers), info), _latents(base, side)
-    return _repeated(lambda: edit_latents(base, x, edit))
+    edit, x = Edit(dict(layers), info), _latents(model, side)
+    return _repeated(lambda: edit_latents(model, x, edit))
 
 
 def edited_picture_without_lora(
-    base: FluxModel, side: int, steps: int, n_avg: int
+    model: FluxModel, side: int, steps: int, n_avg: int
 ) -> Callable[..., object]:
     """The same rows through the bare transformer: what they cost if the LoRA were in the weights.
 
     A floor: FlowEdit's plain rows need it out of them.
     """
-    x = _latents(base, side)
-    sigmas = base.sigmas(steps, *base.image_size(x))
-    model = ConditionedModel(base, base.condition(""), base.default_guidance)
+    x = _latents(model, side)
+    sigmas = model.sigmas(steps, *model.image_size(x))
+    conditioned = ConditionedModel(model, model.condition(""), model.default_guidance)
 
     def both(
         edited: torch.Tensor, plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        v = model.velocity(torch.cat([edited, plain]), sigma)
+        v = conditioned.velocity(torch.cat([edited, plain]), sigma)
         return v[: len(edited)], v[len(edited) :]
 
     def unit() -> torch.Tensor:
@@ -134,42 +134,42 @@ def edited_picture_without_lora(
 
 
 def attached_pass(
-    base: FluxModel, layers: Mapping[str, LoraLayer], side: int, rows: int
+    model: FluxModel, layers: Mapping[str, LoraLayer], side: int, rows: int
 ) -> Callable[..., object]:
     """One forward pass of some rows with a LoRA attached, half of them with it switched off."""
-    x = _latents(base, side).expand(rows, -1, -1, -1)
-    sigma = torch.tensor(0.5, device=base.device)
-    condition = base.condition("")
-    scales = (torch.arange(rows, device=base.device) < (rows + 1) // 2).float()
+    x = _latents(model, side).expand(rows, -1, -1, -1)
+    sigma = torch.tensor(0.5, device=model.device)
+    condition = model.condition("")
+    scales = (torch.arange(rows, device=model.device) < (rows + 1) // 2).float()
 
     @contextmanager
     def work() -> Iterator[Unit]:
-        with torch.no_grad(), attached(base.transformer, {"edit": layers}):
-            set_scales(base.transformer, {"edit": scales})
-            yield lambda: base.velocity(x, sigma, condition, base.default_guidance)
+        with torch.no_grad(), attached(model.transformer, {"edit": layers}):
+            set_scales(model.transformer, {"edit": scales})
+            yield lambda: model.velocity(x, sigma, condition, model.default_guidance)
 
     return work
 
 
-def autoencoder_round_trip(base: FluxModel, side: int) -> Callable[..., object]:
+def autoencoder_round_trip(model: FluxModel, side: int) -> Callable[..., object]:
     """Encoding a picture and decoding it again."""
-    picture = torch.rand(1, 3, side, side, device=base.device) * 2 - 1
+    picture = torch.rand(1, 3, side, side, device=model.device) * 2 - 1
 
     @contextmanager
     def work() -> Iterator[Unit]:
-        base.keep_autoencoder(True)
+        model.keep_autoencoder(True)
         try:
-            yield lambda: base.decode(base.encode(picture))
+            yield lambda: model.decode(model.encode(picture))
         finally:
-            base.keep_autoencoder(False)
+            model.keep_autoencoder(False)
 
     return work
 
 
-def random_basis(base: FluxModel) -> LoRWeBBasis:
+def random_basis(model: FluxModel) -> LoRWeBBasis:
     """A LoRWeB basis of the published size on the attention layers, on the base's device."""
     layers = {}
-    for name, layer in random_layers(base, ELEMENTS * ELEMENT_RANK).items():
+    for name, layer in random_layers(model, ELEMENTS * ELEMENT_RANK).items():
         down = torch.unflatten(layer.down, 0, (ELEMENTS, ELEMENT_RANK))
         up = torch.unflatten(layer.up, 1, (ELEMENTS, ELEMENT_RANK)).transpose(0, 1)
         layers[name] = BasisLayer(down, up)
@@ -189,8 +189,8 @@ def mixing(basis: LoRWeBBasis) -> Callable[..., object]:
     return _repeated(lambda: basis.mixed(basis.coefficients(query)))
 
 
-def _latents(base: FluxModel, side: int) -> torch.Tensor:
-    return torch.randn(1, *base.latent_shape(side, side), device=base.device)
+def _latents(model: FluxModel, side: int) -> torch.Tensor:
+    return torch.randn(1, *model.latent_shape(side, side), device=model.device)
 
 
 def _repeated(unit: Unit) -> Callable[[], AbstractContextManager[Unit]]:

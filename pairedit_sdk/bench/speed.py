@@ -100,18 +100,18 @@ def _work(task: str, way: str, small: bool) -> dict[str, Any]:
     from pairedit_sdk.training.config import load_recipe
     from pairedit_sdk.training.trainer import train
 
-    base = load_model("mini")
+    model = load_model("mini")
     pairs = PairSet.from_images([(a.draw(), b.draw()) for a, b in training_faces(EDIT)])
     published = load_recipe("published").with_values(checkpoint_every=0)
     default = load_recipe("mini").with_values(checkpoint_every=0)
     if task == "reach":
-        return _reach(base, pairs, published, default)
+        return _reach(model, pairs, published, default)
 
     def learn(steps: int) -> Any:
         if way == "naive":
-            return naive_train(base, pairs, replace(published, steps=steps))
+            return naive_train(model, pairs, replace(published, steps=steps))
         own = default if task == "learn" else published
-        return train(base, pairs, replace(own, steps=steps), name=EDIT)
+        return train(model, pairs, replace(own, steps=steps), name=EDIT)
 
     if task == "step":
         learn(3)
@@ -136,11 +136,11 @@ def _work(task: str, way: str, small: bool) -> dict[str, Any]:
         from pairedit_sdk.editing.edit_image import edit_image
 
         def change(image: Any) -> Any:
-            return edit_image(base, image, edit)
+            return edit_image(model, image, edit)
     else:
 
         def change(image: Any) -> Any:
-            return naive_edit(base, image, edit.layers, 1.0, edit.info.guidance)
+            return naive_edit(model, image, edit.layers, 1.0, edit.info.guidance)
 
     change(images[0])
     seconds, cpu = _timed(lambda: [change(image) for image in images[1:]])

@@ -23,7 +23,7 @@ SOURCE_GUIDANCE, TARGET_GUIDANCE = 1.5, 5.0
 
 @torch.no_grad()
 def text_edit(
-    base: FlowModel,
+    model: FlowModel,
     x: torch.Tensor,
     caption: str,
     scale: float,
@@ -39,7 +39,7 @@ def text_edit(
     target velocity, s = 0 leaves x exactly as it is.
 
     Args:
-        base: the model.
+        model: the model.
         x: latents [B, C, h, w].
         caption: what the picture should show.
         scale: s.
@@ -49,8 +49,8 @@ def text_edit(
         seed: of the noise.
     """
     own_guidance, wanted_guidance = guidance
-    plain = ConditionedModel(base, prompt_condition(base, SOURCE), own_guidance)
-    wanted = ConditionedModel(base, prompt_condition(base, caption), wanted_guidance)
+    plain = ConditionedModel(model, prompt_condition(model, SOURCE), own_guidance)
+    wanted = ConditionedModel(model, prompt_condition(model, caption), wanted_guidance)
 
     def velocities(
         x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
@@ -60,5 +60,5 @@ def text_edit(
         towards = wanted.velocity(x_edited, sigma).float()
         return own + scale * (towards - own), v_plain
 
-    sigmas = base.sigmas(steps, *base.image_size(x))
+    sigmas = model.sigmas(steps, *model.image_size(x))
     return last_state(flowedit(x, sigmas, velocities, noise_source(x, seed), n_max=n_max))

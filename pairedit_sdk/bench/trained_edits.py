@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def learned(
-    base: FlowModel,
+    model: FlowModel,
     names: Sequence[str],
     seed: int,
     recipe: str = "mini",
@@ -26,7 +26,7 @@ def learned(
     """Learn these edits, each from the training pairs of this seed.
 
     Args:
-        base: the built-in base.
+        model: the built-in base.
         names: keys of ``EDIT_TYPES``.
         seed: of the faces and of the training.
         recipe: its name or file.
@@ -38,7 +38,7 @@ def learned(
     )
     edits = {}
     for name in names:
-        edits[name] = train(base, training_pairs(name, seed=seed), config, name=name)
+        edits[name] = train(model, training_pairs(name, seed=seed), config, name=name)
         on_edit(name)
     return edits
 

@@ -29,7 +29,7 @@ Part = tuple[Edit, float]
 
 
 def edit_image(
-    base: FlowModel,
+    model: FlowModel,
     image: Image.Image,
     edits: Edit | EditStack,
     options: EditOptions | None = None,
@@ -44,7 +44,7 @@ def edit_image(
     for bit.
 
     Args:
-        base: the model the edits were learned on.
+        model: the model the edits were learned on.
         image: any PIL picture; its EXIF rotation is applied.
         edits: an edit, or a sum such as ``a @ 1 + b @ 0.5``.
         options: how it is edited; ``None`` is what suits the edits.
@@ -60,12 +60,12 @@ def edit_image(
         TypeError: an unknown setting.
     """
     options = options_from(options, settings)
-    (result,) = sweep(base, image, edits, [1.0], options, on_step=on_step)
+    (result,) = sweep(model, image, edits, [1.0], options, on_step=on_step)
     return result
 
 
 def sweep(
-    base: FlowModel,
+    model: FlowModel,
     image: Image.Image,
     edits: Edit | EditStack,
     scales: Sequence[float],
@@ -81,14 +81,14 @@ def sweep(
     """
     options = options_from(options, settings)
     image = as_rgb(image)
-    size = seen_size(base, image.size, as_stack(edits), options.resolution)
-    x = base.encode(to_tensor(resized(image, size))).float()
-    edited = sweep_latents(base, x, edits, scales, options, on_step=on_step)
-    return [resized(to_image(base.decode(z)), image.size) for z in edited]
+    size = seen_size(model, image.size, as_stack(edits), options.resolution)
+    x = model.encode(to_tensor(resized(image, size))).float()
+    edited = sweep_latents(model, x, edits, scales, options, on_step=on_step)
+    return [resized(to_image(model.decode(z)), image.size) for z in edited]
 
 
 def sweep_latents(
-    base: FlowModel,
+    model: FlowModel,
     x: torch.Tensor,
     edits: Edit | EditStack,
     scales: Sequence[float],
@@ -105,13 +105,13 @@ def sweep_latents(
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
     active = [] if stack.is_zero else [scale for scale in scales if scale != 0]
-    found = _edit(base, x, stack, active, resolved, on_step or _no_hook)
+    found = _edit(model, x, stack, active, resolved, on_step or _no_hook)
     edited = dict(zip(active, found, strict=True))
     return [edited.get(scale, x) for scale in scales]
 
 
 def edit_latents(
-    base: FlowModel,
+    model: FlowModel,
     x: torch.Tensor,
     edits: Edit | EditStack,
     options: EditOptions | None = None,
@@ -123,11 +123,11 @@ def edit_latents(
     noise drawn in order from the seed."""
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
-    return _edit(base, x, stack, [1.0], resolved, on_step or _no_hook)[0]
+    return _edit(model, x, stack, [1.0], resolved, on_step or _no_hook)[0]
 
 
 def changed_alone(
-    base: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
+    model: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
 ) -> torch.Tensor:
     """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
 
@@ -135,27 +135,27 @@ def changed_alone(
     """
     stack = EditStack([(edit, 1.0) for edit in edits])
     options = EditOptions(seed=seed, mode="guided", limit_scale=False).resolved(stack)
-    model = _conditioned(base, stack, options)
-    return torch.stack(_each_alone(model, x, stack.parts, [1.0], options, _no_hook)[0])
+    conditioned = _conditioned(model, stack, options)
+    return torch.stack(_each_alone(conditioned, x, stack.parts, [1.0], options, _no_hook)[0])
 
 
 def seen_size(
-    base: FlowModel, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
+    model: FlowModel, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
 ) -> tuple[int, int]:
     """The width and height in pixels at which the base sees a picture of ``size``.
 
     Args:
-        base: the model.
+        model: the model.
         size: the picture's width and height.
         edits: what is to be applied.
         resolution: see :class:`pairedit_sdk.editing.options.EditOptions`.
     """
     trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
-    return fit_size(*size, resolution or trained or base.resolution, base.multiple)
+    return fit_size(*size, resolution or trained or model.resolution, model.multiple)
 
 
 def _edit(
-    base: FlowModel,
+    model: FlowModel,
     x: torch.Tensor,
     stack: EditStack,
     scales: Sequence[float],
@@ -164,28 +164,28 @@ def _edit(
 ) -> list[torch.Tensor]:
     """Latents x [B, C, h, w] under the stack at each of the scales."""
     for edit, _ in stack.parts:
-        edit.require_base(base)
+        edit.require_base(model)
     if not scales or (stack.is_zero and options.method == "flowedit"):
         return [x for _ in scales]
     if options.mode == "sequential":
         return [
-            _one_after_the_other(base, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            _one_after_the_other(model, x, stack @ scale, options, part_of(hook, k, len(scales)))
             for k, scale in enumerate(scales)
         ]
     if options.method == "inversion-lora":
-        return _with_inversion_lora(base, x, [stack @ scale for scale in scales], options, hook)
+        return _with_inversion_lora(model, x, [stack @ scale for scale in scales], options, hook)
     stack = stack.without_repeats()
-    model = _conditioned(base, stack, options)
+    conditioned = _conditioned(model, stack, options)
     if options.method == "rf-inversion":
         return [
-            _inverted(model, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            _inverted(conditioned, x, stack @ scale, options, part_of(hook, k, len(scales)))
             for k, scale in enumerate(scales)
         ]
     # One picture that all parts move together, or a copy for each of them, and what they did added.
     active: list[Part] = [(edit, scale) for edit, scale in stack.parts if scale != 0]
     if options.mode == "merged" and len(active) > 1:
-        active = [(stack.merged("sum", model.guidance), 1.0)]
-    edited = _each_alone(model, x, active, scales, options, hook)
+        active = [(stack.merged("sum", conditioned.guidance), 1.0)]
+    edited = _each_alone(conditioned, x, active, scales, options, hook)
     return [each[0] if len(each) == 1 else x + sum(z - x for z in each) for each in edited]
 
 
@@ -225,7 +225,7 @@ def _inverted(
 
 
 def _with_inversion_lora(
-    base: FlowModel,
+    model: FlowModel,
     x: torch.Tensor,
     stacks: Sequence[EditStack],
     options: ResolvedOptions,
@@ -234,11 +234,11 @@ def _with_inversion_lora(
     """x under each stack, with an inversion LoRA for each of its pictures."""
     from pairedit_sdk.editing.inversion import inversion_lora_edits
 
-    model = _conditioned(base, stacks[0], options)
-    sigmas = base.sigmas(options.steps, *base.image_size(x))
+    conditioned = _conditioned(model, stacks[0], options)
+    sigmas = model.sigmas(options.steps, *model.image_size(x))
     pictures = [
         inversion_lora_edits(
-            model, row[None], stacks, sigmas, options.seed, part_of(hook, k, len(x))
+            conditioned, row[None], stacks, sigmas, options.seed, part_of(hook, k, len(x))
         )
         for k, row in enumerate(x)
     ]
@@ -246,18 +246,18 @@ def _with_inversion_lora(
 
 
 def _one_after_the_other(
-    base: FlowModel, x: torch.Tensor, stack: EditStack, options: ResolvedOptions, hook: StepHook
+    model: FlowModel, x: torch.Tensor, stack: EditStack, options: ResolvedOptions, hook: StepHook
 ) -> torch.Tensor:
     active = [(edit, scale) for edit, scale in stack.parts if scale != 0]
     alone = replace(options, mode="merged")
     for k, (edit, scale) in enumerate(active):
-        (x,) = _edit(base, x, edit @ scale, [1.0], alone, part_of(hook, k, len(active)))
+        (x,) = _edit(model, x, edit @ scale, [1.0], alone, part_of(hook, k, len(active)))
     return x
 
 
-def _conditioned(base: FlowModel, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
+def _conditioned(model: FlowModel, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
     """The model as these edits want it: with the empty prompt, and their guidance."""
-    return ConditionedModel(base, prompt_condition(base, ""), options.guidance_of(stack))
+    return ConditionedModel(model, prompt_condition(model, ""), options.guidance_of(stack))
 
 
 def _no_hook(done: int, total: int) -> None:

@@ -63,7 +63,7 @@ class GenerateOptions:
 
 
 def generate(
-    base: FlowModel,
+    model: FlowModel,
     prompt: str = "",
     edits: Edit | EditStack | None = None,
     options: GenerateOptions | None = None,
@@ -79,7 +79,7 @@ def generate(
     picture (with ``max_sequence_length=32`` on the built-in model, 256 on schnell).
 
     Args:
-        base: the model.
+        model: the model.
         prompt: what to generate; the empty prompt draws freely.
         edits: an edit or a sum of them, or ``None``.
         options: how; ``settings`` take the place of its fields.
@@ -93,57 +93,59 @@ def generate(
         EditError: an edit of another model.
     """
     asked = replace(options or GenerateOptions(), **settings)
-    sizes = [fit_size(*picture.size, base.resolution, base.multiple) for picture in references]
-    own = sizes[0] if sizes else (base.resolution, base.resolution)
+    sizes = [fit_size(*picture.size, model.resolution, model.multiple) for picture in references]
+    own = sizes[0] if sizes else (model.resolution, model.resolution)
     width, height = asked.width or own[0], asked.height or own[1]
     start_step = asked.steps // 2 if asked.start_step is None else asked.start_step
-    _check(base, (width, height), asked.steps, start_step)
+    _check(model, (width, height), asked.steps, start_step)
     check_mode(asked.mode)
     stack = None if edits is None else as_stack(edits)
     for edit, _ in [] if stack is None else stack.parts:
-        edit.require_base(base)
-    condition = prompt_condition(base, prompt)
+        edit.require_base(model)
+    condition = prompt_condition(model, prompt)
     if references:
-        condition = replace(condition, references=_encoded(base, references, sizes))
-    guidance = base.default_guidance if asked.guidance is None else asked.guidance
-    model = ConditionedModel(base, condition, guidance)
-    x = _noise(base, (1, *base.latent_shape(height, width)), asked.seed)
-    sigmas, hook = base.sigmas(asked.steps, height, width), on_step or (lambda done, total: None)
+        condition = replace(condition, references=_encoded(model, references, sizes))
+    guidance = model.default_guidance if asked.guidance is None else asked.guidance
+    conditioned = ConditionedModel(model, condition, guidance)
+    x = _noise(model, (1, *model.latent_shape(height, width)), asked.seed)
+    sigmas, hook = model.sigmas(asked.steps, height, width), on_step or (lambda done, total: None)
     if asked.mode != "sequential" or stack is None or len(stack.parts) == 1:
-        return to_image(base.decode(_drawn(model, x, sigmas, stack, asked.mode, start_step, hook)))
+        return to_image(
+            model.decode(_drawn(conditioned, x, sigmas, stack, asked.mode, start_step, hook))
+        )
     first, later = EditStack(stack.parts[:1]), EditStack(stack.parts[1:])
-    x = _drawn(model, x, sigmas, first, asked.mode, start_step, part_of(hook, 0, 2)).float()
+    x = _drawn(conditioned, x, sigmas, first, asked.mode, start_step, part_of(hook, 0, 2)).float()
     then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance)
-    return to_image(base.decode(edit_latents(base, x, later, then, on_step=part_of(hook, 1, 2))))
+    return to_image(model.decode(edit_latents(model, x, later, then, on_step=part_of(hook, 1, 2))))
 
 
-def _noise(base: FlowModel, shape: Sequence[int], seed: int) -> torch.Tensor:
+def _noise(model: FlowModel, shape: Sequence[int], seed: int) -> torch.Tensor:
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=base.dtype).to(base.device)
+    return torch.randn(*shape, generator=generator, dtype=model.dtype).to(model.device)
 
 
-def _check(base: FlowModel, size: tuple[int, int], steps: int, start_step: int) -> None:
+def _check(model: FlowModel, size: tuple[int, int], steps: int, start_step: int) -> None:
     """Refuse a size (width, height) or steps that do not fit.
 
     Raises:
         UsageError: naming them.
     """
     width, height = size
-    if width % base.multiple or height % base.multiple or min(width, height) < base.multiple:
+    if width % model.multiple or height % model.multiple or min(width, height) < model.multiple:
         raise UsageError(
-            f"{width} x {height} pixels do not fit {base.name}",
-            expected=f"multiples of {base.multiple}",
+            f"{width} x {height} pixels do not fit {model.name}",
+            expected=f"multiples of {model.multiple}",
         )
     if steps < 1 or not 0 <= start_step <= steps:
         raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
 
 
 def _encoded(
-    base: FlowModel, pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
+    model: FlowModel, pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
 ) -> tuple[torch.Tensor, ...]:
     """Latents of pictures, each at its size (width, height)."""
     return tuple(
-        base.encode(to_tensor(resized(as_rgb(picture), size)))
+        model.encode(to_tensor(resized(as_rgb(picture), size)))
         for picture, size in zip(pictures, sizes, strict=True)
     )
 

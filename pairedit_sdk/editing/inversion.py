@@ -75,7 +75,7 @@ def inversion_lora_edits(
 
 
 def _fit(
-    model: ConditionedModel,
+    conditioned: ConditionedModel,
     x: torch.Tensor,
     sigmas: torch.Tensor,
     generator: torch.Generator,
@@ -83,27 +83,27 @@ def _fit(
     on_step: Callable[[int], None],
 ) -> None:
     """Train the inversion LoRA on ``x`` and leave it attached."""
-    base, transformer = model.base, model.base.transformer
-    targets = base.lora_targets("attention")
+    model, transformer = conditioned.base, conditioned.base.transformer
+    targets = model.lora_targets("attention")
     parameters = add_trainable(transformer, INVERSION, targets, RANK, generator)
     activate(transformer, [INVERSION])
     optimizer = torch.optim.AdamW(parameters.values(), lr=LEARNING_RATE)
     # One picture at the full size of FLUX.1 would not fit a usual GPU otherwise.
-    base.set_gradient_checkpointing(base.device.type != "cpu")
+    model.set_gradient_checkpointing(model.device.type != "cpu")
     try:
         for step in range(train_steps):
             pick = int(torch.randint(len(sigmas) - 1, (1,), generator=generator))
             noise = torch.randn(x.shape, generator=generator).to(x.device)
             noised = standard_noising(x, noise, sigmas[pick].expand(len(x)))
             with torch.enable_grad():
-                v = model.velocity(noised.x, sigmas[pick], {INVERSION: ALPHA / RANK}).float()
+                v = conditioned.velocity(noised.x, sigmas[pick], {INVERSION: ALPHA / RANK}).float()
                 loss = content_loss(v, noised)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             on_step(step + 1)
     finally:
-        base.set_gradient_checkpointing(False)
+        model.set_gradient_checkpointing(False)
 
 
 def _sample(

@@ -35,18 +35,18 @@ LEAST = 1e-3
 _loaded = lru_cache(maxsize=1)(load_encoder)
 
 
-def encoder_of(base: FlowModel, without: str) -> ImageEncoder:
+def encoder_of(model: FlowModel, without: str) -> ImageEncoder:
     """The encoder that goes with the base. What an edit's file calls it is never loaded: that may
     be a folder of another machine, or anything at all.
 
     Args:
-        base: in use.
+        model: in use.
         without: how to do without a scale limit.
 
     Raises:
         BaseModelError: it cannot be loaded.
     """
-    name = encoder_for(base.name)
+    name = encoder_for(model.name)
     try:
         return _loaded(name)
     except BaseModelError as error:
@@ -56,7 +56,7 @@ def encoder_of(base: FlowModel, without: str) -> ImageEncoder:
         ) from error
 
 
-def shown_change(base: FlowModel, latents: Sequence[PairLatents]) -> EditDirection | None:
+def shown_change(model: FlowModel, latents: Sequence[PairLatents]) -> EditDirection | None:
     """k and t of these pairs, as the base's own encoder sees their round trips.
 
     Returns:
@@ -65,9 +65,9 @@ def shown_change(base: FlowModel, latents: Sequence[PairLatents]) -> EditDirecti
     Raises:
         BaseModelError: the encoder cannot be loaded.
     """
-    encoder = encoder_of(base, TRAIN_WITHOUT)
+    encoder = encoder_of(model, TRAIN_WITHOUT)
     before, after = (
-        torch.cat([_seen(base, encoder, x) for x in side])
+        torch.cat([_seen(model, encoder, x) for x in side])
         for side in ([pair.x_a for pair in latents], [pair.x_b for pair in latents])
     )
     moved = after - before
@@ -75,12 +75,12 @@ def shown_change(base: FlowModel, latents: Sequence[PairLatents]) -> EditDirecti
     size = float((moved @ direction).mean())
     if not size > LEAST:
         return None
-    name = encoder_for(base.name)
+    name = encoder_for(model.name)
     return EditDirection([round(value, 5) for value in direction.tolist()], round(size, 6), name)
 
 
 def scale_limits(
-    base: FlowModel, changes: Sequence[EditDirection], x: torch.Tensor, ends: torch.Tensor
+    model: FlowModel, changes: Sequence[EditDirection], x: torch.Tensor, ends: torch.Tensor
 ) -> list[torch.Tensor]:
     """The limit of each picture under each edit: 1 / r, at most 1 and at least :data:`LOWEST`.
 
@@ -88,7 +88,7 @@ def scale_limits(
     nothing is added; what is too much is taken back.
 
     Args:
-        base: whose autoencoder is used.
+        model: whose autoencoder is used.
         changes: what the pairs of each of the E edits show; one with its size negated for an
             edit that is done backwards.
         x: latents [B, C, h, w].
@@ -101,10 +101,10 @@ def scale_limits(
         BaseModelError: the encoder cannot be loaded.
         EditError: it is not the one that saw the pairs.
     """
-    encoder = encoder_of(base, "--no-limit-scale")
-    before = _seen(base, encoder, x)
+    encoder = encoder_of(model, "--no-limit-scale")
+    before = _seen(model, encoder, x)
     return [
-        _limits(change, before, _seen(base, encoder, end)).to(x.device)
+        _limits(change, before, _seen(model, encoder, end)).to(x.device)
         for change, end in zip(changes, ends, strict=True)
     ]
 
@@ -122,7 +122,7 @@ def _limits(change: EditDirection, before: torch.Tensor, after: torch.Tensor) ->
     return 1 / shown.clamp(min=1, max=1 / LOWEST)  # a picture may also move the other way
 
 
-def _seen(base: FlowModel, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:
+def _seen(model: FlowModel, encoder: ImageEncoder, z: torch.Tensor) -> torch.Tensor:
     """Embeddings of latents [B, C, h, w], float32 [B, D] on the CPU."""
     with torch.no_grad():  # one by one, as decoding takes more memory than all the rest
-        return encoder.embed([to_image(base.decode(row[None])) for row in z])
+        return encoder.embed([to_image(model.decode(row[None])) for row in z])

@@ -96,19 +96,19 @@ class Edit:
         header, ranks = read_lora_header(path)
         return read_description(header, max(ranks, default=0), path)
 
-    def require_base(self, base: FlowModel) -> None:
+    def require_base(self, model: FlowModel) -> None:
         """Refuse a base that the edit was not learned on.
 
         Raises:
             EditError: naming both bases.
         """
         known = self.info.base_fingerprint
-        if known and known != base.fingerprint:
+        if known and known != model.fingerprint:
             raise EditError(
                 f"Edit {self.name!r} was learned on another base",
                 expected=f"{self.info.base} ({known})",
-                got=f"{base.name} ({base.fingerprint})",
-                next_step=f"Load {self.info.base}, or train the edit again on {base.name}",
+                got=f"{model.name} ({model.fingerprint})",
+                next_step=f"Load {self.info.base}, or train the edit again on {model.name}",
             )
 
     def _modelspec(self) -> dict[str, str]:

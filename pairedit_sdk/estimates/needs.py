@@ -171,29 +171,29 @@ def _training_step(name: str, dtype: torch.dtype, side: int, shape: _StepShape) 
     """A step's pass forward and back, and the number of parameters that are trained."""
     from pairedit_sdk.training.config import TrainConfig
 
-    base = model_skeleton(name, dtype)
+    model = model_skeleton(name, dtype)
     config = TrainConfig(
         targets=shape.targets,
         rank=shape.rank,
         lora_precision=shape.lora_precision,
         content_lora=shape.content,
     )
-    branches = Branches(base, config, _condition(base))
+    branches = Branches(model, config, _condition(model))
     trained = sum(parameter.numel() for parameter in branches.parameters.values())
-    base.set_gradient_checkpointing(shape.checkpointing)
+    model.set_gradient_checkpointing(shape.checkpointing)
     signs = ([0.0] if shape.content else []) + ([1.0, -1.0] if shape.slider else [1.0])
-    x = torch.empty(shape.batch, *base.latent_shape(side, side), device=META)
+    x = torch.empty(shape.batch, *model.latent_shape(side, side), device=META)
     sigma = torch.empty(shape.batch, device=META)
 
     def step() -> None:
         if shape.plain:
             with torch.no_grad():
-                base.velocity(x, sigma, branches.condition, config.guidance)
+                model.velocity(x, sigma, branches.condition, config.guidance)
         errors = branches.velocities([x] * len(signs), sigma, signs)
         total = torch.stack([error.square().mean() for error in errors]).sum()
         torch.autograd.backward([total])
 
-    return measured(step, [*base.transformer.parameters(), x, sigma]), trained
+    return measured(step, [*model.transformer.parameters(), x, sigma]), trained
 
 
 def _has_plain_pass(config: TrainConfig) -> bool:
@@ -207,36 +207,38 @@ def _has_plain_pass(config: TrainConfig) -> bool:
 def _editing_pass(
     name: str, dtype: torch.dtype, targets: str, rank: int, rows: int, side: int
 ) -> tuple[Pass, int]:
-    base = model_skeleton(name, dtype)
-    condition = _condition(base)
+    model = model_skeleton(name, dtype)
+    condition = _condition(model)
     added = add_trainable(
-        base.transformer, "edit", base.lora_targets(targets), rank, torch.Generator(), dtype
+        model.transformer, "edit", model.lora_targets(targets), rank, torch.Generator(), dtype
     )
-    activate(base.transformer, ["edit"])
-    x = torch.empty(rows, *base.latent_shape(side, side), device=META)
+    activate(model.transformer, ["edit"])
+    x = torch.empty(rows, *model.latent_shape(side, side), device=META)
     sigma = torch.empty((), device=META)
 
     @torch.no_grad()
     def one() -> None:
-        base.velocity(x, sigma, condition, base.default_guidance)
+        model.velocity(x, sigma, condition, model.default_guidance)
 
     parameters = sum(parameter.numel() for parameter in added.values())
-    return measured(one, [*base.transformer.parameters(), x, sigma]), parameters
+    return measured(one, [*model.transformer.parameters(), x, sigma]), parameters
 
 
 @lru_cache(maxsize=16)
 def _side(name: str, dtype: torch.dtype, resolution: int | None) -> int:
-    base = model_skeleton(name, dtype)
-    side: int = (resolution or base.resolution) // base.multiple * base.multiple
+    model = model_skeleton(name, dtype)
+    side: int = (resolution or model.resolution) // model.multiple * model.multiple
     return side
 
 
-def _condition(base: FluxModel) -> Condition:
+def _condition(model: FluxModel) -> Condition:
     """An empty prompt's embeddings, without numbers."""
-    config: Any = base.transformer.config
+    config: Any = model.transformer.config
     return Condition(
-        torch.empty(1, base.text_tokens, config.joint_attention_dim, dtype=base.dtype, device=META),
-        torch.empty(1, config.pooled_projection_dim, dtype=base.dtype, device=META),
+        torch.empty(
+            1, model.text_tokens, config.joint_attention_dim, dtype=model.dtype, device=META
+        ),
+        torch.empty(1, config.pooled_projection_dim, dtype=model.dtype, device=META),
     )
 
 

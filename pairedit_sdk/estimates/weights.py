@@ -20,10 +20,10 @@ NF4_BLOCK = 64
 @lru_cache(maxsize=16)
 def transformer_bytes(name: str, precision: str, dtype: torch.dtype) -> tuple[int, int]:
     """Of all weights, and of the largest one that has to be unpacked to be used."""
-    base = model_skeleton(name, dtype)
+    model = model_skeleton(name, dtype)
     packed: dict[int, int] = {}
     largest = 0
-    for module_name, module in base.transformer.named_modules():
+    for module_name, module in model.transformer.named_modules():
         if isinstance(module, nn.Linear) and "transformer_blocks." in module_name:
             count = module.weight.numel()
             if precision == "nf4":
@@ -34,7 +34,7 @@ def transformer_bytes(name: str, precision: str, dtype: torch.dtype) -> tuple[in
                 continue
             largest = max(largest, count * dtype.itemsize)
     total = sum(
-        packed.get(id(p), p.numel() * p.element_size()) for p in base.transformer.parameters()
+        packed.get(id(p), p.numel() * p.element_size()) for p in model.transformer.parameters()
     )
     return total, largest
 
@@ -48,13 +48,16 @@ def autoencoder_flops(name: str, dtype: torch.dtype, side: int) -> int:
 def autoencoder(name: str, dtype: torch.dtype, side: int) -> tuple[int, int, int]:
     """Bytes of its weights, and of what is alive while it encodes or decodes; and the arithmetic
     of encoding."""
-    base = model_skeleton(name, dtype)
-    weights = list(base.vae.parameters())
+    model = model_skeleton(name, dtype)
+    weights = list(model.vae.parameters())
     picture = torch.empty(1, 3, side, side, device=META)
-    latents = torch.empty(1, *base.latent_shape(side, side), device=META)
-    works: list[Callable[[], object]] = [lambda: base.encode(picture), lambda: base.decode(latents)]
+    latents = torch.empty(1, *model.latent_shape(side, side), device=META)
+    works: list[Callable[[], object]] = [
+        lambda: model.encode(picture),
+        lambda: model.decode(latents),
+    ]
     encoding, decoding = (measured(work, [*weights, picture, latents]) for work in works)
-    return _bytes(base.vae), max(encoding.peak, decoding.peak), encoding.flops
+    return _bytes(model.vae), max(encoding.peak, decoding.peak), encoding.flops
 
 
 @lru_cache(maxsize=16)

@@ -53,7 +53,7 @@ class TrainedEdit:
 
 
 def make_edit(
-    base: FlowModel,
+    model: FlowModel,
     pairs: PairSet,
     config: TrainConfig,
     *,
@@ -69,7 +69,7 @@ def make_edit(
     last: where it is, everything else is too.
 
     Args:
-        base: the frozen model; it is left exactly as it was.
+        model: the frozen model; it is left exactly as it was.
         pairs: before/after pictures.
         config: the settings.
         name: the edit's name.
@@ -98,16 +98,16 @@ def make_edit(
     if earlier_run == "replace":
         _clear(run_dir)
     started = time.perf_counter()
-    with advised(base.name, config, base.device):
+    with advised(model.name, config, model.device):
         resume = earlier_run == "resume"
         edit = train(
-            base, pairs, config, name=name, run_dir=run_dir, resume=resume, on_step=on_step
+            model, pairs, config, name=name, run_dir=run_dir, resume=resume, on_step=on_step
         )
     seconds = time.perf_counter() - started
     if not is_first():
         return None
     edit = edit.with_info(created=EditInfo.now(), licence=licence)
-    library.save(edit, preview=preview(base, edit, pairs), replace=True)
+    library.save(edit, preview=preview(model, edit, pairs), replace=True)
     return TrainedEdit(edit, target, preview_path(target), run_dir, seconds)
 
 

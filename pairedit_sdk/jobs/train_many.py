@@ -33,7 +33,7 @@ BUG = "The library's log has the traceback; report it with that."
 
 
 def train_many(
-    base: FlowModel,
+    model: FlowModel,
     entries: Iterable[ManifestEntry],
     library: str | Path,
     *,
@@ -49,7 +49,7 @@ def train_many(
     from these pictures. What was made or failed is also written to LIBRARY/train-many.jsonl.
 
     Args:
-        base: the frozen model; it is left exactly as it was.
+        model: the frozen model; it is left exactly as it was.
         entries: the edits, of different names; see :func:`pairedit_sdk.read_manifest`.
         library: the folder of edits.
         force: replace edits and runs of these names that are of other settings or pairs.
@@ -70,7 +70,7 @@ def train_many(
     outcomes = []
     for entry in entries:
         outcome = train_entry(
-            base, entry, library, force=force, skip_check=skip_check, on_step=on_step
+            model, entry, library, force=force, skip_check=skip_check, on_step=on_step
         )
         write_down(outcome, library)
         outcomes.append(outcome)
@@ -92,7 +92,7 @@ def require_different(entries: Iterable[ManifestEntry]) -> None:
 
 
 def train_entry(
-    base: FlowModel,
+    model: FlowModel,
     entry: ManifestEntry,
     library: str | Path,
     *,
@@ -104,7 +104,7 @@ def train_entry(
     """Train one edit, or find it finished; whatever goes wrong becomes the outcome's reason.
 
     Args:
-        base: as for :func:`train_many`, and so are the others.
+        model: as for :func:`train_many`, and so are the others.
         wait: for another process that trains this edit to end, at most so many seconds.
     """
     from pairedit_sdk.training.checkpoints import run_lock
@@ -126,7 +126,7 @@ def train_entry(
         if wait:
             with run_lock(EditLibrary(library).run_folder(entry.name), wait):
                 pass
-        made = _make(base, entry, library, force=force, skip_check=skip_check, on_step=told)
+        made = _make(model, entry, library, force=force, skip_check=skip_check, on_step=told)
     except PairEditError as error:
         return outcome("failed", reason=str(error))
     except Exception as error:  # a full disk or memory, or a bug: no reason to leave the rest
@@ -140,7 +140,7 @@ def train_entry(
 
 
 def _make(
-    base: FlowModel,
+    model: FlowModel,
     entry: ManifestEntry,
     library: str | Path,
     *,
@@ -152,14 +152,14 @@ def _make(
     from pairedit_sdk.pairs.pair_set import PairSet
 
     pairs = PairSet.from_folder(entry.pairs)
-    if _is_finished(base, entry, pairs, library, force=force):
+    if _is_finished(model, entry, pairs, library, force=force):
         return False
     if not skip_check:
         advice_on(pairs, entry.pairs)
 
     def make(earlier_run: EarlierRun) -> None:
         make_edit(
-            base,
+            model,
             pairs,
             entry.config,
             name=entry.name,
@@ -179,7 +179,7 @@ def _make(
 
 
 def _is_finished(
-    base: FlowModel, entry: ManifestEntry, pairs: PairSet, library: str | Path, *, force: bool
+    model: FlowModel, entry: ManifestEntry, pairs: PairSet, library: str | Path, *, force: bool
 ) -> bool:
     """Whether the edit is in the library as it would be made now.
 
@@ -201,7 +201,7 @@ def _is_finished(
             f"What is in {path} cannot be read ({error.what})",
             next_step="Move it away, or replace it with --force",
         ) from error
-    other = _differences(base, entry, pairs, info)
+    other = _differences(model, entry, pairs, info)
     if other and not force:
         raise UsageError(
             f"There is another edit {entry.name} already ({path}): {'; '.join(other)}",
@@ -213,7 +213,7 @@ def _is_finished(
 
 
 def _differences(
-    base: FlowModel, entry: ManifestEntry, pairs: PairSet, info: EditInfo
+    model: FlowModel, entry: ManifestEntry, pairs: PairSet, info: EditInfo
 ) -> list[str]:
     """How an edit differs from the one that would be made now, a phrase for each."""
     from pairedit_sdk.training.run_folder import FREE_ON_RESUME, changes
@@ -223,8 +223,8 @@ def _differences(
     # The precision asked for may be "auto"; the one that it became is compared below.
     other = changes(info.settings, entry.config, FREE_ON_RESUME | {"precision"})
     for what, was, now in (
-        ("the base's hash", info.base_fingerprint, base.fingerprint),
-        ("precision", info.precision, base.precision),
+        ("the base's hash", info.base_fingerprint, model.fingerprint),
+        ("precision", info.precision, model.precision),
         ("the pictures' hash", info.pairs_fingerprint, pairs.fingerprint),
     ):
         if was != now:

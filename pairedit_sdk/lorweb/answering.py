@@ -71,7 +71,7 @@ class AnswerOptions:
 
 
 def answer(
-    base: FlowModel,
+    model: FlowModel,
     basis: LoRWeBBasis,
     a: Image.Image,
     a_prime: Image.Image,
@@ -84,7 +84,7 @@ def answer(
     """Do to b what was done from a to a′.
 
     Args:
-        base: the Kontext that the basis was trained on.
+        model: the Kontext that the basis was trained on.
         basis: mixes itself for this analogy.
         a: before.
         a_prime: after.
@@ -97,22 +97,22 @@ def answer(
         BaseModelError: a base that does not look at pictures.
         EditError: another base, or an encoder that does not fit.
     """
-    basis.require_base(base)
+    basis.require_base(model)
     encoder = encoder or load_encoder(basis.info.encoder)
     options = AnswerOptions(**settings)
     trained = basis.info.settings
     coefficients = basis.coefficients(basis.embed(encoder, a, a_prime, b))
     mix = basis.mixed(coefficients)
-    size = cell_size(base, b, trained.resolution)
+    size = cell_size(model, b, trained.resolution)
     pictures = [resized(picture, size) for picture in (a, a_prime, b)]
     options = replace(options, layout=options.layout or trained.layout)
-    b_prime = _answered(base, mix, pictures, options, on_step)
+    b_prime = _answered(model, mix, pictures, options, on_step)
     mean = dict(zip(basis.elements, coefficients.mean(dim=0).tolist(), strict=True))
     return Answer(resized(b_prime, b.size), mean, mix)
 
 
 def answer_with(
-    base: FlowModel,
+    model: FlowModel,
     mix: Edit | None,
     a: Image.Image,
     a_prime: Image.Image,
@@ -122,11 +122,11 @@ def answer_with(
     **settings: Unpack[AnswerSettings],
 ) -> Image.Image:
     """b′ with a mix that is known, or with the model alone; pictures of the model's size."""
-    return _answered(base, mix, [a, a_prime, b], AnswerOptions(**settings), on_step)
+    return _answered(model, mix, [a, a_prime, b], AnswerOptions(**settings), on_step)
 
 
 def _answered(
-    base: FlowModel,
+    model: FlowModel,
     mix: Edit | None,
     pictures: Sequence[Image.Image],
     options: AnswerOptions,
@@ -134,11 +134,11 @@ def _answered(
 ) -> Image.Image:
     a, a_prime, b = pictures
     layout = options.layout or "grid"
-    like, references = laid_out(require_kontext(base), layout, a, a_prime, b, b)
-    condition = replace(prompt_condition(base, options.prompt), references=references)
-    with attached(base.transformer, {} if mix is None else {"mix": mix.layers}):
+    like, references = laid_out(require_kontext(model), layout, a, a_prime, b, b)
+    condition = replace(prompt_condition(model, options.prompt), references=references)
+    with attached(model.transformer, {} if mix is None else {"mix": mix.layers}):
         return sampled(
-            base,
+            model,
             condition,
             like.shape,
             layout=layout,
@@ -151,7 +151,7 @@ def _answered(
 
 @torch.no_grad()
 def sampled(
-    base: FlowModel,
+    model: FlowModel,
     condition: Condition,
     shape: Sequence[int],
     *,
@@ -164,7 +164,7 @@ def sampled(
     """b′ from noise, with whatever is attached to the base; of a grid its last quarter.
 
     Args:
-        base: a Kontext.
+        model: a Kontext.
         condition: what is said, and the pictures that are looked at.
         shape: of the latents that are drawn.
         layout: "grid" or "sequence".
@@ -174,13 +174,13 @@ def sampled(
         on_step: called with (done, total).
     """
     generator = torch.Generator("cpu").manual_seed(seed)
-    x = torch.randn(*shape, generator=generator, dtype=base.dtype).to(base.device)
-    sigmas = base.sigmas(steps, *base.image_size(x))
+    x = torch.randn(*shape, generator=generator, dtype=model.dtype).to(model.device)
+    sigmas = model.sigmas(steps, *model.image_size(x))
     hook = on_step or (lambda done, total: None)
     x = solvers.euler(
-        x, sigmas, lambda x, sigma, _: base.velocity(x, sigma, condition, guidance), hook
+        x, sigmas, lambda x, sigma, _: model.velocity(x, sigma, condition, guidance), hook
     )
-    picture = to_image(base.decode(x))
+    picture = to_image(model.decode(x))
     if layout == "grid":
         width, height = picture.size
         return picture.crop((width // 2, height // 2, width, height))

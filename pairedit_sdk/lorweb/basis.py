@@ -190,13 +190,13 @@ class LoRWeBBasis:
     def _all_keys(self) -> torch.Tensor:
         return torch.cat([self.router.keys, *(own.keys[:, None] for own in self.joined)], dim=-2)
 
-    def require_base(self, base: FlowModel) -> None:
+    def require_base(self, model: FlowModel) -> None:
         """Refuse a base that the basis was not trained on.
 
         Raises:
             EditError: naming both.
         """
-        self.mixed(torch.zeros(1, len(self.elements))).require_base(base)
+        self.mixed(torch.zeros(1, len(self.elements))).require_base(model)
 
     def save(self, path: str | Path) -> Path:
         """Write ``NAME.safetensors``, and the settings beside it as ``NAME.json``."""

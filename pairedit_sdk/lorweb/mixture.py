@@ -42,16 +42,16 @@ class Mixture:
         parameters: everything that is trained.
     """
 
-    def __init__(self, base: FlowModel, settings: BasisSettings, width: int) -> None:
-        require_bare(base.transformer)
-        self.base, self.settings = base, settings
-        targets = base.lora_targets(settings.targets)
+    def __init__(self, model: FlowModel, settings: BasisSettings, width: int) -> None:
+        require_bare(model.transformer)
+        self.base, self.settings = model, settings
+        targets = model.lora_targets(settings.targets)
         rank = settings.count * settings.rank
         generator = torch.Generator().manual_seed(settings.seed)
         dtype = torch.bfloat16 if settings.lora.precision == "bf16" else torch.float32
-        added = add_trainable(base.transformer, BASIS, targets, rank, generator, dtype)
+        added = add_trainable(model.transformer, BASIS, targets, rank, generator, dtype)
         self.parameters = dict(added)
-        self.weights = [name for name, _ in lora_layers(base.transformer, BASIS)]
+        self.weights = [name for name, _ in lora_layers(model.transformer, BASIS)]
         count = 1 if settings.shared else len(self.weights)
         keys = torch.randn(count, settings.count, settings.key_width, generator=generator)
         bound = 1 / math.sqrt(width)
@@ -62,8 +62,8 @@ class Mixture:
             random = torch.randn(shape, generator=generator) * DIFFERENCE
             projection = random @ difference_projection(width // 3)
         for name, value in {"keys": keys, "projection": projection}.items():
-            self.parameters[name] = torch.nn.Parameter(value.to(base.device))
-        activate(base.transformer, [BASIS])
+            self.parameters[name] = torch.nn.Parameter(value.to(model.device))
+        activate(model.transformer, [BASIS])
 
     @property
     def router(self) -> Router:
@@ -108,16 +108,16 @@ class Mixture:
         detach_all(self.base.transformer)
 
 
-def require_width(base: FlowModel, settings: BasisSettings) -> None:
+def require_width(model: FlowModel, settings: BasisSettings) -> None:
     """Refuse a basis with more rank components than the narrowest adapted layer has inputs.
 
     Raises:
         UsageError: it has.
     """
-    targets = base.lora_targets(settings.targets)
+    targets = model.lora_targets(settings.targets)
     narrow = min(
         min(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]
-        for layer in map(base.transformer.get_submodule, targets)
+        for layer in map(model.transformer.get_submodule, targets)
     )
     rank = settings.count * settings.rank
     if rank > narrow:

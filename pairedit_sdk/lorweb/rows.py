@@ -54,12 +54,12 @@ class AnalogyRows:
 
     def __init__(
         self,
-        base: KontextModel,
+        model: KontextModel,
         encoder: ImageEncoder,
         analogies: Sequence[Analogy],
         settings: BasisSettings,
     ) -> None:
-        self.base, self.encoder, self.analogies = base, encoder, analogies
+        self.base, self.encoder, self.analogies = model, encoder, analogies
         self.settings = settings
         self._seen: dict[int, Shown] = {}
 
@@ -92,13 +92,13 @@ class AnalogyRows:
         return Shown(target.cpu(), looked, query, analogy.caption)
 
 
-def cell_size(base: FlowModel, b: Image.Image, resolution: int | None) -> tuple[int, int]:
+def cell_size(model: FlowModel, b: Image.Image, resolution: int | None) -> tuple[int, int]:
     """The size in pixels at which each picture of an analogy is seen."""
-    return fit_size(*b.size, resolution or base.resolution, base.multiple)
+    return fit_size(*b.size, resolution or model.resolution, model.multiple)
 
 
 def laid_out(
-    base: FlowModel,
+    model: FlowModel,
     layout: str,
     a: Image.Image,
     a_prime: Image.Image,
@@ -108,15 +108,15 @@ def laid_out(
     """Latents of what is drawn and of what is looked at; pictures of one size."""
     if layout == "grid":
         drawn, seen = grid_of(a, a_prime, b, b_prime), grid_of(a, a_prime, b, b)
-        return _latents(base, drawn), (_latents(base, seen),)
-    return _latents(base, b_prime), tuple(_latents(base, p) for p in (b, a, a_prime))
+        return _latents(model, drawn), (_latents(model, seen),)
+    return _latents(model, b_prime), tuple(_latents(model, p) for p in (b, a, a_prime))
 
 
-def _latents(base: FlowModel, picture: Image.Image) -> torch.Tensor:
-    return base.encode(to_tensor(picture)).float()
+def _latents(model: FlowModel, picture: Image.Image) -> torch.Tensor:
+    return model.encode(to_tensor(picture)).float()
 
 
-def require_kontext(base: FlowModel) -> KontextModel:
+def require_kontext(model: FlowModel) -> KontextModel:
     """The base, if it looks at condition images.
 
     Raises:
@@ -124,10 +124,10 @@ def require_kontext(base: FlowModel) -> KontextModel:
     """
     from pairedit_sdk.models.families.kontext import KontextModel
 
-    if not isinstance(base, KontextModel):
+    if not isinstance(model, KontextModel):
         raise BaseModelError(
-            f"Base {base.name} takes no condition images",
+            f"Base {model.name} takes no condition images",
             expected="a FLUX.1-Kontext",
             next_step="Use --base mini-kontext, or the folder or hub id of a FLUX.1-Kontext",
         )
-    return base
+    return model

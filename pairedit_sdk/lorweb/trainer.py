@@ -53,7 +53,7 @@ class BasisStep:
 
 
 def train_basis(
-    base: FlowModel,
+    model: FlowModel,
     analogies: Sequence[Analogy],
     settings: BasisSettings | None = None,
     *,
@@ -70,7 +70,7 @@ def train_basis(
     takes its part of each batch, and gradients are summed.
 
     Args:
-        base: a frozen FLUX.1-Kontext; it is left exactly as it was.
+        model: a frozen FLUX.1-Kontext; it is left exactly as it was.
         analogies: what to learn from.
         settings: ``None`` are the published ones.
         name: of the basis.
@@ -88,13 +88,13 @@ def train_basis(
     """
     settings = settings or BasisSettings()
     require_tracker(settings.track, folder=run_dir is not None)
-    kontext = require_kontext(base)
+    kontext = require_kontext(model)
     if not len(analogies):
         raise UsageError("There are no analogies to learn from", expected="one or more")
-    require_width(base, settings)
-    encoder = load_encoder(settings.encoder or encoder_for(base.name), str(base.device))
+    require_width(model, settings)
+    encoder = load_encoder(settings.encoder or encoder_for(model.name), str(model.device))
     with training_loop(
-        base, settings, name=name, run_dir=run_dir, resume=resume, force=force
+        model, settings, name=name, run_dir=run_dir, resume=resume, force=force
     ) as loop:
         if resume and loop.folder is not None and loop.folder.checkpoints.newest() is None:
             raise UsageError(
@@ -102,10 +102,10 @@ def train_basis(
                 next_step="Leave out --resume to begin",
             )
         rows = AnalogyRows(kontext, encoder, analogies, settings)
-        captions = _captions(base, rows, settings)
-        mixture = Mixture(base, settings, len(rows[0].query))
+        captions = _captions(model, rows, settings)
+        mixture = Mixture(model, settings, len(rows[0].query))
         loop.run(BasisTask(mixture, rows, captions), on_step)
-        about = (base.name, base.fingerprint, base.architecture, encoder.name)
+        about = (model.name, model.fingerprint, model.architecture, encoder.name)
         return mixture.finished(LearnedInfo(name, *about, settings, settings.steps))
 
 
@@ -132,7 +132,7 @@ class BasisTask(Task):
 
     def losses(self, draw: int, rows: Sequence[int]) -> Iterator[Mapping[str, torch.Tensor]]:
         """The flow loss of the rows, an item for each size of pictures."""
-        settings, base = self.settings, self.base
+        settings, model = self.settings, self.base
         batch = settings.batch
         generator = torch.Generator().manual_seed(derive_seed(settings.seed, draw))
         chosen = torch.randint(len(self.rows), (batch,), generator=generator).tolist()
@@ -144,14 +144,14 @@ class BasisTask(Task):
         for k in rows:
             sizes.setdefault(tuple(shown[k].target.shape), []).append(k)
         for group in sizes.values():
-            x_0 = torch.cat([shown[k].target for k in group]).to(base.device)
-            noise = torch.cat([self._noise(x_0[:1], draw, k) for k in group]).to(base.device)
-            sigmas = base.sigmas(LEVELS, *base.image_size(x_0))[:-1]
+            x_0 = torch.cat([shown[k].target for k in group]).to(model.device)
+            noise = torch.cat([self._noise(x_0[:1], draw, k) for k in group]).to(model.device)
+            sigmas = model.sigmas(LEVELS, *model.image_size(x_0))[:-1]
             sigma = sigmas[levels[group].to(sigmas.device)]
             at = sigma.view(-1, 1, 1, 1)
             condition = self._condition([said[k] for k in group], [shown[k] for k in group])
             self.mixture.mix(torch.stack([shown[k].query for k in group]))
-            v = base.velocity((1 - at) * x_0 + at * noise, sigma, condition, settings.guidance)
+            v = model.velocity((1 - at) * x_0 + at * noise, sigma, condition, settings.guidance)
             error = (v.float() - (noise - x_0)).square().mean()
             yield {"loss": error * len(group) / batch}
 
@@ -171,16 +171,16 @@ class BasisTask(Task):
     @torch.no_grad()
     def preview(self) -> Image.Image:
         """Some of the analogies, and what is made of b as the basis now is."""
-        base, settings, rows = self.base, self.settings, self.rows
+        model, settings, rows = self.base, self.settings, self.rows
         count = min(PREVIEWED, len(rows))
         shown = []
         for index in (k * len(rows) // count for k in range(count)):
             row, analogy = rows[index], rows.analogies[index]
             said = self.captions["" if settings.caption_dropout == 1 else row.caption]
-            references = tuple(latents.to(base.device) for latents in row.references)
+            references = tuple(latents.to(model.device) for latents in row.references)
             self.mixture.mix(row.query[None])
             condition = replace(said, references=references)
-            made = sampled(base, condition, row.target.shape, layout=settings.layout)
+            made = sampled(model, condition, row.target.shape, layout=settings.layout)
             sides = (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime)
             shown.append([*(resized(picture, made.size) for picture in sides), made])
         return collage(shown, ["a", "a'", "b", "b'", "made"])
@@ -205,9 +205,9 @@ class BasisTask(Task):
 
 
 def _captions(
-    base: FlowModel, rows: AnalogyRows, settings: BasisSettings
+    model: FlowModel, rows: AnalogyRows, settings: BasisSettings
 ) -> Mapping[str, Condition]:
     """The embeddings of all captions, so that the text encoders are not needed in training."""
     given = getattr(rows.analogies, "captions", None)
     texts = given if given is not None else [analogy.caption for analogy in rows.analogies]
-    return prompt_conditions(base, {""} if settings.caption_dropout == 1 else {*texts, ""})
+    return prompt_conditions(model, {""} if settings.caption_dropout == 1 else {*texts, ""})

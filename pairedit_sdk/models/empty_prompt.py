@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 FILE = "empty_prompt.safetensors"
 
 
-def kept(folder: Path, base: FlowModel) -> Condition | None:
+def kept(folder: Path, model: FlowModel) -> Condition | None:
     """The embeddings, float32; nothing if there is no such file, or it is damaged, or of other text
     encoders: then they are computed.
 
     Args:
         folder: the pipeline's.
-        base: whose text encoders they must be of.
+        model: whose text encoders they must be of.
     """
     path = folder / FILE
     if not path.is_file():
@@ -33,21 +33,21 @@ def kept(folder: Path, base: FlowModel) -> Condition | None:
     except Exception:  # of damaged bytes; the reader has many kinds of errors for them
         return None
     whole = set(tensors) == {"prompt_embeds", "pooled"}
-    if not whole or header.get("text_fingerprint") != base.text_fingerprint:
+    if not whole or header.get("text_fingerprint") != model.text_fingerprint:
         return None
     return Condition(tensors["prompt_embeds"], tensors["pooled"])
 
 
-def keep(folder: Path, base: FlowModel, made: Condition) -> Path:
+def keep(folder: Path, model: FlowModel, made: Condition) -> Path:
     """Write them into the pipeline's folder.
 
     Args:
         folder: the pipeline's.
-        base: whose text encoders made them.
+        model: whose text encoders made them.
         made: in float32.
     """
     return write_tensors(
         folder / FILE,
         {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled},
-        {"text_fingerprint": base.text_fingerprint},
+        {"text_fingerprint": model.text_fingerprint},
     )

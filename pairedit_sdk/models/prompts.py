@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
 
-def prompt_condition(base: FlowModel, prompt: str) -> Condition:
+def prompt_condition(model: FlowModel, prompt: str) -> Condition:
     """The prompt's embeddings; for large text encoders they are also kept on disk.
 
     Loading FLUX.1's text encoders takes far longer than an edit, and nearly every call needs only
     the empty prompt.
     """
-    if base.name in BUILT_IN or base.knows(prompt):
-        return base.condition(prompt)
-    path = _prompt_path(base, prompt)
+    if model.name in BUILT_IN or model.knows(prompt):
+        return model.condition(prompt)
+    path = _prompt_path(model, prompt)
     kept = _read_condition(path)
     if kept is not None:
-        base.remember(prompt, kept)
+        model.remember(prompt, kept)
     else:
-        made = base.condition(prompt)
+        made = model.condition(prompt)
         # They are larger than some transformers: not to be kept beside one.
-        base.release_text_encoders()
+        model.release_text_encoders()
         with suppress(OSError):  # an unwritable home costs time, not the edit
             _write_condition(path, made)
-    return base.condition(prompt)
+    return model.condition(prompt)
 
 
-def prompt_conditions(base: FlowModel, prompts: Iterable[str]) -> Mapping[str, Condition]:
+def prompt_conditions(model: FlowModel, prompts: Iterable[str]) -> Mapping[str, Condition]:
     """The embeddings of many prompts, with the text encoders loaded once, and released after it.
 
     Those of large text encoders (4 MiB each with FLUX.1) stay on disk, and are read when they are
@@ -47,22 +47,22 @@ def prompt_conditions(base: FlowModel, prompts: Iterable[str]) -> Mapping[str, C
         WriteError: they cannot be written there.
     """
     prompts = sorted(set(prompts))
-    if base.name in BUILT_IN:
-        return {prompt: base.condition(prompt) for prompt in prompts}
-    paths = {prompt: _prompt_path(base, prompt) for prompt in prompts}
+    if model.name in BUILT_IN:
+        return {prompt: model.condition(prompt) for prompt in prompts}
+    paths = {prompt: _prompt_path(model, prompt) for prompt in prompts}
     for prompt, path in paths.items():
         if not is_current(path):
-            _write_condition(path, base.condition(prompt))
-            base.forget(prompt)
-    base.release_text_encoders()
-    return _OnDisk(base, paths)
+            _write_condition(path, model.condition(prompt))
+            model.forget(prompt)
+    model.release_text_encoders()
+    return _OnDisk(model, paths)
 
 
 class _OnDisk(Mapping[str, Condition]):
     """Embeddings by their prompt, read from files."""
 
-    def __init__(self, base: FlowModel, paths: Mapping[str, Path]) -> None:
-        self._base, self._paths = base, paths
+    def __init__(self, model: FlowModel, paths: Mapping[str, Path]) -> None:
+        self._base, self._paths = model, paths
 
     def __getitem__(self, prompt: str) -> Condition:
         path = self._paths[prompt]
@@ -81,8 +81,8 @@ class _OnDisk(Mapping[str, Condition]):
         return len(self._paths)
 
 
-def _prompt_path(base: FlowModel, prompt: str) -> Path:
-    name = key("prompt", base.text_fingerprint, str(base.dtype), prompt)
+def _prompt_path(model: FlowModel, prompt: str) -> Path:
+    name = key("prompt", model.text_fingerprint, str(model.dtype), prompt)
     return cache_folder() / f"prompt-{name}.safetensors"
 
 

@@ -39,14 +39,14 @@ def random_model(folder: Path, *, device: str | None = None, precision: str = "a
     transformer, vae = parts_without_weights(folder, dtype)
     _fill(transformer, where, kind)
     _fill(vae, where, kind)
-    base = model_class(folder)(
+    model = model_class(folder)(
         str(folder), folder, transformer, vae, device=where, dtype=dtype, precision=kind
     )
-    base.name_weights("random")
+    model.name_weights("random")
     config = transformer.config
     width, pooled = config.joint_attention_dim, config.pooled_projection_dim
-    base.remember("", Condition(torch.randn(1, base.text_tokens, width), torch.randn(1, pooled)))
-    return base
+    model.remember("", Condition(torch.randn(1, model.text_tokens, width), torch.randn(1, pooled)))
+    return model
 
 
 @torch.no_grad()

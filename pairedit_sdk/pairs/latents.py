@@ -28,40 +28,40 @@ class PairLatents:
 
 
 def encode_pairs(
-    base: FlowModel, pairs: PairSet, resolution: int | None = None, folder: Path | None = None
+    model: FlowModel, pairs: PairSet, resolution: int | None = None, folder: Path | None = None
 ) -> list[PairLatents]:
     """Encode every picture of the pairs once, keeping its aspect ratio.
 
     Args:
-        base: whose autoencoder is used.
+        model: whose autoencoder is used.
         pairs: the training pairs.
         resolution: side of the square with the wanted area; ``None`` is the base's own.
         folder: where to keep the latents; ``None`` keeps them in memory only.
     """
-    budget = resolution or base.resolution
+    budget = resolution or model.resolution
     result = []
     for pair in pairs:
-        size = fit_size(*pair.before.size, budget, base.multiple)
-        x_a = _encode(base, pair.before, size, folder)
-        x_b = _encode(base, pair.after, size, folder)
+        size = fit_size(*pair.before.size, budget, model.multiple)
+        x_a = _encode(model, pair.before, size, folder)
+        x_b = _encode(model, pair.after, size, folder)
         result.append(PairLatents(pair.name, x_a, x_b))
     return result
 
 
 def _encode(
-    base: FlowModel, image: Image.Image, size: tuple[int, int], folder: Path | None
+    model: FlowModel, image: Image.Image, size: tuple[int, int], folder: Path | None
 ) -> torch.Tensor:
     from PIL import Image as PILImage
 
     fitted = image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
     path = None
     if folder is not None:
-        name = key("latents", base.fingerprint, base.precision, str(size), fitted.tobytes())
+        name = key("latents", model.fingerprint, model.precision, str(size), fitted.tobytes())
         path = folder / f"latents-{name}.safetensors"
         kept = read_kept(path, "latents")
         if kept is not None:
-            return kept["latents"].to(base.device)
-    latents = base.encode(to_tensor(fitted)).float()
+            return kept["latents"].to(model.device)
+    latents = model.encode(to_tensor(fitted)).float()
     if path is not None:
         write_kept(path, {"latents": latents})
     return latents

@@ -28,8 +28,8 @@ def hub_base(name: str) -> str | None:
 
     A folder may hold anything, whatever it is called.
     """
-    known = {f"{_OWNER}/{base}": f"{_OWNER}/{base}" for base in HUB_BASES}
-    return (known | {base: f"{_OWNER}/{base}" for base in HUB_BASES}).get(name)
+    known = {f"{_OWNER}/{model}": f"{_OWNER}/{model}" for model in HUB_BASES}
+    return (known | {model: f"{_OWNER}/{model}" for model in HUB_BASES}).get(name)
 
 
 def model_card(
@@ -77,9 +77,9 @@ def _front(info: EditInfo, preview: str | None) -> dict[str, Any]:
     front["library_name"] = "diffusers"
     front["pipeline_tag"] = "image-to-image"
     front["tags"] = ["pairedit", "lora", "diffusers", "flux", "image-editing"]
-    base = hub_base(info.base)
-    if base:
-        front["base_model"] = base
+    model = hub_base(info.base)
+    if model:
+        front["base_model"] = model
         front["base_model_relation"] = "adapter"
     if preview:
         # An edit needs no words, and the Hub shows no picture without some.
@@ -96,9 +96,9 @@ def _summary(info: EditInfo) -> str:
         made = f"learned from {count} before/after pair{'s' * (count > 1)}."
     else:
         made = "kept as a LoRA."
-    base = f" It works on {_base(info)}." if info.base else ""
+    model = f" It works on {_base(info)}." if info.base else ""
     return (
-        f"A picture edit, {made}{base} It needs no prompt. Its strength is a number: 0 changes "
+        f"A picture edit, {made}{model} It needs no prompt. Its strength is a number: 0 changes "
         "nothing, and a negative one goes the other way."
     )
 
@@ -145,24 +145,24 @@ def _settings(info: EditInfo) -> list[str]:
 
 def _with_pairedit(info: EditInfo, repo_id: str, file: str) -> str:
     name = file.removesuffix(SUFFIX)
-    base = "" if info.base in _built_in() or hub_base(info.base) else " --base BASE"
+    model = "" if info.base in _built_in() or hub_base(info.base) else " --base BASE"
     return (
         f"```bash\npairedit edits pull {repo_id} --file {file}\n"
-        f"pairedit edit photo.jpg --edit {name}=1{base} -o out.png\n"
-        f"pairedit sweep photo.jpg --edit {name}{base} -o strip.png\n```"
+        f"pairedit edit photo.jpg --edit {name}=1{model} -o out.png\n"
+        f"pairedit sweep photo.jpg --edit {name}{model} -o strip.png\n```"
     )
 
 
 def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
     name = file.removesuffix(SUFFIX)
     pipeline = "FluxKontextPipeline" if "kontext" in info.architecture else "FluxPipeline"
-    base = hub_base(info.base)
+    model = hub_base(info.base)
     lines = ["import torch", f"from diffusers import {pipeline}"]
     if info.base in _built_in():
         lines += ["from pairedit_sdk.models.folders import BUILT_IN"]
         where = f'BUILT_IN["{info.base}"]'
     else:
-        where = f'"{base}"' if base else '"the folder or the hub id of the base"'
+        where = f'"{model}"' if model else '"the folder or the hub id of the base"'
     lines += [
         "",
         f"pipe = {pipeline}.from_pretrained({where}, dtype=torch.bfloat16)",
@@ -179,9 +179,9 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
 
 def _base(info: EditInfo) -> str:
     """The base's name, without the folders that lead to it."""
-    base = hub_base(info.base)
-    if base:
-        return f"[{base}](https://huggingface.co/{base})"
+    model = hub_base(info.base)
+    if model:
+        return f"[{model}](https://huggingface.co/{model})"
     if info.base in _built_in():
         return f"{info.base}, which is a part of pairedit-sdk"
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", info.base):  # a hub id, perhaps

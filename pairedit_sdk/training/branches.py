@@ -37,16 +37,16 @@ class Branches:
         parameters: everything that is trained, by "content/…" and "semantic/…" names.
     """
 
-    def __init__(self, base: FlowModel, config: TrainConfig, condition: Condition) -> None:
-        require_bare(base.transformer)
-        self.base, self.config, self.condition = base, config, condition
+    def __init__(self, model: FlowModel, config: TrainConfig, condition: Condition) -> None:
+        require_bare(model.transformer)
+        self.base, self.config, self.condition = model, config, condition
         self.scaling = config.lora.scaling
-        targets = base.lora_targets(config.targets)
+        targets = model.lora_targets(config.targets)
         generator = torch.Generator().manual_seed(config.seed)
         self.parameters: dict[str, torch.nn.Parameter] = {}
         for name in (CONTENT, SEMANTIC) if config.content_lora else (SEMANTIC,):
             added = add_trainable(
-                base.transformer,
+                model.transformer,
                 name,
                 targets,
                 config.rank,
@@ -56,9 +56,9 @@ class Branches:
             self.parameters |= {f"{name}/{key}": p for key, p in added.items()}
         names = [SEMANTIC]
         if config.content_lora:
-            share_frozen(base.transformer, CONTENT, TWIN)
+            share_frozen(model.transformer, CONTENT, TWIN)
             names = [CONTENT, TWIN, SEMANTIC]
-        activate(base.transformer, names)
+        activate(model.transformer, names)
 
     def losses(
         self, latents: list[PairLatents], draw: int, own: Sequence[int] | None = None

@@ -27,7 +27,7 @@ SCALES = tuple(0.06 * 1.5**k for k in range(9))  # 0.06 … 1.54
 
 
 def unit_scale(
-    base: FlowModel,
+    model: FlowModel,
     layers: Mapping[str, LoraLayer],
     latents: Sequence[PairLatents],
     condition: Condition,
@@ -41,7 +41,7 @@ def unit_scale(
     neighbours, over log s.
 
     Args:
-        base: without any LoRA attached; it is left so.
+        model: without any LoRA attached; it is left so.
         layers: the edit.
         latents: of the training pairs.
         condition: of the empty prompt.
@@ -50,16 +50,16 @@ def unit_scale(
         steps: length of FlowEdit's schedule.
     """
     error = torch.zeros(len(scales), dtype=torch.float64)
-    model = ConditionedModel(base, condition, guidance)
-    with torch.no_grad(), attached(base.transformer, {EDIT: layers}):
+    conditioned = ConditionedModel(model, condition, guidance)
+    with torch.no_grad(), attached(model.transformer, {EDIT: layers}):
         for pair in latents:
-            sigmas = base.sigmas(steps, *base.image_size(pair.x_a))
+            sigmas = model.sigmas(steps, *model.image_size(pair.x_a))
             gaps = []
             for part in at_once(scales, pair.x_a):
                 states = flowedit(
                     repeated(pair.x_a, len(part)),
                     sigmas,
-                    BranchVelocities(model, [{EDIT: scale} for scale in part]),
+                    BranchVelocities(conditioned, [{EDIT: scale} for scale in part]),
                     noise_source(pair.x_a, 0, len(part)),
                     n_max=last_steps(steps),
                 )

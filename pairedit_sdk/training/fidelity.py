@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 def preview_strip(branches: Branches, latents: list[PairLatents]) -> Image.Image:
     """The training pairs as they stand: before, edited at 0.5 and 1, after; one row per pair."""
-    base = branches.base
+    model = branches.base
     rows = []
     for pair in latents:
         edited = [_edited(branches, pair, scale) for scale in (0.5, 1.0)]
-        rows.append([to_image(base.decode(x)) for x in [pair.x_a, *edited, pair.x_b]])
+        rows.append([to_image(model.decode(x)) for x in [pair.x_a, *edited, pair.x_b]])
     return collage(rows, ["before", "0.5", "1.0", "after"], [pair.name for pair in latents])
 
 
@@ -46,8 +46,8 @@ def fidelity(branches: Branches, latents: list[PairLatents]) -> float:
 
 @torch.no_grad()
 def _edited(branches: Branches, pair: PairLatents, scale: float) -> torch.Tensor:
-    base, config = branches.base, branches.config
-    sigmas = base.sigmas(config.edit_steps, *base.image_size(pair.x_a))
+    model, config = branches.base, branches.config
+    sigmas = model.sigmas(config.edit_steps, *model.image_size(pair.x_a))
     live = BranchVelocities(branches.model, [branches.live_scales(scale)])
     noise, n_max = noise_source(pair.x_a, 0), last_steps(config.edit_steps)
     return last_state(flowedit(pair.x_a, sigmas, live, noise, n_max=n_max))

@@ -89,7 +89,7 @@ class TrainingLoop:
 
 @contextmanager
 def training_loop(
-    base: FlowModel,
+    model: FlowModel,
     settings: TrainingSettings,
     *,
     name: str,
@@ -100,7 +100,7 @@ def training_loop(
     """Within the block the run's folder is locked and open; afterwards the model is as it was.
 
     Args:
-        base: the frozen model.
+        model: the frozen model.
         settings: of the training.
         name: of what is trained.
         run_dir: folder of the run; ``None`` keeps nothing.
@@ -115,7 +115,7 @@ def training_loop(
     """
     path = None if run_dir is None else Path(run_dir)
     try:
-        with accelerating(base.device, settings.track, path) as accelerator:
+        with accelerating(model.device, settings.track, path) as accelerator:
             share_of(accelerator, settings.batch)  # refuses before a folder is made
             main = accelerator.is_main_process
             with run_lock(path if main else None):
@@ -127,8 +127,8 @@ def training_loop(
                     folder.open(resume)
                 yield TrainingLoop(settings, accelerator, folder)
     finally:
-        base.set_gradient_checkpointing(False)
-        detach_all(base.transformer)
+        model.set_gradient_checkpointing(False)
+        detach_all(model.transformer)
 
 
 def make_optimizer(task: Task) -> torch.optim.Optimizer:

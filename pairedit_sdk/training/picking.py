@@ -47,11 +47,11 @@ class Candidate:
     edit: Edit
 
 
-def candidates(base: FlowModel, run_dir: str | Path, name: str) -> list[Candidate]:
+def candidates(model: FlowModel, run_dir: str | Path, name: str) -> list[Candidate]:
     """The checkpoints of a run as edits, in the order of their steps.
 
     Args:
-        base: the one the run is on.
+        model: the one the run is on.
         run_dir: the run's folder.
         name: of the edits.
 
@@ -68,17 +68,17 @@ def candidates(base: FlowModel, run_dir: str | Path, name: str) -> list[Candidat
             next_step="Train the edit first, with checkpoint_every=50 for several of them",
         )
     config = make_config(read_settings(run_dir / "config.json"))
-    latents = pair_latents(run_dir, base)
+    latents = pair_latents(run_dir, model)
     result = []
     for one in saved:
         semantic = _layers(read_parameters(one.path), config)
-        edit = finished(base, semantic, latents, config, name, one.step)
-        edit.require_base(base)
+        edit = finished(model, semantic, latents, config, name, one.step)
+        edit.require_base(model)
         result.append(Candidate(one.step, one.fidelity, edit))
     return result
 
 
-def pair_latents(run_dir: Path, base: FlowModel) -> list[PairLatents]:
+def pair_latents(run_dir: Path, model: FlowModel) -> list[PairLatents]:
     """The training pairs as the run keeps them.
 
     Raises:
@@ -88,7 +88,7 @@ def pair_latents(run_dir: Path, base: FlowModel) -> list[PairLatents]:
     try:
         tensors, header = read_tensors(path)
         return [
-            PairLatents(name, *(tensors[f"{k}/{s}"].to(base.device) for s in ("before", "after")))
+            PairLatents(name, *(tensors[f"{k}/{s}"].to(model.device) for s in ("before", "after")))
             for k, name in enumerate(json.loads(header["names"]))
         ]
     except Exception as error:  # the readers of damaged bytes raise nearly every kind
@@ -99,13 +99,13 @@ def pair_latents(run_dir: Path, base: FlowModel) -> list[PairLatents]:
 
 
 @torch.no_grad()
-def strip(base: FlowModel, run_dir: str | Path, found: Sequence[Candidate]) -> Image.Image:
+def strip(model: FlowModel, run_dir: str | Path, found: Sequence[Candidate]) -> Image.Image:
     """A row for each training pair: before, what every candidate makes of it, after."""
-    latents = pair_latents(Path(run_dir), base)
+    latents = pair_latents(Path(run_dir), model)
     rows = []
     for pair in latents:
-        made = [edit_latents(base, pair.x_a, one.edit @ 1.0) for one in found]
-        rows.append([to_image(base.decode(x)) for x in (pair.x_a, *made, pair.x_b)])
+        made = [edit_latents(model, pair.x_a, one.edit @ 1.0) for one in found]
+        rows.append([to_image(model.decode(x)) for x in (pair.x_a, *made, pair.x_b)])
     labels = ["before", *(f"step {one.step}" for one in found), "after"]
     return collage(rows, labels, [pair.name for pair in latents])
 

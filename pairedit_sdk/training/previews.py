@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 PAIRS, LARGEST = 3, 256
 
 
-def preview(base: FlowModel, edit: Edit, pairs: PairSet) -> Image.Image:
+def preview(model: FlowModel, edit: Edit, pairs: PairSet) -> Image.Image:
     """Before, what the edit makes of it at scale 1, and after; a row for each pair."""
     rows = [
-        [pair.before, edit_image(base, pair.before, edit @ 1.0), pair.after]
+        [pair.before, edit_image(model, pair.before, edit @ 1.0), pair.after]
         for pair in islice(pairs, PAIRS)
     ]
     return collage(rows, ["before", edit.name, "after"], largest=LARGEST)

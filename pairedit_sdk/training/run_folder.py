@@ -90,8 +90,8 @@ class RunFolder:
             DamagedRunError: it is damaged.
             WriteError: the folder cannot be written to.
         """
-        base = task.base
-        self.checkpoints.data = f"{base.fingerprint}/{base.precision}/{task.digest()}"
+        model = task.base
+        self.checkpoints.data = f"{model.fingerprint}/{model.precision}/{task.digest()}"
         done = self.checkpoints.restore(task.parameters, optimizer, self.settings.steps)
         if not self.writes:
             return done

@@ -61,7 +61,7 @@ class StepInfo:
 
 
 def train(
-    base: FlowModel,
+    model: FlowModel,
     pairs: PairSet,
     config: TrainConfig | None = None,
     *,
@@ -80,7 +80,7 @@ def train(
     differently from run to run.
 
     Args:
-        base: the frozen model; it is left exactly as it was.
+        model: the frozen model; it is left exactly as it was.
         pairs: before/after pictures, usually one to three.
         config: the settings; ``None`` are the published ones.
         name: the edit's name.
@@ -99,19 +99,19 @@ def train(
     """
     config = config or TrainConfig()
     require_tracker(config.track, folder=run_dir is not None)
-    _check_fit(base, config)
-    with training_loop(base, config, name=name, run_dir=run_dir, resume=resume) as loop:
+    _check_fit(model, config)
+    with training_loop(model, config, name=name, run_dir=run_dir, resume=resume) as loop:
         folder = loop.folder
-        condition = prompt_condition(base, "")
-        base.release_text_encoders()
+        condition = prompt_condition(model, "")
+        model.release_text_encoders()
         cache = None if folder is None else folder.path / "cache"
-        latents = encode_pairs(base, pairs, config.resolution, cache)
-        branches = Branches(base, config, condition)
+        latents = encode_pairs(model, pairs, config.resolution, cache)
+        branches = Branches(model, config, condition)
         loop.run(PairTask(branches, latents), on_step)
         semantic = branches.export_lora(SEMANTIC)
         content = branches.export_lora(CONTENT) if config.content_lora else None
-        detach_all(base.transformer)
-        edit = finished(base, semantic, latents, config, name)
+        detach_all(model.transformer)
+        edit = finished(model, semantic, latents, config, name)
         edit = edit.with_info(pairs_fingerprint=pairs.fingerprint)
         if folder is not None and folder.writes:
             if content is not None:
@@ -170,7 +170,7 @@ class PairTask(Task):
 
 
 def finished(
-    base: FlowModel,
+    model: FlowModel,
     semantic: Mapping[str, LoraLayer],
     latents: Sequence[PairLatents],
     config: TrainConfig,
@@ -180,7 +180,7 @@ def finished(
     """The edit that a trained LoRA becomes: with gain and calibration in it, and described.
 
     Args:
-        base: without any LoRA attached.
+        model: without any LoRA attached.
         semantic: the LoRA, alpha folded in.
         latents: of the training pairs.
         config: it was trained with.
@@ -189,44 +189,45 @@ def finished(
     """
     factor = config.gain if len(latents) > 1 else 1.0
     if config.calibrate:
-        condition = prompt_condition(base, "")
+        condition = prompt_condition(model, "")
         factor *= unit_scale(
-            base, semantic, latents, condition, config.guidance, steps=config.edit_steps
+            model, semantic, latents, condition, config.guidance, steps=config.edit_steps
         )
     if factor != 1:
         semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
     pairs = [pair.name for pair in latents]
-    info = _info(base, pairs, config, name, factor, steps or config.steps)
+    info = _info(model, pairs, config, name, factor, steps or config.steps)
     return Edit(
-        semantic, replace(info, direction=shown_change(base, latents)) if config.edit_even else info
+        semantic,
+        replace(info, direction=shown_change(model, latents)) if config.edit_even else info,
     )
 
 
-def _check_fit(base: FlowModel, config: TrainConfig) -> None:
+def _check_fit(model: FlowModel, config: TrainConfig) -> None:
     """Refuse what cannot work before anything slow is done or any file is written."""
-    require_bare(base.transformer)
-    check_rank(base.transformer, base.lora_targets(config.targets), config.rank)
+    require_bare(model.transformer)
+    check_rank(model.transformer, model.lora_targets(config.targets), config.rank)
     if config.edit_even:
-        encoder_of(base, TRAIN_WITHOUT)
-    if config.precision not in ("auto", base.precision):
+        encoder_of(model, TRAIN_WITHOUT)
+    if config.precision not in ("auto", model.precision):
         raise UsageError(
-            f"The settings say precision {config.precision}, the base is held in {base.precision}",
+            f"The settings say precision {config.precision}, the base is held in {model.precision}",
             next_step=f"Load it with precision={config.precision!r}, or set precision=auto",
         )
 
 
 def _info(
-    base: FlowModel, pairs: list[str], config: TrainConfig, name: str, factor: float, steps: int
+    model: FlowModel, pairs: list[str], config: TrainConfig, name: str, factor: float, steps: int
 ) -> EditInfo:
     # No time of day in here: the same run gives the same file.
     return EditInfo(
         name=name,
-        base=base.name,
-        architecture=base.architecture,
-        base_fingerprint=base.fingerprint,
-        precision=base.precision,
+        base=model.name,
+        architecture=model.architecture,
+        base_fingerprint=model.fingerprint,
+        precision=model.precision,
         guidance=config.guidance,
-        resolution=config.resolution or base.resolution,
+        resolution=config.resolution or model.resolution,
         rank=config.rank,
         steps=steps,
         pairs=pairs,

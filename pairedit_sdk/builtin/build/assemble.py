@@ -113,8 +113,8 @@ def assemble(
             write_json(config, values)
     for other in folder.glob("*.safetensors"):  # the attribute classifier lives beside the parts
         shutil.copy2(other, fresh / other.name)
-    base = model_class(fresh).load(str(fresh), device="cpu", precision="fp32")
-    empty_prompt.keep(fresh, base, base.encode_prompt(""))
+    model = model_class(fresh).load(str(fresh), device="cpu", precision="fp32")
+    empty_prompt.keep(fresh, model, model.encode_prompt(""))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     return folder

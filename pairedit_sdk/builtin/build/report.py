@@ -47,13 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
     faces = [face_at(i, "test") for i in range(64)]
     print(f"autoencoder: {reconstruction_psnr(vae, pictures_of(faces)):.2f} dB on new faces")
 
-    base = load_model("mini" if options.base == mini_folder() else str(options.base))
-    right, sheet = caption_hits(base, options.captions, options.guidance)
+    model = load_model("mini" if options.base == mini_folder() else str(options.base))
+    right, sheet = caption_hits(model, options.captions, options.guidance)
     every = [value for values in right.values() for value in values]
     print(f"captions: {sum(every) / len(every):.3f} of {len(every)} named attributes are right")
     for name, values in sorted(right.items(), key=lambda item: sum(item[1]) / len(item[1])):
         print(f"  {name:13s} {sum(values):3d} of {len(values)}")
-    free = [generate(base, "", seed=1000 + k) for k in range(SHEET)]
+    free = [generate(model, "", seed=1000 + k) for k in range(SHEET)]
     for label, images in (("captioned", sheet[:SHEET]), ("unconditional", free)):
         rows = [images[k : k + 8] for k in range(0, len(images), 8)]
         width = max(len(row) for row in rows)
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def caption_hits(
-    base: FlowModel, count: int, guidance: float = 3.5
+    model: FlowModel, count: int, guidance: float = 3.5
 ) -> tuple[dict[str, list[bool]], list[Image.Image]]:
     """Whether each named attribute is right, in samples from ``count`` random captions.
 
@@ -77,7 +77,7 @@ def caption_hits(
     for index in range(count):
         face = face_at(index, "report")
         caption, named = caption_parts(face, rng, parts.CAPTION_PHRASES)
-        image = generate(base, caption, seed=index, guidance=guidance)
+        image = generate(model, caption, seed=index, guidance=guidance)
         read = classifier.predict(to_tensor(image))
         for name in named:
             right.setdefault(name, []).append(read[name][0] == getattr(face, name))

@@ -86,7 +86,7 @@ class FluxModel:
             vae = AutoencoderKL.from_pretrained(
                 folder, subfolder="vae", dtype=precisions.vae_dtype(dtype)
             )
-            base = cls(
+            model = cls(
                 name_or_path,
                 folder,
                 transformer,
@@ -97,8 +97,8 @@ class FluxModel:
                 offload=offload,
             )
             _require_weights(transformer, vae)
-            base.sigmas(2, base.resolution, base.resolution)  # a damaged schedule is found here
-            return base
+            model.sigmas(2, model.resolution, model.resolution)  # a damaged schedule is found here
+            return model
 
     @staticmethod
     def _architecture(kind: str) -> str:
