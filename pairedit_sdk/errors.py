@@ -72,13 +72,13 @@ class InputError(PairEditError):
 
 
 class BaseModelError(PairEditError):
-    """A base model that is missing, incomplete or of an unsupported kind."""
+    """A model that is missing, incomplete or of an unsupported kind."""
 
     exit_code = 2
 
 
 class EditError(PairEditError):
-    """An edit file that is damaged, of another base, or matches nothing."""
+    """An edit file that is damaged, of another model, or matches nothing."""
 
     exit_code = 2
 
@@ -110,7 +110,7 @@ class DamagedRunError(RunFileError):
 
 
 class OtherRunError(UsageError):
-    """A run's folder holds a run of other settings, pairs or another base."""
+    """A run's folder holds a run of other settings, pairs or another model."""
 
 
 class WriteError(PairEditError, OSError):

@@ -107,7 +107,7 @@ class _Outer:
 
 
 def test_rows_of_settings_descend_into_dataclasses() -> None:
-    assert list(settings_table.rows(_Outer)) == [
+    assert list(settings_table.rows(_Outer())) == [
         ("on", "false", "Whether."),
         ("name", "x", "η of it."),
         ("inner.depth", "null", r"How deep, see `load_base`; `null` is shallow \| flat."),
@@ -122,7 +122,7 @@ def test_a_setting_without_a_word_is_refused() -> None:
         mystery: int = 1
 
     with pytest.raises(ValueError, match=r"Silent\.mystery: the docstring says nothing"):
-        list(settings_table.rows(Silent))
+        list(settings_table.rows(Silent()))
 
 
 def test_roles_become_code_and_links() -> None:

@@ -49,7 +49,7 @@ class EditBasis:
     Args:
         library: the edits; not on a URL.
         encoder: the image encoder's name; ``None`` is what the basis was begun with, or else the
-            one that goes with the first edit's base.
+            one that goes with the first edit's model.
 
     Raises:
         UsageError: the library is on a URL.
@@ -94,7 +94,7 @@ class EditBasis:
 
         Raises:
             UsageError: an edit of that name is there already.
-            EditError: the edit was learned on another base than the others.
+            EditError: the edit was learned on another model than the others.
         """
         check_name(edit.name)
         check_room(self.index, edit, replacing)  # before any work is done
@@ -203,7 +203,7 @@ class EditBasis:
         picture with each of the :data:`CANDIDATES` that the encoder finds nearest.
 
         Args:
-            model: the loaded base that the edits were learned on, without any LoRA attached.
+            model: the loaded model that the edits were learned on, without any LoRA attached.
             a: before.
             a_prime: after.
             count: at most so many edits are mixed.
@@ -211,7 +211,7 @@ class EditBasis:
 
         Raises:
             UsageError: the basis is empty.
-            EditError: the edits were learned on another base.
+            EditError: the edits were learned on another model.
         """
         index = self._filled()
         given = self.embed(a, a_prime, a)
@@ -231,7 +231,7 @@ class EditBasis:
         return mix_of(self.library, index, given, largest)
 
     def require_base(self) -> str:
-        """The name of the base that the edits were learned on.
+        """The name of the model that the edits were learned on.
 
         Raises:
             UsageError: the basis is empty.

@@ -35,8 +35,8 @@ class Index:
 
     Attributes:
         encoder: name of the image encoder.
-        base: name of the base that all its edits were learned on.
-        fingerprint: of that base.
+        base: name of the model that all its edits were learned on.
+        fingerprint: of that model.
         names: of the edits, in the order of placing.
         pairs: how many pairs each was placed with.
         keys: the unfitted keys [N, D].

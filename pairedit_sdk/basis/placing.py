@@ -81,7 +81,7 @@ def check_room(index: Index, edit: Edit, replacing: bool) -> None:
 
     Raises:
         UsageError: an edit of that name is there, and it is not to be replaced.
-        EditError: the edit was learned on another base than the others.
+        EditError: the edit was learned on another model than the others.
     """
     if edit.name in index.names and not replacing:
         raise UsageError(
@@ -91,7 +91,7 @@ def check_room(index: Index, edit: Edit, replacing: bool) -> None:
     own = edit.info.base_fingerprint
     if index.fingerprint and own and own != index.fingerprint:
         raise EditError(
-            f"Edit {edit.name!r} was learned on another base than the edits of this basis",
+            f"Edit {edit.name!r} was learned on another model than the edits of this basis",
             expected=f"{index.base} ({index.fingerprint})",
             got=f"{edit.info.base} ({own})",
             next_step="Keep a basis of its own for each base",

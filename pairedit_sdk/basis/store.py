@@ -74,7 +74,7 @@ class BasisStore:
 
         Raises:
             UsageError: an edit of that name is there already, or the encoder is another one.
-            EditError: the edit was learned on another base than the others.
+            EditError: the edit was learned on another model than the others.
         """
         with locked(self.folder):
             index = read_index(self.folder)

@@ -124,15 +124,15 @@ def run(
     """Train every variant for every seed and ask it.
 
     Args:
-        model: the built-in Kontext base.
-        plain: the built-in base, for the user's own edits.
+        model: the built-in Kontext model.
+        plain: the built-in model, for the user's own edits.
         plan: what to do.
         on_part: called after every variant.
 
     Returns:
         ``summary``: for each variant ``seen`` and ``unseen``, each with ``accuracy``, ``pooled``
         and ``preservation_db``; ``rows``: the same by seed and change; ``cost``: of a pass of the
-        base with the mix, as a ratio to one with an ordinary LoRA of the same rank, and of mixing.
+        model with the mix, as a ratio to one with an ordinary LoRA of the same rank, and of mixing.
     """
     rows: list[dict[str, Any]] = []
     cost: dict[str, float] = {}

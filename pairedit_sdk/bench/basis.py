@@ -100,7 +100,7 @@ def run(
     """Fill a basis for every seed and ask it.
 
     Args:
-        model: the built-in base.
+        model: the built-in model.
         plan: what to do.
         on_part: called after every edit learned and every edit asked for.
 

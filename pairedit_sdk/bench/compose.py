@@ -140,7 +140,7 @@ def run(
     """Learn the edits and score every combination in every mode.
 
     Args:
-        model: the built-in base.
+        model: the built-in model.
         plan: what to do.
         on_part: called after every edit learned and every combination scored.
 

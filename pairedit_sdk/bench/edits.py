@@ -108,7 +108,7 @@ def run(
     """Learn and score everything in the plan.
 
     Args:
-        model: the built-in base.
+        model: the built-in model.
         plan: what to do.
         on_job: called after every job with its row that counts.
 

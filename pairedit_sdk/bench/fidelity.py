@@ -94,7 +94,7 @@ def measure(
     """Score an editor on faces whose true result is known; one row per scale.
 
     Args:
-        model: the built-in base.
+        model: the built-in model.
         editor: what is scored.
         faces: (before, true after).
         changed: the attributes that the edit sets.

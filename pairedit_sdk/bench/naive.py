@@ -43,7 +43,7 @@ def naive_train(model: FlowModel, pairs: PairSet, config: TrainConfig) -> dict[s
 def naive_training(
     model: FlowModel, pairs: PairSet, config: TrainConfig
 ) -> Iterator[NaiveTraining]:
-    """Within the block both LoRAs are attached; afterwards the base is as it was."""
+    """Within the block both LoRAs are attached; afterwards the model is as it was."""
     try:
         model.set_gradient_checkpointing(config.gradient_checkpointing)
         model.keep_autoencoder(True)  # it is wanted in every step

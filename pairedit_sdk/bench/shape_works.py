@@ -167,7 +167,7 @@ def autoencoder_round_trip(model: FluxModel, side: int) -> Callable[..., object]
 
 
 def random_basis(model: FluxModel) -> LoRWeBBasis:
-    """A LoRWeB basis of the published size on the attention layers, on the base's device."""
+    """A LoRWeB basis of the published size on the attention layers, on the model's device."""
     layers = {}
     for name, layer in random_layers(model, ELEMENTS * ELEMENT_RANK).items():
         down = torch.unflatten(layer.down, 0, (ELEMENTS, ELEMENT_RANK))

@@ -1,7 +1,7 @@
 """``pairedit bench speed``: our way against the naive one, alternated, as ratios of medians.
 
 Every measurement runs in a process of its own, so that one's peak memory, caches and thread pools
-are not another's. Seconds leave out what every process needs to start: imports and the base.
+are not another's. Seconds leave out what every process needs to start: imports and the model.
 """
 
 from __future__ import annotations

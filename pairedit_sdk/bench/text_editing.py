@@ -1,4 +1,4 @@
-"""The benchmark's upper hand: the same base edited by words, with FlowEdit."""
+"""The benchmark's upper hand: the same model edited by words, with FlowEdit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SOURCE = "a person"
 #: Of the source's and of the target's prompt. FlowEdit publishes 1.5 and 5.5 for FLUX.1-dev; the
-#: built-in base was distilled for 1 to 5.
+#: built-in model was distilled for 1 to 5.
 SOURCE_GUIDANCE, TARGET_GUIDANCE = 1.5, 5.0
 
 

@@ -26,7 +26,7 @@ def learned(
     """Learn these edits, each from the training pairs of this seed.
 
     Args:
-        model: the built-in base.
+        model: the built-in model.
         names: keys of ``EDIT_TYPES``.
         seed: of the faces and of the training.
         recipe: its name or file.

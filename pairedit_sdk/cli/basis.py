@@ -41,7 +41,7 @@ Encoder = Annotated[
     typer.Option(
         "--encoder",
         help="The image encoder: mini, a folder or a hub id of a CLIP or SigLIP model. Without it: "
-        "the basis's own, or the one that goes with the edit's base.",
+        "the basis's own, or the one that goes with the edit's model.",
     ),
 ]
 Count = Annotated[

@@ -1,4 +1,4 @@
-"""``pairedit bench``: how good and how fast, measured on the built-in base."""
+"""``pairedit bench``: how good and how fast, measured on the built-in model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pairedit demo``: the whole story on the built-in base, with pictures."""
+"""``pairedit demo``: the whole story on the built-in model, with pictures."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ PROMPTS = (
 )
 GENERATED_SCALE = 1.0
 SEED = 0
-GENERATED_SEED = 8  # one at which the base itself draws no glasses on these people
+GENERATED_SEED = 8  # one at which the model itself draws no glasses on these people
 
 
 def run_demo(
@@ -66,7 +66,7 @@ def run_demo(
 
     Raises:
         UsageError: ``out`` is a file, or a folder that holds something else.
-        EditError: the shipped edit does not fit the base.
+        EditError: the shipped edit does not fit the model.
     """
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit

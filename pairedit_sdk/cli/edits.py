@@ -81,7 +81,7 @@ def show(
 ) -> None:
     """Say what is known of one edit.
 
-    Its base, its rank, and the settings it was trained with.
+    Its model, its rank, and the settings it was trained with.
     """
     from pairedit_sdk.edits.edit import Edit
 

@@ -20,9 +20,9 @@ FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 OUT_OF_MEMORY = {
     "train": LESS_MEMORY,
     "train-many": LESS_MEMORY,
-    "edit": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
-    "sweep": "Hold the base in 4 bits (--precision nf4), or use a smaller --resolution.",
-    "generate": "Hold the base in 4 bits (--precision nf4), or use a smaller --size.",
+    "edit": "Hold the model in 4 bits (--precision nf4), or use a smaller --resolution.",
+    "sweep": "Hold the model in 4 bits (--precision nf4), or use a smaller --resolution.",
+    "generate": "Hold the model in 4 bits (--precision nf4), or use a smaller --size.",
 }
 
 

@@ -1,4 +1,4 @@
-"""``pairedit lorweb``: bases of LoRAs that are trained together on analogies (LoRWeB)."""
+"""``pairedit lorweb``: models of LoRAs that are trained together on analogies (LoRWeB)."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def answer_command(
 ) -> None:
     """Do to B what was done from A to A_PRIME, with a mix of the basis's LoRAs.
 
-    The base looks at all three pictures, so it has to be a Kontext.
+    The model looks at all three pictures, so it has to be a Kontext.
     """
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), b)

@@ -38,7 +38,7 @@ def draw(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw analogies of faces, to train a basis on the built-in Kontext base."""
+    """Draw analogies of faces, to train a basis on the built-in Kontext model."""
     from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
     from pairedit_sdk.images.files import write_image
 

@@ -20,14 +20,14 @@ Base = Annotated[
         help=f"{_BASE} Without it: the model that the edit was trained on, else mini.",
     ),
 ]
-#: For commands that train: there is no edit yet that could name its base.
+#: For commands that train: there is no edit yet that could name its model.
 TrainBase = Annotated[
     str | None,
     typer.Option(
         "--base", envvar="PAIREDIT_BASE", help=f"{_BASE} Without it: the recipe's, else mini."
     ),
 ]
-#: For learned bases, which need a model that takes reference images.
+#: For learned models, which need a model that takes reference images.
 KontextModel = Annotated[
     str | None,
     typer.Option(
@@ -41,8 +41,8 @@ Recipe = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="A recipe's name or a YAML file. Without it: mini for the base mini and other "
-        "small bases, flux-dev for others.",
+        help="A recipe's name or a YAML file. Without it: mini for the model mini and other "
+        "small models, flux-dev for others.",
     ),
 ]
 Settings = Annotated[

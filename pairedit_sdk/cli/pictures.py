@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
 EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
-#: A picture this many times larger than what the base saw comes back visibly softer.
+#: A picture this many times larger than what the model saw comes back visibly softer.
 SOFTER = 1.5
 
 
@@ -230,12 +230,12 @@ def load_for(
     *,
     offload: bool = False,
 ) -> FlowModel:
-    """The base that was asked for, or else the one that the edits were learned on."""
+    """The model that was asked for, or else the one that the edits were learned on."""
     from pairedit_sdk.cli.services import load_model
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
     known = next((info.base for info in infos if info.base), None)
-    # Whoever trained on a quantised base has no memory for more; any other precision is the
+    # Whoever trained on a quantised model has no memory for more; any other precision is the
     # device's matter.
     held = {info.precision for info in infos}
     chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")

@@ -1,4 +1,4 @@
-"""``pairedit train-many``: learn the edits of a manifest, on one loaded base."""
+"""``pairedit train-many``: learn the edits of a manifest, on one loaded model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train_many(
         str | None,
         typer.Option(
             "--recipe",
-            help="Of the lines that name none. Without it: mini for the base mini and other small "
+            help="Of the lines that name none. Without it: mini for the model mini and other small "
             "bases, flux-dev for others.",
         ),
     ] = None,

@@ -74,7 +74,7 @@ def scales(text: str) -> list[float]:
 
 
 def size(text: str | None) -> tuple[int | None, int | None]:
-    """``WIDTHxHEIGHT`` in pixels; nothing leaves both to the base."""
+    """``WIDTHxHEIGHT`` in pixels; nothing leaves both to the model."""
     if text is None:
         return None, None
     match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
 T = TypeVar("T")
-#: Image tokens in one forward pass, so that a large base is not given all branches at once.
+#: Image tokens in one forward pass, so that a large model is not given all branches at once.
 TOKENS = 8192
 
 
@@ -121,7 +121,7 @@ def at_once(branches: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequ
 
     Args:
         branches: each of them moves a copy of x.
-        x: latents [B, C, h, w]; a base sees 2 × 2 of them as one token.
+        x: latents [B, C, h, w]; a model sees 2 × 2 of them as one token.
         n_avg: noises for each of them.
     """
     tokens = n_avg * len(x) * x.shape[2] * x.shape[3] // 4
@@ -133,7 +133,7 @@ def at_once(branches: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequ
 def attached_stack(
     model: ConditionedModel, stack: EditStack, mode: str
 ) -> Iterator[StackVelocities]:
-    """Within the block the stack's edits are attached; afterwards the base is as it was.
+    """Within the block the stack's edits are attached; afterwards the model is as it was.
 
     What it yields is the model with all of them, by which a picture is drawn; see
     :mod:`pairedit_sdk.editing.flowedit` for how FlowEdit moves one.
@@ -145,7 +145,7 @@ def attached_stack(
 
     Raises:
         ValueError: another mode.
-        EditError: an edit of another base.
+        EditError: an edit of another model.
     """
     for edit, _ in stack.parts:
         edit.require_base(model.base)

@@ -39,9 +39,9 @@ def edit_image(
 ) -> Image.Image:
     """Apply edits to a picture.
 
-    The base sees the picture at the size that :func:`seen_size` says, keeping its aspect ratio; the
-    result comes back at the picture's own size. At scale 0 it is the autoencoder's round trip, bit
-    for bit.
+    The model sees the picture at the size that :func:`seen_size` says, keeping its aspect ratio;
+    the result comes back at the picture's own size. At scale 0 it is the autoencoder's round trip,
+    bit for bit.
 
     Args:
         model: the model the edits were learned on.
@@ -55,7 +55,7 @@ def edit_image(
     Raises:
         UsageError: an unknown method or mode, numbers out of range, or ``limit_scale`` for edits
             that do not know how much their pairs show.
-        EditError: an edit of another base.
+        EditError: an edit of another model.
         BaseModelError: the image encoder of a scale limit cannot be loaded.
         TypeError: an unknown setting.
     """
@@ -142,7 +142,7 @@ def changed_alone(
 def seen_size(
     model: FlowModel, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
 ) -> tuple[int, int]:
-    """The width and height in pixels at which the base sees a picture of ``size``.
+    """The width and height in pixels at which the model sees a picture of ``size``.
 
     Args:
         model: the model.

@@ -35,8 +35,8 @@ def inversion_lora_edits(
 ) -> list[torch.Tensor]:
     """v = v_inv + w (v_sem − v_inv) from half of the schedule on, w = 0.75.
 
-    v_inv is the base with a LoRA trained on ``x`` alone (standard schedule and target), v_sem the
-    base with the edit alone, as in the released code. The LoRA is trained once, for all stacks.
+    v_inv is the model with a LoRA trained on ``x`` alone (standard schedule and target), v_sem the
+    model with the edit alone, as in the released code. The LoRA is trained once, for all stacks.
 
     Args:
         model: with the empty prompt, without any LoRA attached; it is left so.

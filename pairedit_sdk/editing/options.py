@@ -60,7 +60,7 @@ class EditOptions:
             :data:`pairedit_sdk.editing.composition.MODES`. ``None`` is the stack's own with
             FlowEdit ("guided", or "merged" for the answer of a basis), and "merged" with the
             other methods.
-        resolution: side in pixels of a square with the area at which the base sees a picture;
+        resolution: side in pixels of a square with the area at which the model sees a picture;
             ``None`` is the one that the edit was trained at. Latents have their size already.
     """
 

@@ -36,7 +36,7 @@ _loaded = lru_cache(maxsize=1)(load_encoder)
 
 
 def encoder_of(model: FlowModel, without: str) -> ImageEncoder:
-    """The encoder that goes with the base. What an edit's file calls it is never loaded: that may
+    """The encoder that goes with the model. What an edit's file calls it is never loaded: that may
     be a folder of another machine, or anything at all.
 
     Args:
@@ -57,7 +57,7 @@ def encoder_of(model: FlowModel, without: str) -> ImageEncoder:
 
 
 def shown_change(model: FlowModel, latents: Sequence[PairLatents]) -> EditDirection | None:
-    """k and t of these pairs, as the base's own encoder sees their round trips.
+    """The direction and magnitude of these pairs, as the model's encoder sees their round trips.
 
     Returns:
         ``None`` if it sees no change that the pairs have in common.

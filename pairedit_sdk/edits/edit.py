@@ -97,15 +97,15 @@ class Edit:
         return read_description(header, max(ranks, default=0), path)
 
     def require_base(self, model: FlowModel) -> None:
-        """Refuse a base that the edit was not learned on.
+        """Refuse a model that the edit was not learned on.
 
         Raises:
-            EditError: naming both bases.
+            EditError: naming both models.
         """
         known = self.info.base_fingerprint
         if known and known != model.fingerprint:
             raise EditError(
-                f"Edit {self.name!r} was learned on another base",
+                f"Edit {self.name!r} was learned on another model",
                 expected=f"{self.info.base} ({known})",
                 got=f"{model.name} ({model.fingerprint})",
                 next_step=f"Load {self.info.base}, or train the edit again on {model.name}",
@@ -210,7 +210,7 @@ class EditStack:
                 raise EditError(
                     f"{self!r} mixes edits whose layer {name} differs in shape",
                     got=" and ".join(f"{out} x {into}" for out, into in sorted(shapes)),
-                    next_step="Use edits that were learned on one base",
+                    next_step="Use edits that were learned on one model",
                 )
             down = torch.cat([layer.down.float() for layer, _ in having])
             up = torch.cat([layer.up.float() * s for layer, s in having], dim=1)
@@ -226,17 +226,17 @@ class EditStack:
 
         Raises:
             UsageError: the edits' own guidance differs, and none is given.
-            EditError: the edits were learned on different bases, or their shapes differ.
+            EditError: the edits were learned on different models, or their shapes differ.
         """
-        # A LoRA from elsewhere says nothing of its base.
+        # A LoRA from elsewhere says nothing of its model.
         own = [edit.info for edit, _ in self.parts if edit.info.base_fingerprint]
         if len({info.base_fingerprint for info in own}) > 1:
             raise EditError(
-                f"{self!r} mixes edits of different bases",
+                f"{self!r} mixes edits of different models",
                 got=", ".join(
                     f"{info.name} on {info.base} ({info.base_fingerprint})" for info in own
                 ),
-                next_step="Train them on one base",
+                next_step="Train them on one model",
             )
         first = (own or [self.parts[0][0].info])[0]
         layers = self.layers()

@@ -60,10 +60,10 @@ class EditInfo:
 
     Attributes:
         name: the edit's name.
-        base: name of the base model it was learned on.
-        architecture: the base's kind, as in the modelspec standard.
-        base_fingerprint: hash of the base's weights; an edit works on that base alone.
-        precision: precision of the frozen base.
+        base: name of the model it was learned on.
+        architecture: the model's kind, as in the modelspec standard.
+        base_fingerprint: hash of the model's weights; an edit works on that model alone.
+        precision: precision of the frozen model.
         guidance: distilled guidance in training, also the default in use.
         resolution: side of the square with the training pictures' area, pixels.
         rank: the LoRA's rank; a sum of edits has the sum of their ranks.

@@ -1,1 +1,1 @@
-"""What a training or an edit will need, told from a base's configuration alone."""
+"""What a training or an edit will need, told from a model's configuration alone."""

@@ -51,7 +51,7 @@ def that_fit(
     """Up to three changes of the settings, each of which is enough; the gentlest first.
 
     Args:
-        name: the base.
+        name: the model.
         config: the settings that need too much.
         device: "cpu" or "cuda".
         memory: bytes that there are.
@@ -117,5 +117,5 @@ def _out_of_memory(name: str, config: TrainConfig, device: torch.device) -> Trai
         got=f"{size(there)} in all",
         next_step=f"What fits: {'; or '.join(said)}"
         if said
-        else "Nothing smaller fits here; use a smaller base or another machine",
+        else "Nothing smaller fits here; use a smaller model or another machine",
     )

@@ -63,13 +63,13 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
     """What :func:`pairedit_sdk.train` needs with these settings.
 
     Args:
-        name: the base; only its configuration is read.
+        name: the model; only its configuration is read.
         config: the settings.
         device: "cpu", or "cuda" whether there is a GPU here or not.
 
     Raises:
-        BaseModelError: the base is not there.
-        UsageError: the settings do not fit the base.
+        BaseModelError: the model is not there.
+        UsageError: the settings do not fit the model.
     """
     where = torch.device(device)
     dtype = choose_precision(config.precision, where)[1]

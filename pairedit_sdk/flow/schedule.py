@@ -25,7 +25,7 @@ class Noised:
 
 
 def standard_noising(x_0: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> Noised:
-    """The base's own interpolation x_σ = (1 − σ) x_0 + σ ε, with velocity ε − x_0."""
+    """The model's own interpolation x_σ = (1 − σ) x_0 + σ ε, with velocity ε − x_0."""
     s = column(sigma, x_0)
     return Noised((1 - s) * x_0 + s * noise, noise - x_0)
 

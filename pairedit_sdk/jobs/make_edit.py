@@ -28,7 +28,7 @@ EarlierRun = Literal["refuse", "resume", "replace"]
 
 DEFAULT_BASE = "mini"
 LESS_MEMORY = (
-    "Use --recipe lowmem, which holds the base in 4 bits, or smaller pictures (--set "
+    "Use --recipe lowmem, which holds the model in 4 bits, or smaller pictures (--set "
     "resolution=384) and a smaller batch (--set batch=1)."
 )
 
@@ -42,7 +42,7 @@ class TrainedEdit:
         path: its file.
         preview: a picture of what it makes of its own pairs.
         run_dir: the run's own files.
-        train_seconds: that the training took, loading the base not counted.
+        train_seconds: that the training took, loading the model not counted.
     """
 
     edit: Edit
@@ -83,8 +83,8 @@ def make_edit(
         What was made; ``None`` in all but the first of several processes.
 
     Raises:
-        UsageError: settings that do not fit the base, or a run folder that is in use.
-        OtherRunError: the run's folder holds a run of other settings, pairs or base.
+        UsageError: settings that do not fit the model, or a run folder that is in use.
+        OtherRunError: the run's folder holds a run of other settings, pairs or model.
         TrainingError: the training came apart, or memory ran out; then with what would fit.
         KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
     """
@@ -126,24 +126,24 @@ def settings_for(
     overrides: Sequence[str],
     values: Mapping[str, Any] | None = None,
 ) -> TrainConfig:
-    """The settings of a run, its base filled in.
+    """The settings of a run, its model filled in.
 
     Args:
         base: the one asked for; without it the recipe's, and without that mini.
-        recipe: a recipe's name or file; without it, the one for such a base, without an even
-            strength if the base has no image encoder of its own.
+        recipe: a recipe's name or file; without it, the one for such a model, without an even
+            strength if the model has no image encoder of its own.
         overrides: ``key=value`` words, the last of which prevails.
         values: the same as plain values, which prevail over both.
 
     Raises:
-        UsageError: an unknown recipe or setting, a value out of range, or the base among the
+        UsageError: an unknown recipe or setting, a value out of range, or the model among the
             overrides.
     """
     from pairedit_sdk.models.folders import has_image_encoder, is_small
     from pairedit_sdk.training.config import load_recipe
 
     if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
-        raise UsageError("--set cannot change the base", next_step="Give it with --base")
+        raise UsageError("--set cannot change the model", next_step="Give it with --base")
     if recipe is None:
         wanted = base or DEFAULT_BASE
         recipe = "mini" if is_small(wanted) else "flux-dev"

@@ -1,4 +1,4 @@
-"""A list of edits to train: JSON Lines, an edit a line, all of them on one base.
+"""A list of edits to train: JSON Lines, an edit a line, all of them on one model.
 
 Every problem of a manifest is reported at once, with its line, before anything is computed.
 """
@@ -31,7 +31,7 @@ class ManifestEntry:
     Attributes:
         name: what the edit is to be called.
         pairs: the folder of its before/after pairs.
-        config: its settings, with the base.
+        config: its settings, with the model.
         licence: under which it may be used; ``None`` leaves that of a finished edit as it is.
     """
 
@@ -172,7 +172,7 @@ def _is_file_name(recipe: str) -> bool:
 
 
 def _not_of_one_kind(entries: Mapping[int, ManifestEntry]) -> list[str]:
-    """What is wrong where not all entries can be trained on one loaded base."""
+    """What is wrong where not all entries can be trained on one loaded model."""
     problems: list[str] = []
     for what, way_out in (
         ("base", "say which with --base, or make a manifest for each"),
@@ -187,5 +187,5 @@ def _not_of_one_kind(entries: Mapping[int, ManifestEntry]) -> list[str]:
             for value, number in others
         ]
         if problems:
-            break  # another base has another precision for that reason alone
+            break  # another model has another precision for that reason alone
     return problems

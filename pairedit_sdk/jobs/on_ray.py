@@ -1,4 +1,4 @@
-"""Many edits on a Ray cluster: each worker loads the base once and is handed an edit at a time.
+"""Many edits on a Ray cluster: each worker loads the model once and is handed an edit at a time.
 
 Ray starts the workers, places them, watches over them and starts them again. What is done here is
 to hand out the edits, and to hand one out once more when its worker was lost. Ray's own retry of
@@ -59,12 +59,12 @@ def train_many_on_ray(
     process is already connected to is used as it is.
 
     Args:
-        base: the base's name or folder, which every worker loads once.
+        base: the model's name or folder, which every worker loads once.
         entries: the edits, of different names.
         library: the folder of edits.
         workers: how many, and where; ``None`` is a local Ray with as many as there is room for.
         device: "cpu", "cuda" or ``None``; which GPU, Ray decides.
-        precision: of the base, as for :func:`pairedit_sdk.load_model`.
+        precision: of the model, as for :func:`pairedit_sdk.load_model`.
         on_outcome: called after every edit, in the order of their ends.
         choices: ``force`` and ``skip_check``, as for ``train_many``.
 
@@ -74,7 +74,7 @@ def train_many_on_ray(
     Raises:
         UsageError: Ray is not installed or does not answer, there is no room for the workers, or
             two entries have one name.
-        BaseModelError: no worker could load the base.
+        BaseModelError: no worker could load the model.
         TrainingError: no worker is left.
         KeyboardInterrupt: Ctrl-C, after the steps under way and their checkpoints.
     """
@@ -102,7 +102,7 @@ def train_many_on_ray(
 
 
 class _Worker:
-    """An actor: one loaded base, one edit at a time."""
+    """An actor: one loaded model, one edit at a time."""
 
     def __init__(self, base: str, loading: dict[str, Any], options: dict[str, Any]) -> None:
         wait_politely(os.environ)  # nothing has imported torch yet
@@ -111,7 +111,7 @@ class _Worker:
         self._options = options
 
     def ready(self) -> None:
-        """Load the base. An error in an actor's constructor would be the end of it, unexplained."""
+        """Load the model. An error in an actor's constructor would end it unexplained."""
         from pairedit_sdk.models.loading import load_model
 
         if self._base is None:
@@ -152,7 +152,7 @@ def _hand_out(
     outcomes: dict[str, EditOutcome] = {}
     waiting, lost = deque(entries), Counter[str]()
     resting: list[Any] = []
-    # The calls under way; one without an edit asks whether the worker is there and has its base.
+    # The calls under way; one without an edit asks whether the worker is there and has its model.
     calls: dict[Any, tuple[Any, ManifestEntry | None]]
     calls = {worker.ready.remote(): (worker, None) for worker in crew}
     try:

@@ -1,4 +1,4 @@
-"""Many edits in one process: the base is loaded once, a failed edit does not stop the others."""
+"""Many edits in one process: the model is loaded once, a failed edit does not stop the others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train_many(
     """Train edits one after the other, and put them into a library.
 
     Called again, it leaves out what is finished, and goes on where a run was interrupted. An edit
-    is finished when its file is in the library, and was learned on this base with these settings
+    is finished when its file is in the library, and was learned on this model with these settings
     from these pictures. What was made or failed is also written to LIBRARY/train-many.jsonl.
 
     Args:
@@ -223,7 +223,7 @@ def _differences(
     # The precision asked for may be "auto"; the one that it became is compared below.
     other = changes(info.settings, entry.config, FREE_ON_RESUME | {"precision"})
     for what, was, now in (
-        ("the base's hash", info.base_fingerprint, model.fingerprint),
+        ("the model's hash", info.base_fingerprint, model.fingerprint),
         ("precision", info.precision, model.precision),
         ("the pictures' hash", info.pairs_fingerprint, pairs.fingerprint),
     ):

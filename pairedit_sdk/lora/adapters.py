@@ -1,13 +1,13 @@
 """Attaching LoRAs to a frozen transformer, reversibly and with a scale per row.
 
-The base's weights are never written to: an update is added to a layer's output, and detaching
+The model's weights are never written to: an update is added to a layer's output, and detaching
 removes the wrappers, so afterwards every weight is bit for bit (and the very same object) it was.
 
 The rows of one batch can carry different LoRAs: the edited and the plain branch of an editor, or
 the content and the semantic branch of training, run as one forward pass. See
 :mod:`pairedit_sdk.lora.linear` for the layer itself.
 
-A LoRA in training is float32 unless asked for otherwise. A finished one takes the base's dtype, as
+A LoRA in training is float32 unless asked for otherwise. A finished one takes the model's dtype, as
 in stock diffusers.
 """
 
@@ -64,7 +64,7 @@ def add_trainable(
     if len(parameters) != 2 * len(targets) or not parameters:
         raise EditError(
             f"The {name} LoRA matched {len(parameters) // 2} of {len(targets)} layers",
-            next_step="This base's layers are named differently from FLUX's",
+            next_step="This model's layers are named differently from FLUX's",
         )
     return parameters
 
@@ -114,7 +114,7 @@ def detach_all(transformer: nn.Module) -> None:
 def attached(
     transformer: nn.Module, loras: Mapping[str, Mapping[str, LoraLayer]]
 ) -> Iterator[None]:
-    """Within the block the LoRAs are attached at scale 1; afterwards the base is as it was."""
+    """Within the block the LoRAs are attached at scale 1; afterwards the model is as it was."""
     require_bare(transformer)
     try:
         for name, layers in loras.items():
@@ -195,23 +195,23 @@ def _check_fit(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> None:
     missing = [n for n in layers if n not in modules]
     if missing or not layers:
         raise EditError(
-            f"{len(missing)} of the edit's {len(layers)} layers match none of this base"
+            f"{len(missing)} of the edit's {len(layers)} layers match none of this model"
             + (f", the first is {missing[0]}" if missing else ""),
-            expected="an edit made for this base",
-            next_step="Load the base that the edit was trained on",
+            expected="an edit made for this model",
+            next_step="Load the model that the edit was trained on",
         )
     for name, layer in layers.items():
         module = modules[name]
         if not isinstance(module, (nn.Linear, LoraLinear)):
-            raise EditError(f"Layer {name} of the edit is a {type(module).__name__} in this base")
+            raise EditError(f"Layer {name} of the edit is a {type(module).__name__} in this model")
         fits = (module.out_features, module.in_features)
         got = (layer.up.shape[0], layer.down.shape[1])
         if fits != got:
             raise EditError(
-                f"Layer {name} of the edit has another shape than this base's",
+                f"Layer {name} of the edit has another shape than this model's",
                 expected=f"{fits[0]} × {fits[1]}",
                 got=f"{got[0]} × {got[1]}",
-                next_step="Load the base that the edit was trained on",
+                next_step="Load the model that the edit was trained on",
             )
 
 
@@ -223,7 +223,7 @@ def require_bare(transformer: nn.Module) -> None:
     """
     if not is_bare(transformer):
         raise UsageError(
-            "The base already carries a LoRA",
+            "The model already carries a LoRA",
             next_step="Detach it first: one edit or one sum of edits is attached at a time",
         )
 

@@ -34,7 +34,7 @@ class Alphas:
         self.patterns: dict[str, Any] = {}
         if self.config.get("use_dora"):
             raise EditError(
-                f"{self.source} is a DoRA, which also scales the base's own weights",
+                f"{self.source} is a DoRA, which also scales the model's own weights",
                 expected="a plain LoRA",
             )
         try:

@@ -1,4 +1,4 @@
-"""Answering an analogy a : a′ :: b with a learned basis, in a single pass of the base."""
+"""Answering an analogy a : a′ :: b with a learned basis, in a single pass of the model."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def answer(
         settings: the fields of :class:`AnswerOptions`.
 
     Raises:
-        BaseModelError: a base that does not look at pictures.
-        EditError: another base, or an encoder that does not fit.
+        BaseModelError: a model that does not look at pictures.
+        EditError: another model, or an encoder that does not fit.
     """
     basis.require_base(model)
     encoder = encoder or load_encoder(basis.info.encoder)
@@ -161,7 +161,7 @@ def sampled(
     seed: int = 0,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Image.Image:
-    """b′ from noise, with whatever is attached to the base; of a grid its last quarter.
+    """b′ from noise, with whatever is attached to the model; of a grid its last quarter.
 
     Args:
         model: a Kontext.

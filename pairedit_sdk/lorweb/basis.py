@@ -130,12 +130,12 @@ class LoRWeBBasis:
         :data:`OWN_SHARE` of the mix.
 
         Args:
-            edit: learned on the same base.
+            edit: learned on the same model.
             queries: :meth:`embed` of its pairs, each with its own before picture as b, [P, Q].
             nothing: the same with the before picture in the place of the after picture, [P, Q].
 
         Raises:
-            EditError: the edit was learned on another base or has layers of other shapes, or the
+            EditError: the edit was learned on another model or has layers of other shapes, or the
                 basis mixes all alike.
         """
         self._check_joining(edit)
@@ -168,7 +168,7 @@ class LoRWeBBasis:
         own, known = edit.info.base_fingerprint, self.info.base_fingerprint
         if own and known and own != known:
             raise EditError(
-                f"Edit {edit.name!r} was learned on another base than the basis {self.info.name}",
+                f"Edit {edit.name!r} was learned on another model than the basis {self.info.name}",
                 expected=f"{self.info.base} ({known})",
                 got=f"{edit.info.base} ({own})",
                 next_step="Train the edit on the basis's base",
@@ -191,7 +191,7 @@ class LoRWeBBasis:
         return torch.cat([self.router.keys, *(own.keys[:, None] for own in self.joined)], dim=-2)
 
     def require_base(self, model: FlowModel) -> None:
-        """Refuse a base that the basis was not trained on.
+        """Refuse a model that the basis was not trained on.
 
         Raises:
             EditError: naming both.

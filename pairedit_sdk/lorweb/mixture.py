@@ -1,4 +1,4 @@
-"""A basis in training, attached to a base.
+"""A basis in training, attached to a model.
 
 All LoRAs of a weight are attached as one of rank N · r, whose rank components are multiplied by
 each row's own coefficients between A and B; so a batch of analogies is one forward pass.
@@ -36,7 +36,7 @@ DIFFERENCE = 4.0
 
 
 class Mixture:
-    """The basis in training, attached to a base.
+    """The basis in training, attached to a model.
 
     Attributes:
         parameters: everything that is trained.
@@ -104,7 +104,7 @@ class Mixture:
         return LoRWeBBasis(layers, router, info)
 
     def close(self) -> None:
-        """Take everything off the base again."""
+        """Take everything off the model again."""
         detach_all(self.base.transformer)
 
 

@@ -42,9 +42,9 @@ class LearnedInfo:
 
     Attributes:
         name: of the basis.
-        base: name of the base it was trained on.
-        base_fingerprint: of that base; empty if it is not known.
-        architecture: of that base.
+        base: name of the model it was trained on.
+        base_fingerprint: of that model; empty if it is not known.
+        architecture: of that model.
         encoder: the image encoder's name.
         settings: of the training.
         steps: that were trained.

@@ -1,4 +1,4 @@
-"""Analogies as a base that looks at pictures sees them: latents of what is drawn and looked at."""
+"""Analogies as a model that looks at pictures sees them: latents of what is drawn and looked at."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEPT = 4096
 
 @dataclass(frozen=True)
 class Shown:
-    """An analogy as the base and the router see it.
+    """An analogy as the model and the router see it.
 
     Attributes, on the CPU:
         target: latents that are to be drawn, [1, C, h, w].
@@ -43,10 +43,10 @@ class Shown:
 
 
 class AnalogyRows:
-    """Analogies as the base and the router see them; as many as :data:`KEPT` are computed once.
+    """Analogies as the model and the router see them; as many as :data:`KEPT` are computed once.
 
     Args:
-        base: a base that looks at pictures.
+        base: a model that looks at pictures.
         encoder: the image encoder.
         analogies: pictures.
         settings: layout, query and resolution count.
@@ -117,7 +117,7 @@ def _latents(model: FlowModel, picture: Image.Image) -> torch.Tensor:
 
 
 def require_kontext(model: FlowModel) -> KontextModel:
-    """The base, if it looks at condition images.
+    """The model, if it looks at condition images.
 
     Raises:
         BaseModelError: it does not.
@@ -126,7 +126,7 @@ def require_kontext(model: FlowModel) -> KontextModel:
 
     if not isinstance(model, KontextModel):
         raise BaseModelError(
-            f"Base {model.name} takes no condition images",
+            f"Model {model.name} takes no condition images",
             expected="a FLUX.1-Kontext",
             next_step="Use --base mini-kontext, or the folder or hub id of a FLUX.1-Kontext",
         )

@@ -1,6 +1,6 @@
 """Settings of a learned basis; the defaults are LoRWeB's published values.
 
-There are three exceptions, as a CPU or the built-in base needs them: see ``resolution`` and
+There are three exceptions, as a CPU or the built-in model needs them: see ``resolution`` and
 ``optimizer``, and all noise levels weigh the same in the loss.
 """
 
@@ -45,11 +45,11 @@ class BasisSettings(TrainingSettings):
             E(a′) − E(a), so that the first mixes already depend on what was changed.
         query: "pictures" gives the router the embeddings of a, a′ and b one after the other,
             "grid" one of all three in a grid.
-        layout: "grid" lets the base look at [a, a′; b, b] and draw [a, a′; b, b′]; "sequence" lets
+        layout: "grid" lets the model look at [a, a′; b, b] and draw [a, a′; b, b′]; "sequence" lets
             it look at b, a and a′ as three pictures and draw b′ alone.
-        encoder: the image encoder; ``None`` is the one that goes with the base.
+        encoder: the image encoder; ``None`` is the one that goes with the model.
         resolution: side in pixels of a square with each picture's area; a grid has twice the side.
-            ``None`` is the base's own. LoRWeB's 512 is the side of the grid, 256 here.
+            ``None`` is the model's own. LoRWeB's 512 is the side of the grid, 256 here.
         caption_dropout: share of the captions that are left out.
     """
 

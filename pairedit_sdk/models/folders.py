@@ -1,4 +1,4 @@
-"""Finding a base's folder, checking that it is whole, and telling its weights from others'."""
+"""Finding a model's folder, checking that it is whole, and telling its weights from others'."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _BUILT_IN = Path(__file__).resolve().parents[1] / "builtin" / "weights"
 #: Pipeline folders without weights, by hub id: the published configurations, as facts. Another
 #: model is one more folder.
 SHAPES = Path(__file__).resolve().parent / "shapes"
-#: The bases that are part of the package, and their pipeline folders.
+#: The models that are part of the package, and their pipeline folders.
 BUILT_IN = {"mini": _BUILT_IN / "mini", "mini-kontext": _BUILT_IN / "mini-kontext"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-MINI_HINT = "or use the built-in base with --base mini, which needs no download"
+MINI_HINT = "or use the built-in model with --base mini, which needs no download"
 
 
 def mini_folder() -> Path:
-    """The built-in base's pipeline folder."""
+    """The built-in model's pipeline folder."""
     return BUILT_IN["mini"]
 
 
@@ -44,7 +44,7 @@ def pipeline_class(folder: Path) -> str:
 
 
 def is_small(name_or_path: str) -> bool:
-    """Whether this is a built-in base, or a local folder with fewer blocks than FLUX.1 has."""
+    """Whether this is a built-in model, or a local folder with fewer blocks than FLUX.1 has."""
     config = Path(name_or_path).expanduser() / "transformer" / "config.json"
     if name_or_path in BUILT_IN or not config.is_file():
         return name_or_path in BUILT_IN
@@ -55,15 +55,15 @@ def is_small(name_or_path: str) -> bool:
 
 
 def has_image_encoder(name_or_path: str) -> bool:
-    """Whether this is a built-in base, or a local folder with an image encoder in it."""
+    """Whether this is a built-in model, or a local folder with an image encoder in it."""
     return name_or_path in BUILT_IN or (Path(name_or_path).expanduser() / "image_encoder").is_dir()
 
 
 def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
-    """The pipeline folder of a built-in base, a path or a hub id (downloaded if need be).
+    """The pipeline folder of a built-in model, a path or a hub id (downloaded if need be).
 
     Args:
-        name_or_path: of the base.
+        name_or_path: of the model.
         configs_only: no weights are needed. Of one on the hub the configuration that the package
             ships is taken, or else a few kilobytes are fetched.
 
@@ -77,13 +77,13 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
         return path
     if path.exists():
         raise BaseModelError(
-            f"Base {name_or_path} is a file",
+            f"Model {name_or_path} is a file",
             expected="a diffusers pipeline folder or a hub id",
             next_step="Name the folder that holds model_index.json",
         )
     if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
         raise BaseModelError(
-            f"There is no base {name_or_path!r}",
+            f"There is no model {name_or_path!r}",
             expected="mini, mini-kontext, a pipeline folder, or a hub id such as "
             "black-forest-labs/FLUX.1-dev",
             next_step="Put its folder back, or name another with --base",
@@ -119,7 +119,7 @@ def check(folder: Path, name: str) -> None:
     index = folder / "model_index.json"
     if not index.is_file():
         raise BaseModelError(
-            f"Base {name} has no model_index.json",
+            f"Model {name} has no model_index.json",
             expected="a diffusers pipeline folder, as save_pretrained writes it",
             next_step=f"Download the whole repository of the model, {MINI_HINT}",
         )
@@ -127,18 +127,19 @@ def check(folder: Path, name: str) -> None:
         kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise BaseModelError(
-            f"Base {name}: model_index.json is damaged", next_step=f"Download it again, {MINI_HINT}"
+            f"Model {name}: model_index.json is damaged",
+            next_step=f"Download it again, {MINI_HINT}",
         ) from error
     if kind not in SUPPORTED:
         raise BaseModelError(
-            f"Base {name} is a {kind}",
+            f"Model {name} is a {kind}",
             expected="one of " + ", ".join(SUPPORTED),
             next_step=f"Use a FLUX.1, {MINI_HINT}",
         )
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
         raise BaseModelError(
-            f"Base {name} lacks {', '.join(missing)}",
+            f"Model {name} lacks {', '.join(missing)}",
             next_step=f"Download these folders too, {MINI_HINT}",
         )
 
@@ -195,7 +196,7 @@ def explain_damage(folder: Path) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:300]
         raise BaseModelError(
-            f"The base in {folder} cannot be loaded ({reason})",
+            f"The model in {folder} cannot be loaded ({reason})",
             next_step=f"Download it again, {MINI_HINT}",
         ) from error
 

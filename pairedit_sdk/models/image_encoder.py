@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MINI = "mini"
-#: For bases other than the built-in one, as in LoRWeB.
+#: For models other than the built-in one, as in LoRWeB.
 DEFAULT = "openai/clip-vit-large-patch14"
 BATCH = 32
 
@@ -51,16 +51,16 @@ class ImageEncoder:
 
 
 def encoder_for(base_name: str) -> str:
-    """The encoder that goes with a base unless another one is asked for: the base's own, if it
-    has one, as the built-in base does."""
+    """The encoder that goes with a model unless another one is asked for: the model's own, if it
+    has one, as the built-in model does."""
     return base_name if has_image_encoder(base_name) else DEFAULT
 
 
 def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEncoder:
-    """The built-in base's own encoder, or any CLIP or SigLIP image encoder.
+    """The built-in model's own encoder, or any CLIP or SigLIP image encoder.
 
     Args:
-        name_or_path: a built-in base, a folder (of the encoder, or of a pipeline with one), or
+        name_or_path: a built-in model, a folder (of the encoder, or of a pipeline with one), or
             a hub id.
         device: where it runs; ``None`` is the CPU, where one picture takes a moment.
 

@@ -34,7 +34,7 @@ def load_model(
         UsageError: a device or precision that does not exist here.
     """
     if not name_or_path:
-        raise UsageError("The base's name is empty", next_step="Use mini, a folder or a hub id")
+        raise UsageError("The model's name is empty", next_step="Use mini, a folder or a hub id")
     with quiet():  # the first import of diffusers, and by it of transformers
         from pairedit_sdk.models import folders
         from pairedit_sdk.models.families.kontext import model_class

@@ -1,4 +1,4 @@
-"""A base without its weights: names and shapes, from the configs alone."""
+"""A model without its weights: names and shapes, from the configs alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def transformer_skeleton(name_or_path: str) -> nn.Module:
     """The transformer on torch's meta device, where a weight takes no memory.
 
     Raises:
-        BaseModelError: the base is not there, or its config is damaged.
+        BaseModelError: the model is not there, or its config is damaged.
     """
     with quiet():
         from diffusers import FluxTransformer2DModel
@@ -39,14 +39,14 @@ def transformer_skeleton(name_or_path: str) -> nn.Module:
 
 
 def model_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxModel:
-    """The whole base on the meta device: it can be asked for everything but numbers.
+    """The whole model on the meta device: it can be asked for everything but numbers.
 
     Args:
-        name_or_path: of the base; of one on the hub only the configuration is fetched.
+        name_or_path: of the model; of one on the hub only the configuration is fetched.
         dtype: that its parts are held in.
 
     Raises:
-        BaseModelError: the base is not there, or one of its configs is damaged.
+        BaseModelError: the model is not there, or one of its configs is damaged.
     """
     with quiet():
         from pairedit_sdk.models.families.kontext import model_class
@@ -83,7 +83,7 @@ def text_encoder_skeletons(name_or_path: str) -> tuple[nn.Module, nn.Module]:
     """Both text encoders on the meta device.
 
     Raises:
-        BaseModelError: the base is not there, or one of its configs is damaged.
+        BaseModelError: the model is not there, or one of its configs is damaged.
     """
     from transformers import AutoConfig, CLIPTextModel, T5EncoderModel
 
@@ -110,11 +110,11 @@ def _built(kind: Any, folder: Path, part: str) -> Any:
 
 
 def require_layers(name_or_path: str, layers: Mapping[str, LoraLayer], what: str) -> None:
-    """Refuse layers that the base does not have, or has in other shapes.
+    """Refuse layers that the model does not have, or has in other shapes.
 
     Raises:
         EditError: naming them.
-        BaseModelError: the base is not there.
+        BaseModelError: the model is not there.
     """
     shapes = {
         name: (int(module.out_features), int(module.in_features))
@@ -135,5 +135,5 @@ def require_layers(name_or_path: str, layers: Mapping[str, LoraLayer], what: str
             f"{len(problems)} of the {len(layers)} layers of {what} are none of {name_or_path}: "
             + ", ".join(problems[:SHOWN])
             + more,
-            next_step="Name the base that it was made for",
+            next_step="Name the model that it was made for",
         )

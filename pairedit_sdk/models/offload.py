@@ -1,4 +1,4 @@
-"""Which of a base's parts are on its device, and which wait in main memory."""
+"""Which of a model's parts are on its device, and which wait in main memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOME = torch.device("cpu")
 
 
 class Placement:
-    """A base's transformer and autoencoder on one device.
+    """A model's transformer and autoencoder on one device.
 
     The transformer is moved there when it is first used, so that what comes before a training
     (text encoders, encoding) has the device to itself. From then on the autoencoder is there only

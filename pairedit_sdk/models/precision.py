@@ -1,4 +1,4 @@
-"""Where a base runs and how its transformer's weights are held."""
+"""Where a model runs and how its transformer's weights are held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training and editing need to know of a base model, and nothing more."""
+"""What training and editing need to know of a model, and nothing more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Condition:
     Attributes:
         prompt_embeds: token embeddings [1, T, D].
         pooled: the pooled embedding [1, P].
-        references: latents of condition images, each [1 or B, C, h, w], of any sizes; only a base
+        references: latents of condition images, each [1 or B, C, h, w], of any sizes; only a model
             that takes them may be given any.
     """
 

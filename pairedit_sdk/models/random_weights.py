@@ -1,4 +1,4 @@
-"""A base of a published shape with random weights, made on the device: for measuring, not seeing.
+"""A model of a published shape with random weights, made on the device: for measuring, not seeing.
 
 Speed and memory do not depend on what the weights say, so nothing has to be downloaded. Layer by
 layer, so that a quantised model never needs more memory than it will take.
@@ -23,7 +23,7 @@ DEVIATION = 0.02
 
 
 def random_model(folder: Path, *, device: str | None = None, precision: str = "auto") -> FluxModel:
-    """A base whose empty prompt is known, and which has no text encoders.
+    """A model whose empty prompt is known, and which has no text encoders.
 
     Args:
         folder: a pipeline's, of which the configurations are read.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PairLatents:
-    """A pair as the model sees it: latents [1, C, h, w] in float32 on the base's device."""
+    """A pair as the model sees it: latents [1, C, h, w] in float32 on the model's device."""
 
     name: str
     x_a: torch.Tensor
@@ -35,7 +35,7 @@ def encode_pairs(
     Args:
         model: whose autoencoder is used.
         pairs: the training pairs.
-        resolution: side of the square with the wanted area; ``None`` is the base's own.
+        resolution: side of the square with the wanted area; ``None`` is the model's own.
         folder: where to keep the latents; ``None`` keeps them in memory only.
     """
     budget = resolution or model.resolution

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditInfo
 
 _OWNER = "black-forest-labs"
-#: The bases that the Hub has, by what follows their owner's name.
+#: The models that the Hub has, by what follows their owner's name.
 HUB_BASES = ("FLUX.1-dev", "FLUX.1-schnell", "FLUX.1-Kontext-dev")
 #: Licences that the Hub has a word for, as people write them.
 LICENCES = {
@@ -24,7 +24,7 @@ _ALSO = {"cc0": "cc0-1.0", "apache-2": "apache-2.0", "mit-license": "mit"}
 
 
 def hub_base(name: str) -> str | None:
-    """The Hub's id of a base, where it is one that the Hub certainly has.
+    """The Hub's id of a model, where it is one that the Hub certainly has.
 
     A folder may hold anything, whatever it is called.
     """
@@ -113,8 +113,8 @@ def _facts(info: EditInfo) -> list[tuple[str, str]]:
     editor = info.editor
     facts = [
         ("base", _base(info)),
-        ("fingerprint of the base's weights", _text(info.base_fingerprint)),
-        ("precision of the base in training", _text(info.precision)),
+        ("fingerprint of the model's weights", _text(info.base_fingerprint)),
+        ("precision of the model in training", _text(info.precision)),
         ("rank", str(info.rank or "")),
         ("training steps", str(info.steps or "")),
         ("training pairs", str(len(info.pairs) or "")),
@@ -134,7 +134,7 @@ def _facts(info: EditInfo) -> list[tuple[str, str]]:
 def _settings(info: EditInfo) -> list[str]:
     if not info.settings:
         return []
-    # The base is named above, and not with the folders of whoever trained it.
+    # The model is named above, and not with the folders of whoever trained it.
     rows = [
         (_text(key), _text(value))
         for key, value in sorted(info.settings.items())
@@ -162,7 +162,7 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
         lines += ["from pairedit_sdk.models.folders import BUILT_IN"]
         where = f'BUILT_IN["{info.base}"]'
     else:
-        where = f'"{model}"' if model else '"the folder or the hub id of the base"'
+        where = f'"{model}"' if model else '"the folder or the hub id of the model"'
     lines += [
         "",
         f"pipe = {pipeline}.from_pretrained({where}, dtype=torch.bfloat16)",
@@ -178,7 +178,7 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
 
 
 def _base(info: EditInfo) -> str:
-    """The base's name, without the folders that lead to it."""
+    """The model's name, without the folders that lead to it."""
     model = hub_base(info.base)
     if model:
         return f"[{model}](https://huggingface.co/{model})"

@@ -31,7 +31,7 @@ CONTENT, TWIN, SEMANTIC = "content", "content_frozen", "semantic"
 
 
 class Branches:
-    """θ_c and θ_s attached to a base, and the losses of a draw.
+    """θ_c and θ_s attached to a model, and the losses of a draw.
 
     Attributes:
         parameters: everything that is trained, by "content/…" and "semantic/…" names.
@@ -134,7 +134,7 @@ class Branches:
         return layers
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The plain base's velocity. To be asked for before :meth:`velocities`: what gradient
+        """The plain model's velocity. To be asked for before :meth:`velocities`: what gradient
         checkpointing computes again must find the scales of its own pass."""
         with torch.no_grad():
             return self.model.velocity(x, sigma, {SEMANTIC: 0.0}).float()

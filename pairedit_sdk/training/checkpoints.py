@@ -97,7 +97,7 @@ class Checkpoints:
         run = self.folder.parent
         if state["data"] != self.data:
             raise OtherRunError(
-                f"The run in {run} was on other pictures, another base or in another precision",
+                f"The run in {run} was on other pictures, another model or in another precision",
                 next_step="Put the same ones back, start over with --force, or choose another name",
             )
         if state["step"] > steps:

@@ -38,7 +38,7 @@ class LossSettings:
 
     Args:
         objective: "pairedit" is Eq. 10; "difference" replaces the noise in its target by the
-            prediction of the content branch, or of the plain base if there is none; "slider" is
+            prediction of the content branch, or of the plain model if there is none; "slider" is
             ablation A, Concept Sliders' loss; "reconstruction" is a plain LoRA of the after
             pictures; "flowedit" aims, at the states that FlowEdit visits on its way from x_A, at
             the velocity that takes it to x_B from there.
@@ -99,10 +99,10 @@ class TrainConfig(TrainingSettings):
     ``batch`` is a draw of a pair, σ and ε: one content and one semantic row of the model.
 
     Args:
-        base: the base model the recipe is meant for; ``None`` leaves it to the caller.
+        base: the model the recipe is meant for; ``None`` leaves it to the caller.
         precision: of the frozen base: "fp32", "bf16", "fp16", "int8" or "nf4"; "auto" is bf16 on a
             GPU and fp32 on a CPU.
-        offload: let the transformer leave the device while other parts of the base are used.
+        offload: let the transformer leave the device while other parts of the model are used.
         loss: see :class:`LossSettings`.
         editing: see :class:`EditingSettings`.
     """

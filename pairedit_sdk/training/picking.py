@@ -58,7 +58,7 @@ def candidates(model: FlowModel, run_dir: str | Path, name: str) -> list[Candida
     Raises:
         UsageError: there is no run, or none with a checkpoint.
         RunFileError: a checkpoint is damaged.
-        EditError: another base.
+        EditError: another model.
     """
     run_dir = Path(run_dir)
     saved = Checkpoints(run_dir / "checkpoints").saved()

@@ -45,7 +45,7 @@ def accelerating(
     its own Accelerator keeps it as it is; otherwise the next training may be on another device.
 
     Args:
-        device: the base's.
+        device: the model's.
         tracker: one of accelerate's, "tensorboard" for example.
         folder: where it writes.
     """
@@ -57,7 +57,7 @@ def accelerating(
     if hosted:
         accelerator = Accelerator(log_with=tracker, project_dir=where)
     else:
-        # No autocast: the base computes in its own dtype, and the LoRA layers cast for themselves.
+        # No autocast: the model computes in its own dtype, and the LoRA layers cast for themselves.
         accelerator = Accelerator(
             log_with=tracker, project_dir=where, mixed_precision="no", cpu=device.type == "cpu"
         )

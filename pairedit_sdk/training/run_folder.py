@@ -85,7 +85,7 @@ class RunFolder:
             The number of finished steps.
 
         Raises:
-            OtherRunError: the checkpoint is of other data, another base or another version, or has
+            OtherRunError: the checkpoint is of other data, another model or another version, or has
                 more steps than are wanted.
             DamagedRunError: it is damaged.
             WriteError: the folder cannot be written to.

@@ -94,10 +94,10 @@ class TrainingSettings:
         steps: optimiser steps.
         batch: rows drawn in each.
         accumulate: batches whose gradients are summed before a step.
-        guidance: distilled guidance given to a base that takes one.
+        guidance: distilled guidance given to a model that takes one.
         seed: the only source of the run's randomness.
         resolution: side in pixels of a square with the training pictures' area; ``None`` is the
-            base's own. The aspect ratio is kept.
+            model's own. The aspect ratio is kept.
         gradient_checkpointing: trade time for memory in the transformer.
         track: one of :data:`pairedit_sdk.training.trackers.TRACKERS` ("tensorboard", "wandb", …),
             to show the losses in besides metrics.jsonl, or ``None``.

@@ -92,7 +92,7 @@ def train(
         The edit: the semantic LoRA with alpha folded in.
 
     Raises:
-        UsageError: settings that do not fit the base, or a run folder that is in use, or a batch
+        UsageError: settings that do not fit the model, or a run folder that is in use, or a batch
             with fewer rows than there are processes, or a tracker that is not installed.
         TrainingError: the losses are no longer finite, or beyond all bounds.
         KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
@@ -211,7 +211,8 @@ def _check_fit(model: FlowModel, config: TrainConfig) -> None:
         encoder_of(model, TRAIN_WITHOUT)
     if config.precision not in ("auto", model.precision):
         raise UsageError(
-            f"The settings say precision {config.precision}, the base is held in {model.precision}",
+            f"The settings say precision {config.precision}, the model is held in "
+            f"{model.precision}",
             next_step=f"Load it with precision={config.precision!r}, or set precision=auto",
         )
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(pair_sets, tmp_path, fa
     before = index_path(tmp_path).read_bytes()
     with pytest.raises(UsageError, match=r"no edit 'hut' in the basis\. Did you mean hat\?"):
         basis.remove("hut")
-    with pytest.raises(EditError, match="learned on another base than the edits of this basis"):
+    with pytest.raises(EditError, match="learned on another model than the edits of this basis"):
         basis.place(_edit("glasses", "other"), pair_sets["age"])
     with pytest.raises(UsageError, match="cannot be the name of an edit"):
         basis.rename("hat", "../hat")

@@ -119,13 +119,13 @@ def place(folder: Path, names: list[str], *, replacing: bool = False) -> None:
     import torch
     from PIL import Image
 
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.edits.edit import Edit, EditInfo
     from pairedit_sdk.lora.layers import LoraLayer
     from pairedit_sdk.pairs.pair_set import PairSet
 
     pairs = PairSet.from_images([(Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "red"))])
-    basis = Basis(folder)
+    basis = EditBasis.open(folder)
     basis._encoder = _Encoder()  # type: ignore[assignment]
     for name in names:
         layers = {"x_embedder": LoraLayer(torch.ones(1, 4), torch.ones(3, 1))}
@@ -139,15 +139,15 @@ def killed(folder: Path, change: str) -> list[tuple[str, int]]:
     """Kill the change at every point that it passes, and look at what is left each time."""
     from killing import every, forked
 
-    from pairedit_sdk.basis.library import Basis
+    from pairedit_sdk.basis.edit_basis import EditBasis
 
     def work(basis: Path, _: object) -> None:
         changes: dict[str, Callable[[], object]] = {
             "place": partial(place, basis, ["c", "d"]),
             "replace": partial(place, basis, ["a"], replacing=True),
-            "remove": partial(Basis(basis).remove, "a"),
-            "rename": partial(Basis(basis).rename, "a", "z"),
-            "reindex": Basis(basis).reindex,
+            "remove": partial(EditBasis.open(basis).remove, "a"),
+            "rename": partial(EditBasis.open(basis).rename, "a", "z"),
+            "reindex": EditBasis.open(basis).reindex,
         }
         changes[change]()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ class Rooms:
         )
 
     def train(
-        self, base: Any, pairs: Any, config: Any = None, *, name: str, run_dir: Path | None = None,
+        self, model: Any, pairs: Any, config: Any = None, *, name: str, run_dir: Path | None = None,
         resume: bool = False, on_step: Any = None,
     ) -> Edit:  # fmt: skip
         self.calls.append(("train", {k: v for k, v in locals().items() if k != "self"}))
@@ -102,7 +103,7 @@ class Rooms:
         return _tiny_edit(EditInfo(name, base="mini", rank=1))
 
     def edit_image(
-        self, base: Any, image: Image.Image, edits: Any, options: Any = None, *,
+        self, model: Any, image: Image.Image, edits: Any, options: Any = None, *,
         on_step: Any = None, **settings: Any,
     ) -> Image.Image:  # fmt: skip
         from pairedit_sdk.editing.options import options_from
@@ -115,27 +116,29 @@ class Rooms:
         return ImageOps.invert(image)
 
     def generate(
-        self, base: Any, prompt: str = "", edits: Any = None, *, seed: int = 0, steps: int = 28,
-        start_step: int | None = None, guidance: float | None = None, width: int | None = None,
-        height: int | None = None, mode: str = "merged", references: Any = (),
-        on_step: Any = None,
+        self, model: Any, prompt: str = "", edits: Any = None, options: Any = None, *,
+        references: Any = (), on_step: Any = None, **settings: Any,
     ) -> Image.Image:  # fmt: skip
-        self.calls.append(("generate", {k: v for k, v in locals().items() if k != "self"}))
-        return Image.new("RGB", (width or 128, height or 128), "orange")
+        from pairedit_sdk.editing.generate import GenerateOptions
+
+        asked = replace(options or GenerateOptions(), **settings)
+        called = {"model": model, "prompt": prompt, "edits": edits, "references": references}
+        self.calls.append(("generate", {**called, **asdict(asked)}))
+        return Image.new("RGB", (asked.width or 128, asked.height or 128), "orange")
 
     def sweep(
-        self, base: Any, image: Image.Image, edits: Any, scales: Any, options: Any = None, *,
+        self, model: Any, image: Image.Image, edits: Any, scales: Any, options: Any = None, *,
         on_step: Any = None, **settings: Any,
     ) -> list[Image.Image]:  # fmt: skip
         return [
-            self.edit_image(base, image, edits @ scale, options, on_step=on_step, **settings)
+            self.edit_image(model, image, edits @ scale, options, on_step=on_step, **settings)
             for scale in scales
         ]
 
     def seen_size(
-        self, base: Any, size: tuple[int, int], edits: Any, resolution: int | None = None
+        self, model: Any, size: tuple[int, int], edits: Any, resolution: int | None = None
     ) -> tuple[int, int]:
-        side = resolution or base.resolution
+        side = resolution or model.resolution
         return side, side
 
 

@@ -332,23 +332,23 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "Recipe r.yaml: unknown key 'a' (…); unknown key 'b' (…); optim.lr is a list, expected a "
      "number. Put these right."),
     (recipe("[" * 3000), "train p --name x --recipe r.yaml", "Recipe r.yaml is not plain YAML (…"),
-    # Bases
+    # Models
     (pair, "train p --name x --base some/thing",
      "The weights of some/thing are not on this machine and could not be downloaded (…). With a "
      "network, run `hf download some/thing`, or give the path of a folder that holds it, or use "
-     "the built-in base with --base mini, which needs no download."),
+     "the built-in model with --base mini, which needs no download."),
     (pair, "train p --name x --base ./b",
-     "There is no base './b'. Expected mini, mini-kontext, a pipeline folder, or a hub id such as "
+     "There is no model './b'. Expected mini, mini-kontext, a pipeline folder, or a hub id such as "
      "black-forest-labs/FLUX.1-dev. Put its folder back, or name another with --base."),
     (base("vae"), "train p --name x --base b",
-     "Base b lacks vae. Download these folders too, or use the built-in base with --base mini, "
+     "Model b lacks vae. Download these folders too, or use the built-in model with --base mini, "
      "which needs no download."),
     (base(), "train p --name x --base b",
-     "The base in b cannot be loaded (…). Download it again, or use the built-in base with --base "
-     "mini, which needs no download."),
+     "The model in b cannot be loaded (…). Download it again, or use the built-in model with "
+     "--base mini, which needs no download."),
     (base(kind="StableDiffusionPipeline"), "train p --name x --base b",
-     "Base b is a StableDiffusionPipeline. Expected one of FluxPipeline, FluxKontextPipeline. Use "
-     "a FLUX.1, or use the built-in base with --base mini, which needs no download."),
+     "Model b is a StableDiffusionPipeline. Expected one of FluxPipeline, FluxKontextPipeline. Use "
+     "a FLUX.1, or use the built-in model with --base mini, which needs no download."),
     (pair, "train p --name x --device cuda:7",
      "Device 'cuda:7' is not on this machine. Use --device cpu, or install a torch build for your "
      "GPU."),
@@ -385,13 +385,13 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "together. Expected lora_A [rank, in] and lora_B [out, rank]. Got [2, 64] and [64, 3]. "
      "Copy the file again."),
     (wider, "edit a.png --edit e.safetensors --base TINY -o o.png",
-     "Layer transformer_blocks.0.attn.to_q of the edit has another shape than this base's. "
-     "Expected 64 × 64. Got 64 × 32. Load the base that the edit was trained on."),
+     "Layer transformer_blocks.0.attn.to_q of the edit has another shape than this model's. "
+     "Expected 64 × 64. Got 64 × 32. Load the model that the edit was trained on."),
     (no_such_layer, "edit a.png --edit e.safetensors --base TINY -o o.png",
-     "1 of the edit's 1 layers match none of this base, the first is x. Expected an edit made for "
-     "this base. Load the base that the edit was trained on."),
+     "1 of the edit's 1 layers match none of this model, the first is x. Expected an edit made for "
+     "this model. Load the model that the edit was trained on."),
     (lambda root: None, "edit a.png --edit HAT --base TINY -o o.png",
-     "Edit 'hat' was learned on another base. Expected mini (…). Got … (…). Load mini, or train "
+     "Edit 'hat' was learned on another model. Expected mini (…). Got … (…). Load mini, or train "
      "the edit again on …."),
 ]  # fmt: skip
 

@@ -55,7 +55,7 @@ BAD_INPUTS = [
     ("train pairs --name new --set steps",
      "The setting 'steps' has no value. Expected KEY=VALUE. For example steps=200."),
     ("train pairs --name new --set base=x",
-     "--set cannot change the base. Give it with --base."),
+     "--set cannot change the model. Give it with --base."),
     ("train pairs --name new --device gpu",
      "'gpu' is no device. Expected cpu, cuda, cuda:NUMBER or mps."),
     ("train pairs --name new --precision fp8",

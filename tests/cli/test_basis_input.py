@@ -35,8 +35,8 @@ WRONG: list[tuple[str, str]] = [
     ("basis place glasses nowhere --library full --force",
      "Pairs folder 'nowhere' does not exist.…"),
     ("basis place foreign.safetensors pairs --library full",
-     "Edit 'foreign' was learned on another base than the edits of this basis. Expected mini "
-     "(one). Got mini (two). Keep a basis of its own for each base."),
+     "Edit 'foreign' was learned on another model than the edits of this basis. Expected mini "
+     "(one). Got mini (two). Keep a basis of its own for each model."),
     ("basis place text.safetensors pairs --library full",
      "text.safetensors is not a readable safetensors file …"),
     ("basis place me.png pairs --library full", "me.png is not a readable safetensors file …"),
@@ -66,11 +66,11 @@ WRONG: list[tuple[str, str]] = [
      "There is no edit 'glases' in the library full. Did you mean glasses?"),
     ("compose --edit full/glasses.safetensors --edit foreign.safetensors --name both "
      "--library full",
-     "glasses @ 1 + foreign @ 1 mixes edits of different bases. Got glasses on mini (one), foreign "
-     "on mini (two). Train them on one base."),
+     "glasses @ 1 + foreign @ 1 mixes edits of different models. Got glasses on mini (one), "
+     "foreign on mini (two). Train them on one model."),
     ("edit me.png --edit full/glasses.safetensors --edit foreign.safetensors -o x.png "
      "--library full",
-     "…was learned on another base.…"),
+     "…was learned on another model.…"),
     ("compose --edit glasses --name a/b --library full",
      "'a/b' cannot be the name of an edit. …"),
     ("compose --edit glasses --name hat --library full", "There is an edit hat already…"),
@@ -79,7 +79,7 @@ WRONG: list[tuple[str, str]] = [
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, face_pairs: Callable[..., object]) -> Path:
-    """A basis of glasses and hat, a broken one, an edit of another base, and what is no edit."""
+    """A basis of glasses and hat, a broken one, an edit of another model, and what is no edit."""
     root = tmp_path_factory.mktemp("work")
     for name, change in {"glasses": {"glasses": "round"}, "hat": {"hat": "beanie"}}.items():
         pairs = face_pairs(change, 2)

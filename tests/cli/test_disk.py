@@ -1,4 +1,4 @@
-"""A full disk, a folder that nothing can be written to, a base that went away: nothing is lost."""
+"""A full disk, a folder that nothing can be written to, a model that went away: nothing is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = ("steps=5", "checkpoint_every=2", "rank=2", "resolution=64", "edit_st
 
 @pytest.fixture
 def train(pairedit: Pairedit, pairs: Path, library: Path, tiny_folder: Path) -> Train:
-    """``train("hat", …)`` is a short training on the tiny base."""
+    """``train("hat", …)`` is a short training on the tiny model."""
 
     def run(name: str, *more: object, base: Path = tiny_folder) -> Result:
         words = [word for setting in SETTINGS for word in ("--set", setting)]
@@ -169,14 +169,14 @@ def test_a_base_that_went_away(
     there = {p: p.read_bytes() for p in library.rglob("*") if p.is_file()}
     base.rename(tmp_path / "elsewhere")
     refused(
-        train("cut", "--resume", base=base), f"There is no base '{base}'.",
+        train("cut", "--resume", base=base), f"There is no model '{base}'.",
         "Put its folder back, or name another with --base",
     )  # fmt: skip
-    refused(pairedit("edit", picture, "--edit", "whole", "-o", "x.png"), f"no base '{base}'")
+    refused(pairedit("edit", picture, "--edit", "whole", "-o", "x.png"), f"no model '{base}'")
     assert {p: p.read_bytes() for p in library.rglob("*") if p.is_file()} == there
     shutil.rmtree(tmp_path / "elsewhere" / "vae")
     (tmp_path / "elsewhere").rename(base)
-    refused(train("cut", "--resume", base=base), f"Base {base} lacks vae.")
+    refused(train("cut", "--resume", base=base), f"Model {base} lacks vae.")
     shutil.copytree(tiny_folder / "vae", base / "vae")
     assert train("cut", "--resume", base=base).exit_code == 0
     same_edit(library, "whole", "cut")

@@ -1,4 +1,4 @@
-"""From drawn analogies to b′ with a LoRWeB basis, on a real, small Kontext base."""
+"""From drawn analogies to b′ with a LoRWeB basis, on a real, small Kontext model."""
 
 from __future__ import annotations
 

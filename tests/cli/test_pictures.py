@@ -185,7 +185,7 @@ def test_the_scale_limit_and_its_former_name(
     assert json.loads(result.stdout)["path"] == "x.png"
     assert result.stderr.startswith(noted)
     assert ("Note:" in result.stderr) == bool(noted)
-    assert rooms.of("edit_image")[0]["even"] is given
+    assert rooms.of("edit_image")[0]["options"].limit_scale is given
     assert pairedit(*words, "-q").output == ""
     assert "--even" not in pairedit("edit", "--help").stdout
 

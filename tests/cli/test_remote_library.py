@@ -52,7 +52,7 @@ def test_a_picture_is_edited(
         "edit", picture, "--edit", "hat=0.5", "--library", URL, "--base", tiny_folder,
         "--steps", "2", "-o", "out.png",
     )  # fmt: skip
-    # The edit says of which base it is only by name, so that any that has its layer will do.
+    # The edit says of which model it is only by name, so that any that has its layer will do.
     assert result.exit_code == 0, result.output
     assert Path("out.png").is_file()
 

@@ -1,4 +1,4 @@
-"""The commands on a real base, without stand-ins: check, train, use, list."""
+"""The commands on a real model, without stand-ins: check, train, use, list."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_from_pairs_to_pictures(
     assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == 3
     assert (run_dir / "previews" / "step-000003.png").is_file()
 
-    # The base is not named again: the edit knows it.
+    # The model is not named again: the edit knows it.
     # What it is composed into below has no scale limit.
     how = ("--steps", "2", "--no-limit-scale")
     run("edit", tmp_path / "face.png", "--edit", "hat=2", *how, "-o", "edited.png")
@@ -82,7 +82,7 @@ def test_an_edit_of_another_base_is_refused_in_words(
     hat = examples_dir() / "edits" / "hat.safetensors"
     result = pairedit("edit", "a.png", "--edit", hat, "--base", tiny_folder, "-o", "b.png")
     assert result.exit_code == 2
-    assert "Edit 'hat' was learned on another base. Expected mini (" in result.stderr
+    assert "Edit 'hat' was learned on another model. Expected mini (" in result.stderr
     assert not (tmp_path / "b.png").exists()
 
 

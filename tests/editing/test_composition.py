@@ -1,4 +1,4 @@
-"""Several edits at once: each mode does what its formula says, and leaves the base as it was."""
+"""Several edits at once: each mode does what its formula says, and leaves the model as it was."""
 
 from dataclasses import replace
 

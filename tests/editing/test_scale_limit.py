@@ -36,7 +36,7 @@ def encoder(monkeypatch):
     monkeypatch.setattr(scale_limit, "_loaded", lambda name: MeanColour())
 
 
-#: A base whose latents are the pictures themselves.
+#: A model whose latents are the pictures themselves.
 PIXELS = SimpleNamespace(name="pixels", decode=lambda z: z)
 RED = EditDirection([1.0, 0.0, 0.0], 0.2, "pixels")
 

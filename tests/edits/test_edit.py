@@ -111,14 +111,14 @@ def test_a_scale_that_is_not_finite_is_refused(tiny_model, scale):
 def test_edits_of_different_bases_do_not_merge(tiny_model):
     one = _edit(tiny_model, "one")
     foreign = Edit(one.layers, EditInfo("far", base="other", base_fingerprint="0123"))
-    with pytest.raises(EditError, match="mixes edits of different bases"):
+    with pytest.raises(EditError, match="mixes edits of different models"):
         (one + foreign).merged("both")
 
 
 def test_an_edit_of_another_base_is_refused_with_both_names(tiny_model):
     one = _edit(tiny_model)
     foreign = Edit(one.layers, EditInfo("far", base="other", base_fingerprint="0123"))
-    with pytest.raises(EditError, match=r"learned on another base.*other \(0123\)"):
+    with pytest.raises(EditError, match=r"learned on another model.*other \(0123\)"):
         generate(tiny_model, "", foreign, steps=2, start_step=0)
 
 

@@ -22,7 +22,7 @@ SMALL = TrainConfig(rank=4, resolution=64)
 
 @pytest.fixture
 def configs(tiny_folder, tmp_path):
-    """A base's folder as it is before its weights are there."""
+    """A model's folder as it is before its weights are there."""
     folder = tmp_path / "configs"
     shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     return str(folder)

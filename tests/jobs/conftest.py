@@ -1,4 +1,4 @@
-"""Folders of drawn pairs, and short settings for a tiny base."""
+"""Folders of drawn pairs, and short settings for a tiny model."""
 
 from __future__ import annotations
 

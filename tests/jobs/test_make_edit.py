@@ -95,5 +95,5 @@ def test_an_even_strength_is_for_bases_that_bring_their_encoder(
 def test_the_base_is_none_of_the_settings(tmp_path: Path) -> None:
     assert settings_for(None, None, [], {"steps": 3}).base == "mini"
     for words, values in ((["base=x"], {}), ([], {"base": "x"})):
-        with pytest.raises(UsageError, match="--set cannot change the base"):
+        with pytest.raises(UsageError, match="--set cannot change the model"):
             settings_for(None, None, words, values)

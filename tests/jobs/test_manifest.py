@@ -95,7 +95,7 @@ def test_all_problems_are_said_at_once(folder: Path) -> None:
         "line 7: set is 'steps=3', expected settings by name",
         "line 8: Settings out of range: steps is 0, expected a whole number of at least 1; "
         "optim.lr is 7.0, expected a number above 0 and at most 1",
-        "line 9: --set cannot change the base (Give it with --base)",
+        "line 9: --set cannot change the model (Give it with --base)",
     ]
 
 
@@ -106,8 +106,8 @@ def test_a_recipe_of_another_base_is_refused(folder: Path) -> None:
     )  # fmt: skip
     way_out = "(say which with --base, or make a manifest for each)"
     assert problems(path) == [
-        f"line 2: base my/base, but mini in line 1 {way_out}",
-        f"line 3: base black-forest-labs/FLUX.1-dev, but mini in line 1 {way_out}",
+        f"line 2: model my/base, but mini in line 1 {way_out}",
+        f"line 3: model black-forest-labs/FLUX.1-dev, but mini in line 1 {way_out}",
     ]
 
 

@@ -145,10 +145,10 @@ def test_an_edit_that_takes_its_workers_down_is_given_up(
 def test_a_worker_that_cannot_begin_is_done_without(
     entries: list[ManifestEntry], library: Path
 ) -> None:
-    missing = LostError("no base", cause=BaseModelError("There is no base 'x'"))
+    missing = LostError("no base", cause=BaseModelError("There is no model 'x'"))
     crew = [Worker(lambda *_: None, ready=missing), Worker(lambda *_: None)]
     assert len(handed_out(crew, entries, library)) == 3
-    with pytest.raises(BaseModelError, match="There is no base 'x'"):
+    with pytest.raises(BaseModelError, match="There is no model 'x'"):
         handed_out(crew[:1], entries, library)
     with pytest.raises(TrainingError, match=r"No Ray worker could begin \(no such module\)"):
         handed_out([Worker(lambda *_: None, ready=LostError("no such module"))], entries, library)
@@ -198,7 +198,7 @@ def test_a_worker_trains_until_it_is_told_to_stop_and_then_leaves_a_checkpoint(
     monkeypatch.setitem(sys.modules, "ray", ray)
     options = {"library": library, "force": False, "skip_check": False}
     worker = on_ray._Worker(str(tiny_folder), {"device": "cpu"}, options)
-    # Started again by Ray, it may be given an edit before it has been asked for its base.
+    # Started again by Ray, it may be given an edit before it has been asked for its model.
     outcome = worker.make(entry("hat", checkpoint_every=0), again=True)
     saved = [path.stem for path in (library / "runs" / "hat" / "checkpoints").iterdir()]
     if canceled:

@@ -99,7 +99,7 @@ def test_an_edit_that_joins_is_chosen_for_its_own_pairs(shared):
     )
     assert torch.allclose(mix.layers[name].up @ mix.layers[name].down, wanted, atol=1e-4)
     other = Edit(layers, EditInfo("other", rank=5, base="flux", base_fingerprint="g"))
-    with pytest.raises(EditError, match=r"'other' was learned on another base than the basis b"):
+    with pytest.raises(EditError, match=r"'other' was learned on another model than the basis b"):
         basis.join(other, own, nothing)
     strange = {"x_embedder": LoraLayer(torch.ones(1, 7), torch.ones(64, 1))}
     with pytest.raises(EditError, match=r"Layer x_embedder of edit 'far' has another shape"):
@@ -143,7 +143,7 @@ def test_an_encoder_of_another_width_is_refused(face_pairs):
 
 def test_another_base_is_refused(tiny_kontext_folder):
     base = load_base(str(tiny_kontext_folder), device="cpu")
-    with pytest.raises(EditError, match="was learned on another base"):
+    with pytest.raises(EditError, match="was learned on another model"):
         _basis().require_base(base)
 
 

@@ -1,4 +1,4 @@
-"""Where and how a base is held."""
+"""Where and how a model is held."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def test_a_process_of_several_has_a_gpu_of_its_own(monkeypatch, gpus, several, e
     assert str(precision.choose_device(None)) == expected
 
 
-#: How far the velocity of a base with random weights may be from that in 32 bits, relative.
+#: How far the velocity of a model with random weights may be from that in 32 bits, relative.
 CLOSE = {"fp32": 0.0, "bf16": 0.05, "fp16": 0.005, "int8": 0.03, "nf4": 0.2}
 
 

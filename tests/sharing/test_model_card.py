@@ -134,4 +134,4 @@ def test_no_words_of_a_user_break_the_page() -> None:
     assert front["license_name"] == "a | b --- <script>"
     assert r"| licence | a \| b --- \<script\> |" in body
     assert r"| recipe | x \| y \# z |" in body
-    assert r"| base | a\|b\`c |" in body
+    assert r"| model | a\|b\`c |" in body

@@ -76,7 +76,7 @@ def test_nor_for_a_basis(tiny_model, tmp_path, monkeypatch):
     from pairedit_sdk.lorweb.trainer import train_basis
 
     _missing(monkeypatch)
-    # Neither the base, which is no Kontext, nor the lack of analogies is looked at before.
+    # Neither the model, which is no Kontext, nor the lack of analogies is looked at before.
     with pytest.raises(UsageError, match="needs the package no_such_package"):
         train_basis(
             tiny_model, [], BasisSettings(track="swanlab"), name="b", run_dir=tmp_path / "run"

@@ -388,7 +388,7 @@ def test_resuming_with_other_settings_or_pictures_is_refused(
         train(tiny_model, pairs, replace(SHORT, eta=3.0), name="e", run_dir=tmp_path, resume=True)
     others = face_pairs({"hat": "cap"}, 2, size=64)
     record = (tmp_path / "config.json").read_bytes()
-    with pytest.raises(UsageError, match="was on other pictures, another base or in another prec"):
+    with pytest.raises(UsageError, match="was on other pictures, another model or in another prec"):
         train(tiny_model, others, replace(SHORT, steps=8), name="e", run_dir=tmp_path, resume=True)
     assert (tmp_path / "config.json").read_bytes() == record
 
@@ -400,7 +400,7 @@ def test_another_precision_is_another_run(tiny_folder, pairs, tmp_path):
         load_base(str(tiny_folder), device="cpu", precision=p) for p in ("fp32", "nf4")
     )
     with pytest.raises(
-        UsageError, match="The settings say precision nf4, the base is held in fp32"
+        UsageError, match="The settings say precision nf4, the model is held in fp32"
     ):
         train(whole, pairs, replace(SHORT, precision="nf4"), name="e", run_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []

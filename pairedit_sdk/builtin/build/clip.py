@@ -101,7 +101,7 @@ def drawn_changes(folder: Path, count: int, workers: int) -> Changes:
 
 
 class ProbedClip(nn.Module):
-    """CLIP with a probe of the image embedding, which is not part of the base."""
+    """CLIP with a probe of the image embedding, which is not part of the model."""
 
     def __init__(self, clip: CLIPModel) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Training of the flow model on cached latents, with its T5, and distillation of the guidance.
 
-The velocity is the base's own, v = ε − x_0 at x_σ = (1 − σ) x_0 + σ ε. A second stage distils
+The velocity is the model's own, v = ε − x_0 at x_σ = (1 − σ) x_0 + σ ε. A second stage distils
 classifier-free guidance into the guidance embedding, as FLUX.1-dev has it: the target becomes
 ε − x_0 + (g − 1)(v_caption − v_∅), the difference taken from the first stage's averaged model. With
 an empty prompt this is the plain target for every g.
@@ -8,7 +8,7 @@ an empty prompt this is the plain target for every g.
 In the first stage two linear probes read the attributes, which are known of a drawn face: one from
 the image tokens in the middle of the transformer, one from the text. Much of what a caption names
 is small (a mouth, lipstick) and hardly weighs in the velocity's error; the probes make the model
-attend to it early. They fade out before the end and are not part of the base.
+attend to it early. They fade out before the end and are not part of the model.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _keep_float(layer: nn.Module, given: object, result: torch.Tensor) -> torch.
     """Under autocast, keep the tokens float32 from the first layer on.
 
     FLUX rounds the timestep to their type, and in bfloat16 that leaves 128 of σ's values between
-    a half and one; a base in float32 is later asked for all of them.
+    a half and one; a model in float32 is later asked for all of them.
     """
     return result.float()
 

@@ -1,6 +1,6 @@
 """Training of the built-in Kontext base: a face, and an instruction that says what to change.
 
-It starts from the built-in base and learns, with the usual flow loss on unlimited drawn pairs, to
+It starts from the built-in model and learns, with the usual flow loss on unlimited drawn pairs, to
 look at condition images. Steps take turns:
 
 - one picture to be changed as the instruction says, or, with nothing said, to be left as it is;

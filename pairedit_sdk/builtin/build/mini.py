@@ -10,7 +10,7 @@ Drawing the faces, on all cores, is no part of the budget. Where there is an NVI
 there, in larger batches and under bfloat16 autocast, with float32 weights.
 
 The result goes to ``--output`` and not into the package: every edit carries the fingerprint of its
-base, so the shipped edit is learned again when the shipped base changes. ``make adopt-base`` does
+model, so the shipped edit is learned again when the shipped model changes. ``make adopt-base`` does
 both.
 """
 
@@ -35,7 +35,7 @@ from pairedit_sdk.models.precision import avoid_cudnn_attention
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; see the module's text."""
-    parser = argparse.ArgumentParser(description="Rebuild the built-in base.")
+    parser = argparse.ArgumentParser(description="Rebuild the built-in model.")
     parser.add_argument("--minutes", type=float, default=240, help="time budget of all parts")
     parser.add_argument("--folder", type=Path, default=Path("out/build"), help="checkpoints")
     parser.add_argument("--output", type=Path, default=Path("out/base"), help="the pipeline")

@@ -1,6 +1,6 @@
 """Build the built-in Kontext base: ``python -m pairedit_sdk.builtin.build.mini_kontext``.
 
-It starts from the built-in base, or from ``--start PIPELINE``, and keeps its autoencoder and image
+It starts from the built-in model, or from ``--start PIPELINE``, and keeps its autoencoder and image
 encoder. The checkpoint is in ``--folder``; started again, the command goes on where it was, and
 with more ``--minutes`` it trains on. The result goes to ``--output`` and not into the package.
 
@@ -50,7 +50,7 @@ class Options:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; see the module's text."""
-    parser = argparse.ArgumentParser(description="Build the built-in Kontext base.")
+    parser = argparse.ArgumentParser(description="Build the built-in Kontext model.")
     parser.add_argument("--minutes", type=float, default=60, help="time budget")
     parser.add_argument("--folder", type=Path, default=Path("out/build"), help="checkpoint")
     parser.add_argument("--output", type=Path, default=Path("out/kontext"), help="the pipeline")

@@ -1,4 +1,4 @@
-"""The built-in base's parts: the real classes of FLUX.1 with small configurations."""
+"""The built-in model's parts: the real classes of FLUX.1 with small configurations."""
 
 from __future__ import annotations
 

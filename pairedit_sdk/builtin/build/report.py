@@ -37,7 +37,7 @@ SHEET = 24
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; see the module's text."""
-    parser = argparse.ArgumentParser(description="Judge the built-in base.")
+    parser = argparse.ArgumentParser(description="Judge the built-in model.")
     parser.add_argument("--base", type=Path, default=mini_folder())
     parser.add_argument("--captions", type=int, default=CAPTIONS)
     parser.add_argument("--guidance", type=float, default=3.5)

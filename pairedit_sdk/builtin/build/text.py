@@ -32,7 +32,7 @@ BATCH, GPU_BATCH = 128, 256
 
 
 class TextReader(nn.Module):
-    """Both text encoders with a probe each. The probes are not part of the base."""
+    """Both text encoders with a probe each. The probes are not part of the model."""
 
     def __init__(self, clip: CLIPTextModel, t5: T5EncoderModel) -> None:
         super().__init__()

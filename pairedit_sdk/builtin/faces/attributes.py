@@ -1,6 +1,6 @@
 """A small classifier that reads the attributes of a drawn face from its picture.
 
-It measures the built-in base (does a sample show what its caption names?) and edits of it (was
+It measures the built-in model (does a sample show what its caption names?) and edits of it (was
 the attribute changed, and did any other change?). Trained by
 :mod:`pairedit_sdk.builtin.build.classifier`.
 """
@@ -132,12 +132,12 @@ def load_attribute_classifier(path: Path | str | None = None) -> AttributeClassi
             :data:`~pairedit_sdk.builtin.faces.face.ATTRIBUTES` now has.
     """
     path = WEIGHTS if path is None else Path(path)
-    again = "Train it again with the built-in base's build command"
+    again = "Train it again with the built-in model's build command"
     if not path.is_file():
         raise BaseModelError(
             f"The attribute classifier's weights are missing: {path}",
             expected="a safetensors file",
-            next_step="Reinstall the package or train them with the built-in base's build command",
+            next_step="Reinstall the package or train them with the built-in model's build command",
         )
     try:
         tensors, metadata = read_tensors(path)

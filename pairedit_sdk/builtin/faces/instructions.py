@@ -1,4 +1,4 @@
-"""Short instructions that name a change of a drawn face, for the built-in Kontext base."""
+"""Short instructions that name a change of a drawn face, for the built-in Kontext model."""
 
 from __future__ import annotations
 

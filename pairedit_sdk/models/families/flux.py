@@ -1,4 +1,4 @@
-"""FLUX.1 (dev, schnell, and the built-in base, which is a small FLUX) as a :class:`FlowModel`."""
+"""FLUX.1 (dev, schnell, and the built-in model, which is a small FLUX) as a :class:`FlowModel`."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class FluxModel:
 
     @property
     def text_tokens(self) -> int:
-        """How many embeddings the base is given with every prompt, however short."""
+        """How many embeddings the model is given with every prompt, however short."""
         path = self.folder / "tokenizer_2" / "tokenizer_config.json"
         longest = json.loads(path.read_text(encoding="utf-8")).get("model_max_length")
         return min(self._text_length, int(longest or self._text_length))
@@ -234,7 +234,7 @@ class FluxModel:
         """Tokens [B, T, 4C] of latents x, its own first, and their position ids [T, 3]."""
         if condition.references:
             raise UsageError(
-                f"Base {self.name} takes no condition images",
+                f"Model {self.name} takes no condition images",
                 expected="a FLUX.1-Kontext",
                 next_step="Use mini-kontext, or its folder or hub id",
             )

@@ -1,4 +1,4 @@
-"""FLUX.1-Kontext, and the built-in base's small one: a FLUX that looks at other pictures."""
+"""FLUX.1-Kontext, and the built-in model's small one: a FLUX that looks at other pictures."""
 
 from __future__ import annotations
 

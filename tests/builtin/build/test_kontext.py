@@ -1,4 +1,4 @@
-"""What the Kontext base is taught: rows that say what they show."""
+"""What the Kontext model is taught: rows that say what they show."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The parts of the built-in base and the pipeline they make."""
+"""The parts of the built-in model and the pipeline they make."""
 
 import random
 

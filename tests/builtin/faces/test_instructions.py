@@ -1,4 +1,4 @@
-"""Instructions name the value that is to be there, in words that the base knows."""
+"""Instructions name the value that is to be there, in words that the model knows."""
 
 import pytest
 

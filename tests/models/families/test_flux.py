@@ -1,4 +1,4 @@
-"""The base against stock diffusers, and what it says when something is missing."""
+"""The model against stock diffusers, and what it says when something is missing."""
 
 import json
 import shutil
@@ -157,7 +157,7 @@ def test_missing_weights_say_how_to_get_them_and_that_mini_needs_none():
 
 
 def test_an_unknown_name_says_what_a_base_is():
-    with pytest.raises(BaseModelError, match="There is no base 'minni'"):
+    with pytest.raises(BaseModelError, match="There is no model 'minni'"):
         load_base("minni")
 
 

@@ -1,4 +1,4 @@
-"""A base with FLUX.1-dev's own configuration, its widths made tiny, from pairs to a saved edit.
+"""A model with FLUX.1-dev's own configuration, its widths made tiny, from pairs to a saved edit.
 
 The values are those of the published configuration files; only widths and depths are smaller.
 """

@@ -1,4 +1,4 @@
-"""The Kontext base against stock diffusers; without condition images it is any other FLUX."""
+"""The Kontext model against stock diffusers; without condition images it is any other FLUX."""
 
 import numpy as np
 import pytest
