@@ -1,13 +1,12 @@
 """What the package looks like from outside, in figures: ``python tests/structure.py [CHECKOUT]``.
 
-Prints packages, loose modules, cycles between packages, long functions, functions of many
+Prints packages, loose modules, knots of imports between them, long functions, functions of many
 parameters, long files and ``fmt: skip``. tests/test_package.py holds what it may be.
 """
 
 from __future__ import annotations
 
 import ast
-import itertools
 import statistics
 import sys
 from collections.abc import Iterator
@@ -59,18 +58,38 @@ def unit(module: str, packages: set[str]) -> str:
     return name
 
 
-def cycles(root: Path) -> list[tuple[str, str]]:
-    """Pairs of units that import each other."""
+def edges(root: Path) -> set[tuple[str, str]]:
+    """Which unit imports which."""
     modules = sources(root)
-    packages = {module.removeprefix(f"{PACKAGE}.") for module, p in modules.items()
-                if p.name == "__init__.py"}  # fmt: skip
-    edges = {
+    packages = {
+        module.removeprefix(f"{PACKAGE}.")
+        for module, path in modules.items()
+        if path.name == "__init__.py"
+    }
+    found = {
         (unit(module, packages), unit(other, packages))
         for module, path in modules.items()
         for other in imports(path, set(modules))
     }
-    pairs = itertools.combinations(sorted({one for edge in edges for one in edge} - {""}), 2)
-    return [(a, b) for a, b in pairs if (a, b) in edges and (b, a) in edges]
+    return {(one, other) for one, other in found if one != other and one and other}
+
+
+def knots(root: Path) -> list[set[str]]:
+    """Units that lead to each other by their imports, in groups; none where all go downwards."""
+    found = edges(root)
+    below: dict[str, set[str]] = {}
+    for start in {unit for edge in found for unit in edge}:
+        reached, pending = set(), [start]
+        while pending:
+            one = pending.pop()
+            new = {other for origin, other in found if origin == one} - reached
+            reached |= new
+            pending += new
+        below[start] = reached
+    groups = {
+        frozenset(two for two in reached if one in below[two]) for one, reached in below.items()
+    }
+    return sorted((set(group) for group in groups if len(group) > 1), key=len, reverse=True)
 
 
 def functions(root: Path) -> Iterator[Function]:
@@ -111,10 +130,12 @@ def main() -> None:
     found = list(functions(root))
     long = sorted((f for f in found if f.lines > MOST_LINES), key=lambda f: -f.lines)
     wide = sorted((f for f in found if f.parameters > MOST_PARAMETERS), key=lambda f: -f.parameters)
-    both = cycles(root)
+    tied = knots(root)
     print(f"packages           {len(packages)}: {' '.join(packages)}")
     print(f"loose modules      {len(loose)}: {' '.join(loose)}")
-    print(f"mutual imports     {len(both)}: {', '.join(f'{a} <-> {b}' for a, b in both)}")
+    print(f"knots of imports   {len(tied)}")
+    for group in tied:
+        print(f"    {len(group):4d}  {' '.join(sorted(group))}")
     print(f"functions > {MOST_LINES} lines      {len(long)}")
     for f in long:
         print(f"    {f.lines:4d}  {f.place}.{f.name}")

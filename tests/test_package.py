@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -183,3 +185,42 @@ def test_a_former_name_works_and_says_the_new_one(old: str, new: str) -> None:
 
 def test_load_base_is_load_model() -> None:
     assert pairedit_sdk.load_base is pairedit_sdk.load_model
+
+
+@pytest.fixture(scope="module")
+def structure() -> ModuleType:
+    """The script that prints the package in figures."""
+    spec = importlib.util.spec_from_file_location("structure", ROOT / "tests" / "structure.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_functions_and_files_are_short(structure: ModuleType) -> None:
+    found = list(structure.functions(ROOT))
+    assert [f for f in found if f.lines > structure.MOST_LINES] == []
+    assert [f for f in found if f.parameters > structure.MOST_PARAMETERS] == []
+    lines = {m: len(p.read_text(encoding="utf-8").splitlines()) for m, p in SOURCES.items()}
+    assert {m: count for m, count in lines.items() if count > structure.MOST_FILE_LINES} == {}
+
+
+def test_no_two_packages_lead_to_each_other(structure: ModuleType) -> None:
+    assert structure.knots(ROOT) == []
+
+
+def test_knots_are_found(structure: ModuleType, tmp_path: Path) -> None:
+    package = tmp_path / PACKAGE
+    texts = {
+        "a/__init__": "", "a/x": "def f():\n    from pairedit_sdk.b import y",
+        "b/__init__": "", "b/y": "from pairedit_sdk.c.z import g",
+        "c/__init__": "", "c/z": "if TYPE_CHECKING:\n    from pairedit_sdk.a.x import f",
+        "d/__init__": "from pairedit_sdk.a import x", "__init__": "",
+    }  # fmt: skip
+    for name, text in texts.items():
+        path = package / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert structure.knots(tmp_path) == [{"a", "b", "c"}]
