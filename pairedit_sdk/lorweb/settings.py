@@ -30,7 +30,7 @@ class BasisSettings(TrainingSettings):
     Those of :class:`pairedit_sdk.training.settings.TrainingSettings`, and these. A row of ``batch``
     is an analogy; ``lora.rank`` is r of each LoRA of the basis.
 
-    Args:
+    Attributes:
         count: N, LoRAs in the basis.
         key_width: d, the length of the query and of each key.
         activation: "softmax" of the similarities over the basis, or their "tanh"; "uniform" is a

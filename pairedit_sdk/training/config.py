@@ -98,7 +98,7 @@ class TrainConfig(TrainingSettings):
     Those of :class:`pairedit_sdk.training.settings.TrainingSettings`, and these. A row of
     ``batch`` is a draw of a pair, σ and ε: one content and one semantic row of the model.
 
-    Args:
+    Attributes:
         base: the model the recipe is meant for; ``None`` leaves it to the caller.
         precision: of the frozen base: "fp32", "bf16", "fp16", "int8" or "nf4"; "auto" is bf16 on a
             GPU and fp32 on a CPU.

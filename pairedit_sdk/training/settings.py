@@ -90,7 +90,7 @@ class TrainingSettings:
     A setting of a group has a short name, too, which the files of runs use: ``settings.lr`` is
     ``settings.optim.lr``, and ``settings.with_values(lr=1e-3)`` changes it.
 
-    Args:
+    Attributes:
         steps: optimiser steps.
         batch: rows drawn in each.
         accumulate: batches whose gradients are summed before a step.
