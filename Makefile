@@ -13,12 +13,12 @@ export GOMP_SPINCOUNT := 1000
 export KMP_BLOCKTIME := 1
 endif
 
-.PHONY: demo test slow lint format docs base adopt-base kontext adopt-kontext clean
+.PHONY: demo test slow lint format docs site base adopt-base kontext adopt-kontext clean
 
 demo: $(READY)
 	$(BIN)/pairedit demo
 
-test: lint
+test: lint site
 	$(BIN)/python -m pytest -q
 
 # Ray is large, and only tests that take long need it.
@@ -35,12 +35,15 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Only who builds the site needs its tools. The module form lets mkdocs.yml name docs/_tools. The
-# notice switched off says that Material's fixes end in May 2027 and that Zensical reads mkdocs.yml.
 docs: $(READY)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m docs._tools.settings_table
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(MAKE) site
+
+# The module form lets mkdocs.yml name docs/_tools. The notice switched off says that Material's
+# fixes end in May 2027 and that Zensical reads mkdocs.yml.
+site: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 base: $(READY)
 	$(BIN)/python -m pairedit_sdk.builtin.build.mini $(if $(MINUTES),--minutes $(MINUTES))

@@ -150,8 +150,7 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Rooms:
         monkeypatch.setattr(f"{module}.{name}", getattr(rooms, name))
     # Of a training's own pairs; jobs.make_edit draws it, not a command.
     monkeypatch.setattr(
-        "pairedit_sdk.training.previews.preview",
-        lambda base, edit, pairs: Image.new("RGB", (8, 8)),
+        "pairedit_sdk.training.previews.preview", lambda base, edit, pairs: Image.new("RGB", (8, 8))
     )
     return rooms
 

@@ -91,11 +91,7 @@ def test_the_extension_says_the_format(
 
 
 def test_the_base_is_the_option_then_the_variable_then_mini(
-    pairedit: Pairedit,
-    rooms: Rooms,
-    picture: Path,
-    saved: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("edit", picture, "--edit", "glasses", "-o", "x.png")
     pairedit(*words)

@@ -37,9 +37,7 @@ def folder_of_pairs(
 
 
 @pytest.fixture
-def entry(
-    folder_of_pairs: Callable[[str, dict[str, str]], Path],
-) -> Callable[..., ManifestEntry]:
+def entry(folder_of_pairs: Callable[[str, dict[str, str]], Path]) -> Callable[..., ManifestEntry]:
     """``entry("hat", steps=5)``: an edit to train, of pairs that show what its name says."""
     from pairedit_sdk.jobs.manifest import ManifestEntry
     from pairedit_sdk.training.config import TrainConfig

@@ -132,11 +132,7 @@ def test_a_long_list_of_problems_is_cut(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [
-        (None, "There is no manifest"),
-        (b"\xff\xfe\x00", "is no manifest"),
-        (b"\n \n", "is empty"),
-    ],
+    [(None, "There is no manifest"), (b"\xff\xfe\x00", "is no manifest"), (b"\n \n", "is empty")],
 )
 def test_what_is_no_manifest_says_so(folder: Path, content: bytes | None, said: str) -> None:
     path = folder / "list.jsonl"

@@ -110,9 +110,7 @@ def test_predictions_have_one_value_a_picture_and_probabilities_sum_to_one(
         assert [values[k] for k in probabilities[name].argmax(dim=1)] == pred[name]
 
 
-def test_a_reading_does_not_depend_on_the_rest_of_the_batch(
-    untrained: AttributeClassifier,
-) -> None:
+def test_a_reading_does_not_depend_on_the_rest_of_the_batch(untrained: AttributeClassifier) -> None:
     images = torch.rand(4, 3, 128, 128) * 2 - 1
     together = untrained.probabilities(images)["hat"]
     alone = torch.cat([untrained.probabilities(image[None])["hat"] for image in images])
