@@ -44,7 +44,7 @@ def train_many(
         typer.Option(
             "--recipe",
             help="Of the lines that name none. Without it: mini for the model mini and other small "
-            "bases, flux-dev for others.",
+            "models, flux-dev for others.",
         ),
     ] = None,
     settings: Annotated[

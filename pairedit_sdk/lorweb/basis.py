@@ -171,7 +171,7 @@ class LoRWeBBasis:
                 f"Edit {edit.name!r} was learned on another model than the basis {self.info.name}",
                 expected=f"{self.info.base} ({known})",
                 got=f"{edit.info.base} ({own})",
-                next_step="Train the edit on the basis's base",
+                next_step="Train the edit on the basis's model",
             )
         for name, layer in edit.layers.items():
             if name not in self.layers:
@@ -184,7 +184,7 @@ class LoRWeBBasis:
                     f"{self.info.name}",
                     expected=f"{wanted[0]} × {wanted[1]}",
                     got=f"{got[0]} × {got[1]}",
-                    next_step="Train the edit on the basis's base",
+                    next_step="Train the edit on the basis's model",
                 )
 
     def _all_keys(self) -> torch.Tensor:

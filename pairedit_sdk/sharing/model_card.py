@@ -112,7 +112,7 @@ def _picture(info: EditInfo, preview: str | None) -> list[str]:
 def _facts(info: EditInfo) -> list[tuple[str, str]]:
     editor = info.editor
     facts = [
-        ("base", _base(info)),
+        ("model", _base(info)),
         ("fingerprint of the model's weights", _text(info.base_fingerprint)),
         ("precision of the model in training", _text(info.precision)),
         ("rank", str(info.rank or "")),
