@@ -107,7 +107,7 @@ def test_a_recipe_of_another_base_is_refused(folder: Path) -> None:
     way_out = "(say which with --base, or make a manifest for each)"
     assert problems(path) == [
         f"line 2: base my/base, but mini in line 1 {way_out}",
-        f"line 3: model black-forest-labs/FLUX.1-dev, but mini in line 1 {way_out}",
+        f"line 3: base black-forest-labs/FLUX.1-dev, but mini in line 1 {way_out}",
     ]
 
 

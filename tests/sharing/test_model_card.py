@@ -99,7 +99,7 @@ def test_the_built_in_base_and_a_folder_and_a_kontext() -> None:
     _, body = _card(base="/home/anna/my-flux", architecture="flux-1-dev")
     assert "--edit glasses=1 --base BASE -o out.png" in body
     assert "/home/anna" not in body
-    assert _rows(body)["base"] == "my-flux"
+    assert _rows(body)["model"] == "my-flux"
     _, body = _card(base="mini-kontext", architecture="flux-1-mini-kontext")
     assert 'FluxKontextPipeline.from_pretrained(BUILT_IN["mini-kontext"]' in body
 
