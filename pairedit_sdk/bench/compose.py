@@ -17,7 +17,7 @@ import torch
 from pairedit_sdk.bench.edit_types import EDIT_TYPES, combined, held_out
 from pairedit_sdk.bench.fidelity import Drawing
 from pairedit_sdk.bench.trained_edits import learned, plain_mean
-from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 from pairedit_sdk.editing.composition import MODES
 from pairedit_sdk.editing.edit_image import edit_latents
 from pairedit_sdk.edits.edit import Edit, EditStack
@@ -25,7 +25,7 @@ from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import to_tensor
 
 if TYPE_CHECKING:
-    from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
+    from pairedit_sdk.builtin.faces.attribute_classifier import AttributeClassifier
     from pairedit_sdk.builtin.faces.face import Face
     from pairedit_sdk.models.protocol import FlowModel
 

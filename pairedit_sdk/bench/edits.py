@@ -18,7 +18,7 @@ from pairedit_sdk.bench.edit_types import EDIT_TYPES, held_out_faces, training_p
 from pairedit_sdk.bench.fidelity import Drawing, Fidelity, best_of, measure
 from pairedit_sdk.bench.text_editing import text_edit
 from pairedit_sdk.bench.trained_edits import plain_mean
-from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 from pairedit_sdk.editing.edit_image import sweep_latents
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.training.config import TrainConfig, load_recipe
@@ -27,7 +27,7 @@ from pairedit_sdk.training.trainer import train
 if TYPE_CHECKING:
     import torch
 
-    from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
+    from pairedit_sdk.builtin.faces.attribute_classifier import AttributeClassifier
     from pairedit_sdk.models.protocol import FlowModel
 
 #: What the table calls a recipe, and the recipe's file; words need none.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.builtin.faces.attributes import seen_attributes
+from pairedit_sdk.builtin.faces.attribute_classifier import seen_attributes
 from pairedit_sdk.builtin.faces.face import Face
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.files import write_image
@@ -22,7 +22,7 @@ from pairedit_sdk.images.image import to_image, to_tensor
 from pairedit_sdk.images.plots import collage
 
 if TYPE_CHECKING:
-    from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
+    from pairedit_sdk.builtin.faces.attribute_classifier import AttributeClassifier
     from pairedit_sdk.models.protocol import FlowModel
 
 #: Latents [B, C, h, w] of before pictures, and scales, to latents of that shape for each scale.

@@ -152,7 +152,7 @@ def _reach(base: Any, pairs: Any, published: Any, default: Any) -> dict[str, Any
     from pairedit_sdk.bench.edit_types import held_out_faces
     from pairedit_sdk.bench.edits import SCALES
     from pairedit_sdk.bench.fidelity import measure
-    from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+    from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
     from pairedit_sdk.editing.edit_image import sweep_latents
     from pairedit_sdk.training.trainer import train
 

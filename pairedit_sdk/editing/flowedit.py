@@ -18,7 +18,7 @@ import torch
 
 from pairedit_sdk.editing.composition import BranchVelocities, at_once, repeated
 from pairedit_sdk.flow.schedule import noise_source
-from pairedit_sdk.flow.solvers import PairVelocity, damped, flowedit_step
+from pairedit_sdk.flow.solvers import PairVelocity, damped
 from pairedit_sdk.lora.adapters import activate, attached
 from pairedit_sdk.lora.linear import Scale
 
@@ -27,6 +27,40 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.metadata import EditDirection
     from pairedit_sdk.lora.layers import LoraLayer
     from pairedit_sdk.models.conditioned import ConditionedModel
+
+
+def flowedit_step(
+    x: torch.Tensor,
+    z: torch.Tensor,
+    sigmas: tuple[torch.Tensor, torch.Tensor],
+    velocities: PairVelocity,
+    noises: Sequence[torch.Tensor],
+) -> torch.Tensor:
+    """One step of FlowEdit (arXiv 2412.08629), with a learned edit in place of a second prompt.
+
+    With z_src = (1 − σ) x + σ ε and z_tar = z_src + (z − x):
+    z ← z + (σ_next − σ) mean_ε [v_edit(z_tar, σ) − v_base(z_src, σ)].
+
+    Args:
+        x: clean latents [B, C, h, w].
+        z: the edited state before the step, of the same shape; x before the first one.
+        sigmas: (σ, σ_next), scalars.
+        velocities: the edited and the plain model's velocity. They get the states of all noises,
+            [B · n_avg, C, h, w], those of one row next to each other.
+        noises: n_avg times ε, shaped like x; the step follows the mean over them.
+
+    Returns:
+        The edited state after the step, shaped like x.
+    """
+    sigma, sigma_next = sigmas
+    n_avg = len(noises)
+    drawn = torch.stack(list(noises), dim=1).flatten(0, 1)
+    z_src = (1 - sigma) * x.repeat_interleave(n_avg, dim=0) + sigma * drawn
+    # Written as z_src plus the change so far, so that both rows are equal while z = x.
+    z_tar = z_src + (z - x).repeat_interleave(n_avg, dim=0)
+    edited, plain = velocities(z_tar, z_src, sigma)
+    change = torch.unflatten(edited.float() - plain.float(), 0, (-1, n_avg)).mean(dim=1)
+    return z + (sigma_next - sigma) * change
 
 
 def flowedit(
@@ -41,7 +75,7 @@ def flowedit(
 ) -> Iterator[torch.Tensor]:
     """The edited states z of x along the last ``n_max`` steps of the schedule.
 
-    Each step is a :func:`pairedit_sdk.flow.solvers.flowedit_step` with fresh noise. z starts at x,
+    Each step is a :func:`flowedit_step` with fresh noise. z starts at x,
     so an edit without effect returns x.
 
     Args:

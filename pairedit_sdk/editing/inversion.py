@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.flow.objectives import content_loss
+from pairedit_sdk.flow.losses import content_loss
 from pairedit_sdk.flow.schedule import standard_noising
 from pairedit_sdk.flow.solvers import euler
 from pairedit_sdk.lora.adapters import activate, add_trainable, attach, detach_all, require_bare

@@ -2,13 +2,13 @@
 
 A velocity function takes latents x [B, C, H, W] and a scalar σ and returns v of the same shape.
 The functions that compare the edited with the plain model take a *pair* of states and return the
-pair of velocities, so that the caller can run both rows as one batch. FlowEdit's loop over
-:func:`flowedit_step` is in :mod:`pairedit_sdk.editing.flowedit`.
+pair of velocities, so that the caller can run both rows as one batch. FlowEdit is in
+:mod:`pairedit_sdk.editing.flowedit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -49,40 +49,6 @@ def euler(
         x = (x.float() + (sigmas[i + 1] - sigmas[i]) * v).to(v.dtype)
         on_step(i + 1, steps)
     return x
-
-
-def flowedit_step(
-    x: torch.Tensor,
-    z: torch.Tensor,
-    sigmas: tuple[torch.Tensor, torch.Tensor],
-    velocities: PairVelocity,
-    noises: Sequence[torch.Tensor],
-) -> torch.Tensor:
-    """One step of FlowEdit (arXiv 2412.08629), with a learned edit in place of a second prompt.
-
-    With z_src = (1 − σ) x + σ ε and z_tar = z_src + (z − x):
-    z ← z + (σ_next − σ) mean_ε [v_edit(z_tar, σ) − v_base(z_src, σ)].
-
-    Args:
-        x: clean latents [B, C, h, w].
-        z: the edited state before the step, of the same shape; x before the first one.
-        sigmas: (σ, σ_next), scalars.
-        velocities: the edited and the plain model's velocity. They get the states of all noises,
-            [B · n_avg, C, h, w], those of one row next to each other.
-        noises: n_avg times ε, shaped like x; the step follows the mean over them.
-
-    Returns:
-        The edited state after the step, shaped like x.
-    """
-    sigma, sigma_next = sigmas
-    n_avg = len(noises)
-    drawn = torch.stack(list(noises), dim=1).flatten(0, 1)
-    z_src = (1 - sigma) * x.repeat_interleave(n_avg, dim=0) + sigma * drawn
-    # Written as z_src plus the change so far, so that both rows are equal while z = x.
-    z_tar = z_src + (z - x).repeat_interleave(n_avg, dim=0)
-    edited, plain = velocities(z_tar, z_src, sigma)
-    change = torch.unflatten(edited.float() - plain.float(), 0, (-1, n_avg)).mean(dim=1)
-    return z + (sigma_next - sigma) * change
 
 
 def damped(change: torch.Tensor, threshold: float) -> torch.Tensor:

@@ -1,1 +1,1 @@
-"""Files, caches, locks and what a process needs: nothing here knows of models or pictures."""
+"""Files, caches and what a process needs: nothing here knows of models or pictures."""

@@ -113,7 +113,7 @@ def make_edit(
 
 def _clear(run_dir: Path) -> None:
     """Empty an earlier run's folder, unless somebody trains there."""
-    from pairedit_sdk.training.checkpoints import clear, run_lock
+    from pairedit_sdk.training.run_lock import clear, run_lock
 
     if is_first() and run_dir.is_dir():
         with run_lock(run_dir):

@@ -107,7 +107,7 @@ def train_entry(
         model: as for :func:`train_many`, and so are the others.
         wait: for another process that trains this edit to end, at most so many seconds.
     """
-    from pairedit_sdk.training.checkpoints import run_lock
+    from pairedit_sdk.training.run_lock import run_lock
 
     started = time.perf_counter()
     first = 0

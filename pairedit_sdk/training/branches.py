@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.flow.objectives import Losses
+from pairedit_sdk.flow.losses import Losses
 from pairedit_sdk.flow.schedule import Noised, content_preserving_noising, standard_noising
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.flow.solvers import last_steps

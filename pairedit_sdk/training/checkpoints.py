@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from pairedit_sdk.errors import DamagedRunError, OtherRunError, RunFileError, UsageError, WriteError
 from pairedit_sdk.io.files import (
@@ -23,12 +21,10 @@ from pairedit_sdk.io.files import (
     optimizer_tensors,
     read_tensors,
     write_tensors,
-    writing,
 )
 
 SCHEMA = 1
 KEPT = 2
-LOCK = "run.lock"
 OWN = "parameter/"
 #: What to do after a run could not write.
 TO_RESUME = "Put that right (free some disk space), and go on with the same command and --resume"
@@ -169,50 +165,6 @@ class Checkpoints:
     def _all(self) -> list[Path]:
         names = self.folder.glob("step-*.safetensors")
         return sorted((p for p in names if _STEP.fullmatch(p.stem)), key=step_of)
-
-
-@contextmanager
-def run_lock(folder: Path | None, wait: float = 0) -> Iterator[None]:
-    """Within the block no other training can use this run folder.
-
-    The lock is the operating system's (flock), which opens it when its process ends, however that
-    comes about.
-
-    Args:
-        folder: of the run; ``None`` locks nothing.
-        wait: for another one to end, at most so many seconds.
-
-    Raises:
-        UsageError: another one is.
-        WriteError: the folder cannot be written to.
-    """
-    if folder is None:
-        yield
-        return
-    lock = FileLock(folder / LOCK, timeout=wait)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout as error:  # an OSError too, but no trouble with writing
-            raise UsageError(
-                f"Another training is going on in {folder}",
-                next_step="Wait for it or stop it, or choose another name",
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def clear(folder: Path) -> None:
-    """Delete all of a run, but for its lock; only for who holds its :func:`run_lock`."""
-    with writing(folder):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
 
 
 def step_of(path: Path) -> int:

@@ -18,7 +18,6 @@ import torch
 
 from pairedit_sdk.errors import TrainingError
 from pairedit_sdk.lora.adapters import detach_all
-from pairedit_sdk.training.checkpoints import clear, run_lock
 from pairedit_sdk.training.interrupts import stopped_between_steps
 from pairedit_sdk.training.optimizers import adamw
 from pairedit_sdk.training.processes import (
@@ -29,6 +28,7 @@ from pairedit_sdk.training.processes import (
     summed,
 )
 from pairedit_sdk.training.run_folder import RunFolder
+from pairedit_sdk.training.run_lock import clear, run_lock
 from pairedit_sdk.training.trackers import tracking
 
 if TYPE_CHECKING:

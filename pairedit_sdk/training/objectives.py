@@ -1,6 +1,6 @@
 """What the two branches are taught: one function an objective, each from noised rows to losses.
 
-The formulae are in :mod:`pairedit_sdk.flow.objectives`; here is which velocities they need.
+The formulae are in :mod:`pairedit_sdk.flow.losses`; here is which velocities they need.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.flow.objectives import (
+from pairedit_sdk.flow.losses import (
     Losses,
     content_loss,
     difference_target,

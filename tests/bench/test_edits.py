@@ -58,7 +58,7 @@ def test_an_editor_that_knows_the_truth_is_perfect_and_one_that_does_nothing_is_
     def editor(x, scales):
         return [truth[: len(x)] if scale == 1 else x for scale in scales]
 
-    from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+    from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 
     nothing, perfect = measure(
         base, editor, faces, ["glasses"], [0.5, 1.0], load_attribute_classifier()
@@ -75,7 +75,7 @@ def test_an_editor_that_knows_the_truth_is_perfect_and_one_that_does_nothing_is_
 
 
 def test_monotony_is_of_the_whole_way(base):
-    from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+    from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 
     faces = held_out_faces("hat", 2)
     truth = base.encode(torch.cat([to_tensor(after.draw()) for _, after in faces])).float()

@@ -9,7 +9,7 @@ from diffusers import FluxKontextPipeline
 
 from pairedit_sdk import generate, load_base
 from pairedit_sdk.builtin.faces.analogies import CHANGES, drawn_analogy
-from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import to_tensor
 from pairedit_sdk.models.families.kontext import KontextModel

@@ -8,7 +8,7 @@ from diffusers import FluxPipeline
 from pairedit_sdk import Edit, edit_image, generate, load_base
 from pairedit_sdk.builtin.build.autoencoder import reconstruction_psnr
 from pairedit_sdk.builtin.build.report import caption_hits
-from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 from pairedit_sdk.builtin.faces.numbered import face_at, pictures_of
 from pairedit_sdk.images.image import to_tensor
 from pairedit_sdk.io.resources import examples_dir

@@ -496,7 +496,7 @@ def test_a_run_folder_is_used_by_one_training_at_a_time(
     pairedit: Pairedit, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     show_row: Show,
 ) -> None:  # fmt: skip
-    from pairedit_sdk.training.checkpoints import run_lock
+    from pairedit_sdk.training.run_lock import run_lock
 
     monkeypatch.delenv("PAIREDIT_LIBRARY", raising=False)
     begun(tmp_path)

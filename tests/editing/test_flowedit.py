@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pairedit_sdk.editing.flowedit import flowedit
+from pairedit_sdk.editing.flowedit import flowedit, flowedit_step
 from pairedit_sdk.flow.solvers import last_state
 
 SIGMAS = torch.linspace(1, 0, 29)
@@ -89,3 +89,21 @@ def test_who_looks_half_way_computes_no_more_than_half():
     next(states)
     next(states)
     assert passes == SIGMAS[18:20].tolist()
+
+
+def test_a_step_without_an_effect_returns_the_state_bit_for_bit():
+    x, z = _draw(0), _draw(1)
+
+    def same(x_edited, x_plain, sigma):
+        assert torch.allclose(x_edited - x_plain, (z - x).repeat_interleave(2, dim=0), atol=1e-6)
+        return x_plain.sin(), x_plain.sin()
+
+    step = flowedit_step(x, z, (SIGMAS[4], SIGMAS[5]), same, [_noise(4, 0), _noise(4, 1)])
+    assert torch.equal(step, z)
+
+
+def test_a_step_follows_the_mean_over_its_noises():
+    x, noises = torch.zeros(SHAPE), [_noise(0, k) for k in range(4)]
+    last = (torch.tensor(1.0), torch.tensor(0.0))
+    result = flowedit_step(x, x, last, lambda e, p, s: (e, p * 0), noises)
+    assert torch.allclose(result, -sum(noises) / 4, atol=1e-6)

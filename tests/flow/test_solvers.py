@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pairedit_sdk.flow.solvers import damped, euler, flowedit_step, last_state, rf_inversion
+from pairedit_sdk.flow.solvers import damped, euler, last_state, rf_inversion
 
 SIGMAS = torch.linspace(1, 0, 29)
 SHAPE = (1, 2, 4, 4)
@@ -11,10 +11,6 @@ SHAPE = (1, 2, 4, 4)
 
 def _draw(seed: int) -> torch.Tensor:
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
-
-
-def _noise(step: int, repeat: int) -> torch.Tensor:
-    return _draw(100 * step + repeat)
 
 
 def test_euler_is_exact_for_a_straight_flow():
@@ -27,24 +23,6 @@ def test_euler_tells_every_step():
     seen = []
     euler(_draw(0), SIGMAS, lambda x, s, i: x * 0, lambda done, total: seen.append((done, total)))
     assert seen == [(k + 1, 28) for k in range(28)]
-
-
-def test_a_step_without_an_effect_returns_the_state_bit_for_bit():
-    x, z = _draw(0), _draw(1)
-
-    def same(x_edited, x_plain, sigma):
-        assert torch.allclose(x_edited - x_plain, (z - x).repeat_interleave(2, dim=0), atol=1e-6)
-        return x_plain.sin(), x_plain.sin()
-
-    step = flowedit_step(x, z, (SIGMAS[4], SIGMAS[5]), same, [_noise(4, 0), _noise(4, 1)])
-    assert torch.equal(step, z)
-
-
-def test_a_step_follows_the_mean_over_its_noises():
-    x, noises = torch.zeros(SHAPE), [_noise(0, k) for k in range(4)]
-    last = (torch.tensor(1.0), torch.tensor(0.0))
-    result = flowedit_step(x, x, last, lambda e, p, s: (e, p * 0), noises)
-    assert torch.allclose(result, -sum(noises) / 4, atol=1e-6)
 
 
 def test_damping_keeps_what_is_strong_and_halves_what_is_at_the_threshold():

@@ -19,7 +19,7 @@ from pairedit_sdk.jobs.outcomes import EditOutcome, log_path
 from pairedit_sdk.jobs.train_many import train_many
 from pairedit_sdk.lora.adapters import lora_layers
 from pairedit_sdk.pairs.pair_set import PairSet
-from pairedit_sdk.training.checkpoints import run_lock
+from pairedit_sdk.training.run_lock import run_lock
 from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from pairedit_sdk.lora.adapters import detach_all, lora_layers, set_scales
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.training import config as config_module
 from pairedit_sdk.training.branches import Branches
-from pairedit_sdk.training.checkpoints import run_lock
 from pairedit_sdk.training.config import TrainConfig
 from pairedit_sdk.training.objectives import OBJECTIVES
 from pairedit_sdk.training.processes import share_of
+from pairedit_sdk.training.run_lock import run_lock
 from pairedit_sdk.training.trainer import train
 
 SHORT = TrainConfig(steps=4, rank=4, checkpoint_every=2, sigma_count=8)
@@ -158,7 +158,7 @@ def test_without_a_content_lora_only_the_semantic_one_is_there(tiny_model, pairs
 def test_flowedit_s_target_at_every_state_leads_from_there_to_b(tiny_model, pairs, start):
     """With exactly the target's velocities the editor ends in x_B, wherever it begins."""
     from pairedit_sdk.editing.flowedit import flowedit
-    from pairedit_sdk.flow.objectives import flowedit_state, flowedit_target, linear_progress
+    from pairedit_sdk.flow.losses import flowedit_state, flowedit_target, linear_progress
     from pairedit_sdk.flow.schedule import standard_noising
     from pairedit_sdk.flow.solvers import last_state
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pairedit_sdk.builtin.build.autoencoder import to_pixels
 from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, on_cuda, on_device
 from pairedit_sdk.builtin.build.optim import hold_as_matrices, release_matrices
-from pairedit_sdk.builtin.faces.attributes import VALUES, AttributeClassifier
+from pairedit_sdk.builtin.faces.attribute_classifier import VALUES, AttributeClassifier
 from pairedit_sdk.builtin.faces.face import Face, visible
 from pairedit_sdk.images.metrics import gaussian_blur
 

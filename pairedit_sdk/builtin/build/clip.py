@@ -34,7 +34,7 @@ from pairedit_sdk.builtin.build.loop import (
     on_device,
 )
 from pairedit_sdk.builtin.build.pool import picture_pool
-from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.captions import caption
 from pairedit_sdk.builtin.faces.face import Face
 from pairedit_sdk.builtin.faces.numbered import change_at, changed_face_at

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.classifier import HIDDEN, labels_of
 from pairedit_sdk.builtin.build.loop import on_device
-from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.captions import caption_parts
 from pairedit_sdk.builtin.faces.face import Face
 from pairedit_sdk.models.tokens import pack, position_ids

@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL
 
 from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.autoencoder import reconstruction_psnr
-from pairedit_sdk.builtin.faces.attributes import load_attribute_classifier
+from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 from pairedit_sdk.builtin.faces.captions import caption_parts
 from pairedit_sdk.builtin.faces.numbered import face_at, pictures_of
 from pairedit_sdk.editing.generate import generate

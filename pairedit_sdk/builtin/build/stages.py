@@ -18,7 +18,7 @@ from pairedit_sdk.builtin.build.classifier import attribute_accuracy, train_clas
 from pairedit_sdk.builtin.build.clip import drawn_changes, train_clip
 from pairedit_sdk.builtin.build.pool import usable_cores
 from pairedit_sdk.builtin.build.text import train_text
-from pairedit_sdk.builtin.faces.attributes import (
+from pairedit_sdk.builtin.faces.attribute_classifier import (
     WEIGHTS,
     AttributeClassifier,
     save_attribute_classifier,

@@ -22,7 +22,7 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.classifier import HIDDEN, labels_of
 from pairedit_sdk.builtin.build.loop import Rates, Stage, on_cuda, on_device
-from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.captions import caption_parts
 from pairedit_sdk.builtin.faces.face import Face
 

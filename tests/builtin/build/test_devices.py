@@ -25,7 +25,7 @@ from pairedit_sdk.builtin.build import (
     text,
 )
 from pairedit_sdk.builtin.build.assemble import text_tower
-from pairedit_sdk.builtin.faces.attributes import AttributeClassifier
+from pairedit_sdk.builtin.faces.attribute_classifier import AttributeClassifier
 from pairedit_sdk.builtin.faces.numbered import change_at, face_at
 
 MINUTE = 1 / 60  # a step, as the clock goes here

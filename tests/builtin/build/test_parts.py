@@ -18,7 +18,7 @@ from pairedit_sdk.builtin.build.classifier import (
 from pairedit_sdk.builtin.build.flow import CaptionedFlow
 from pairedit_sdk.builtin.build.flow_data import FlowData, even_weights
 from pairedit_sdk.builtin.build.parts import TEXT_LENGTH, tokenizer, tokens, vocabulary
-from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.captions import caption
 from pairedit_sdk.builtin.faces.numbered import face_at
 from pairedit_sdk.models.tokens import pack, position_ids

@@ -7,7 +7,7 @@ import numpy as np
 
 from pairedit_sdk.builtin.build import pool
 from pairedit_sdk.builtin.build.pool import picture_pool, usable_cores
-from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.face import visible
 from pairedit_sdk.builtin.faces.numbered import change_at, changed_face_at, face_at, pictures_of
 

@@ -6,7 +6,7 @@ from pairedit_sdk.builtin.build import loop, parts
 from pairedit_sdk.builtin.build.assemble import text_tower
 from pairedit_sdk.builtin.build.classifier import HIDDEN
 from pairedit_sdk.builtin.build.text import said_loss, train_text
-from pairedit_sdk.builtin.faces.attributes import VALUES
+from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.numbered import face_at
 
 

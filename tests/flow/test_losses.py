@@ -2,7 +2,7 @@
 
 import torch
 
-from pairedit_sdk.flow.objectives import (
+from pairedit_sdk.flow.losses import (
     Losses,
     content_loss,
     difference_target,

@@ -18,7 +18,7 @@ from pairedit_sdk.builtin.build.classifier import (
     shifted,
     train_classifier,
 )
-from pairedit_sdk.builtin.faces.attributes import (
+from pairedit_sdk.builtin.faces.attribute_classifier import (
     VALUES,
     WEIGHTS,
     AttributeClassifier,
