@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from pairedit_sdk.bench.shape_tasks import Bench, Row
-from pairedit_sdk.errors import is_out_of_memory
+from pairedit_sdk.errors import UsageError, is_out_of_memory
+from pairedit_sdk.estimates.weights import transformer_bytes
 from pairedit_sdk.io.files import write_json
 from pairedit_sdk.models.folders import shape_folder
 from pairedit_sdk.models.precision import choose_device
@@ -51,9 +52,10 @@ def run(
         ``reason`` why not.
 
     Raises:
-        UsageError: there is no such shape or device.
+        UsageError: there is no such shape or device, or main memory is too small for it.
     """
     folder, where = shape_folder(shape), choose_device(device)
+    _require_room(folder, where)
     side = resolution or (128 if folder.name == "tiny" else 512)
     bench = Bench(folder, where, side, repetitions)
     result: dict[str, Any] = {"shape": folder.name, "resolution": side, **about(where), "rows": []}
@@ -76,6 +78,26 @@ def run(
     if not lost:
         bench.drop()
     return result
+
+
+def _require_room(folder: Path, device: torch.device) -> None:
+    """Refuse a model that is larger than a CPU's free memory: the system would kill the process.
+
+    Raises:
+        UsageError: with both sizes.
+    """
+    if device.type != "cpu":
+        return
+    import psutil
+
+    needed, _ = transformer_bytes(str(folder), "bf16", torch.bfloat16)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UsageError(
+            f"{folder.name} takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are "
+            "free",
+            next_step="Use --device cuda on a machine with a GPU, or --shape tiny",
+        )
 
 
 def tasks(bench: Bench) -> Iterator[tuple[str, Callable[[], list[Row]]]]:

@@ -256,7 +256,7 @@ What to try next
   The edits just made, on one of the faces:
     {both}
   Another edit, learned from other example pairs:
-    pairedit train {quoted(out / PAIRS / "smile")} --name smile
+    pairedit train {quoted(out / PAIRS / "age")} --name age
   Your own edit. The built-in model only knows drawn faces. For photographs take FLUX (a GPU, and
   access to its weights on the Hugging Face hub). Put one to three pictures before one change into
   pairs/source, and after it into pairs/target, under equal names. Then:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -77,6 +78,13 @@ def test_nothing_more_is_tried_on_a_device_that_no_longer_answers(monkeypatch, t
     assert len(rows) == shape.TASKS
     assert all("the device failed" in row["reason"] for row in rows[1:])
     assert json.loads(out.read_text())["rows"] == rows
+
+
+def test_a_model_larger_than_the_free_memory_is_refused(monkeypatch):
+    little = SimpleNamespace(available=2e9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: little)
+    with pytest.raises(UsageError, match=r"FLUX\.1-dev takes 23\.8 GB, and 2\.0 GB.*--shape tiny"):
+        shape.run("FLUX.1-dev", device="cpu")
 
 
 def test_a_time_budget_leaves_out_what_comes_last(monkeypatch):
