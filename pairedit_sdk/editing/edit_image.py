@@ -261,7 +261,7 @@ def _conditioned(model: FlowModel, stack: EditStack, options: ResolvedOptions) -
 
 
 def _no_hook(done: int, total: int) -> None:
-    """Nobody asks how far it is."""
+    """Progress is not wanted."""
 
 
 def part_of(hook: StepHook, index: int, count: int) -> StepHook:

@@ -18,6 +18,7 @@ from pairedit_sdk.editing.edit_image import (
 from pairedit_sdk.edits.edit import Edit, EditorSettings
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.flow.solvers import damped
 from pairedit_sdk.images.image import to_image, to_tensor
 from pairedit_sdk.lora.adapters import lora_layers
 from pairedit_sdk.training.config import TrainConfig
@@ -152,6 +153,15 @@ def test_flowedit_s_own_settings_are_refused_by_other_methods(trained, picture, 
     wanted = f"Only FlowEdit has {next(iter(given))}, and the method is rf-inversion"
     with pytest.raises(UsageError, match=wanted):
         edit_image(base, picture, edit, method="rf-inversion", steps=4, **given)
+
+
+def test_the_whole_change_is_damped_at_the_end(trained, picture):
+    base, edit = trained
+    x = base.encode(to_tensor(picture)).float()
+    plain = edit_latents(base, x, edit, steps=6, threshold=0.0)
+    result = edit_latents(base, x, edit, steps=6, threshold=0.3)
+    assert not torch.allclose(plain, result, atol=1e-4)
+    assert torch.allclose(result, x + damped(plain - x, 0.3), atol=1e-6)
 
 
 def test_an_edit_is_used_as_it_says_unless_told_otherwise(trained, picture):
