@@ -75,6 +75,7 @@ def share_frozen(transformer: nn.Module, name: str, twin: str) -> None:
     A row that carries the twin sees the LoRA as it is after every optimiser step, but gives it no
     gradient: θ_c in the semantic branch.
     """
+    _STATES[transformer].twins[twin] = name
     for _, layer in lora_layers(transformer, name):
         layer.add(
             twin,
@@ -129,6 +130,7 @@ def activate(transformer: nn.Module, names: Sequence[str]) -> None:
     state = _STATES.get(transformer)
     if state is not None:
         state.active = tuple(names)
+        state.columns.clear()
 
 
 def set_scales(transformer: nn.Module, scales: Mapping[str, Scale | Mapping[str, Scale]]) -> None:
@@ -142,6 +144,7 @@ def set_scales(transformer: nn.Module, scales: Mapping[str, Scale | Mapping[str,
     state = _STATES.get(transformer)
     if state is not None:
         state.scales.update(scales)
+        state.changed()
 
 
 def lora_layers(

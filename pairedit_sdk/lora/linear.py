@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from pairedit_sdk.lora.fused import FusedLoras, LowRankUpdate, refresh
 
 #: Of a LoRA: one number, one for each row [B], or one for each row and rank component [B, r].
 Scale = float | torch.Tensor
@@ -30,11 +33,20 @@ class LoraState:
         layers: by their names in the bare transformer.
         active: the LoRAs that act, in the order in which they are added.
         scales: of each LoRA, for all layers or by the layer's name. Without one it is 1.
+        twins: by a LoRA's name that which it is a frozen copy of.
+        columns: what the scales are for the layers, until they change.
     """
 
     layers: dict[str, LoraLinear] = field(default_factory=dict)
     active: tuple[str, ...] = ()
     scales: dict[str, Scale | Mapping[str, Scale]] = field(default_factory=dict)
+    twins: dict[str, str] = field(default_factory=dict)
+    columns: dict[Any, tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=dict)
+
+    def changed(self) -> None:
+        """After scales or parameters have changed: before the next pass."""
+        self.columns.clear()
+        refresh([layer.fused for layer in self.layers.values() if layer.fused is not None])
 
 
 class LoraLinear(nn.Module):
@@ -58,6 +70,7 @@ class LoraLinear(nn.Module):
         self.base_layer = base_layer
         self.name, self._state = name, state
         self.lora_A, self.lora_B = nn.ParameterDict(), nn.ParameterDict()
+        self.fused: FusedLoras | None = None
 
     @property
     def in_features(self) -> int:
@@ -82,11 +95,15 @@ class LoraLinear(nn.Module):
     def add(self, name: str, down: nn.Parameter, up: nn.Parameter) -> None:
         """Put a LoRA beside the layer: A [rank, in] and B [out, rank]."""
         self.lora_A[name], self.lora_B[name] = down, up
+        self.fused = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The layer's output for x [B, …, in], in the frozen layer's dtype."""
         result: torch.Tensor = self.base_layer(x)
         dtype = result.dtype
+        # A compiler fuses the small kernels itself.
+        if x.dtype == dtype == torch.bfloat16 and not torch.compiler.is_compiling():
+            return self._fused(result, x)
         for name in self._state.active:
             if name not in self.lora_A:
                 continue
@@ -102,6 +119,58 @@ class LoraLinear(nn.Module):
             result = result + F.linear(hidden, up.to(products))
         return result.to(dtype)
 
+    def _fused(self, result: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The same sum in few kernels, see :mod:`pairedit_sdk.lora.fused`."""
+        active = self._state.active
+        if not any(self._acts(name) for name in active):
+            return result
+        twins = self._state.twins
+        if self.fused is None or self.fused.active != active:
+            given = {
+                name: (self.lora_A[name], self.lora_B[name])
+                for name in active
+                if name in self.lora_A and twins.get(name) not in active
+            }
+            self.fused = FusedLoras(active, given, x.dtype)
+        elif self.fused.is_outdated:
+            refresh([self.fused])
+        if type(self.base_layer) is not nn.Linear:
+            result = result.clone()  # bitsandbytes gives a view, which nothing may be added to
+        scales = self._columns(self.fused, x)
+        parameters = [half for pair in self.fused.sources.values() for half in pair]
+        return LowRankUpdate.apply(  # type: ignore[no-any-return, no-untyped-call]
+            result, x, *scales, self.fused, *parameters
+        )
+
+    def _acts(self, name: str) -> bool:
+        if name not in self.lora_A:
+            return False
+        scale = self._scale(name)
+        return isinstance(scale, torch.Tensor) or scale != 0
+
+    def _columns(
+        self, fused: FusedLoras, x: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Scales [B or 1, R] of all rank components, and 1 where they learn, 0 where a twin acts.
+
+        They are the same in every layer unless a scale is given by layer.
+        """
+        state = self._state
+        by_layer = any(isinstance(state.scales.get(name), Mapping) for name in fused.active)
+        key = (fused.active, tuple(fused.ranks.items()), x.device, self.name if by_layer else "")
+        found = state.columns.get(key)
+        if found is None:
+            twin_of = {own: twin for twin, own in state.twins.items() if twin in fused.active}
+            wholes, frees = [], []
+            for name, rank in fused.ranks.items():
+                own = _column(self._scale(name), rank, x)
+                twin = twin_of.get(name)
+                wholes.append(own if twin is None else own + _column(self._scale(twin), rank, x))
+                frees.append(torch.ones_like(own) if twin is None else (own != 0).float())
+            learns = _side_by_side(frees).to(x.dtype) if twin_of else None
+            found = state.columns[key] = _side_by_side(wholes).to(x.dtype), learns
+        return found
+
     def _scale(self, name: str) -> Scale:
         scale = self._state.scales.get(name, 1.0)
         return scale[self.name] if isinstance(scale, Mapping) else scale
@@ -116,3 +185,15 @@ def _scaled(hidden: torch.Tensor, scale: Scale) -> torch.Tensor:
     # Between rows and components lie the tokens; a layer that sees one vector a row has none.
     column = scale.reshape(len(scale), *[1] * (hidden.ndim - 2), scale.shape[1])
     return (hidden * column).to(hidden.dtype)
+
+
+def _column(scale: Scale, rank: int, x: torch.Tensor) -> torch.Tensor:
+    """A scale as float32 [B or 1, rank]."""
+    given = torch.as_tensor(scale, dtype=torch.float32, device=x.device)
+    given = given.reshape(-1, 1) if given.ndim < 2 else given
+    return given.expand(len(given), rank)
+
+
+def _side_by_side(columns: list[torch.Tensor]) -> torch.Tensor:
+    rows = max(len(column) for column in columns)
+    return torch.cat([column.expand(rows, -1) for column in columns], 1)

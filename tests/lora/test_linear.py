@@ -56,6 +56,8 @@ def _peft(base, loras, **scales):
         ("bf16", torch.bfloat16, torch.float32, 0.02),  # products in bf16, as under autocast
         ("bf16", torch.bfloat16, torch.bfloat16, 0.02),
         ("nf4", torch.float32, torch.float32, 0.0),
+        ("nf4", torch.bfloat16, torch.float32, 0.02),
+        ("int8", torch.bfloat16, torch.float32, 0.02),
         ("int8", torch.float32, torch.float32, 0.0),
     ],
 )
