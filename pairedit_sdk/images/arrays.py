@@ -1,8 +1,8 @@
-"""Pictures as arrays and back, a band of rows at a time: 100 megapixels are held once, not thrice."""
+"""Pictures as arrays and back, a band of rows at a time, so that 100 megapixels are held once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -30,19 +30,33 @@ def to_array(image: Image.Image) -> np.ndarray:
     return found
 
 
-def to_picture(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image:
-    """Values [H, W, 1 or 3] and alpha [H, W] as a picture L, LA, RGB or RGBA of 8 bit."""
+def to_picture(
+    pixels: np.ndarray,
+    alpha: np.ndarray | None = None,
+    turned: Callable[[Image.Image], Image.Image] | None = None,
+) -> Image.Image:
+    """Values [H, W, 1 or 3] and alpha [H, W] as a picture L, LA, RGB or RGBA of 8 bit.
+
+    Args:
+        pixels: uint8 or uint16.
+        alpha: of the same type.
+        turned: what to make of each band of rows, e.g. other colours.
+    """
     import numpy as np
 
     height, width, channels = pixels.shape
-    mode = ("L" if channels == 1 else "RGB") + ("A" if alpha is not None else "")
-    image = Image.new(mode, (width, height))
+    image = None
     for rows in bands(height):
         part = to_8_bit(pixels[rows])
         if alpha is not None:
             part = np.concatenate([part, to_8_bit(alpha[rows])[..., None]], axis=2)
-        part = np.ascontiguousarray(part[..., 0] if mode == "L" else part)
-        image.paste(Image.fromarray(part, mode), (0, rows.start))
+        elif channels == 1:
+            part = part[..., 0]
+        band = Image.fromarray(np.ascontiguousarray(part))
+        band = turned(band) if turned else band
+        image = image or Image.new(band.mode, (width, height))
+        image.paste(band, (0, rows.start))
+    assert image is not None
     return image
 
 

@@ -27,7 +27,8 @@ def deep_values(image: Image.Image) -> np.ndarray | None:
     """Colour, or grey with alpha, of a 16-bit PNG or TIFF, upright.
 
     Args:
-        image: opened and not decoded yet; it stays so.
+        image: opened and not decoded yet; it stays so, but what its file says behind the pixels is
+            in its ``info`` then.
 
     Returns:
         uint16 [H, W, 2, 3 or 4], or None if the file has no such values.
@@ -52,6 +53,8 @@ def deep_values(image: Image.Image) -> np.ndarray | None:
             return None
     finally:
         file.seek(place)
+    for key, value in high.info.items():
+        image.info.setdefault(key, value)
     count = 2 if layout == _GREY_ALPHA else len(high.getbands())
     values = np.empty((high.height, high.width, count), dtype=np.uint16)
     for rows in bands(high.height):

@@ -28,13 +28,13 @@ _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 STRUCTURE = frozenset(
     (
         *range(0xFE, 0x104), 0x106, *range(0x107, 0x10B), 0x111, *range(0x115, 0x11A), 0x11C,
-        *range(0x120, 0x126), 0x13D, *range(0x140, 0x14B), *range(0x151, 0x15C), *range(0x200, 0x215),
-        0x2BC, 0x8649, 0x8773,
+        *range(0x120, 0x126), 0x13D, *range(0x140, 0x14B), *range(0x151, 0x15C),
+        *range(0x200, 0x215), 0x2BC, 0x8649, 0x8773,
     )
 )  # fmt: skip
 
 
-def exif_of(image: Image.Image) -> bytes | None:
+def exif_of(image: Image.Image, size: tuple[int, int]) -> bytes | None:
     """The EXIF data of an opened picture as it should be written again; None if there is none.
 
     The pixels being upright, the orientation is 1 and the size is theirs; the thumbnail, which
@@ -42,11 +42,12 @@ def exif_of(image: Image.Image) -> bytes | None:
 
     Args:
         image: whose file is still open, its pixels being read by now.
+        size: width and height of the upright picture.
     """
     data = image.info.get("exif")
     if not isinstance(data, bytes) or image.format == "TIFF":
         data = _from_tags(image)
-    return cleaned_exif(data) if data else None
+    return cleaned_exif(data, size) if data else None
 
 
 def _from_tags(image: Image.Image) -> bytes | None:
@@ -130,7 +131,8 @@ def made_text(made: Mapping[str, Any]) -> str:
     Raises:
         UsageError: there is something else in it than texts, numbers, lists and mappings.
     """
-    return json.dumps(_plain(made, KEY), ensure_ascii=False, sort_keys=False, allow_nan=False)
+    text = json.dumps(_plain(made, KEY), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace").decode()  # half a character of an odd file's name
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -56,7 +56,7 @@ def opened(source: str | Path | BinaryIO, name: str | None = None) -> Iterator[I
             :data:`MAX_MEGAPIXELS`.
     """
     path = Path(source) if isinstance(source, str | os.PathLike) else None
-    name = name or (f"Picture '{path}'" if path else "The picture from the stream")
+    name = called(source, name)
     file = _file(path, name) if path else _stream(source, name)  # type: ignore[arg-type]
     try:
         # Pillow warns from 89 megapixels on and of odd metadata: here it is an error or nothing.
@@ -72,6 +72,14 @@ def opened(source: str | Path | BinaryIO, name: str | None = None) -> Iterator[I
         raise _too_large(name, f"{int(found[0]) / 1e6:.0f}" if found else "far more") from None
     except Exception as error:  # Pillow's readers raise nearly every kind of exception.
         raise damaged(name, error) from error
+
+
+def called(source: str | Path | BinaryIO, name: str | None = None) -> str:
+    """What an error calls a picture: its name, or where it comes from."""
+    if name:
+        return name
+    path = isinstance(source, str | os.PathLike)
+    return f"Picture '{Path(source)}'" if path else "The picture from the stream"  # type: ignore[arg-type]
 
 
 def check_size(image: Image.Image, name: str) -> None:

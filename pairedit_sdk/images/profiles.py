@@ -7,7 +7,7 @@ through the profile's own curves and matrix, which nearly every picture's profil
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image, ImageCms
 
@@ -103,16 +103,16 @@ def from_srgb(values: np.ndarray, profile: bytes | None, grey: bool) -> np.ndarr
     srgb = colour_space(None)
     assert srgb is not None
     if grey:
-        own = colour_space(profile) or srgb
-        return np.asarray(own.neutral().values(srgb.light(values)[..., 1])[..., None])
-    own_colours = colour_space(profile)
-    if own_colours is not None:
+        own = (colour_space(profile) or srgb).neutral()
+        return np.asarray(own.values(srgb.light(values)[..., 1])[..., None])
+    if (own_colours := colour_space(profile)) is not None:
         return own_colours.values(srgb.light(values))
     transform = _from_srgb(profile or b"")
     if transform is None:
         return values
-    bytes_ = Image.fromarray(np.rint(values * 255).astype(np.uint8)[None])
-    return np.asarray(transform.apply(bytes_), dtype=np.float64)[0] / 255
+    row = Image.fromarray(np.rint(values * 255).astype(np.uint8)[None])
+    found = np.asarray(transform.apply(row), dtype=np.float64)
+    return found.reshape(-1, 3) / 255
 
 
 def to_srgb_values(values: np.ndarray, own: ColourSpace) -> np.ndarray:
@@ -123,18 +123,26 @@ def to_srgb_values(values: np.ndarray, own: ColourSpace) -> np.ndarray:
 
 
 def _converted(image: Image.Image, profile: bytes, mode: str) -> Image.Image:
-    target = ImageCms.createProfile("sRGB")
+    transform = _transform(profile, image.mode, mode)
+    if transform is None:
+        raise ImageCms.PyCMSError("no way from this profile to sRGB")
+    return cast("Image.Image", transform.apply(image))
+
+
+# Kept, as a large picture is converted band by band and each would build them anew.
+@lru_cache(maxsize=8)
+def _transform(profile: bytes, mode: str, into: str) -> Any:
     try:
-        converted = ImageCms.profileToProfile(image, open_profile(profile), target, outputMode=mode)
-    except (OSError, ValueError, TypeError) as error:
-        raise ImageCms.PyCMSError(error) from error
-    return image if converted is None else converted
+        target = ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(open_profile(profile), target, mode, into)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
 
 
 @lru_cache(maxsize=4)
 def _from_srgb(profile: bytes) -> Any:
-    source = ImageCms.createProfile("sRGB")
     try:
+        source = ImageCms.createProfile("sRGB")
         return ImageCms.buildTransform(source, open_profile(profile), "RGB", "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None  # a scanner's profile knows one direction alone
