@@ -56,7 +56,7 @@ def _pixels(file: BinaryIO, pixels: np.ndarray, alpha: np.ndarray | None, count:
     import numpy as np
 
     height, width, channels = pixels.shape
-    packer = zlib.compressobj(6)
+    packer = zlib.compressobj(4)
     above = np.zeros((1, width * count * 2), dtype=np.uint8)
     for rows in bands(height):
         values = np.empty((rows.stop - rows.start, width, count), dtype=">u2")

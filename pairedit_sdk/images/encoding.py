@@ -95,7 +95,7 @@ def _png(photo: Photo, file: BinaryIO, text: str) -> None:
         texts.add_itxt(KEY, text)
     settings = {"exif": photo.exif} if photo.exif else {}
     to_picture(photo.pixels, photo.alpha).save(
-        file, "PNG", pnginfo=texts, icc_profile=photo.profile, **settings
+        file, "PNG", pnginfo=texts, icc_profile=photo.profile, compress_level=4, **settings
     )
 
 
