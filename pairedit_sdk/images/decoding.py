@@ -130,7 +130,7 @@ def from_values(values: Any, name: str) -> Parts:
                 got=f"{low:g} to {high:g}",
             )
         values = _from_floats(values)
-    if values.dtype not in (np.uint8, np.uint16):
+    if (values.dtype.kind, values.dtype.itemsize) not in {("u", 1), ("u", 2)}:
         raise UsageError(
             f"{name} has values of an unknown type",
             expected="uint8, uint16, or floating-point values from 0 to 1",

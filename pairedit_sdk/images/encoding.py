@@ -112,8 +112,10 @@ def _tiff(photo: Photo, file: BinaryIO, text: str) -> None:
 
 
 def _others(photo: Photo, file: BinaryIO, kind: str, text: str) -> None:
-    """JPEG has no transparency, and WebP no grey, so that a profile of grey cannot stay there."""
-    if kind == "WEBP" and photo.profile and photo.pixels.shape[2] == 1:
+    """JPEG has no transparency. WebP, and AVIF beside transparency, is read as colour, beside which
+    a profile of grey would mean nothing."""
+    coloured = kind == "WEBP" or (kind == "AVIF" and photo.alpha is not None)
+    if coloured and photo.profile and photo.pixels.shape[2] == 1:
         photo = photo.as_colour()
     settings = dict(_SETTINGS[kind], icc_profile=photo.profile)
     if kind == "AVIF" and photo.pixels.shape[2] == 1:

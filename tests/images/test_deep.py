@@ -25,8 +25,8 @@ def tiff16(pixels: np.ndarray, order: str, packed: bool, extra: int | None = Non
     strip = zlib.compress(strip) if packed else strip
     tags = [
         (256, 4, 1, width), (257, 4, 1, height), (258, 3, count, 0),
-        (259, 3, 1, 8 if packed else 1), (262, 3, 1, 2), (273, 4, 1, 8), (277, 3, 1, count), (278, 4, 1, height),
-        (279, 4, 1, len(strip)),
+        (259, 3, 1, 8 if packed else 1), (262, 3, 1, 2), (273, 4, 1, 8), (277, 3, 1, count),
+        (278, 4, 1, height), (279, 4, 1, len(strip)),
     ]  # fmt: skip
     tags += [(338, 3, 1, extra)] if extra is not None else []
     strip += bytes(len(strip) % 2)

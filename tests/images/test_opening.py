@@ -39,9 +39,9 @@ def test_heic_without_the_extra_names_it(tmp_path: Path, name: str, data: bytes)
         with pytest.raises(InputError) as caught:
             read(tmp_path / name)
         assert str(caught.value).replace(str(tmp_path), "DIR") == (
-            f"Picture 'DIR/{name}' is a HEIC picture, which takes the package pillow-heif. Expected "
-            "a PNG, JPEG, WebP, AVIF, TIFF or BMP file, or that package. Install it with `pip "
-            "install 'pairedit-sdk[heif]'`, or save the picture as JPEG."
+            f"Picture 'DIR/{name}' is a HEIC picture, which takes the package pillow-heif. "
+            "Expected a PNG, JPEG, WebP, AVIF, TIFF or BMP file, or that package. Install it with "
+            "`pip install 'pairedit-sdk[heif]'`, or save the picture as JPEG."
         )
 
 
@@ -79,10 +79,10 @@ def test_a_stream_is_read_like_a_file() -> None:
         with pytest.raises(InputError, match=f"The picture from the stream .*{words}"):
             Photo.read(io.BytesIO(data))
     with pytest.raises(InputError, match="'a' is damaged"):
-        Photo.read(io.BytesIO(held.getvalue()[:60]), "Picture 'a'")
+        Photo.read(io.BytesIO(held.getvalue()[:50]), "Picture 'a'")
 
 
 def test_an_endless_stream_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "MAX_STREAM_BYTES", 100)
-    with pytest.raises(InputError, match="is too long. Expected at most 100 bytes"):
+    with pytest.raises(InputError, match=r"is too long. Expected at most 100 bytes"):
         Photo.read(io.BytesIO(bytes(101)))
