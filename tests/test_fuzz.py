@@ -385,7 +385,8 @@ def read_picture(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is a picture, read alone and as one of a pair."""
     from PIL import Image
 
-    from pairedit_sdk.images.image import MAX_MEGAPIXELS, read_image
+    from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.opening import MAX_MEGAPIXELS
     from pairedit_sdk.pairs.pair_set import PairSet
 
     path = folder / name

@@ -16,6 +16,7 @@ FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
     ".webp": "WEBP",
+    ".avif": "AVIF",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
@@ -25,7 +26,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "PNG": {"optimize": True},
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
+    "AVIF": {"quality": 90},
 }
+
+#: Formats that are read and not written.
+_ONLY_READ = (".heic", ".heif")
 
 
 def picture_path(path: str | Path) -> Path:
@@ -43,6 +48,13 @@ def picture_path(path: str | Path) -> Path:
         )
     if not path.suffix:
         return path.with_name(f"{path.name}.png")
+    if path.suffix.lower() in _ONLY_READ:
+        raise UsageError(
+            f"The output {path} is to be HEIC, which is read and not written",
+            expected=f"one of {', '.join(FORMATS)}",
+            got=path.suffix,
+            next_step=f"Say {path.with_suffix('.png').name} or {path.with_suffix('.avif').name}",
+        )
     if path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"The output {path} has an extension that is no picture format",

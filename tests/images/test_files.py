@@ -44,3 +44,8 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> 
         write_image(Image.new("RGBA", (8, 8)), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_heic_is_not_written() -> None:
+    with pytest.raises(UsageError, match=r"read and not written.*Say a.png or a.avif"):
+        picture_path("a.HEIC")
