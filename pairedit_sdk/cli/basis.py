@@ -13,7 +13,7 @@ from pairedit_sdk.cli.lorweb_draw import draw
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, After, Before, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.renamed import former
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,7 +80,8 @@ def place(
     pair_set = PairSet.from_folder(pairs)
     basis = EditBasis.open(library, encoder)
     basis.place(loaded, pair_set, replacing=force)
-    output.say(f"Placed {loaded.name} ({len(pair_set)} pairs); the basis has {len(basis.list())}.")
+    held = counted(len(basis.list()), "edit")
+    output.say(f"Placed {loaded.name} ({counted(len(pair_set), 'pair')}); the basis has {held}.")
     output.result({"name": loaded.name, "pairs": len(pair_set), "edits": len(basis.list())})
 
 
@@ -95,7 +96,7 @@ def list_command(
     basis = EditBasis.open(library)
     entries = basis.list()
     for entry in entries:
-        output.say(f"{entry.name}  ({entry.pairs} pairs)")
+        output.say(f"{entry.name}  ({counted(entry.pairs, 'pair')})")
     if not entries:
         output.say(f"Nothing in the basis of {library} yet: pairedit basis place EDIT PAIRS")
     output.result(
@@ -119,7 +120,7 @@ def show(
     basis = EditBasis.open(library)
     entry = basis.show(name)
     nearest = basis.neighbours(name)
-    output.say(f"{entry.name}: {entry.pairs} pairs, {entry.path}")
+    output.say(f"{entry.name}: {counted(entry.pairs, 'pair')}, {entry.path}")
     for other, similarity in nearest.items():
         output.say(f"  like {other}: {similarity:.2f}")
     output.result({"name": name, "pairs": entry.pairs, "path": entry.path, "similarities": nearest})
@@ -154,7 +155,7 @@ def reindex(library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
     from pairedit_sdk.basis.edit_basis import EditBasis
 
     count = EditBasis.open(library).reindex()
-    Output(quiet=quiet).say(f"The basis has {count} edits.")
+    Output(quiet=quiet).say(f"The basis has {counted(count, 'edit')}.")
 
 
 @app.command("fit")
@@ -164,8 +165,9 @@ def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet 
 
     output = Output(as_json, quiet)
     result = EditBasis.open(library).fit()
+    asked = counted(result.asked, "left-out pair")
     output.say(
-        f"Of {result.asked} left-out pairs the right edit was found for {result.before:.0%} "
+        f"Of {asked} the right edit was found for {result.before:.0%} "
         f"unfitted and {result.after:.0%} fitted. The "
         + ("fitted router is kept." if result.kept else "unfitted router stays.")
     )

@@ -10,7 +10,7 @@ import typer
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet, ReadLibrary
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edits.library import SUFFIX
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 
 
 def export_command(
@@ -104,11 +104,12 @@ def import_command(
     edit = edit.with_info(name=target.stem, base=made_for)
     library.save(edit, replace=force)
     form = " and ".join(found.forms)
-    output.say(f"Saved {target}: {len(edit.layers)} layers, rank {edit.info.rank}, from {form}.")
+    layers = counted(len(edit.layers), "layer")
+    output.say(f"Saved {target}: {layers}, rank {edit.info.rank}, from {form}.")
     if found.left_out:
         shown = ", ".join(found.left_out[:5])
         more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
-        output.say(f"Left out {len(found.left_out)} tensors: {shown}{more}.")
+        output.say(f"Left out {counted(len(found.left_out), 'tensor')}: {shown}{more}.")
     output.result(
         {
             "name": target.stem,

@@ -15,7 +15,7 @@ from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import another_picture
 from pairedit_sdk.edits.library import EditLibrary
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.images.files import picture_path, write_image
 from pairedit_sdk.training.processes import is_first
 from pairedit_sdk.training.trackers import require_tracker
@@ -116,8 +116,9 @@ def train(
     if not is_first():
         return
     basis.save(target)
+    drawn = counted(len(analogies), "analogy", "analogies")
     output.say(
-        f"Saved {target} ({len(analogies)} analogies, {config.steps} steps).\n"
+        f"Saved {target} ({drawn}, {counted(config.steps, 'step')}).\n"
         f"Use it:  pairedit lorweb answer {name} A A_PRIME B -o out.png"
     )
     output.result(
@@ -163,7 +164,7 @@ def join(
     nothing = [loaded.embed(encoder, p.before, p.before, p.before) for p in pair_set]
     joined = loaded.join(own, torch.stack(queries), torch.stack(nothing))
     joined.save(path)
-    output.say(f"{own.name} joined {path}; it has {len(joined.elements)} elements.")
+    output.say(f"{own.name} joined {path}; it has {counted(len(joined.elements), 'element')}.")
     output.result({"path": path, "elements": joined.elements})
 
 
@@ -201,8 +202,8 @@ def import_command(
     basis.save(target)
     settings = basis.info.settings
     output.say(
-        f"Saved {target}: {settings.count} LoRAs of rank {settings.rank} for {len(basis.layers)} "
-        f"weights, mixed by {basis.info.encoder}."
+        f"Saved {target}: {counted(settings.count, 'LoRA')} of rank {settings.rank} for "
+        f"{counted(len(basis.layers), 'weight')}, mixed by {basis.info.encoder}."
     )
     about: dict[str, Any] = {"name": name, "path": target, "weights": len(basis.layers)}
     output.result({**about, "count": settings.count, "rank": settings.rank})

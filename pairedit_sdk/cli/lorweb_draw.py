@@ -10,7 +10,7 @@ import typer
 
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.errors import UsageError, counted, nearest
 
 
 def draw(
@@ -62,7 +62,8 @@ def draw(
                 caption = folder / "target" / f"{stem}.txt"
                 caption.write_text(f"{drawn.caption}\n", encoding="utf-8")
             meter.advance(change[0])
-    output.say(f"Drew {len(changes) * each} analogies of {len(changes)} changes into {folder}.")
+    said = counted(len(changes) * each, "analogy", "analogies")
+    output.say(f"Drew {said} of {counted(len(changes), 'change')} into {folder}.")
     output.result({"folder": folder, "analogies": len(changes) * each, "changes": len(changes)})
 
 

@@ -13,7 +13,7 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import rehearse
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.jobs.make_edit import advice_on, make_edit, resume_hint, settings_for
 from pairedit_sdk.training.trackers import require_tracker
 
@@ -125,8 +125,9 @@ def train(
         basis.place(made.edit, pair_set, replacing=True)
     shown = "" if library == options.DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
     seconds = made.train_seconds
+    learned = f"{counted(len(pair_set), 'pair')}, {counted(config.steps, 'step')}"
     output.say(
-        f"Saved {target} ({len(pair_set)} pairs, {config.steps} steps, {seconds:.0f} s).\n"
+        f"Saved {target} ({learned}, {seconds:.0f} s).\n"
         f"Look at it:  pairedit sweep PICTURE --edit {name}{shown} -o sweep.png\n"
         f"Use it:      pairedit edit PICTURE --edit {name}{shown} -o out.png"
     )

@@ -16,7 +16,7 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import FAILED, StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.jobs.make_edit import resume_hint
 from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
 from pairedit_sdk.jobs.on_ray import train_many_on_ray
@@ -154,7 +154,7 @@ def train_many(
     except KeyboardInterrupt as error:
         going = f", {shown.at} {resume_hint(library.run_folder(shown.at))}" if shown.at else ""
         raise StoppedError(
-            f"Stopped with {shown.done} of {len(entries)} edits through{going}",
+            f"Stopped with {shown.done} of {counted(len(entries), 'edit')} through{going}",
             next_step="Go on with the same command",
         ) from error
     _report(output, outcomes, library.folder)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
-from pairedit_sdk.errors import EditError, InputError, UsageError, nearest
+from pairedit_sdk.errors import EditError, InputError, UsageError, counted, nearest
 from pairedit_sdk.images.modes import flattened, in_srgb, upright
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def read_image(path: str | Path) -> Image.Image:
         raise InputError(
             f"{name} is not a picture that can be read",
             expected="a PNG, JPEG, WebP, TIFF or BMP file",
-            got=f"a file of {path.stat().st_size} bytes in no such format, whatever its name says",
+            got=f"a file of {counted(path.stat().st_size, 'byte')} in no such format, whatever its "
+            "name says",
             next_step=_CONVERT,
         ) from None
     except Image.DecompressionBombError as error:
