@@ -95,7 +95,7 @@ def edits(
         SMALL if small else Plan(), **{k: v for k, v in given.items() if v is not None}
     )
     base = load_model("mini", device=values.device(device))
-    with output.meter("benchmark", len(plan.jobs())) as meter:
+    with output.meter("benchmark", len(plan.jobs()), "run") as meter:
         result = run(base, plan, lambda job, row: meter.advance(_note(job, row)))
     output.table(_table(result["summary"]))
     if out is not None:
@@ -137,7 +137,7 @@ def compose(
         **{k: v for k, v in given.items() if v is not None},
     )
     base = load_model("mini", device=values.device(device))
-    with output.meter("benchmark", plan.parts) as meter:
+    with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Mode"))
     if out is not None:
@@ -162,7 +162,7 @@ def basis(
     plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
     plan = plan if seeds is None else replace(plan, seeds=seeds)
     base = load_model("mini", device=values.device(device))
-    with output.meter("benchmark", plan.parts) as meter:
+    with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Router"))
     by_count = {f"{row['edits']:,}": row for row in result["scale"]}
@@ -215,7 +215,7 @@ def analogy(
     where = values.device(device)
     looking = require_kontext(load_model(base, device=where))
     plain = load_model("mini", device=where)
-    with output.meter("benchmark", plan.parts) as meter:
+    with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(looking, plain, plan, meter.advance)
     flat = {
         name: {f"{kind} {figure}": v for kind, own in kinds.items() for figure, v in own.items()}

@@ -46,7 +46,7 @@ def draw(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already", expected="a new or empty folder")
     changes = _chosen(UNSEEN if unseen else SEEN, kinds or [])
-    with output.meter("drawing", len(changes)) as meter:
+    with output.meter("drawing", len(changes), "change") as meter:
         for change in changes:
             for index in range(first, first + each):
                 drawn = drawn_analogy(change, index, "unseen" if unseen else "train")

@@ -61,7 +61,7 @@ def speed(
             raise UsageError(f"{name} goes with --shape", next_step="Name a shape, or leave it out")
     from pairedit_sdk.bench.speed import run
 
-    with output.meter("benchmark", 7 if small else 19) as meter:
+    with output.meter("benchmark", 7 if small else 19, "measurement") as meter:
         result = run(small=small, on_part=meter.advance)
     output.table(_speed_table(result["summary"]))
     output.result(result)
@@ -82,7 +82,7 @@ def _shape_speed(
     from pairedit_sdk.bench.shape import TASKS, run
     from pairedit_sdk.bench.shape_table import table
 
-    with output.meter("benchmark", TASKS) as meter:
+    with output.meter("benchmark", TASKS, "task") as meter:
         result = run(
             shape,
             resolution=resolution,
