@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.mix import EditMix
 
 app = typer.Typer(
-    rich_markup_mode=None,
-    help="The library's edits as a basis that analogies choose from.",
-    no_args_is_help=True,
+    rich_markup_mode=None, help="Manage the edits that analogies choose from.", no_args_is_help=True
 )
 
 _LORWEB: dict[str, Callable[..., None]] = {
@@ -44,16 +42,14 @@ Encoder = Annotated[
         "the basis's own, or the one that goes with the edit's model.",
     ),
 ]
-Count = Annotated[
-    int, typer.Option("--count", min=1, max=32, help="At most so many edits are mixed.")
-]
+Count = Annotated[int, typer.Option("--count", min=1, max=32, help="The most edits to mix.")]
 
 Router = Annotated[
     str,
     typer.Option(
         "--router",
-        help="encoder: one question to the image encoder. velocity: asks the model how much of "
-        "each edit is in the change, so that two edits at once are found in full.",
+        help="encoder asks the image encoder, which is fast. velocity asks the model how much "
+        "of each edit is in the change; it finds two edits at once in full.",
     ),
 ]
 ROUTERS = ("encoder", "velocity")
@@ -71,7 +67,10 @@ def place(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put an edit into the basis."""
+    """Put an edit into the basis.
+
+    From then on analogies can choose it.
+    """
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.pairs.pair_set import PairSet
 
@@ -113,7 +112,7 @@ def list_command(
 def show(
     name: Name, library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Say what the basis knows of one edit."""
+    """Show an edit of the basis, and the edits that it is like."""
     from pairedit_sdk.basis.edit_basis import EditBasis
 
     output = Output(as_json, quiet)
@@ -151,7 +150,7 @@ def rename(
 
 @app.command("reindex")
 def reindex(library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
-    """Build the index again from what was placed."""
+    """Build the basis's index again from the placed edits."""
     from pairedit_sdk.basis.edit_basis import EditBasis
 
     count = EditBasis.open(library).reindex()
@@ -160,7 +159,10 @@ def reindex(library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
 
 @app.command("fit")
 def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Fit the router to the placed pairs; it is kept only if it finds left-out pairs better."""
+    """Fit the router to the placed pairs.
+
+    The fitted router is kept only if it finds left-out pairs better.
+    """
     from pairedit_sdk.basis.edit_basis import EditBasis
 
     output = Output(as_json, quiet)

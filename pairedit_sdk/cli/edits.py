@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     rich_markup_mode=None,
-    help="The edits that are saved in the library.",
+    help="List, show, share and convert saved edits.",
     invoke_without_command=True,
 )
 
@@ -108,7 +108,7 @@ def remove(
 ) -> None:
     """Delete an edit from the library, and take it out of the basis.
 
-    Its run, with which it could be learned on, stays in LIBRARY/runs.
+    Its run stays in LIBRARY/runs, so that it can be trained further.
     """
     from pairedit_sdk.basis.edit_basis import EditBasis
 
@@ -123,10 +123,10 @@ def remove(
 def pick(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An edit with a run in the library.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="A picture: what each checkpoint makes.")
+        Path | None, typer.Option("-o", "--out", help="A picture of what each checkpoint does.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option("--step", min=1, help="Make the edit of this checkpoint.")
+        int | None, typer.Option("--step", min=1, help="Replace the edit with this checkpoint.")
     ] = None,
     base: Base = None,
     library: Library = DEFAULT_LIBRARY,
@@ -134,11 +134,11 @@ def pick(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare the checkpoints of a run on its training pairs, and choose one.
+    """Compare the checkpoints of a training, and choose one.
 
-    The last is not always the best. Fidelity is how much of the pairs' change the LoRA makes,
-    before gain and calibration: 1 is all of it. --step replaces the edit with that of a checkpoint;
-    everything else of the run stays.
+    They are compared on the training pairs: the last is not always the best. Fidelity is how much
+    of the pairs' change the LoRA makes, before gain and calibration: 1 is all of it. --step
+    replaces the edit with that of a checkpoint; everything else of the run stays.
     """
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit, EditInfo

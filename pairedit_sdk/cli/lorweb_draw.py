@@ -16,12 +16,12 @@ from pairedit_sdk.errors import UsageError, counted, nearest
 def draw(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
     each: Annotated[
-        int, typer.Option("--each", min=1, help="Analogies of each kind of change.")
+        int, typer.Option("--each", min=1, help="Analogies for each kind of change.")
     ] = 8,
     first: Annotated[
         int,
         typer.Option(
-            "--from", min=0, help="Leave out so many of each kind: those that were trained on."
+            "--from", min=0, help="Skip this many of each kind: those that were trained on."
         ),
     ] = 0,
     kinds: Annotated[
@@ -29,16 +29,19 @@ def draw(
         typer.Option(
             "--change",
             metavar="NAME=VALUE",
-            help="Only this kind, e.g. hat=beanie; again for more.",
+            help="Only this kind, such as hat=beanie; may be repeated.",
         ),
     ] = None,
     unseen: Annotated[
-        bool, typer.Option("--unseen", help="Of the changes that are kept back from training.")
+        bool, typer.Option("--unseen", help="Draw the changes that are kept back from training.")
     ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw analogies of faces, to train a basis on the built-in Kontext model."""
+    """Draw analogies of faces, to train a basis on.
+
+    They suit the built-in Kontext model.
+    """
     from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
     from pairedit_sdk.images.files import write_image
 

@@ -5,14 +5,16 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import Result
+from typer.main import get_command
+from typer.testing import CliRunner, Result
 
 import pairedit_sdk
+from pairedit_sdk.cli import app
 from pairedit_sdk.errors import EditError, TrainingError
 
 Pairedit = Callable[..., Result]
@@ -47,6 +49,24 @@ def test_help_of_every_command_tells_of_json_and_quiet(pairedit: Pairedit, comma
     result = pairedit(command, "--help")
     assert result.exit_code == 0
     assert {"--json", "--quiet"} <= set(re.findall(r"--\w+", result.stdout))
+
+
+def _groups(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    if inner := getattr(command, "commands", {}):
+        yield words
+    for name, one in inner.items():
+        yield from _groups(one, *words, name)
+
+
+def test_help_shows_every_summary_in_full() -> None:
+    groups = list(_groups(get_command(app)))
+    assert groups == [(), ("edits",), ("basis",), ("lorweb",), ("bench",)]
+    for words in groups:
+        shown = CliRunner().invoke(app, [*words, "--help"], terminal_width=80).stdout
+        commands = shown.split("\nCommands:\n")[1].split("\n\n")[0].splitlines()
+        assert len(commands) > 4
+        for line in commands:
+            assert re.fullmatch(r"  [a-z-]+ +[A-Z].*[^.]\.?", line), line
 
 
 @pytest.mark.parametrize("module", ["pairedit_sdk", "pairedit_sdk.cli"])
