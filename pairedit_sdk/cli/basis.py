@@ -182,9 +182,7 @@ def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet 
 def route(
     a: Before,
     a_prime: After,
-    b: Annotated[
-        Path | None, typer.Argument(metavar="[B]", help="The picture to be edited.")
-    ] = None,
+    b: Annotated[Path | None, typer.Argument(metavar="B", help="The picture to be edited.")] = None,
     count: Count = 3,
     router: Router = "encoder",
     library: Library = DEFAULT_LIBRARY,

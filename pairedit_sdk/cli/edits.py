@@ -34,11 +34,6 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 
-app.command("export")(exchange.export_command)
-app.command("import")(exchange.import_command)
-app.command("push")(hub.push_command)
-app.command("pull")(hub.pull_command)
-
 
 @app.callback()
 def _group(ctx: typer.Context) -> None:
@@ -185,6 +180,13 @@ def pick(
         output.say(f"Saved {path}, as it was at step {step}.")
     rows = [{"step": one.step, "fidelity": one.fidelity} for one in found]
     output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})
+
+
+# After the others, since --help keeps this order.
+app.command("export")(exchange.export_command)
+app.command("import")(exchange.import_command)
+app.command("push")(hub.push_command)
+app.command("pull")(hub.pull_command)
 
 
 def _of_step(found: list[Candidate], step: int) -> list[Candidate]:

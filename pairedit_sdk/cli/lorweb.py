@@ -62,7 +62,7 @@ def train(
     track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
-    precision: options.TrainPrecision = None,
+    precision: options.AutoPrecision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -235,7 +235,7 @@ def answer_command(
     base: options.Base = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
-    precision: options.Precision = None,
+    precision: options.AutoPrecision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

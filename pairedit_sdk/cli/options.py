@@ -62,6 +62,14 @@ Precision = Annotated[
         "else bf16 on a GPU and fp32 on a CPU.",
     ),
 ]
+#: For LoRWeB, whose bases have no precision of their own.
+AutoPrecision = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
+    typer.Option(
+        "--precision",
+        help="Precision of the model's weights. auto: bf16 on a GPU and fp32 on a CPU. [auto]",
+    ),
+]
 TrainPrecision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
     typer.Option(
