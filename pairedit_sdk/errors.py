@@ -161,8 +161,8 @@ def explained(
     *,
     memory: str = "Close other programs that use the memory.",
     bug: str = "Run the same command with --debug to see where, and report it with that output.",
-) -> str:
-    """Any error as one paragraph for the user.
+) -> PairEditError:
+    """Any error as one that says what to do next.
 
     Args:
         error: whatever was raised.
@@ -170,14 +170,22 @@ def explained(
         bug: what to do about an error that nobody foresaw.
     """
     if isinstance(error, PairEditError):
-        return str(error)
+        return error
     if isinstance(error, OSError) and error.strerror:
         where = f" ({error.filename})" if error.filename else ""
-        return f"The system refused: {error.strerror}{where}."
+        return PairEditError(f"The system refused: {error.strerror}{where}")
     if is_out_of_memory(error):
-        return f"Out of memory. {memory}"
+        return PairEditError("Out of memory", next_step=memory)
     said = " ".join(str(error).split()) or "no message"
-    return f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}. {bug}"
+    return PairEditError(
+        f"This is a bug in pairedit, not in what you did: {type(error).__name__}: {said}",
+        next_step=bug,
+    )
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """A number with its noun: "1 pair", "3 pairs", "2 analogies"."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.errors import counted
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -31,7 +33,7 @@ def table(result: Mapping[str, Any]) -> Table:
     """All rows, under a title that says what they were measured on."""
     from rich.table import Table
 
-    where = result["card"] or f"{result['device']}, {result['threads']} threads"
+    where = result["card"] or f"{result['device']}, {counted(result['threads'], 'thread')}"
     made = Table(
         title=f"{result['shape']} at {result['resolution']} × {result['resolution']} on {where}",
         box=None,

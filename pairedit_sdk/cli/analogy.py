@@ -30,7 +30,7 @@ def analogy(
     router: Router = "encoder",
     strip: options.Strip = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Answer even if nothing in the basis is like it.")
+        bool, typer.Option("--force", help="Answer even if no edit is like this change.")
     ] = False,
     method: options.Method = "flowedit",
     steps: options.EditorSteps = None,
@@ -45,10 +45,11 @@ def analogy(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Do to B what was done from A to A_PRIME, with the edits of the basis.
+    """Make the change from A to A_PRIME on picture B.
 
-    The router finds the edits that make this change, and B is edited with their mix. A change that
-    is like none of them is refused: --force mixes what is nearest. See also pairedit lorweb answer.
+    The router finds the edits of the basis that make this change, and B is edited with their mix. A
+    change that is like none of them is refused; --force mixes the nearest. See also pairedit
+    lorweb answer.
     """
     check_router(router)
     output = Output(as_json, quiet)

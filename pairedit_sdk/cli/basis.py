@@ -13,7 +13,7 @@ from pairedit_sdk.cli.lorweb_draw import draw
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, After, Before, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.renamed import former
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.mix import EditMix
 
 app = typer.Typer(
-    rich_markup_mode=None,
-    help="The library's edits as a basis that analogies choose from.",
-    no_args_is_help=True,
+    rich_markup_mode=None, help="Manage the edits that analogies choose from.", no_args_is_help=True
 )
 
 _LORWEB: dict[str, Callable[..., None]] = {
@@ -44,16 +42,14 @@ Encoder = Annotated[
         "the basis's own, or the one that goes with the edit's model.",
     ),
 ]
-Count = Annotated[
-    int, typer.Option("--count", min=1, max=32, help="At most so many edits are mixed.")
-]
+Count = Annotated[int, typer.Option("--count", min=1, max=32, help="The most edits to mix.")]
 
 Router = Annotated[
     str,
     typer.Option(
         "--router",
-        help="encoder: one question to the image encoder. velocity: asks the model how much of "
-        "each edit is in the change, so that two edits at once are found in full.",
+        help="encoder asks the image encoder, which is fast. velocity asks the model how much "
+        "of each edit is in the change; it finds two edits at once in full.",
     ),
 ]
 ROUTERS = ("encoder", "velocity")
@@ -71,7 +67,10 @@ def place(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put an edit into the basis."""
+    """Put an edit into the basis.
+
+    From then on analogies can choose it.
+    """
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.pairs.pair_set import PairSet
 
@@ -80,7 +79,8 @@ def place(
     pair_set = PairSet.from_folder(pairs)
     basis = EditBasis.open(library, encoder)
     basis.place(loaded, pair_set, replacing=force)
-    output.say(f"Placed {loaded.name} ({len(pair_set)} pairs); the basis has {len(basis.list())}.")
+    held = counted(len(basis.list()), "edit")
+    output.say(f"Placed {loaded.name} ({counted(len(pair_set), 'pair')}); the basis has {held}.")
     output.result({"name": loaded.name, "pairs": len(pair_set), "edits": len(basis.list())})
 
 
@@ -95,7 +95,7 @@ def list_command(
     basis = EditBasis.open(library)
     entries = basis.list()
     for entry in entries:
-        output.say(f"{entry.name}  ({entry.pairs} pairs)")
+        output.say(f"{entry.name}  ({counted(entry.pairs, 'pair')})")
     if not entries:
         output.say(f"Nothing in the basis of {library} yet: pairedit basis place EDIT PAIRS")
     output.result(
@@ -112,14 +112,14 @@ def list_command(
 def show(
     name: Name, library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Say what the basis knows of one edit."""
+    """Show an edit of the basis, and the edits that it is like."""
     from pairedit_sdk.basis.edit_basis import EditBasis
 
     output = Output(as_json, quiet)
     basis = EditBasis.open(library)
     entry = basis.show(name)
     nearest = basis.neighbours(name)
-    output.say(f"{entry.name}: {entry.pairs} pairs, {entry.path}")
+    output.say(f"{entry.name}: {counted(entry.pairs, 'pair')}, {entry.path}")
     for other, similarity in nearest.items():
         output.say(f"  like {other}: {similarity:.2f}")
     output.result({"name": name, "pairs": entry.pairs, "path": entry.path, "similarities": nearest})
@@ -150,22 +150,26 @@ def rename(
 
 @app.command("reindex")
 def reindex(library: Library = DEFAULT_LIBRARY, quiet: Quiet = False) -> None:
-    """Build the index again from what was placed."""
+    """Build the basis's index again from the placed edits."""
     from pairedit_sdk.basis.edit_basis import EditBasis
 
     count = EditBasis.open(library).reindex()
-    Output(quiet=quiet).say(f"The basis has {count} edits.")
+    Output(quiet=quiet).say(f"The basis has {counted(count, 'edit')}.")
 
 
 @app.command("fit")
 def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Fit the router to the placed pairs; it is kept only if it finds left-out pairs better."""
+    """Fit the router to the placed pairs.
+
+    The fitted router is kept only if it finds left-out pairs better.
+    """
     from pairedit_sdk.basis.edit_basis import EditBasis
 
     output = Output(as_json, quiet)
     result = EditBasis.open(library).fit()
+    asked = counted(result.asked, "left-out pair")
     output.say(
-        f"Of {result.asked} left-out pairs the right edit was found for {result.before:.0%} "
+        f"Of {asked} the right edit was found for {result.before:.0%} "
         f"unfitted and {result.after:.0%} fitted. The "
         + ("fitted router is kept." if result.kept else "unfitted router stays.")
     )
@@ -178,9 +182,7 @@ def fit(library: Library = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet 
 def route(
     a: Before,
     a_prime: After,
-    b: Annotated[
-        Path | None, typer.Argument(metavar="[B]", help="The picture to be edited.")
-    ] = None,
+    b: Annotated[Path | None, typer.Argument(metavar="B", help="The picture to be edited.")] = None,
     count: Count = 3,
     router: Router = "encoder",
     library: Library = DEFAULT_LIBRARY,

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.bench.edits import Job
     from pairedit_sdk.bench.fidelity import Fidelity
 
-app = typer.Typer(
-    help="Measure edits on the built-in model, where the true result is known.",
-    no_args_is_help=True,
-)
+app = typer.Typer(help="Measure quality and speed on the built-in model.", no_args_is_help=True)
 app.command("speed")(speed.speed)
 
 _SHOWN = {
@@ -45,26 +42,36 @@ def edits(
         list[str] | None,
         typer.Option(
             "--recipe",
-            help="default, published, A, B, C, plain, text, or another recipe; again for more. "
+            metavar="NAME",
+            help="default, published, A, B, C, plain, text, or another recipe; may be repeated. "
             "Without it: all of these.",
         ),
     ] = None,
     edit: Annotated[
-        list[str] | None, typer.Option("--edit", help="Only this edit; again for more.")
+        list[str] | None,
+        typer.Option("--edit", metavar="NAME", help="Only this edit; may be repeated."),
     ] = None,
     pairs: Annotated[
         list[int] | None,
-        typer.Option("--pairs", min=1, max=8, help="Training pairs; again for more. [1, 2, 3]"),
+        typer.Option(
+            "--pairs",
+            metavar="NUMBER",
+            min=1,
+            max=8,
+            help="Number of training pairs; may be repeated. [1, 2, 3]",
+        ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
+    ] = None,
     faces: Annotated[
-        int | None, typer.Option("--faces", min=1, help="Held-out faces. [24]")
+        int | None, typer.Option("--faces", min=1, help="Number of held-out faces. [24]")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A change to the recipe default."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe default."),
     ] = None,
-    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A folder for one collage per edit.")
     ] = None,
@@ -95,7 +102,7 @@ def edits(
         SMALL if small else Plan(), **{k: v for k, v in given.items() if v is not None}
     )
     base = load_model("mini", device=values.device(device))
-    with output.meter("benchmark", len(plan.jobs())) as meter:
+    with output.meter("benchmark", len(plan.jobs()), "run") as meter:
         result = run(base, plan, lambda job, row: meter.advance(_note(job, row)))
     output.table(_table(result["summary"]))
     if out is not None:
@@ -107,14 +114,18 @@ def edits(
 def compose(
     mode: Annotated[
         list[str] | None,
-        typer.Option("--mode", help="merged, guided or sequential; again for more. [all]"),
+        typer.Option(
+            "--mode", metavar="MODE", help="merged, guided or sequential; may be repeated. [all]"
+        ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
+    ] = None,
     faces: Annotated[
-        int | None, typer.Option("--faces", min=1, help="Held-out faces. [24]")
+        int | None, typer.Option("--faces", min=1, help="Number of held-out faces. [24]")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Learns the edits.")] = "mini",
-    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe that learns the edits.")] = "mini",
+    small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A folder for one collage per combination.")
     ] = None,
@@ -137,7 +148,7 @@ def compose(
         **{k: v for k, v in given.items() if v is not None},
     )
     base = load_model("mini", device=values.device(device))
-    with output.meter("benchmark", plan.parts) as meter:
+    with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Mode"))
     if out is not None:
@@ -147,9 +158,11 @@ def compose(
 
 @app.command("basis")
 def basis(
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Learns the edits.")] = "mini",
-    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe that learns the edits.")] = "mini",
+    small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -162,7 +175,7 @@ def basis(
     plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
     plan = plan if seeds is None else replace(plan, seeds=seeds)
     base = load_model("mini", device=values.device(device))
-    with output.meter("benchmark", plan.parts) as meter:
+    with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Router"))
     by_count = {f"{row['edits']:,}": row for row in result["scale"]}
@@ -172,28 +185,34 @@ def basis(
 
 @app.command("analogy")
 def analogy(
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [3]")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
+    ] = None,
     variant: Annotated[
         list[str] | None,
         typer.Option(
             "--variant",
-            help="none, instruction, single, basis, tanh, uniform or own-edits; again for more. "
+            metavar="NAME",
+            help="none, instruction, single, basis, tanh, uniform or own-edits; may be repeated. "
             "[all]",
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A change to the basis's settings."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the basis."),
     ] = None,
     base: Annotated[
         str, typer.Option("--base", "--model", help="The Kontext model.")
     ] = "mini-kontext",
-    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a basis, one LoRA and others on drawn analogies, and ask them for others."""
+    """Compare a LoRWeB basis with other ways to answer analogies.
+
+    All are trained on drawn analogies, and answer held-out ones.
+    """
     from pairedit_sdk.bench.analogy import SMALL, VARIANTS, Plan, run
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.io.settings import by_path, from_values, with_overrides
@@ -215,7 +234,7 @@ def analogy(
     where = values.device(device)
     looking = require_kontext(load_model(base, device=where))
     plain = load_model("mini", device=where)
-    with output.meter("benchmark", plan.parts) as meter:
+    with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(looking, plain, plan, meter.advance)
     flat = {
         name: {f"{kind} {figure}": v for kind, own in kinds.items() for figure, v in own.items()}

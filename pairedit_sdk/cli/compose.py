@@ -36,10 +36,10 @@ def compose(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make one edit of the weighted sum of several.
+    """Combine several edits into one: their weighted sum.
 
-    The sum is exact: its rank is the sum of their ranks. With --rank it becomes smaller, and what
-    is lost is said.
+    The sum is exact: its rank is the sum of their ranks. --rank makes it smaller, and how much is
+    lost is printed.
     """
     output = Output(as_json, quiet)
     target = library.target(name, replace=force)

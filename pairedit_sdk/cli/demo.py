@@ -17,17 +17,19 @@ def demo(
     ),
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="Training steps; fewer is only a rehearsal."),
+        typer.Option(
+            "--steps", min=1, help="Training steps. Fewer than the recipe's are only a trial."
+        ),
     ] = None,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show the whole story on drawn faces.
+    """Learn an edit on drawn faces and use it, as a first try.
 
     Learns glasses from three shipped pairs on the built-in model, puts them on unseen faces at
-    several scales, adds a saved hat on top, draws new people with them, and writes it all down as
-    labelled pictures. All the example pairs are copied into OUT/pairs.
+    several scales, adds a saved hat on top, and draws new people with them. The results are
+    labelled pictures in OUT; the example pairs are copied into OUT/pairs. Nothing is downloaded.
     """
     from pairedit_sdk.cli.demo_run import run_demo
 

@@ -153,7 +153,7 @@ def _strengths(
     from pairedit_sdk.images.plots import collage
 
     stacks = [learned @ scale for scale in SCALES]
-    rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
+    rows = _edited(base, people, stacks, _pictures(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(face, EDIT).draw(SIZE))
     labels = ["before", *(f"{EDIT} {scale:g}" for scale in SCALES), "drawn truth"]
@@ -167,7 +167,7 @@ def _sums(
 
     first, second = learned @ SUM_SCALES[0], saved @ SUM_SCALES[1]
     stacks = [first, second, first + second]
-    rows = _edited(base, people, stacks, Meter(bars, "editing", len(people) * len(stacks)))
+    rows = _edited(base, people, stacks, _pictures(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
         row.append(_truth(_truth(face, EDIT), SAVED).draw(SIZE))
     labels = ["before", *(repr(stack) for stack in stacks), "drawn truth"]
@@ -197,7 +197,7 @@ def _generated(base: FlowModel, learned: Edit, bars: Console | None) -> Image.Im
 
     stacks = [None, learned @ GENERATED_SCALE]
     rows = []
-    with Meter(bars, "generating", len(stacks) * len(PROMPTS)) as meter:
+    with _pictures(bars, "generating", len(stacks) * len(PROMPTS)) as meter:
         for stack in stacks:
             row = []
             for prompt in PROMPTS:
@@ -205,6 +205,10 @@ def _generated(base: FlowModel, learned: Edit, bars: Console | None) -> Image.Im
                 meter.advance()
             rows.append(row)
     return collage(rows, PROMPTS, ["as it is", f"with {EDIT}"], title="Generated from words")
+
+
+def _pictures(bars: Console | None, label: str, count: int) -> Meter:
+    return Meter(bars, label, count, "picture")
 
 
 def _truth(face: Face, edit: str) -> Face:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,14 +30,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     rich_markup_mode=None,
-    help="The edits that are saved in the library.",
+    help="List, show, share and convert saved edits.",
     invoke_without_command=True,
 )
-
-app.command("export")(exchange.export_command)
-app.command("import")(exchange.import_command)
-app.command("push")(hub.push_command)
-app.command("pull")(hub.pull_command)
 
 
 @app.callback()
@@ -57,11 +53,12 @@ def list_command(
     rows = [_row(path) for path in library.paths()]
     if rows:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        for heading in ("Name", "Base", "Rank", "Steps", "Pairs"):
+        for heading in ("Name", "Model", "Rank", "Steps", "Pairs"):
             table.add_column(heading)
         for row in rows:
             if "error" in row:
-                cells = [f"damaged: {row['error']}"]
+                # In the last column, so that it does not widen the others.
+                cells = ["", "", "", f"unusable: {row['reason']}"]
             else:
                 cells = [row["base"], row["rank"], row["steps"], ", ".join(row["pairs"])]
             table.add_row(*(Text(printable(str(c))) for c in (row["path"].stem, *cells)))
@@ -79,25 +76,30 @@ def show(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what is known of one edit.
+    """Show what is known about an edit.
 
-    Its model, its rank, and the settings it was trained with.
+    What it is, how it was learned, and how it is applied. Training settings are those that differ
+    from the nearest recipe; --json has them all.
     """
+    from pairedit_sdk.cli.edit_card import card, lines, recipe_of
     from pairedit_sdk.edits.edit import Edit
 
     output = Output(as_json, quiet)
     path = library.path(edit)
-    info = asdict(Edit.read_info(path))
-    picture = preview_path(path)
-    about = {"path": path, **({"preview": picture} if picture.is_file() else {}), **info}
-    for key, value in about.items():
-        if isinstance(value, dict):
-            output.say(f"{key}:")
-            for name, item in value.items():
-                output.say(printable(f"  {name}: {_shown(item)}"))
-        else:
-            output.say(printable(f"{key}: {_shown(value)}"))
-    output.result(about)
+    info = Edit.read_info(path)
+    if output.words is not None:
+        for line in lines(card(path, info), output.words.width):
+            output.say(line)
+    picture, recipe = preview_path(path), recipe_of(info)
+    output.result(
+        {
+            "path": path,
+            "bytes": path.stat().st_size,
+            **({"preview": picture} if picture.is_file() else {}),
+            **asdict(info),
+            "recipe": None if recipe is None else asdict(recipe),
+        }
+    )
 
 
 @app.command("remove")
@@ -108,7 +110,7 @@ def remove(
 ) -> None:
     """Delete an edit from the library, and take it out of the basis.
 
-    Its run, with which it could be learned on, stays in LIBRARY/runs.
+    Its run stays in LIBRARY/runs, so that it can be trained further.
     """
     from pairedit_sdk.basis.edit_basis import EditBasis
 
@@ -123,10 +125,10 @@ def remove(
 def pick(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An edit with a run in the library.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="A picture: what each checkpoint makes.")
+        Path | None, typer.Option("-o", "--out", help="A picture of what each checkpoint does.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option("--step", min=1, help="Make the edit of this checkpoint.")
+        int | None, typer.Option("--step", min=1, help="Replace the edit with this checkpoint.")
     ] = None,
     base: Base = None,
     library: Library = DEFAULT_LIBRARY,
@@ -134,11 +136,11 @@ def pick(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare the checkpoints of a run on its training pairs, and choose one.
+    """Compare the checkpoints of a training, and choose one.
 
-    The last is not always the best. Fidelity is how much of the pairs' change the LoRA makes,
-    before gain and calibration: 1 is all of it. --step replaces the edit with that of a checkpoint;
-    everything else of the run stays.
+    They are compared on the training pairs: the last is not always the best. Fidelity is how much
+    of the pairs' change the LoRA makes, before gain and calibration: 1 is all of it. --step
+    replaces the edit with that of a checkpoint; everything else of the run stays.
     """
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit, EditInfo
@@ -180,6 +182,13 @@ def pick(
     output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})
 
 
+# After the others, since --help keeps this order.
+app.command("export")(exchange.export_command)
+app.command("import")(exchange.import_command)
+app.command("push")(hub.push_command)
+app.command("pull")(hub.pull_command)
+
+
 def _of_step(found: list[Candidate], step: int) -> list[Candidate]:
     chosen = [one for one in found if one.step == step]
     if not chosen:
@@ -191,16 +200,6 @@ def _of_step(found: list[Candidate], step: int) -> list[Candidate]:
     return chosen
 
 
-def _shown(value: Any) -> str:
-    if not isinstance(value, list):
-        return str(value)
-    if value and all(isinstance(v, float) for v in value):
-        return f"{len(value)} numbers"
-    # Names of pairs, or the (name, scale) that a composed edit is made of.
-    words = [f"{v[0]} @ {v[1]:g}" if isinstance(v, tuple | list) else str(v) for v in value]
-    return ", ".join(words)
-
-
 def _row(path: Path) -> dict[str, Any]:
     from pairedit_sdk.edits.edit import Edit
 
@@ -208,4 +207,10 @@ def _row(path: Path) -> dict[str, Any]:
         return {"path": path, **asdict(Edit.read_info(path))}
     except PairEditError as error:
         # One damaged file must not hide the others.
-        return {"path": path, "error": str(error)}
+        return {"path": path, "error": str(error), "reason": _reason(error, path)}
+
+
+def _reason(error: PairEditError, path: Path) -> str:
+    """What is wrong with a file in a few words, without its name and what a reader said."""
+    brief = re.sub(rf"^{re.escape(path.name)}(?: is| was|:) ", "", error.what)
+    return re.sub(r" \(.*\)$", "", brief, flags=re.DOTALL)

@@ -1,17 +1,23 @@
-"""The one place where errors become text: a paragraph on standard error, and an exit status."""
+"""The one place where errors become text: a paragraph on standard error, and an exit status.
+
+With ``--json`` they are the one JSON object on standard output as well, so that a script finds one
+there whatever happens.
+"""
 
 from __future__ import annotations
 
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.renamed import with_new_options
-from pairedit_sdk.errors import PairEditError, explained, printable
+from pairedit_sdk.errors import PairEditError, UsageError, explained
 from pairedit_sdk.jobs.make_edit import LESS_MEMORY
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -54,12 +60,7 @@ class Root(TyperGroup):
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            text, status = describe(error, next((w for w in words if w in OUT_OF_MEMORY), ""))
-            if text:
-                label = typer.style("Error:", fg="red", bold=True)
-                # Ours are escaped already, and may have lines that are meant as such.
-                shown = text if isinstance(error, PairEditError) else printable(text)
-                typer.echo(f"{label} {shown}", err=True)
+            status = _show(error, words)
         status = status if isinstance(status, int) else 0
         if standalone_mode:
             sys.exit(status)
@@ -80,20 +81,52 @@ def _take_debug(words: list[str]) -> tuple[list[str], bool]:
     return rest, len(rest) < len(words)
 
 
-def describe(error: Exception, command: str = "") -> tuple[str, int]:
-    """What to tell the user about ``error``, as one paragraph, and the exit status."""
-    if isinstance(error, PairEditError):
-        return str(error), error.exit_code
+def _show(error: Exception, words: Sequence[str]) -> int:
+    """Tell the user about ``error``, in JSON too where the command line asks for it.
+
+    Returns:
+        The exit status.
+    """
     if isinstance(error, BrokenPipeError):
-        return "", FAILED
+        return FAILED  # nobody reads any more
+    shown = describe(error, next((word for word in words if word in OUT_OF_MEMORY), ""))
+    typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {shown}", err=True)
+    # Looked for in the line itself: where that is wrong, no command has read its options.
+    as_json = "--json" in words[: words.index("--") if "--" in words else None]
+    if as_json:
+        with suppress(BrokenPipeError):
+            Output(as_json=True).result({"error": _fields(error, shown)})
+    return shown.exit_code
+
+
+def _fields(error: Exception, shown: PairEditError) -> dict[str, Any]:
+    """An error's parts by name, without a full stop. What it does not say is None."""
+    ours = type(shown) is not PairEditError
+    parts = {
+        "message": shown.what,
+        "expected": shown.expected,
+        "got": shown.got,
+        "next_step": shown.next_step,
+    }
+    return {
+        "type": type(shown if ours else error).__name__,
+        **{name: text.rstrip(".") or None for name, text in parts.items()},
+        "details": shown.details,
+        "exit_status": shown.exit_code,
+    }
+
+
+def describe(error: Exception, command: str = "") -> PairEditError:
+    """What to tell the user about ``error``; also what takes less memory in ``command``."""
+    if isinstance(error, PairEditError):
+        return error
     if isinstance(error, typer.Abort):
-        return "Stopped.", INTERRUPTED
+        return StoppedError("Stopped")
     # Typer's own usage errors: their class lives in a private module that moves between versions.
     if hasattr(error, "format_message"):
         said = " ".join(error.format_message().split()).replace("Value error, ", "")
-        stop = "" if said.endswith(("?", "!", ".")) else "."
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "pairedit"
-        return f"{said}{stop} See {path} --help.", BAD_USAGE
+        return UsageError(said, next_step=f"See {path} --help")
     advice = {"memory": OUT_OF_MEMORY[command]} if command in OUT_OF_MEMORY else {}
-    return explained(error, **advice), FAILED
+    return explained(error, **advice)

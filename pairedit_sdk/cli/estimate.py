@@ -32,7 +32,7 @@ ROWS = {
 
 def estimate(
     method: Annotated[
-        Literal["train", "edit"], typer.Option("--for", help="Learning an edit, or using one.")
+        Literal["train", "edit"], typer.Option("--for", help="Learning an edit, or using it.")
     ] = "train",
     base: options.TrainBase = None,
     recipe: options.Recipe = None,
@@ -46,9 +46,10 @@ def estimate(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say what memory, disk and time it would take, before anything is loaded.
+    """Estimate the memory, disk space and time of a training.
 
-    It reads the model's configuration alone; of a model on the hub nothing else is fetched.
+    Or, with --for edit, of an edit. Only the model's configuration is read; no weights are loaded
+    or downloaded.
     """
     from pairedit_sdk.estimates.needs import editing_needs, training_needs
 

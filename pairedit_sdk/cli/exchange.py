@@ -10,20 +10,19 @@ import typer
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet, ReadLibrary
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edits.library import SUFFIX
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 
 
 def export_command(
     edit: Annotated[str, typer.Argument(metavar="EDIT", help="A name in the library, or a path.")],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The file to write; of peft's form, a new folder.")
+        Path, typer.Option("-o", "--out", help="The file to write; for peft, a new folder.")
     ],
     form: Annotated[
         Literal["diffusers", "kohya", "peft"],
         typer.Option(
             "--format",
-            help="diffusers (ComfyUI reads it too), kohya (for A1111, Forge and sd-scripts), or "
-            "peft.",
+            help="diffusers (for ComfyUI too), kohya (for A1111, Forge and sd-scripts) or peft.",
         ),
     ] = "diffusers",
     dtype: Annotated[
@@ -35,7 +34,10 @@ def export_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write an edit for another tool, with the same update on every weight."""
+    """Write an edit as a LoRA for another tool.
+
+    Every weight gets the same update there.
+    """
     from pairedit_sdk.lora.export import export
 
     output = Output(as_json, quiet)
@@ -63,22 +65,22 @@ def import_command(
         ),
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="What the edit is to be called. [the file's name]")
+        str | None, typer.Option("--name", help="Name of the edit. [the file's name]")
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
             "--base",
             "--model",
-            help="The model it was made for; its layers are compared with the file's.",
+            help="The model it was made for. The file's layers are compared with the model's.",
         ),
     ] = None,
     alpha: Annotated[
         float | None,
-        typer.Option("--alpha", help="Where the file does not say it: alpha of the LoRA."),
+        typer.Option("--alpha", help="Alpha of the LoRA, where the file does not say it."),
     ] = None,
     partly: Annotated[
-        bool, typer.Option("--partly", help="Take what can be read of a file.")
+        bool, typer.Option("--partly", help="Import what can be read, and leave out the rest.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an edit of that name.")] = False,
     library: Library = DEFAULT_LIBRARY,
@@ -87,7 +89,7 @@ def import_command(
 ) -> None:
     """Make an edit of the library from another tool's LoRA.
 
-    The update of every weight stays the same; alpha is baked in. What is left out is said.
+    The update of every weight stays the same. Tensors that are left out are listed.
     """
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.formats import read_lora
@@ -104,11 +106,12 @@ def import_command(
     edit = edit.with_info(name=target.stem, base=made_for)
     library.save(edit, replace=force)
     form = " and ".join(found.forms)
-    output.say(f"Saved {target}: {len(edit.layers)} layers, rank {edit.info.rank}, from {form}.")
+    layers = counted(len(edit.layers), "layer")
+    output.say(f"Saved {target}: {layers}, rank {edit.info.rank}, from {form}.")
     if found.left_out:
         shown = ", ".join(found.left_out[:5])
         more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
-        output.say(f"Left out {len(found.left_out)} tensors: {shown}{more}.")
+        output.say(f"Left out {counted(len(found.left_out), 'tensor')}: {shown}{more}.")
     output.result(
         {
             "name": target.stem,

@@ -20,19 +20,19 @@ def push_command(
     edit: Annotated[str, typer.Argument(metavar="NAME", help="A name in the library, or a path.")],
     repo_id: Repo,
     private: Annotated[
-        bool, typer.Option("--private", help="Make the repository a private one.")
+        bool, typer.Option("--private", help="Make the repository private.")
     ] = False,
     message: Annotated[
-        str | None, typer.Option("--message", help="Of the commit. [Edit NAME]")
+        str | None, typer.Option("--message", help="Commit message. [Edit NAME]")
     ] = None,
     library: ReadLibrary = DEFAULT_LIBRARY,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Share an edit on the Hugging Face Hub: its file, its preview, and a page about it.
+    """Share an edit on the Hugging Face Hub.
 
-    The page, README.md, is written from the edit's own metadata, and replaces one that is there.
-    Log in with `hf auth login` or HF_TOKEN before.
+    Its file, its preview and a page about it, README.md, which is written from the edit's metadata
+    and replaces an older one. Log in with `hf auth login` or HF_TOKEN before.
     """
     output = Output(as_json, quiet)
     path = library.path(edit)
@@ -51,7 +51,7 @@ def push_command(
 def pull_command(
     repo_id: Repo,
     name: Annotated[
-        str | None, typer.Option("--name", help="What the edit is to be called. [the file's name]")
+        str | None, typer.Option("--name", help="Name of the edit. [the file's name]")
     ] = None,
     revision: Annotated[
         str | None, typer.Option("--revision", help="A branch, tag or commit. [the main branch]")
@@ -65,7 +65,7 @@ def pull_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Save an edit of the Hugging Face Hub in the library, with its preview.
+    """Get an edit from the Hugging Face Hub into the library.
 
     For a LoRA that another tool made, see pairedit edits import.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,29 +15,28 @@ from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import another_picture
 from pairedit_sdk.edits.library import EditLibrary
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.images.files import picture_path, write_image
 from pairedit_sdk.training.processes import is_first
 from pairedit_sdk.training.trackers import require_tracker
 
-if TYPE_CHECKING:
-    pass
-
 KONTEXT = "mini-kontext"
+#: The model of the bases that LoRWeB's authors publish.
+PUBLISHED = "black-forest-labs/FLUX.1-Kontext-dev"
 
 app = typer.Typer(
     rich_markup_mode=None,
-    help="LoRWeB: a basis of LoRAs that is trained on analogies, and answers new ones.",
+    help="Train and use LoRWeB bases: LoRAs mixed by analogy.",
     no_args_is_help=True,
 )
 
 app.command("draw")(draw)
 
-Name = Annotated[str, typer.Option("--name", help="What the basis is to be called.")]
+Name = Annotated[str, typer.Option("--name", help="Name of the basis.")]
 BasisFile = Annotated[
     str, typer.Argument(metavar="BASIS", help="A LoRWeB basis of the library, or its file.")
 ]
-Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace one of this name.")]
+Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace a basis of this name.")]
 
 
 @app.command("train")
@@ -63,14 +62,15 @@ def train(
     track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
-    precision: options.TrainPrecision = None,
+    precision: options.AutoPrecision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a LoRWeB basis on analogies: LoRAs, and the keys by which an image encoder mixes them.
+    """Train a LoRWeB basis on analogies.
 
-    Saved as LIBRARY/learned/NAME.safetensors; the run's own files lie in LIBRARY/learned/runs/NAME.
-    The settings are LoRWeB's published ones; --set count=8 --set steps=600 suits a laptop.
+    It is a set of LoRAs, and the keys by which an image encoder mixes them. It is saved as
+    LIBRARY/learned/NAME.safetensors, and its run in LIBRARY/learned/runs/NAME. The defaults are
+    LoRWeB's published settings; --set count=8 --set steps=600 suits a laptop.
     """
     from pairedit_sdk.lorweb.settings import basis_settings
 
@@ -116,8 +116,9 @@ def train(
     if not is_first():
         return
     basis.save(target)
+    drawn = counted(len(analogies), "analogy", "analogies")
     output.say(
-        f"Saved {target} ({len(analogies)} analogies, {config.steps} steps).\n"
+        f"Saved {target} ({drawn}, {counted(config.steps, 'step')}).\n"
         f"Use it:  pairedit lorweb answer {name} A A_PRIME B -o out.png"
     )
     output.result(
@@ -143,7 +144,7 @@ def join(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Let an edit join a LoRWeB basis as one more element that analogies can choose."""
+    """Add an edit to a LoRWeB basis, for analogies to choose."""
     import torch
 
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
@@ -163,7 +164,7 @@ def join(
     nothing = [loaded.embed(encoder, p.before, p.before, p.before) for p in pair_set]
     joined = loaded.join(own, torch.stack(queries), torch.stack(nothing))
     joined.save(path)
-    output.say(f"{own.name} joined {path}; it has {len(joined.elements)} elements.")
+    output.say(f"{own.name} joined {path}; it has {counted(len(joined.elements), 'element')}.")
     output.result({"path": path, "elements": joined.elements})
 
 
@@ -176,7 +177,14 @@ def import_command(
         Path, typer.Argument(metavar="CONFIG", help="The YAML that it was trained with.")
     ],
     name: Name,
-    base: options.KontextModel = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            envvar="PAIREDIT_BASE",
+            help=f"The Kontext model that it was trained on. [{PUBLISHED}]",
+        ),
+    ] = None,
     force: Force = False,
     library: options.Library = options.DEFAULT_LIBRARY,
     as_json: options.Json = False,
@@ -195,14 +203,12 @@ def import_command(
     for path in (checkpoint, config):
         if not path.is_file():
             raise UsageError(f"There is no file {path}", next_step="Check the path")
-    basis = read_lorweb(
-        checkpoint, config, name=name, base=base or "black-forest-labs/FLUX.1-Kontext-dev"
-    )
+    basis = read_lorweb(checkpoint, config, name=name, base=base or PUBLISHED)
     basis.save(target)
     settings = basis.info.settings
     output.say(
-        f"Saved {target}: {settings.count} LoRAs of rank {settings.rank} for {len(basis.layers)} "
-        f"weights, mixed by {basis.info.encoder}."
+        f"Saved {target}: {counted(settings.count, 'LoRA')} of rank {settings.rank} for "
+        f"{counted(len(basis.layers), 'weight')}, mixed by {basis.info.encoder}."
     )
     about: dict[str, Any] = {"name": name, "path": target, "weights": len(basis.layers)}
     output.result({**about, "count": settings.count, "rank": settings.rank})
@@ -216,24 +222,27 @@ def answer_command(
     b: Edited,
     out: options.Out,
     prompt: Annotated[
-        str, typer.Option("--prompt", help="What is asked for, in words, besides.")
+        str, typer.Option("--prompt", help="Words about the change, in addition.")
     ] = "",
     layout: Annotated[
-        Layout | None, typer.Option("--layout", help="Another one than it was trained with.")
+        Layout | None, typer.Option("--layout", help="Layout of the pictures. [as in training]")
     ] = None,
-    steps: options.EditorSteps = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Sampling steps. [28]")
+    ] = None,
     seed: options.Seed = 0,
     strip: Strip = None,
     base: options.Base = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
-    precision: options.Precision = None,
+    precision: options.AutoPrecision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Do to B what was done from A to A_PRIME, with a mix of the basis's LoRAs.
+    """Make the change from A to A_PRIME on picture B.
 
-    The model looks at all three pictures, so it has to be a Kontext.
+    The answer is made with a mix of the basis's LoRAs. The model sees all three pictures, so it
+    must be a Kontext model.
     """
     output = Output(as_json, quiet)
     target = another_picture(picture_path(out), b)

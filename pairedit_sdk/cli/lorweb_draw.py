@@ -10,18 +10,18 @@ import typer
 
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.errors import UsageError, counted, nearest
 
 
 def draw(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder to write.")],
     each: Annotated[
-        int, typer.Option("--each", min=1, help="Analogies of each kind of change.")
+        int, typer.Option("--each", min=1, help="Analogies for each kind of change.")
     ] = 8,
     first: Annotated[
         int,
         typer.Option(
-            "--from", min=0, help="Leave out so many of each kind: those that were trained on."
+            "--from", min=0, help="Skip this many of each kind: those that were trained on."
         ),
     ] = 0,
     kinds: Annotated[
@@ -29,16 +29,19 @@ def draw(
         typer.Option(
             "--change",
             metavar="NAME=VALUE",
-            help="Only this kind, e.g. hat=beanie; again for more.",
+            help="Only this kind, such as hat=beanie; may be repeated.",
         ),
     ] = None,
     unseen: Annotated[
-        bool, typer.Option("--unseen", help="Of the changes that are kept back from training.")
+        bool, typer.Option("--unseen", help="Draw the changes that are kept back from training.")
     ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw analogies of faces, to train a basis on the built-in Kontext model."""
+    """Draw analogies of faces, to train a basis on.
+
+    They suit the built-in Kontext model.
+    """
     from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
     from pairedit_sdk.images.files import write_image
 
@@ -46,7 +49,7 @@ def draw(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already", expected="a new or empty folder")
     changes = _chosen(UNSEEN if unseen else SEEN, kinds or [])
-    with output.meter("drawing", len(changes)) as meter:
+    with output.meter("drawing", len(changes), "change") as meter:
         for change in changes:
             for index in range(first, first + each):
                 drawn = drawn_analogy(change, index, "unseen" if unseen else "train")
@@ -62,7 +65,8 @@ def draw(
                 caption = folder / "target" / f"{stem}.txt"
                 caption.write_text(f"{drawn.caption}\n", encoding="utf-8")
             meter.advance(change[0])
-    output.say(f"Drew {len(changes) * each} analogies of {len(changes)} changes into {folder}.")
+    said = counted(len(changes) * each, "analogy", "analogies")
+    output.say(f"Drew {said} of {counted(len(changes), 'change')} into {folder}.")
     output.result({"folder": folder, "analogies": len(changes) * each, "changes": len(changes)})
 
 

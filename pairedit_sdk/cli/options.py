@@ -33,8 +33,7 @@ KontextModel = Annotated[
     typer.Option(
         "--base",
         envvar="PAIREDIT_BASE",
-        help="The Kontext model: a folder or a hub id. Without it: mini-kontext, or in import "
-        "black-forest-labs/FLUX.1-Kontext-dev.",
+        help="The Kontext model: mini-kontext, a folder or a hub id. Without it: mini-kontext.",
     ),
 ]
 Recipe = Annotated[
@@ -47,7 +46,9 @@ Recipe = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe; may be repeated."
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -57,16 +58,24 @@ Precision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
     typer.Option(
         "--precision",
-        help="Of the model's weights. auto: nf4 or int8 where the edit was trained so, else bf16 "
-        "on a GPU and fp32 on a CPU.",
+        help="Precision of the model's weights. auto: nf4 or int8 where the edit was trained so, "
+        "else bf16 on a GPU and fp32 on a CPU.",
+    ),
+]
+#: For LoRWeB, whose bases have no precision of their own.
+AutoPrecision = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
+    typer.Option(
+        "--precision",
+        help="Precision of the model's weights. auto: bf16 on a GPU and fp32 on a CPU. [auto]",
     ),
 ]
 TrainPrecision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32", "nf4", "int8"] | None,
     typer.Option(
         "--precision",
-        help="Of the model's weights. auto: bf16 on a GPU and fp32 on a CPU. Without it: the "
-        "recipe's, else auto.",
+        help="Precision of the model's weights. auto: bf16 on a GPU and fp32 on a CPU. Without it: "
+        "the recipe's, else auto.",
     ),
 ]
 Offload = Annotated[
@@ -105,7 +114,8 @@ Before = Annotated[Path, typer.Argument(metavar="A", help="A picture before the 
 After = Annotated[Path, typer.Argument(metavar="A_PRIME", help="The same picture after it.")]
 Edited = Annotated[Path, typer.Argument(metavar="B", help="The picture to edit.")]
 Strip = Annotated[
-    Path | None, typer.Option("--strip", help="A picture of a, a\N{PRIME}, b and b\N{PRIME}.")
+    Path | None,
+    typer.Option("--strip", help="Also write a strip of a, a\N{PRIME}, b and b\N{PRIME}."),
 ]
 Layout = Literal["grid", "sequence"]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")]

@@ -27,9 +27,10 @@ def plot(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw the losses of a training, its learning rate, and its fidelity where it was measured.
+    """Draw the losses of a training as a picture.
 
-    It works while the training is still running, too.
+    Also its learning rate, and its fidelity where that was measured. It works during a training,
+    too.
     """
     output = Output(as_json, quiet)
     target = None if out is None else picture_path(out)

@@ -20,6 +20,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -30,13 +31,19 @@ SMOOTHING = 0.95
 
 
 class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__(Column(no_wrap=True))  # the bar gives way instead
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else _rate(speed))
+        return Text("" if speed is None else _rate(speed, self._unit))
 
 
-def _rate(speed: float) -> str:
-    return f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each" if speed > 0 else ""
+def _rate(speed: float, unit: str) -> str:
+    if speed >= 1:
+        return f"{speed:.1f} {unit}s/s"
+    return f"{1 / speed:.1f} s/{unit}" if speed > 0 else ""
 
 
 class Meter:
@@ -46,10 +53,14 @@ class Meter:
         console: where to show it; None shows nothing, but the running means are still kept.
         label: what is going on.
         total: how many steps there will be, if that is known before the first of them.
+        unit: what is counted, in the singular.
     """
 
-    def __init__(self, console: Console | None, label: str, total: int | None = None) -> None:
+    def __init__(
+        self, console: Console | None, label: str, total: int | None = None, unit: str = "step"
+    ) -> None:
         self.losses: dict[str, float] = {}
+        self._unit = unit
         self._console, self._label, self._total = console, label, total
         self._seen = 0
         self._weight = 0.0
@@ -59,7 +70,7 @@ class Meter:
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            _Rate(),
+            _Rate(unit),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}"),
             console=console,
@@ -117,5 +128,5 @@ class Meter:
         if self._first is not None and step > self._first[1]:
             elapsed = max(time.perf_counter() - self._first[0], 1e-9)
             speed = (step - self._first[1]) / elapsed
-            parts += [_rate(speed), f"{(steps - step) / speed:.0f} s left"]
+            parts += [_rate(speed, self._unit), f"{(steps - step) / speed:.0f} s left"]
         return ", ".join([*parts, note] if note else parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import TrainingError
+from pairedit_sdk.errors import TrainingError, counted
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def rehearse(
         next(p for p in (folder, *folder.absolute().parents) if p.exists())
     ).free
     output.say(
-        f"{len(pairs)} pairs and {base.name} are fine; {REHEARSED} steps went through.\n"
+        f"{counted(len(pairs), 'pair')} and {base.name} are fine; {REHEARSED} steps went through.\n"
         f"Memory: {size(peak)} at the peak ({size(expected.peak)} estimated), of {size(there)}.\n"
         f"Time:   {span(seconds[-1])} a step, {span(seconds[-1] * config.steps)} in all.\n"
         f"Disk:   {size(expected.disk)} for the run, {size(free)} are free.\n"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def speed(
-    small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     shape: Annotated[
         str | None,
         typer.Option(
@@ -36,7 +36,7 @@ def speed(
         typer.Option(
             "--minutes",
             min=0.1,
-            help="With --shape: time budget. The least important rows are left out.",
+            help="With --shape: time limit. The least important rows are left out.",
         ),
     ] = None,
     out: Annotated[
@@ -48,8 +48,8 @@ def speed(
 ) -> None:
     """Time learning and editing against a naive way of doing the same.
 
-    Both ways take turns, each time in a process of its own; what counts is the ratio of medians.
-    With --shape all is measured in this process, on one device.
+    Both ways take turns, each in a process of its own, and their medians are compared. With --shape
+    all is measured in this process, on one device.
     """
     output = Output(as_json, quiet)
     if shape is not None:
@@ -61,7 +61,7 @@ def speed(
             raise UsageError(f"{name} goes with --shape", next_step="Name a shape, or leave it out")
     from pairedit_sdk.bench.speed import run
 
-    with output.meter("benchmark", 7 if small else 19) as meter:
+    with output.meter("benchmark", 7 if small else 19, "measurement") as meter:
         result = run(small=small, on_part=meter.advance)
     output.table(_speed_table(result["summary"]))
     output.result(result)
@@ -82,7 +82,7 @@ def _shape_speed(
     from pairedit_sdk.bench.shape import TASKS, run
     from pairedit_sdk.bench.shape_table import table
 
-    with output.meter("benchmark", TASKS) as meter:
+    with output.meter("benchmark", TASKS, "task") as meter:
         result = run(
             shape,
             resolution=resolution,

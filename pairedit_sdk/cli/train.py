@@ -13,7 +13,7 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import rehearse
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.jobs.make_edit import advice_on, make_edit, resume_hint, settings_for
 from pairedit_sdk.training.trackers import require_tracker
 
@@ -22,7 +22,7 @@ def train(
     pairs: Annotated[
         Path, typer.Argument(metavar="PAIRS", help="The folder of pairs; see pairedit check.")
     ],
-    name: Annotated[str, typer.Option("--name", help="What the edit is to be called.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the edit.")],
     base: options.TrainBase = None,
     recipe: options.Recipe = None,
     settings: options.Settings = None,
@@ -33,7 +33,7 @@ def train(
         bool, typer.Option("--force", "--yes", help="Replace an edit or a run of this name.")
     ] = False,
     skip_check: Annotated[
-        bool, typer.Option("--skip-check", help="Train whatever pairedit check says.")
+        bool, typer.Option("--skip-check", help="Train even if pairedit check advises against it.")
     ] = False,
     dry_run: Annotated[
         bool,
@@ -46,7 +46,7 @@ def train(
         bool, typer.Option("--place", help="Put the edit into the library's basis as well.")
     ] = False,
     licence: Annotated[
-        str, typer.Option("--licence", help="Under which the edit may be used; kept in its file.")
+        str, typer.Option("--licence", help="Licence of the edit; kept in its file.")
     ] = "",
     track: options.Track = None,
     library: options.Library = options.DEFAULT_LIBRARY,
@@ -58,9 +58,9 @@ def train(
 ) -> None:
     """Learn an edit from before/after pairs.
 
-    The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors, and what it makes
-    of its own pairs as NAME.png beside it. The run's own files are in LIBRARY/runs/NAME: settings,
-    metrics, checkpoints, and previews with --set checkpointing.preview_every=100.
+    The pairs are checked first. The edit is saved as LIBRARY/NAME.safetensors; NAME.png beside it
+    shows what it does to its own pairs. LIBRARY/runs/NAME holds the run's settings, metrics and
+    checkpoints, and previews with --set checkpointing.preview_every=100.
     """
     output = Output(as_json, quiet)
     target, run_dir = library.target(name), library.run_folder(name)
@@ -125,8 +125,9 @@ def train(
         basis.place(made.edit, pair_set, replacing=True)
     shown = "" if library == options.DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
     seconds = made.train_seconds
+    learned = f"{counted(len(pair_set), 'pair')}, {counted(config.steps, 'step')}"
     output.say(
-        f"Saved {target} ({len(pair_set)} pairs, {config.steps} steps, {seconds:.0f} s).\n"
+        f"Saved {target} ({learned}, {seconds:.0f} s).\n"
         f"Look at it:  pairedit sweep PICTURE --edit {name}{shown} -o sweep.png\n"
         f"Use it:      pairedit edit PICTURE --edit {name}{shown} -o out.png"
     )

@@ -16,7 +16,7 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import FAILED, StoppedError
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.jobs.make_edit import resume_hint
 from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
 from pairedit_sdk.jobs.on_ray import train_many_on_ray
@@ -34,8 +34,8 @@ def train_many(
         Path,
         typer.Argument(
             metavar="MANIFEST",
-            help='JSON Lines, an edit a line: {"name": "glasses", "pairs": "FOLDER"}, and if '
-            'need be "recipe", "set" (settings by name) and "licence".',
+            help='JSON Lines, one edit a line: {"name": "glasses", "pairs": "FOLDER"}, and '
+            'optionally "recipe", "set" (settings by name) and "licence".',
         ),
     ],
     base: options.TrainBase = None,
@@ -43,14 +43,14 @@ def train_many(
         str | None,
         typer.Option(
             "--recipe",
-            help="Of the lines that name none. Without it: mini for the model mini and other small "
-            "models, flux-dev for others.",
+            help="Recipe of the lines that name none. Without it: mini for the model mini and "
+            "other small models, flux-dev for others.",
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a setting of all lines; their own prevail."
+            "--set", metavar="KEY=VALUE", help="Change a setting of all lines; a line's own wins."
         ),
     ] = None,
     force: Annotated[
@@ -58,24 +58,24 @@ def train_many(
         typer.Option("--force", "--yes", help="Replace edits and runs of other settings or pairs."),
     ] = False,
     skip_check: Annotated[
-        bool, typer.Option("--skip-check", help="Train whatever pairedit check says.")
+        bool, typer.Option("--skip-check", help="Train even if pairedit check advises against it.")
     ] = False,
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option("--engine", help="local: here, in order. ray: on the workers of a Ray."),
+        typer.Option("--engine", help="local: here, in order. ray: on a Ray cluster."),
     ] = "local",
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="ray only: how many. Without it: as many as fit the cluster."
+            "--workers", min=1, help="ray only: workers. Without it: as many as fit the cluster."
         ),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
             "--address",
-            help="ray only: of a running cluster, or auto. Without it: RAY_ADDRESS, else one is "
-            "started here.",
+            help="ray only: address of a running cluster, or auto. Without it: RAY_ADDRESS, else a "
+            "cluster is started here.",
         ),
     ] = None,
     gpus: Annotated[
@@ -83,11 +83,14 @@ def train_many(
         typer.Option(
             "--gpus-per-worker",
             min=0,
-            help="ray only; a fraction shares one. Without it: one where the cluster has any.",
+            help="ray only: GPUs for each worker; 0.5 shares one. Without it: 1 if there are any.",
         ),
     ] = None,
     cpus: Annotated[
-        float | None, typer.Option("--cpus-per-worker", min=0, help="ray only. Without it: one.")
+        float | None,
+        typer.Option(
+            "--cpus-per-worker", min=0, help="ray only: CPUs for each worker. Without it: 1."
+        ),
     ] = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
@@ -95,11 +98,11 @@ def train_many(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn the edits of a manifest, on one loaded model.
+    """Learn many edits from a list, on one loaded model.
 
-    One that fails stops no other. The same command again leaves out what is finished, and goes on
-    where an edit was interrupted. The files are those of pairedit train; LIBRARY/train-many.jsonl
-    says what was made and what failed. The exit status is 1 if any failed.
+    If one fails, the others go on. The same command again skips what is finished, and resumes an
+    edit that was interrupted. Each edit has the files of pairedit train. LIBRARY/train-many.jsonl
+    records what was made and what failed. The exit status is 1 if any failed.
     """
     output = Output(as_json, quiet)
     device = values.device(device)
@@ -154,7 +157,7 @@ def train_many(
     except KeyboardInterrupt as error:
         going = f", {shown.at} {resume_hint(library.run_folder(shown.at))}" if shown.at else ""
         raise StoppedError(
-            f"Stopped with {shown.done} of {len(entries)} edits through{going}",
+            f"Stopped with {shown.done} of {counted(len(entries), 'edit')} through{going}",
             next_step="Go on with the same command",
         ) from error
     _report(output, outcomes, library.folder)

@@ -12,7 +12,7 @@ from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_image import edit_latents, part_of
 from pairedit_sdk.editing.options import EditOptions
 from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
 from pairedit_sdk.models.conditioned import ConditionedModel
@@ -137,7 +137,9 @@ def _check(model: FlowModel, size: tuple[int, int], steps: int, start_step: int)
             expected=f"multiples of {model.multiple}",
         )
     if steps < 1 or not 0 <= start_step <= steps:
-        raise UsageError(f"start_step {start_step} of {steps} steps", expected="0 to steps")
+        raise UsageError(
+            f"start_step {start_step} of {counted(steps, 'step')}", expected="0 to steps"
+        )
 
 
 def _encoded(

@@ -18,7 +18,7 @@ from pairedit_sdk.edits.metadata import (
     description,
     read_description,
 )
-from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.lora.formats import LoraFile, read_lora, read_lora_header, to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
@@ -58,7 +58,7 @@ class Edit:
         return (self @ 1.0) + other
 
     def __repr__(self) -> str:
-        return f"<Edit {self.name}: {len(self.layers)} layers, rank {self.info.rank}>"
+        return f"<Edit {self.name}: {counted(len(self.layers), 'layer')}, rank {self.info.rank}>"
 
     def save(self, path: str | Path) -> Path:
         """Write the edit as one safetensors file that stock diffusers loads as a LoRA."""

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from pairedit_sdk.errors import InputError, nearest
+from pairedit_sdk.errors import InputError, counted, nearest
 from pairedit_sdk.io.optional import imported
 
 MAX_MEGAPIXELS = 100
@@ -176,7 +176,7 @@ def _recognized(file: _Bounded | io.BytesIO, name: str, path: Path | None) -> Im
         raise InputError(
             f"{name} is not a picture that can be read",
             expected="a PNG, JPEG, WebP, TIFF or BMP file",
-            got=f"a file of {size} bytes in no such format, whatever its name says",
+            got=f"a file of {counted(size, 'byte')} in no such format, whatever its name says",
             next_step=_CONVERT,
         ) from None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -145,7 +145,7 @@ def _check(
         if len(row) != len(columns):
             raise UsageError(
                 f"Row {k + 1} of the sheet does not fit its labels",
-                expected=f"{len(columns)} pictures, one for each label",
+                expected=f"{counted(len(columns), 'picture')}, one for each label",
                 got=str(len(row)),
             )
     if row_labels is not None and len(row_labels) != len(rows):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, counted
 
 LOCAL = "local"
 
@@ -79,8 +79,8 @@ def room_for(
     # A cluster that scales itself grows when it is asked for more; this machine does not.
     if workers.address == LOCAL and max(workers.count or 1, 1) > fits:
         raise UsageError(
-            f"There is no room on this machine for {workers.count or 1} workers of "
-            f"{workers.cpus:g} CPUs and {gpus:g} GPUs",
+            f"There is no room on this machine for {counted(workers.count or 1, 'worker')} "
+            f"(CPUs for each: {workers.cpus:g}, GPUs for each: {gpus:g})",
             expected=f"at most {fits}",
             next_step="Ask for fewer, or for less for each",
         )

@@ -130,7 +130,7 @@ def train_entry(
     except PairEditError as error:
         return outcome("failed", reason=str(error))
     except Exception as error:  # a full disk or memory, or a bug: no reason to leave the rest
-        reason = explained(error, memory=LESS_MEMORY, bug=BUG)
+        reason = str(explained(error, memory=LESS_MEMORY, bug=BUG))
         trace = "".join(traceback.format_exception(error)) if reason.endswith(BUG) else ""
         return outcome("failed", reason=reason, traceback=trace)
     path = EditLibrary(library).target(entry.name)

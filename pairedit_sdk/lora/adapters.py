@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lora.linear import LoraLinear, LoraState, Scale
 
@@ -63,7 +63,7 @@ def add_trainable(
         parameters[f"{layer_name}.lora_B"] = up
     if len(parameters) != 2 * len(targets) or not parameters:
         raise EditError(
-            f"The {name} LoRA matched {len(parameters) // 2} of {len(targets)} layers",
+            f"The {name} LoRA matched {len(parameters) // 2} of {counted(len(targets), 'layer')}",
             next_step="This model's layers are named differently from FLUX's",
         )
     return parameters
@@ -197,8 +197,9 @@ def _check_fit(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> None:
     modules = dict(transformer.named_modules())
     missing = [n for n in layers if n not in modules]
     if missing or not layers:
+        known = counted(len(layers), "layer")
         raise EditError(
-            f"{len(missing)} of the edit's {len(layers)} layers match none of this model"
+            f"This model has no match for {len(missing)} of {known} of the edit"
             + (f", the first is {missing[0]}" if missing else ""),
             expected="an edit made for this model",
             next_step="Load the model that the edit was trained on",

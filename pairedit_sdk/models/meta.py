@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.errors import EditError
+from pairedit_sdk.errors import EditError, counted
 from pairedit_sdk.io.quiet import quiet
 from pairedit_sdk.models import folders
 from pairedit_sdk.models.precision import vae_dtype
@@ -131,8 +131,9 @@ def require_layers(name_or_path: str, layers: Mapping[str, LoraLayer], what: str
             problems.append(f"{name} ({wanted[0]} × {wanted[1]}, not {got[0]} × {got[1]})")
     if problems:
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        known = counted(len(layers), "layer")
         raise EditError(
-            f"{len(problems)} of the {len(layers)} layers of {what} are none of {name_or_path}: "
+            f"{name_or_path} has no match for {len(problems)} of {known} of {what}: "
             + ", ".join(problems[:SHOWN])
             + more,
             next_step="Name the model that it was made for",

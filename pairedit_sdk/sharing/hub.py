@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name, preview_path
-from pairedit_sdk.errors import HubError, UsageError
+from pairedit_sdk.errors import HubError, UsageError, counted
 from pairedit_sdk.io.files import atomic_write
 from pairedit_sdk.lora.formats import read_lora_header
 from pairedit_sdk.sharing.hub_errors import explained
@@ -250,7 +250,7 @@ def _chosen(api: HfApi, repo_id: str, commit: str, names: list[str], file: str |
     ]
     if len(edits) == 1:
         return edits[0]
-    what = f"{len(edits)} edits" if edits else f"{len(found)} LoRAs and no edit"
+    what = counted(len(edits), "edit") if edits else f"{counted(len(found), 'LoRA')} and no edit"
     raise HubError(
         f"{repo_id} holds {what}",
         expected="one",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edits.library import SUFFIX
+from pairedit_sdk.errors import counted
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditInfo
@@ -92,8 +93,7 @@ def _summary(info: EditInfo) -> str:
         parts = ", ".join(f"{_text(name)} at {scale:g}" for name, scale in info.parts)
         made = f"the sum of several edits: {parts}."
     elif info.pairs:
-        count = len(info.pairs)
-        made = f"learned from {count} before/after pair{'s' * (count > 1)}."
+        made = f"learned from {counted(len(info.pairs), 'before/after pair')}."
     else:
         made = "kept as a LoRA."
     model = f" It works on {_base(info)}." if info.base else ""
@@ -121,8 +121,8 @@ def _facts(info: EditInfo) -> list[tuple[str, str]]:
         ("resolution", f"{info.resolution} × {info.resolution}" if info.resolution else ""),
         ("guidance", f"{info.guidance:g}"),
         ("unit scale", f"{info.unit_scale:g}, which is in the weights already: use scale 1"),
-        ("applied with FlowEdit", f"schedule of {editor.steps} steps, {editor.n_avg} noise"
-         f"{'s' * (editor.n_avg > 1)} a step, threshold {editor.threshold:g}"
+        ("applied with FlowEdit", f"schedule of {editor.steps} steps, "
+         f"{counted(editor.n_avg, 'noise')} a step, threshold {editor.threshold:g}"
          + (", with the scale limit" if editor.limit_scale else "")),
         ("created", _text(info.created)),
         ("licence", _text(info.licence)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edits.library import EditLibrary
-from pairedit_sdk.errors import InputError, TrainingError, UsageError, nearest
+from pairedit_sdk.errors import InputError, TrainingError, UsageError, counted, nearest
 from pairedit_sdk.images.curves import LOW, Curve, Panel, chart, window_of
 
 if TYPE_CHECKING:
@@ -105,10 +105,11 @@ def read_metrics(path: Path) -> Metrics:
             if key not in _HIDDEN and plain and math.isfinite(value):
                 columns.setdefault(key, []).append((step, float(value)))
     if not columns:
+        unusable = f"{counted(len(rows), 'line')} without a finite number"
         raise InputError(
             f"{path} holds no metrics",
             expected="a line for each step",
-            got="an empty file" if not rows else f"{len(rows)} lines without a finite number",
+            got=unusable if rows else "an empty file",
             next_step="They are written with each step of a training",
         )
     return columns
@@ -160,7 +161,8 @@ def plot_run(path: Path) -> Image.Image:
     settings = config.get("settings")
     known = settings if isinstance(settings, dict) else {}
     said = [f"{key} {known[key]}" for key in _SETTINGS if known.get(key) is not None]
-    done = f"{max(steps)} of {known['steps']} steps" if "steps" in known else f"step {max(steps)}"
+    last, wanted = max(steps), known.get("steps")
+    done = f"{last} of {counted(wanted, 'step')}" if isinstance(wanted, int) else f"step {last}"
     return chart(panels, f"Training of {name}", ",  ".join([done, *said]))
 
 

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import json
 import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import Result
+from typer.main import get_command
+from typer.testing import CliRunner, Result
 
 import pairedit_sdk
-from pairedit_sdk.errors import TrainingError
+from pairedit_sdk.cli import app
+from pairedit_sdk.errors import EditError, TrainingError
 
 Pairedit = Callable[..., Result]
 HEAVY = {"torch", "diffusers", "peft", "transformers", "PIL", "numpy", "yaml", "accelerate"}
@@ -45,6 +49,24 @@ def test_help_of_every_command_tells_of_json_and_quiet(pairedit: Pairedit, comma
     result = pairedit(command, "--help")
     assert result.exit_code == 0
     assert {"--json", "--quiet"} <= set(re.findall(r"--\w+", result.stdout))
+
+
+def _groups(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    if inner := getattr(command, "commands", {}):
+        yield words
+    for name, one in inner.items():
+        yield from _groups(one, *words, name)
+
+
+def test_help_shows_every_summary_in_full() -> None:
+    groups = list(_groups(get_command(app)))
+    assert groups == [(), ("edits",), ("basis",), ("lorweb",), ("bench",)]
+    for words in groups:
+        shown = CliRunner().invoke(app, [*words, "--help"], terminal_width=80).stdout
+        commands = shown.split("\nCommands:\n")[1].split("\n\n")[0].splitlines()
+        assert len(commands) > 4
+        for line in commands:
+            assert re.fullmatch(r"  [a-z-]+ +[A-Z].*[^.]\.?", line), line
 
 
 @pytest.mark.parametrize("module", ["pairedit_sdk", "pairedit_sdk.cli"])
@@ -94,6 +116,62 @@ def test_every_error_is_one_paragraph(
     _fail_with(monkeypatch, error)
     result = pairedit("edits", "list")
     assert (result.exit_code, result.stdout, result.stderr) == (status, "", text)
+
+
+def _parts(kind: str, message: str, status: int, **others: Any) -> dict[str, Any]:
+    nothing = {"expected": None, "got": None, "next_step": None, "details": []}
+    return {**nothing, "type": kind, "message": message, "exit_status": status, **others}
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (EditError("hat is damaged", expected="safetensors", got="text", next_step="Copy it again"),
+         _parts("EditError", "hat is damaged", 2, expected="safetensors", got="text",
+                next_step="Copy it again")),
+        (TrainingError("Two problems", details=["one", "two"]),
+         _parts("TrainingError", "Two problems", 1, details=["one", "two"])),
+        (KeyboardInterrupt(), _parts("StoppedError", "Stopped by Ctrl-C", 130)),
+        (MemoryError(), _parts("MemoryError", "Out of memory", 1,
+                               next_step="Close other programs that use the memory")),
+        (ZeroDivisionError("oh"),
+         _parts("ZeroDivisionError",
+                "This is a bug in pairedit, not in what you did: ZeroDivisionError: oh", 1,
+                next_step="Run the same command with --debug to see where, and report it with that "
+                "output")),
+    ],
+)  # fmt: skip
+def test_json_is_one_object_for_an_error_too(
+    pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch, error: BaseException, parts: dict[str, Any]
+) -> None:
+    _fail_with(monkeypatch, error)
+    words = pairedit("edits", "list")
+    for said in (pairedit("edits", "list", "--json"), pairedit("edits", "list", "--json", "-q")):
+        assert json.loads(said.stdout) == {"error": parts}
+        assert (said.exit_code, said.stderr) == (words.exit_code, words.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "path"),
+    [
+        (("edits", "list", "--json", "--bogus"), "No such option: --bogus", "edits list "),
+        (("train", "--json"), "Missing argument 'PAIRS'", "train "),
+        (("xyzzy", "--json"), "No such command 'xyzzy'", ""),
+    ],
+)
+def test_json_is_one_object_for_a_wrong_line_too(
+    pairedit: Pairedit, words: tuple[str, ...], message: str, path: str
+) -> None:
+    result = pairedit(*words)
+    step = f"See pairedit {path}--help"
+    assert json.loads(result.stdout) == {"error": _parts("UsageError", message, 2, next_step=step)}
+    assert (result.exit_code, result.stderr) == (2, f"Error: {message}. {step}.\n")
+
+
+def test_json_after_two_dashes_is_an_argument(pairedit: Pairedit) -> None:
+    result = pairedit("edits", "show", "--", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--json" in result.stderr
 
 
 def test_a_closed_pipe_is_no_message(pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -388,8 +388,8 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "Layer transformer_blocks.0.attn.to_q of the edit has another shape than this model's. "
      "Expected 64 × 64. Got 64 × 32. Load the model that the edit was trained on."),
     (no_such_layer, "edit a.png --edit e.safetensors --base TINY -o o.png",
-     "1 of the edit's 1 layers match none of this model, the first is x. Expected an edit made for "
-     "this model. Load the model that the edit was trained on."),
+     "This model has no match for 1 of 1 layer of the edit, the first is x. Expected an edit made "
+     "for this model. Load the model that the edit was trained on."),
     (lambda root: None, "edit a.png --edit HAT --base TINY -o o.png",
      "Edit 'hat' was learned on another model. Expected mini (…). Got … (…). Load mini, or train "
      "the edit again on …."),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from typer.testing import Result
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def test_list_shows_every_edit(pairedit: Pairedit, rooms: Rooms, saved: Path) ->
     result = pairedit("edits", "list")
     rows = [line.split() for line in result.stdout.splitlines()]
     assert rows == [
-        ["Name", "Base", "Rank", "Steps", "Pairs"],
+        ["Name", "Model", "Rank", "Steps", "Pairs"],
         ["glasses", "mini", "16", "4", "1,", "2"],
         ["smile", "mini", "16", "4", "1,", "2"],
     ]
@@ -29,10 +30,36 @@ def test_a_damaged_file_does_not_hide_the_others(
     (saved / "bad.safetensors").write_text("damaged")
     result = pairedit("edits", "list")
     assert result.exit_code == 0
-    assert "damaged: bad.safetensors is not a readable safetensors file" in result.stdout
-    assert "smile" in result.stdout
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[1:] == [
+        "bad unusable: not a readable safetensors file",
+        "glasses mini 16 4 1, 2",
+        "smile mini 16 4 1, 2",
+    ]
     listed = json.loads(pairedit("edits", "list", "--json").stdout)["edits"]
     assert ["error" in row for row in listed] == [True, False, False]
+    assert listed[0]["reason"] == "not a readable safetensors file"
+    shown = pairedit("edits", "show", "bad")
+    assert shown.stderr == f"Error: {listed[0]['error']}\n"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"pairedit": "{"}, "its description is damaged"),
+        ({"pairedit": '{"schema": 1, "name": 3}'}, "its description is damaged"),
+        ({"pairedit": '{"schema": 99}'}, "written by another version of this SDK"),
+    ],
+)
+def test_a_reason_is_a_few_words(
+    pairedit: Pairedit, library: Path, metadata: dict[str, str], reason: str
+) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({"x": np.zeros(1)}, library / "bad (2).safetensors", metadata)
+    (row,) = json.loads(pairedit("edits", "list", "--json").stdout)["edits"]
+    assert row["reason"] == reason
 
 
 def test_list_of_nothing_says_what_to_do(pairedit: Pairedit, library: Path) -> None:
@@ -54,13 +81,18 @@ def test_show_by_name_and_by_path(pairedit: Pairedit, rooms: Rooms, saved: Path)
     path = saved / "smile.safetensors"
     result = pairedit("edits", "show", "smile")
     lines = result.stdout.splitlines()
-    assert lines[:3] == [f"path: {path}", "name: smile", "base: mini"]
-    assert {"precision: fp32", "rank: 16", "steps: 4", "pairs: 1, 2"} <= {*lines}
-    assert lines[lines.index("settings:") + 1] == "  eta: 4.0"
-    assert lines[lines.index("editor:") + 4] == "  limit_scale: False"
+    assert lines[:4] == [
+        "What it is",
+        "  name          smile",
+        "  model         mini",
+        "  rank          16",
+    ]
+    assert {"  pairs         2 (1, 2)", "  precision     fp32", "  scale limit   off"} <= {*lines}
     assert pairedit("edits", "show", path).stdout == result.stdout
     said = json.loads(pairedit("edits", "show", "smile", "--json").stdout)
     assert (said["rank"], said["settings"], said["path"]) == (16, {"eta": 4.0}, str(path))
+    assert said["recipe"] is None  # one setting does not tell
+    assert said["bytes"] == path.stat().st_size
 
 
 def test_real_files(pairedit: Pairedit, library: Path) -> None:
@@ -93,6 +125,6 @@ def test_a_file_cannot_write_to_the_terminal_as_it_likes(pairedit: Pairedit, lib
     info = EditInfo("hat", base="\x1b[2Jmini\nname: other", pairs=["a\nb"], rank=2)
     Edit(layers, info).save(library / "hat.safetensors")
     shown = pairedit("edits", "show", "hat").stdout
-    assert "base: \\x1b[2Jmini\\nname: other\n" in shown
-    assert "pairs: a\\nb\n" in shown
+    assert "  model         \\x1b[2Jmini\\nname: other" in shown
+    assert "  pairs         1 (a\\nb)\n" in shown
     assert "\x1b" not in pairedit("edits", "list").stdout

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+import re
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from pairedit_sdk.cli.progress import SMOOTHING, Meter
+from pairedit_sdk.cli.progress import SMOOTHING, Meter, _rate
 
 
 def _step(step: int, content: float, semantic: float, steps: int = 40) -> SimpleNamespace:
@@ -41,7 +42,7 @@ def test_a_file_gets_a_plain_line_every_tenth() -> None:
         f"training x: {step} of 40" for step in range(4, 41, 4)
     ]
     assert all(line.endswith("content 0.5000  semantic 0.2500") for line in lines)
-    assert "/s, " in lines[0]
+    assert " steps/s, " in lines[0]
     assert lines[-1].split(", ")[2] == "0 s left"
 
 
@@ -63,7 +64,27 @@ def test_a_terminal_gets_a_bar_with_rate_time_and_losses() -> None:
     shown = stream.getvalue()
     assert "30/40" in shown
     assert "content 0.5000  semantic 0.2500" in shown
-    assert "/s" in shown
+    assert " steps/s" in shown
+
+
+@pytest.mark.parametrize(
+    ("speed", "said"),
+    [(2.14, "2.1 pictures/s"), (1.0, "1.0 pictures/s"), (0.2, "5.0 s/picture"), (0.0, "")],
+)
+def test_a_rate_has_the_unit_of_what_is_counted(speed: float, said: str) -> None:
+    assert _rate(speed, "picture") == said
+
+
+def test_a_bar_is_one_line_of_a_narrow_terminal() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+    with Meter(console, "training glasses", 40) as meter:
+        for step in range(1, 31):
+            meter.training(_step(step, 0.5, 0.25))
+        meter._bar.refresh()
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split("\r")[-2]
+    assert re.search(r" [\d.]+ steps/s .*content 0.5000  semantic 0.2500$", last.strip())
+    assert "\n" not in last.strip()
 
 
 def test_nobody_watching() -> None:

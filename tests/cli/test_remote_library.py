@@ -37,7 +37,7 @@ def test_what_reads(pairedit: Pairedit, remote: bytes, tmp_path: Path, monkeypat
     assert listed["library"] == URL
     assert [row["name"] for row in listed["edits"]] == ["hat"]
     monkeypatch.setenv("PAIREDIT_LIBRARY", URL)
-    assert "name: hat" in pairedit("edits", "show", "hat").stdout.splitlines()
+    assert "  name          hat" in pairedit("edits", "show", "hat").stdout.splitlines()
     result = pairedit("edits", "export", "hat", "-o", "hat.safetensors")
     assert result.exit_code == 0, result.output
     result = pairedit("edits", "show", "hta")

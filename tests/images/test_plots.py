@@ -120,7 +120,7 @@ def test_the_same_sheet_twice() -> None:
          "Row 1 of the sheet does not fit its labels. Expected 2 pictures, one for each label. "
          "Got 1."),
         ([[RED], [RED, BLUE]], ["a"], None,
-         "Row 2 of the sheet does not fit its labels. Expected 1 pictures, one for each label. "
+         "Row 2 of the sheet does not fit its labels. Expected 1 picture, one for each label. "
          "Got 2."),
         ([[RED]], ["a"], ["x", "y"], "The row labels do not fit the rows. Expected 1. Got 2."),
     ],

@@ -117,7 +117,7 @@ def test_a_new_lora_starts_without_effect_and_from_its_seed(tiny_model):
 def test_layers_of_another_model_are_refused_with_their_number(tiny_model):
     foreign = {"blocks.0.attn.qkv": LoraLayer(torch.ones(1, 8), torch.ones(8, 1))}
     with (
-        pytest.raises(EditError, match=r"1 of the edit's 1 layers match none.*blocks\.0\.attn"),
+        pytest.raises(EditError, match=r"no match for 1 of 1 layer of the edit.*blocks\.0\.attn"),
         attached(tiny_model.transformer, {"edit": foreign}),
     ):
         pass

@@ -57,7 +57,7 @@ def test_what_is_no_number_is_left_out_and_a_step_counts_as_it_was_last(tmp_path
     [
         ("", r"jsonl holds no metrics\. Expected a line for each step\. Got an empty file"),
         ('{"step": 1, "lo', r"holds no metrics.*an empty file"),
-        ('{"step": 1}\n', r"holds no metrics.*Got 1 lines without a finite number"),
+        ('{"step": 1}\n', r"holds no metrics.*Got 1 line without a finite number"),
         ('{"step": 1}\nnonsense\n{"step": 2}\n',
          r"Line 2 of .*metrics\.jsonl cannot be read.*Got 'nonsense'"),
     ],
