@@ -20,6 +20,7 @@ from pairedit_sdk.editing.composition import BranchVelocities, at_once, repeated
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import PairVelocity, damped
 from pairedit_sdk.lora.adapters import activate, attached
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.linear import Scale
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class EditBranch:
     limit: EditDirection | None = None
 
 
+@holding
 def edit_branches(
     model: ConditionedModel,
     x: torch.Tensor,

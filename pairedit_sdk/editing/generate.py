@@ -15,6 +15,7 @@ from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
 from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 
@@ -62,6 +63,7 @@ class GenerateOptions:
     mode: str = "merged"
 
 
+@holding
 def generate(
     model: FlowModel,
     prompt: str = "",

@@ -7,6 +7,10 @@ The rows of one batch can carry different LoRAs: the edited and the plain branch
 the content and the semantic branch of training, run as one forward pass. See
 :mod:`pairedit_sdk.lora.linear` for the layer itself.
 
+From the first LoRA that is attached until all are detached, the thread that did it holds the
+transformer's lock (:mod:`pairedit_sdk.lora.holding`): other threads that want the model wait. All
+are to be detached by that thread.
+
 A LoRA in training is float32 unless asked for otherwise. A finished one takes the model's dtype, as
 in stock diffusers.
 """
@@ -22,6 +26,7 @@ import torch
 from torch import nn
 
 from pairedit_sdk.errors import EditError, UsageError, counted
+from pairedit_sdk.lora.holding import holding_transformer, lock_of
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lora.linear import LoraLinear, LoraState, Scale
 
@@ -29,6 +34,7 @@ from pairedit_sdk.lora.linear import LoraLinear, LoraState, Scale
 _STATES: WeakKeyDictionary[nn.Module, LoraState] = WeakKeyDictionary()
 
 
+@holding_transformer
 def add_trainable(
     transformer: nn.Module,
     name: str,
@@ -69,6 +75,7 @@ def add_trainable(
     return parameters
 
 
+@holding_transformer
 def share_frozen(transformer: nn.Module, name: str, twin: str) -> None:
     """Attach ``twin``: the same numbers as ``name``, in the same memory, without gradients.
 
@@ -84,6 +91,7 @@ def share_frozen(transformer: nn.Module, name: str, twin: str) -> None:
         )
 
 
+@holding_transformer
 def attach(transformer: nn.Module, name: str, layers: Mapping[str, LoraLayer]) -> None:
     """Attach a finished LoRA at scale 1.
 
@@ -104,27 +112,36 @@ def attach(transformer: nn.Module, name: str, layers: Mapping[str, LoraLayer]) -
     activate(transformer, [*_STATES[transformer].active, name])
 
 
+@holding_transformer
 def detach_all(transformer: nn.Module) -> None:
     """Remove every LoRA; the layers become the very modules they were before."""
     state = _STATES.pop(transformer, None)
-    for name, layer in state.layers.items() if state else ():
+    if state is None:
+        return
+    for name, layer in state.layers.items():
         _replace(transformer, name, layer.base_layer)
+    lock_of(transformer).release()  # taken with the first LoRA
 
 
 @contextmanager
 def attached(
     transformer: nn.Module, loras: Mapping[str, Mapping[str, LoraLayer]]
 ) -> Iterator[None]:
-    """Within the block the LoRAs are attached at scale 1; afterwards the model is as it was."""
-    require_bare(transformer)
-    try:
-        for name, layers in loras.items():
-            attach(transformer, name, layers)
-        yield
-    finally:
-        detach_all(transformer)
+    """Within the block the LoRAs are attached at scale 1; afterwards the model is as it was.
+
+    Other threads wait until then with whatever they want of the model.
+    """
+    with lock_of(transformer):  # without any LoRA, too: none of another thread comes in
+        require_bare(transformer)
+        try:
+            for name, layers in loras.items():
+                attach(transformer, name, layers)
+            yield
+        finally:
+            detach_all(transformer)
 
 
+@holding_transformer
 def activate(transformer: nn.Module, names: Sequence[str]) -> None:
     """Make these LoRAs active together, and no others."""
     state = _STATES.get(transformer)
@@ -133,6 +150,7 @@ def activate(transformer: nn.Module, names: Sequence[str]) -> None:
         state.columns.clear()
 
 
+@holding_transformer
 def set_scales(transformer: nn.Module, scales: Mapping[str, Scale | Mapping[str, Scale]]) -> None:
     """Set each LoRA's factor, on top of nothing: training passes alpha / rank itself.
 
@@ -159,7 +177,10 @@ def lora_layers(
 
 def _wrapped(transformer: nn.Module, name: str) -> LoraLinear:
     """The layer of that name as one that takes LoRAs; made one if it is not."""
-    state = _STATES.setdefault(transformer, LoraState())
+    state = _STATES.get(transformer)
+    if state is None:
+        lock_of(transformer).acquire()  # until detach_all, whatever is run in between
+        state = _STATES[transformer] = LoraState()
     if name not in state.layers:
         state.layers[name] = LoraLinear(transformer.get_submodule(name), name, state)
         _replace(transformer, name, state.layers[name])
@@ -219,6 +240,7 @@ def _check_fit(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> None:
             )
 
 
+@holding_transformer
 def require_bare(transformer: nn.Module) -> None:
     """Refuse a transformer that carries a LoRA already.
 

@@ -11,6 +11,7 @@ import torch
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import resized, to_image
 from pairedit_sdk.lora.adapters import attached
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lorweb.rows import cell_size, laid_out, require_kontext
 from pairedit_sdk.models.image_encoder import ImageEncoder, load_encoder
 from pairedit_sdk.models.prompts import prompt_condition
@@ -125,6 +126,7 @@ def answer_with(
     return _answered(model, mix, [a, a_prime, b], AnswerOptions(**settings), on_step)
 
 
+@holding
 def _answered(
     model: FlowModel,
     mix: Edit | None,
@@ -149,6 +151,7 @@ def _answered(
         )
 
 
+@holding
 @torch.no_grad()
 def sampled(
     model: FlowModel,

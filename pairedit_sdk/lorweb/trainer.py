@@ -14,6 +14,7 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.images.image import resized
 from pairedit_sdk.images.plots import collage
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lorweb.analogies import Analogy
 from pairedit_sdk.lorweb.answering import sampled
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
@@ -52,6 +53,7 @@ class BasisStep:
     seconds: float
 
 
+@holding
 def train_basis(
     model: FlowModel,
     analogies: Sequence[Analogy],

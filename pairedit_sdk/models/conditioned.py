@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.lora.adapters import set_scales
+from pairedit_sdk.lora.holding import holding
 
 if TYPE_CHECKING:
+    import threading
+
     import torch
 
     from pairedit_sdk.lora.linear import Scale
@@ -29,6 +32,12 @@ class ConditionedModel:
     condition: Condition
     guidance: float
 
+    @property
+    def lock(self) -> threading.RLock:
+        """The model's."""
+        return self.base.lock
+
+    @holding
     def velocity(
         self,
         states: torch.Tensor,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.io.files import cache_folder
 from pairedit_sdk.io.tensor_cache import is_current, key, read_kept, write_kept
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.models.folders import BUILT_IN
 from pairedit_sdk.models.protocol import Condition
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
 
+@holding
 def prompt_condition(model: FlowModel, prompt: str) -> Condition:
     """The prompt's embeddings; for large text encoders they are also kept on disk.
 
@@ -37,6 +39,7 @@ def prompt_condition(model: FlowModel, prompt: str) -> Condition:
     return model.condition(prompt)
 
 
+@holding
 def prompt_conditions(model: FlowModel, prompts: Iterable[str]) -> Mapping[str, Condition]:
     """The embeddings of many prompts, with the text encoders loaded once, and released after it.
 
@@ -68,9 +71,10 @@ class _OnDisk(Mapping[str, Condition]):
         path = self._paths[prompt]
         kept = _read_condition(path)
         if kept is None:  # it was there when the training began
-            kept = self._base.condition(prompt)
-            self._base.forget(prompt)
-            self._base.release_text_encoders()
+            with self._base.lock:
+                kept = self._base.condition(prompt)
+                self._base.forget(prompt)
+                self._base.release_text_encoders()
             _write_condition(path, kept)
         return kept
 

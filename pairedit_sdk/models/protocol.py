@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    import threading
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class FlowModel(Protocol):
     @property
     def transformer(self) -> nn.Module:
         """The network that LoRAs are attached to; its weights are never changed."""
+
+    @property
+    def lock(self) -> threading.RLock:
+        """:func:`pairedit_sdk.lora.holding.lock_of` the transformer, without moving that. Every
+        method that computes, moves or changes something holds it; so may whoever wants several of
+        them in a row, without another thread's in between."""
 
     @property
     def fingerprint(self) -> str:

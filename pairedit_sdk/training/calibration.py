@@ -16,6 +16,7 @@ from pairedit_sdk.editing.flowedit import flowedit
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import last_state, last_steps
 from pairedit_sdk.lora.adapters import attached
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.conditioned import ConditionedModel
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SCALES = tuple(0.06 * 1.5**k for k in range(9))  # 0.06 … 1.54
 
 
+@holding
 def unit_scale(
     model: FlowModel,
     layers: Mapping[str, LoraLayer],

@@ -15,6 +15,7 @@ from pairedit_sdk.errors import RunFileError, UsageError
 from pairedit_sdk.images.image import to_image
 from pairedit_sdk.images.plots import collage
 from pairedit_sdk.io.files import read_tensors
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.pairs.latents import PairLatents
 from pairedit_sdk.training.checkpoints import Checkpoints, read_parameters
@@ -47,6 +48,7 @@ class Candidate:
     edit: Edit
 
 
+@holding
 def candidates(model: FlowModel, run_dir: str | Path, name: str) -> list[Candidate]:
     """The checkpoints of a run as edits, in the order of their steps.
 
@@ -98,6 +100,7 @@ def pair_latents(run_dir: Path, model: FlowModel) -> list[PairLatents]:
         ) from error
 
 
+@holding
 @torch.no_grad()
 def strip(model: FlowModel, run_dir: str | Path, found: Sequence[Candidate]) -> Image.Image:
     """A row for each training pair: before, what every candidate makes of it, after."""

@@ -22,6 +22,7 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.formats import to_diffusers
+from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.pairs.latents import encode_pairs
@@ -60,6 +61,7 @@ class StepInfo:
     seconds: float
 
 
+@holding
 def train(
     model: FlowModel,
     pairs: PairSet,
@@ -80,7 +82,8 @@ def train(
     differently from run to run.
 
     Args:
-        model: the frozen model; it is left exactly as it was.
+        model: the frozen model; it is left exactly as it was. Other threads that want it wait until
+            the training is done.
         pairs: before/after pictures, usually one to three.
         config: the settings; ``None`` are the published ones.
         name: the edit's name.

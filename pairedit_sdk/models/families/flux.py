@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.schedule import schedule_shift
 from pairedit_sdk.io.quiet import no_bars
+from pairedit_sdk.lora.holding import holding, lock_of
 from pairedit_sdk.models import empty_prompt, folders
 from pairedit_sdk.models import precision as precisions
 from pairedit_sdk.models.families.flux_text import TextEncoders
@@ -105,6 +107,11 @@ class FluxModel:
         return f"flux-1-{kind}"
 
     @property
+    def lock(self) -> threading.RLock:
+        return lock_of(self._transformer)
+
+    @property
+    @holding
     def transformer(self) -> nn.Module:
         if self._placement.offload:
             self.release_text_encoders()
@@ -128,6 +135,7 @@ class FluxModel:
             self._fingerprint = folders.fingerprint(self.folder, "transformer", "vae")
         return self._fingerprint
 
+    @holding
     def keep_autoencoder(self, on: bool) -> None:
         """Whether the autoencoder stays on the device beside the transformer. Its way there and
         back costs more than its work, where there is room for both."""
@@ -143,6 +151,7 @@ class FluxModel:
         tokenizers = folders.digest_of_files(self.folder, "tokenizer", "tokenizer_2")
         return f"{weights}-{tokenizers}-{self._text_length}"
 
+    @holding
     @torch.no_grad()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         config = self._vae.config
@@ -151,6 +160,7 @@ class FluxModel:
         latents: torch.Tensor = (z - config.shift_factor) * config.scaling_factor
         return latents.to(self.dtype)
 
+    @holding
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         config = self._vae.config
@@ -165,6 +175,7 @@ class FluxModel:
     def image_size(self, latents: torch.Tensor) -> tuple[int, int]:
         return latents.shape[2] * self._factor, latents.shape[3] * self._factor
 
+    @holding
     def sigmas(self, steps: int, height: int, width: int) -> torch.Tensor:
         tokens = (height // self.multiple) * (width // self.multiple)
         config = self._scheduler.config
@@ -180,6 +191,7 @@ class FluxModel:
         sigmas: torch.Tensor = self._scheduler.sigmas.clone()
         return sigmas.to(self.device)
 
+    @holding
     @torch.no_grad()
     def condition(self, prompt: str) -> Condition:
         if prompt not in self._conditions:
@@ -187,6 +199,7 @@ class FluxModel:
             self.remember(prompt, kept or self.encode_prompt(prompt))
         return self._conditions[prompt]
 
+    @holding
     def remember(self, prompt: str, condition: Condition) -> None:
         """Take a prompt's embeddings from a cache, so that no text encoder is needed for it."""
         self._conditions[prompt] = Condition(
@@ -198,13 +211,16 @@ class FluxModel:
         """Whether the prompt's embeddings are in memory."""
         return prompt in self._conditions
 
+    @holding
     def forget(self, prompt: str) -> None:
         """Drop a prompt's embeddings from memory."""
         self._conditions.pop(prompt, None)
 
+    @holding
     def release_text_encoders(self) -> None:
         self._text.release()
 
+    @holding
     def velocity(
         self, x: torch.Tensor, sigma: torch.Tensor, condition: Condition, guidance: float
     ) -> torch.Tensor:
@@ -240,15 +256,18 @@ class FluxModel:
             )
         return pack(x), position_ids(x.shape[2] // 2, x.shape[3] // 2)
 
+    @holding
     def set_gradient_checkpointing(self, on: bool) -> None:
         if on:
             self._transformer.enable_gradient_checkpointing()
         else:
             self._transformer.disable_gradient_checkpointing()
 
+    @holding
     def lora_targets(self, which: str) -> list[str]:
         return target_layers(self._transformer, which)
 
+    @holding
     def encode_prompt(self, prompt: str) -> Condition:
         """The prompt's embeddings, computed whether they are known or not."""
         return self._text.encode(prompt, self._text_length, make_room=self._placement.make_room)

@@ -1,0 +1,61 @@
+"""One thread at a time with a model: the lock that belongs to its transformer.
+
+LoRAs are attached to the model's one transformer, so a pass of another thread would see them too.
+Whoever attaches one holds this lock until all are detached (:mod:`pairedit_sdk.lora.adapters`), and
+every method of a model that computes or moves something takes it. So a thread that calls a model
+while another one's edit is attached waits, whichever way it calls it. The lock is re-entrant:
+within one thread nothing waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+#: Beside the transformers, so that these can be copied and saved as they are.
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_NEW = threading.Lock()
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Holdable(Protocol):
+    """What has a lock: a :class:`pairedit_sdk.models.protocol.FlowModel`."""
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Its transformer's."""
+
+
+def lock_of(transformer: nn.Module) -> threading.RLock:
+    """The lock of this transformer, always the same one."""
+    with _NEW:  # two threads that ask first must get one lock
+        return _LOCKS.setdefault(transformer, threading.RLock())
+
+
+def holding(function: F) -> F:
+    """A function whose first argument is a model, or a method of one, that has the model to itself
+    while it runs."""
+
+    @wraps(function)
+    def held(model: Holdable, *args: Any, **kwargs: Any) -> Any:
+        with model.lock:
+            return function(model, *args, **kwargs)
+
+    return cast(F, held)
+
+
+def holding_transformer(function: F) -> F:
+    """The same for a function whose first argument is a transformer."""
+
+    @wraps(function)
+    def held(transformer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with lock_of(transformer):
+            return function(transformer, *args, **kwargs)
+
+    return cast(F, held)
