@@ -60,7 +60,7 @@ class PairSet:
 
     @classmethod
     def from_folder(cls, path: str | Path) -> PairSet:
-        """Read a folder in one of the two :data:`LAYOUTS`.
+        """Read a folder in one of the :data:`LAYOUTS`; names match in any case and Unicode form.
 
         Hidden files and files that are no pictures by their name are left alone. An after picture
         of another size but the same aspect ratio is resized to the size of its before picture.
