@@ -151,6 +151,11 @@ _ABOUT_WRITING = {
 }
 
 
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """A number with its noun: "1 pair", "2 pairs"; a plural without -s is given."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
 def printable(text: str) -> str:
     """The text on one line: what names may hold besides printable characters is escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

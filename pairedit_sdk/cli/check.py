@@ -13,7 +13,7 @@ import typer
 from pairedit_sdk.cli.errors import BAD_USAGE
 from pairedit_sdk.cli.options import Json, Quiet
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import printable
+from pairedit_sdk.errors import counted, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,17 +40,16 @@ def check(
 
     The exit status is 2 when training on these pairs would be a waste.
     """
-    from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, worth_training
+    from pairedit_sdk.pairs.pair_set import PairSet, check_set
 
     output = Output(as_json, quiet)
-    reports = check_pairs(PairSet.from_folder(pairs))
-    worth = worth_training(reports)
+    found = check_set(PairSet.from_folder(pairs))
+    reports, worth = found.pairs, found.worth_training
     output.table(_table(reports))
-    for report in reports:
-        if report.advice:
-            output.say(printable(f"{report.name}: {report.advice}"))
+    for advice in found.all_advice():
+        output.say(printable(advice))
     output.say(verdict(reports, worth, pairs))
-    output.result({"pairs": as_rows(reports), "worth_training": worth})
+    output.result({"pairs": as_rows(reports), "advice": found.advice, "worth_training": worth})
     if not worth:
         raise typer.Exit(BAD_USAGE)
 
@@ -64,12 +63,12 @@ def verdict(reports: Sequence[PairReport], worth: bool, pairs: Path) -> str:
     """What all pairs together are worth, and what to do next."""
     count = len(reports)
     bad = sum(report.verdict == "bad" for report in reports)
-    noun = "pair" if count == 1 else "pairs"
     if not worth:
-        return f"Not worth training: {bad} of {count} {noun} cannot be used as they are."
+        are = "it is" if bad == 1 else "they are"
+        return f"Not worth training: {bad} of {counted(count, 'pair')} cannot be used as {are}."
     unknown = " Nobody checked which side is before: that takes three pairs." if count < 3 else ""
     return (
-        f"Worth training: {count} {noun}.{unknown}\n"
+        f"Worth training: {counted(count, 'pair')}.{unknown}\n"
         f"Next: pairedit train {shlex.quote(str(pairs))} --name NAME"
     )
 

@@ -160,12 +160,12 @@ def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:
     Raises:
         InputError: no edit can be learned from them; with what is wrong with each.
     """
-    from pairedit_sdk.pairs.pair_set import check_pairs, worth_training
+    from pairedit_sdk.pairs.pair_set import check_set
 
-    reports = check_pairs(pairs)
-    if worth_training(reports):
-        return [printable(f"{r.name}: {r.advice}") for r in reports if r.advice]
-    bad = [f"{r.name}: {r.reason}" for r in reports if r.verdict == "bad"]
+    found = check_set(pairs)
+    if found.worth_training:
+        return [printable(advice) for advice in found.all_advice()]
+    bad = [f"{r.name}: {r.reason}" for r in found.pairs if r.verdict == "bad"]
     raise InputError(
         f"Training on {folder} would be a waste ({'; '.join(bad)})",
         next_step=f"See what to do with `pairedit check {shlex.quote(str(folder))}`, or "

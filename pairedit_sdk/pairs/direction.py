@@ -86,17 +86,17 @@ class Change:
 def change(before: Image.Image, after: Image.Image) -> Change | None:
     """The change between two RGB pictures of the same size; None if there is hardly any."""
     sharp = [_levels(image, 0.6) for image in (before, after)]
-    soft = [_blur(levels, 0.8) for levels in sharp]
+    soft = [smoothed(levels, 0.8) for levels in sharp]
     difference = soft[1] - soft[0]
     changed = np.abs(difference).max(axis=2) > _CHANGED
     if not changed.any():
         return None
-    edges = [np.stack([_edges(_blur(s, b)) for b in (0.0, 1.0, 2.4)], axis=2) for s in sharp]
+    edges = [np.stack([_edges(smoothed(s, b)) for b in (0.0, 1.0, 2.4)], axis=2) for s in sharp]
     logs = [np.log(e[changed] + 0.01) for e in edges]
     content = _embedding(soft[1][changed], logs[1]) - _embedding(soft[0][changed], logs[0])
     rows, columns, blur = _region(np.abs(difference).max(axis=2))
-    colour_map = _blur(sharp[1] - sharp[0], blur)[rows][:, columns]
-    detail_map = _blur(edges[1] - edges[0], blur)[rows][:, columns]
+    colour_map = smoothed(sharp[1] - sharp[0], blur)[rows][:, columns]
+    detail_map = smoothed(edges[1] - edges[0], blur)[rows][:, columns]
     return Change(
         _unit(content),
         _unit((logs[1] - logs[0]).mean(axis=0)),
@@ -174,7 +174,7 @@ def _region(difference: Array) -> tuple[NDArray[np.intp], NDArray[np.intp], floa
     return lines[0], lines[1], max(1.0, 0.15 * (spreads[0] * spreads[1]) ** 0.5)
 
 
-def _blur(values: Array, sigma: float) -> Array:
+def smoothed(values: Array, sigma: float) -> Array:
     """Gaussian blur of [H, W, C]; signed values, which Pillow cannot blur."""
     if sigma == 0:
         return values

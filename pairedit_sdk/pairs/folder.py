@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pairedit_sdk.errors import nearest
@@ -31,9 +33,45 @@ EXTENSIONS = frozenset(
 )
 
 LAYOUTS = (
-    "two folders 'source' and 'target' with files of equal names (source/1.jpg, target/1.png), "
-    "or one folder with NAME_before.* and NAME_after.*"
+    "two folders 'source' and 'target' (or 'before' and 'after') with files of equal names "
+    "(source/1.jpg, target/1.png), or one folder with NAME_before.* and NAME_after.*"
 )
+
+#: What the folders of the two sides are called, and what names of single files end in.
+_SIDES = {"before": ("source", "before", "start"), "after": ("target", "after", "end")}
+_MARKED = re.compile(
+    rf"(.+?)[\s_.-]+({'|'.join(word for words in _SIDES.values() for word in words)})",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class _Side:
+    """The files of one side: names as written, and paths, by what they are matched by."""
+
+    wanted: str
+    names: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def put(self, name: str, file: Path, folder: Path, problems: list[str]) -> None:
+        key = _matched(name)
+        if key in self.files:
+            both = f"'{self.files[key].relative_to(folder)}' and '{file.relative_to(folder)}'"
+            problems.append(
+                f"{both} are both the {self.wanted} picture of '{self.names[key]}', so it is "
+                "unclear which one is meant"
+            )
+        else:
+            self.names[key], self.files[key] = unicodedata.normalize("NFC", name), file
+
+
+def _matched(name: str) -> str:
+    """What two names must have in common to be a pair's.
+
+    macOS writes accents as characters of their own, and cameras and programs differ in the case.
+    """
+    folded = unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", folded)
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -51,53 +89,70 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def find_pairs(folder: Path, problems: list[str]) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Before and after files by name, in either layout; what does not fit goes to ``problems``."""
-    sides = [folder / "source", folder / "target"]
-    befores: dict[str, Path] = {}
-    afters: dict[str, Path] = {}
-    if any(side.is_dir() for side in sides):
-        for side, found in zip(sides, (befores, afters), strict=True):
-            if not side.is_dir():
-                problems.append(f"there is no folder '{side.name}'")
-                continue
-            for file in pictures_in(side):
-                _put(found, file.stem, file, folder, problems)
-        if problems and "there is no folder" in problems[0]:
-            # Every file of the other side would be an orphan for this one reason.
-            befores.clear()
-            afters.clear()
-        return befores, afters
-    files = pictures_in(folder)
-    for file in files:
-        match = re.fullmatch(r"(.+)_(before|after)", file.stem, re.IGNORECASE)
-        if match:
-            side_files = befores if match[2].lower() == "before" else afters
-            _put(side_files, match[1], file, folder, problems)
-    if befores or afters:
-        known = {*befores.values(), *afters.values()}
-        marked = re.compile(r".+_(before|after)", re.IGNORECASE)
-        problems += [
-            f"'{file.name}' ends neither in _before nor in _after"
-            for file in files
-            if file not in known and not marked.fullmatch(file.stem)
-        ]
+    """Before and after files by name, in any layout; what does not fit goes to ``problems``."""
+    before, after = _Side("before"), _Side("after")
+    folders = [_side_folders(folder, words) for words in _SIDES.values()]
+    if any(folders):
+        _from_two_folders(folder, folders, (before, after), problems)
+    else:
+        _from_one_folder(folder, before, after, problems)
+    # A pair is called what its before picture is called.
+    names = after.names | before.names
+    befores, afters = (
+        {names[key]: file for key, file in side.files.items()} for side in (before, after)
+    )
     return befores, afters
 
 
-def _put(found: dict[str, Path], name: str, file: Path, folder: Path, problems: list[str]) -> None:
-    if name in found:
-        both = f"'{found[name].relative_to(folder)}' and '{file.relative_to(folder)}'"
-        problems.append(f"{both} have the same name, so it is unclear which one is meant")
-    else:
-        found[name] = file
+def _side_folders(folder: Path, words: tuple[str, ...]) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.name.lower() in words and p.is_dir())
+
+
+def _from_two_folders(
+    folder: Path, folders: list[list[Path]], sides: tuple[_Side, _Side], problems: list[str]
+) -> None:
+    for found, other, side in zip(folders, folders[::-1], sides, strict=True):
+        if len(found) > 1:
+            named = " and ".join(f"'{one.name}'" for one in found)
+            problems.append(f"{named} may each hold the {side.wanted} pictures")
+        elif not found:
+            problems.append(f"there is no folder '{_partner(other[0].name)}'")
+    if problems:
+        # Every file would be an orphan for this one reason.
+        return
+    for (one,), side in zip(folders, sides, strict=True):
+        for file in pictures_in(one):
+            side.put(file.stem, file, folder, problems)
+
+
+def _partner(name: str) -> str:
+    """The other side's word for a folder called ``name``."""
+    one, two = _SIDES.values()
+    return dict(zip(one + two, two + one, strict=True))[name.lower()]
+
+
+def _from_one_folder(folder: Path, before: _Side, after: _Side, problems: list[str]) -> None:
+    unmarked = []
+    for file in pictures_in(folder):
+        match = _MARKED.fullmatch(file.stem)
+        if match:
+            side = before if match[2].lower() in _SIDES["before"] else after
+            side.put(match[1], file, folder, problems)
+        else:
+            unmarked.append(file)
+    if before.files or after.files:
+        problems += [f"'{file.name}' ends neither in _before nor in _after" for file in unmarked]
 
 
 def partner_hint(name: str, befores: Mapping[str, Path], afters: Mapping[str, Path]) -> str:
     """A hint at a file of the other side that looks like the missing partner."""
     others = afters if name in befores else befores
     lone = [other for other in others if other not in befores or other not in afters]
-    hint = nearest(name, lone)
-    return f" (is it '{others[lone[0]].name}'?)" if len(lone) == 1 and "Did" in hint else ""
+    if len(lone) != 1:
+        return ""
+    one, two = _matched(name), _matched(lone[0])
+    alike = "Did" in nearest(name, lone) or one.startswith(two) or two.startswith(one)
+    return f" (is it '{others[lone[0]].name}'?)" if alike else ""
 
 
 def contents_of(folder: Path) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from pairedit_sdk.errors import InputError, UsageError
+from pairedit_sdk.errors import InputError, UsageError, counted
 from pairedit_sdk.images.image import as_rgb, read_image, resized
-from pairedit_sdk.pairs.check import PairReport, check_pairs, worth_training
+from pairedit_sdk.pairs.check import PairReport, SetReport, check_pairs, check_set, worth_training
 from pairedit_sdk.pairs.folder import (
     LAYOUTS,
     contents_of,
@@ -21,7 +21,16 @@ from pairedit_sdk.pairs.folder import (
     partner_hint,
 )
 
-__all__ = ["Pair", "PairReport", "PairSet", "check_pairs", "natural", "worth_training"]
+__all__ = [
+    "Pair",
+    "PairReport",
+    "PairSet",
+    "SetReport",
+    "check_pairs",
+    "check_set",
+    "natural",
+    "worth_training",
+]
 
 
 #: How far the aspect ratios of a before and an after picture may differ.
@@ -60,7 +69,7 @@ class PairSet:
 
     @classmethod
     def from_folder(cls, path: str | Path) -> PairSet:
-        """Read a folder in one of the two :data:`LAYOUTS`.
+        """Read a folder in one of the :data:`LAYOUTS`; names match in any case and Unicode form.
 
         Hidden files and files that are no pictures by their name are left alone. An after picture
         of another size but the same aspect ratio is resized to the size of its before picture.
@@ -134,7 +143,7 @@ class PairSet:
             raise UsageError(
                 "PairSet.from_images",
                 expected="at least one pair, and as many different names as pairs",
-                got=f"{count} pairs and the names {names}",
+                got=f"{counted(count, 'pair')} and the names {names}",
             )
         problems: list[str] = []
         pairs = []
@@ -149,7 +158,7 @@ class PairSet:
             if pair is not None:
                 pairs.append(pair)
         if problems:
-            raise InputError(f"Some pairs cannot be used: {'; '.join(problems)}")
+            raise InputError(f"Some pictures cannot be used: {'; '.join(problems)}")
         return cls(pairs)
 
     def __len__(self) -> int:

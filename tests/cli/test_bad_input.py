@@ -21,8 +21,8 @@ NAMES = (
     "-. Choose a name like glasses or red-hair_2."
 )
 LAYOUTS = (
-    "two folders 'source' and 'target' with files of equal names (source/1.jpg, target/1.png), or "
-    "one folder with NAME_before.* and NAME_after.*"
+    "two folders 'source' and 'target' (or 'before' and 'after') with files of equal names "
+    "(source/1.jpg, target/1.png), or one folder with NAME_before.* and NAME_after.*"
 )
 FORMATS = "Expected one of .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp."
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,74 @@ def test_before_and_after_in_one_folder(tmp_path: Path) -> None:
     assert reds(PairSet.from_folder(str(tmp_path))) == [("a_before_b", 2, 12), ("anna", 1, 11)]
 
 
+def test_names_match_in_any_case_and_unicode_form(tmp_path: Path) -> None:
+    """As macOS writes accents, and cameras extensions and names."""
+    composed, apart = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
+    save(tmp_path / "source" / f"{apart}.png", 1)
+    save(tmp_path / "source" / "IMG_2.PNG", 2)
+    save(tmp_path / "target" / f"{composed.upper()}.png", 11)
+    save(tmp_path / "target" / "img_2.png", 12)
+    assert reds(PairSet.from_folder(tmp_path)) == [("IMG_2", 2, 12), (composed, 1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("before", "after"), ("Before", "AFTER"), ("Source", "Target")]
+)
+def test_what_the_two_folders_may_be_called(tmp_path: Path, source: str, target: str) -> None:
+    save(tmp_path / source / "1.png", 1)
+    save(tmp_path / target / "1.png", 11)
+    assert reds(PairSet.from_folder(tmp_path)) == [("1", 1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("1_start", "1_end"),
+        ("1-before", "1-after"),
+        ("1_Before", "1-AFTER"),
+        ("1 before", "1.after"),
+        ("1 - Before", "1 - After"),
+    ],
+)
+def test_what_names_may_end_in(tmp_path: Path, before: str, after: str) -> None:
+    save(tmp_path / f"{before}.png", 1)
+    save(tmp_path / f"{after}.png", 11)
+    assert reds(PairSet.from_folder(tmp_path)) == [("1", 1, 11)]
+
+
+def test_a_word_is_no_mark_without_a_separator(tmp_path: Path) -> None:
+    save(tmp_path / "weekend.png")
+    save(tmp_path / "start.png")
+    assert "holds no pairs" in said(tmp_path)
+
+
+def test_what_other_programs_leave_beside_pictures(tmp_path: Path) -> None:
+    for side in ("before", "after"):
+        save(tmp_path / side / "1.png")
+        save(tmp_path / side / "._1.png")
+        save(tmp_path / side / "_latent_cache" / "1.png")
+        for name in ("1.txt", "1.caption", "1.safetensors", "1.npz", "metadata.jsonl", ".DS_Store"):
+            (tmp_path / side / name).write_text("x")
+    save(tmp_path / "__MACOSX" / "before" / "._1.png")
+    assert PairSet.from_folder(tmp_path).names == ["1"]
+
+
+def test_names_that_differ_in_case_alone_are_one_name(tmp_path: Path) -> None:
+    for name in ("Anna_before.png", "anna-Before.png", "anna_after.png"):
+        save(tmp_path / name)
+    if len(list(tmp_path.iterdir())) == 3:
+        assert (
+            "'Anna_before.png' and 'anna-Before.png' are both the before picture of 'Anna', so it "
+            "is unclear which one is meant" in said(tmp_path)
+        )
+
+
+def test_two_folders_for_one_side(tmp_path: Path) -> None:
+    for side in ("source", "before", "after"):
+        save(tmp_path / side / "1.png")
+    assert "'before' and 'source' may each hold the before pictures." in said(tmp_path)
+
+
 def test_hidden_and_other_files_are_left_alone(tmp_path: Path) -> None:
     for side in ("source", "target"):
         save(tmp_path / side / "1.png")
@@ -90,9 +159,9 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
     (tmp_path / "target" / "5.png").write_text("no picture")
     assert said(tmp_path) == (
         "Pairs folder 'DIR' has 5 problems: "
-        "'source/1.bmp' and 'source/1.png' have the same name, so it is unclear which one is "
-        "meant; 'source/2.png' has no after picture; 'target/6.png' has no before picture; pair "
-        "'4' has pictures of different shape: before 8 x 6, after 8 x 8; "
+        "'source/1.bmp' and 'source/1.png' are both the before picture of '1', so it is unclear "
+        "which one is meant; 'source/2.png' has no after picture; 'target/6.png' has no before "
+        "picture; pair '4' has pictures of different shape: before 8 x 6, after 8 x 8; "
         "Picture 'DIR/target/5.png' is not a picture that can be read (a file of 10 bytes in no "
         "such format, whatever its name says). "
         f"Expected {LAYOUTS}. "
@@ -108,6 +177,12 @@ def test_a_likely_misspelling_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_the_only_lone_picture_that_begins_alike_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "source" / "1.png")
+    save(tmp_path / "target" / "1_glasses.png")
+    assert "'source/1.png' has no after picture (is it '1_glasses.png'?)" in said(tmp_path)
+
+
 def test_an_unmarked_picture_among_marked_ones(tmp_path: Path) -> None:
     save(tmp_path / "1_before.png")
     save(tmp_path / "1_after.png")
@@ -118,13 +193,14 @@ def test_an_unmarked_picture_among_marked_ones(tmp_path: Path) -> None:
 def test_two_afters_of_one_name(tmp_path: Path) -> None:
     for name in ("1_before.png", "1_after.png", "1_after.bmp"):
         save(tmp_path / name)
-    assert "'1_after.bmp' and '1_after.png' have the same name" in said(tmp_path)
+    assert "'1_after.bmp' and '1_after.png' are both the after picture of '1'" in said(tmp_path)
 
 
-@pytest.mark.parametrize("side", ["source", "target"])
-def test_one_of_the_two_folders_is_missing(tmp_path: Path, side: str) -> None:
+@pytest.mark.parametrize(
+    ("side", "other"), [("source", "target"), ("target", "source"), ("Before", "after")]
+)
+def test_one_of_the_two_folders_is_missing(tmp_path: Path, side: str, other: str) -> None:
     save(tmp_path / side / "1.png")
-    other = "target" if side == "source" else "source"
     assert said(tmp_path) == (
         f"Pairs folder 'DIR' has a problem: there is no folder '{other}'. Expected {LAYOUTS}. "
         "Put the files right or take them out; nothing was read in part."
