@@ -387,12 +387,18 @@ def read_picture(folder: Path, name: str, data: bytes) -> bool:
 
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.opening import MAX_MEGAPIXELS
+    from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.pairs.pair_set import PairSet
 
     path = folder / name
     path.write_bytes(data)
     whole: list[Image.Image] = []
     no = refused(lambda: whole.append(read_image(path)))
+    photos: list[Photo] = []
+    refused(lambda: photos.append(Photo.read(path)))
+    for photo in photos:
+        photo.seen((8, 8))
+        photo.write(folder / "written.png", "png")
     for image in whole:
         assert (image.mode, min(image.size) > 0) == ("RGB", True)
         assert image.width * image.height <= MAX_MEGAPIXELS * 1e6

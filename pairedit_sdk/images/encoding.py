@@ -9,13 +9,13 @@ from PIL import Image, PngImagePlugin
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.arrays import to_8_bit, to_picture
 from pairedit_sdk.images.files import FORMATS
-from pairedit_sdk.images.metadata import KEY, STRUCTURE, made_text, xmp_packet
+from pairedit_sdk.images.metadata import KEY, STRUCTURE, made_text, rewritten_exif, xmp_packet
 
 if TYPE_CHECKING:
     from pairedit_sdk.images.photo import Photo
 
-#: Longest sides that a format can say, in pixels.
-_LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65536}
+#: Longest sides that a format can say, or its readers take, in pixels.
+_LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 #: A JPEG's EXIF and XMP go into one segment each, with their headings.
 _JPEG_EXIF, _JPEG_XMP = 65533, 65533 - 29
 _XMP_TAG = 0x2BC
@@ -101,8 +101,9 @@ def _png(photo: Photo, file: BinaryIO, text: str) -> None:
 
 def _tiff(photo: Photo, file: BinaryIO, text: str) -> None:
     tags = Image.Exif()
-    if photo.exif:
-        tags.load(photo.exif)
+    exif = rewritten_exif(photo.exif) if photo.exif else None
+    if exif:
+        tags.load(exif)
         # A camera may say there how large its own picture was.
         for tag in STRUCTURE & set(tags):
             del tags[tag]
@@ -120,8 +121,9 @@ def _others(photo: Photo, file: BinaryIO, kind: str, text: str) -> None:
     settings = dict(_SETTINGS[kind], icc_profile=photo.profile)
     if kind == "AVIF" and photo.pixels.shape[2] == 1:
         settings["subsampling"] = "4:0:0"  # no colour at all, so that it is read as grey again
-    if photo.exif and (kind != "JPEG" or len(photo.exif) <= _JPEG_EXIF):
-        settings["exif"] = photo.exif
+    exif = rewritten_exif(photo.exif) if photo.exif and kind == "AVIF" else photo.exif
+    if exif and (kind != "JPEG" or len(exif) <= _JPEG_EXIF):
+        settings["exif"] = exif
     packet = xmp_packet(text) if text else b""
     if packet and (kind != "JPEG" or len(packet) <= _JPEG_XMP):
         settings["xmp"] = packet

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from html import escape, unescape
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -93,6 +94,18 @@ def cleaned_exif(exif: bytes, size: tuple[int, int] | None = None) -> bytes | No
     except struct.error:
         return None
     return _HEAD + bytes(data)
+
+
+def rewritten_exif(exif: bytes) -> bytes | None:
+    """EXIF data as Pillow writes them, for formats that take only those; None if it cannot."""
+    found = Image.Exif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found.load(exif)
+            return found.tobytes() if len(found) else None
+    except Exception:  # Pillow's readers raise nearly every kind of exception.
+        return None
 
 
 def _entries(data: bytearray, order: str, start: int) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ LAYOUTS = (
     "two folders 'source' and 'target' (or 'before' and 'after') with files of equal names "
     "(source/1.jpg, target/1.png), or one folder with NAME_before.* and NAME_after.*"
 )
-FORMATS = "Expected one of .png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp."
+FORMATS = "Expected one of .png, .jpg, .jpeg, .webp, .avif, .tif, .tiff, .bmp."
 
 #: The command line, and what is said; "…" stands for any words, where another room chooses them.
 BAD_INPUTS = [

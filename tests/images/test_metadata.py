@@ -65,6 +65,17 @@ def test_damaged_exif_is_left_out() -> None:
     assert cleaned_exif(bytes(circle)) is not None
 
 
+@pytest.mark.parametrize("suffix", ["tif", "avif"])
+def test_exif_that_pillow_cannot_write_anew_is_left_out(tmp_path: Path, suffix: str) -> None:
+    from pairedit_sdk.images.photo import Photo
+
+    data = bytearray(cleaned_exif(camera("<")[0]) or b"")
+    struct.pack_into("<HHII", data, 6 + 8 + 2, 0x0112, 5, 2**31, 2**31)
+    photo = Photo(Photo.of(Image.new("RGB", (8, 8))).pixels, exif=bytes(data))
+    photo.write(tmp_path / f"a.{suffix}")
+    assert Photo.read(tmp_path / f"a.{suffix}").size == (8, 8)
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "avif", "tif"])
 def test_what_was_made_is_read_back(tmp_path: Path, suffix: str) -> None:
     from pairedit_sdk.images.photo import Photo
