@@ -62,7 +62,7 @@ def test_from_pairs_to_pictures(
         run("edit", tmp_path / "face.png", "--edit", f"{name}=2", "--steps", "2", "-o", "same.png")
         with Image.open(tmp_path / "edited.png") as one, Image.open(tmp_path / "same.png") as two:
             assert ImageChops.difference(one, two).getextrema() <= ((0, 1),) * 3
-    assert "parts: hat @ 0.5, hat @ 0.5" in run("edits", "show", "hat2").stdout
+    assert "  made of       hat @ 0.5, hat @ 0.5\n" in run("edits", "show", "hat2").stdout
     again = pairedit("compose", *half, "--name", "hat2")
     assert again.exit_code == 2
     assert "There is an edit hat2 already" in again.output
