@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.editing.edit_image import changed_alone
+from pairedit_sdk.editing.edit_latents import changed_alone
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit

@@ -20,7 +20,7 @@ import torch
 from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.bench.trained_edits import plain_mean
 from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, DrawnAnalogy, drawn_analogy
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import to_image, to_tensor
 from pairedit_sdk.lora.adapters import attached

@@ -18,7 +18,7 @@ from pairedit_sdk.bench import basis_scale
 from pairedit_sdk.bench.basis_scale import COUNTS
 from pairedit_sdk.bench.edit_types import EDIT_TYPES, combined, held_out, training_pairs
 from pairedit_sdk.bench.trained_edits import learned, plain_mean
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import to_tensor

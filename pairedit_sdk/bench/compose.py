@@ -19,7 +19,7 @@ from pairedit_sdk.bench.fidelity import Drawing
 from pairedit_sdk.bench.trained_edits import learned, plain_mean
 from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
 from pairedit_sdk.editing.composition import MODES
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import to_tensor

@@ -19,7 +19,7 @@ from pairedit_sdk.bench.fidelity import Drawing, Fidelity, best_of, measure
 from pairedit_sdk.bench.text_editing import text_edit
 from pairedit_sdk.bench.trained_edits import plain_mean
 from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
-from pairedit_sdk.editing.edit_image import sweep_latents
+from pairedit_sdk.editing.edit_latents import sweep_latents
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.training.config import TrainConfig, load_recipe
 from pairedit_sdk.training.trainer import train

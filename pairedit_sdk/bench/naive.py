@@ -3,7 +3,7 @@
 The published recipe and FlowEdit written down as a first version would be: both pictures go
 through the autoencoder in every step, every branch is a pass of its own with one row, nothing is
 kept from one call to the next. The arithmetic is that of :mod:`pairedit_sdk.training.trainer` and
-:mod:`pairedit_sdk.editing.edit_image`; only the waste is not.
+:mod:`pairedit_sdk.editing.edit_latents`; only the waste is not.
 """
 
 from __future__ import annotations

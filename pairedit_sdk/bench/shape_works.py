@@ -12,7 +12,7 @@ import torch
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.bench.edit_types import training_faces
 from pairedit_sdk.bench.naive import naive_training
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.editing.flowedit import flowedit
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.flow.schedule import noise_source

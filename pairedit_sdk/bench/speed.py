@@ -153,7 +153,7 @@ def _reach(base: Any, pairs: Any, published: Any, default: Any) -> dict[str, Any
     from pairedit_sdk.bench.edits import SCALES
     from pairedit_sdk.bench.fidelity import measure
     from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
-    from pairedit_sdk.editing.edit_image import sweep_latents
+    from pairedit_sdk.editing.edit_latents import sweep_latents
     from pairedit_sdk.training.trainer import train
 
     faces, classifier = held_out_faces(EDIT, FACES), load_attribute_classifier()

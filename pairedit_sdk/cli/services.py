@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairedit_sdk.editing.edit_image import edit_image, seen_size, sweep
+    from pairedit_sdk.editing.edit_image import edit_image, sweep
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.models.loading import load_model
     from pairedit_sdk.training.trainer import train
@@ -22,7 +22,7 @@ HOME = {
     "edit_image": "pairedit_sdk.editing.edit_image",
     "generate": "pairedit_sdk.editing.generate",
     "load_model": "pairedit_sdk.models.loading",
-    "seen_size": "pairedit_sdk.editing.edit_image",
+    "seen_size": "pairedit_sdk.editing.edit_photos",
     "sweep": "pairedit_sdk.editing.edit_image",
     "train": "pairedit_sdk.training.trainer",
 }

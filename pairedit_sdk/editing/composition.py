@@ -4,7 +4,7 @@
 - guided: v = v_base + Σ s_i (v_i − v_base), one more row for each edit. FlowEdit goes further, as
   it moves a copy of the picture: each edit moves one of its own, and the changes are added;
 - sequential: edit 1, then edit 2 on its result, and so on: see
-  :mod:`pairedit_sdk.editing.edit_image`.
+  :mod:`pairedit_sdk.editing.edit_latents`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.editing.composition import BranchVelocities, at_once, repeated
-from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import PairVelocity, damped
 from pairedit_sdk.lora.adapters import activate, attached
 from pairedit_sdk.lora.holding import holding
@@ -200,7 +199,7 @@ class _Run:
             repeated(self.x, count),
             self.sigmas,
             BranchVelocities(self.model, [{branch.lora: branch.scale} for branch in branches]),
-            noise_source(self.x, options.seed, count),
+            options.noise_for(self.x, count),
             n_max=options.steps - steps.start,
             n_avg=options.n_avg,
             z=z,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import torch
 
 from pairedit_sdk.editing.composition import attached_stack, check_mode
-from pairedit_sdk.editing.edit_image import edit_latents, part_of
+from pairedit_sdk.editing.edit_latents import edit_latents, part_of
 from pairedit_sdk.editing.options import EditOptions
 from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
 from pairedit_sdk.errors import UsageError, counted

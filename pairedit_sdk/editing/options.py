@@ -7,15 +7,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pairedit_sdk.editing.composition import check_mode, default_mode
+from pairedit_sdk.editing.region import Region, as_box
 from pairedit_sdk.edits.edit import EditorSettings
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
+from pairedit_sdk.flow.schedule import noise_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.metadata import EditDirection
+    from pairedit_sdk.images.inputs import ImageLike
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
+DETAILS = ("original", "off")
 
 
 class EditSettings(TypedDict, total=False):
@@ -34,6 +42,9 @@ class EditSettings(TypedDict, total=False):
     seed: int
     mode: str | None
     resolution: int | None
+    detail: str
+    mask: ImageLike | None
+    region: Region | None
     even: bool | None
 
 
@@ -61,7 +72,17 @@ class EditOptions:
             FlowEdit ("guided", or "merged" for the answer of a basis), and "merged" with the
             other methods.
         resolution: side in pixels of a square with the area at which the model sees a picture;
-            ``None`` is the one that the edit was trained at. Latents have their size already.
+            ``None`` is the one that the edit was trained at.
+        detail: where a picture's fine detail comes from: "original", wherever the edit keeps the
+            structure (see :mod:`pairedit_sdk.editing.full_size`), or "off": the whole picture is
+            what the autoencoder makes of it, enlarged.
+        mask: a picture of any size, white where the edit may act. Black pixels stay as they are,
+            bit for bit. See :mod:`pairedit_sdk.editing.masks`.
+        region: the part that is cut out, edited at the model's full resolution and put back:
+            (x, y, width, height) in pixels of the upright picture, or "auto" for what the edit
+            changes, which takes a pass more. See :mod:`pairedit_sdk.editing.region`.
+
+    The last four are of pictures, and say nothing of latents.
     """
 
     method: str = "flowedit"
@@ -74,8 +95,17 @@ class EditOptions:
     seed: int = 0
     mode: str | None = None
     resolution: int | None = None
+    detail: str = "original"
+    mask: ImageLike | None = None
+    region: Region | None = None
 
     def __post_init__(self) -> None:
+        if self.detail not in DETAILS:
+            raise UsageError(
+                f"There is no detail {self.detail!r}", expected="one of " + ", ".join(DETAILS)
+            )
+        if self.region is not None and self.region != "auto":
+            object.__setattr__(self, "region", as_box(self.region))
         if self.mode is not None:
             check_mode(self.mode, self.method)
         if self.method not in METHODS:
@@ -115,6 +145,9 @@ class EditOptions:
             seed=self.seed,
             mode=mode,
             resolution=self.resolution,
+            detail=self.detail,
+            mask=self.mask,
+            region=self.region,
         )
 
     def _check_method(self) -> None:
@@ -134,6 +167,10 @@ class ResolvedOptions(EditOptions):
 
     ``guidance`` and ``limit_scale`` are still ``None`` where every edit has its own:
     :meth:`guidance_of` and :meth:`limit_of` say which.
+
+    Attributes:
+        same_noise: whether all rows of a batch have the noise that a single picture has, so that a
+            picture does not depend on those beside it.
     """
 
     steps: int = 28
@@ -141,6 +178,7 @@ class ResolvedOptions(EditOptions):
     n_avg: int = 1
     threshold: float = 0.0
     mode: str = "guided"
+    same_noise: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,6 +190,12 @@ class ResolvedOptions(EditOptions):
                 expected="steps and n_avg of at least 1, n_max from 1 to steps, and a threshold "
                 "from 0 to 1",
             )
+
+    def noise_for(self, x: torch.Tensor, count: int = 1) -> Callable[[int, int], torch.Tensor]:
+        """ε for (step, repeat) of ``count`` copies of latents x [B, C, h, w]."""
+        if self.same_noise:
+            return noise_source(x[:1], self.seed, count * len(x))
+        return noise_source(x, self.seed, count)
 
     def guidance_of(self, edits: EditStack) -> float:
         """The distilled guidance for these edits together.

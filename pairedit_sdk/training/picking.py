@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.errors import RunFileError, UsageError
 from pairedit_sdk.images.image import to_image
 from pairedit_sdk.images.plots import collage

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairedit_sdk.basis.velocity import nonnegative, strengths
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.lora.adapters import lora_layers
 from pairedit_sdk.lora.layers import LoraLayer

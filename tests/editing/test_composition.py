@@ -8,7 +8,8 @@ import torch
 from pairedit_sdk.basis.mix import EditMix
 from pairedit_sdk.editing import composition
 from pairedit_sdk.editing.composition import BranchVelocities, attached_stack, default_mode
-from pairedit_sdk.editing.edit_image import edit_image, edit_latents, sweep, sweep_latents
+from pairedit_sdk.editing.edit_image import edit_image, sweep
+from pairedit_sdk.editing.edit_latents import edit_latents, sweep_latents
 from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditStack
 from pairedit_sdk.errors import EditError, UsageError

@@ -8,13 +8,9 @@ import torch
 from PIL import Image
 
 from pairedit_sdk.editing import composition, inversion
-from pairedit_sdk.editing.edit_image import (
-    changed_alone,
-    edit_image,
-    edit_latents,
-    seen_size,
-    sweep,
-)
+from pairedit_sdk.editing.edit_image import edit_image, sweep
+from pairedit_sdk.editing.edit_latents import changed_alone, edit_latents
+from pairedit_sdk.editing.edit_photos import seen_size
 from pairedit_sdk.edits.edit import Edit, EditorSettings
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.schedule import noise_source
@@ -44,10 +40,12 @@ def _array(image):
 
 
 @pytest.mark.parametrize("method", ["flowedit", "rf-inversion", "inversion-lora"])
-def test_scale_0_is_the_round_trip_bit_for_bit(trained, picture, method):
+def test_scale_0_is_the_original_and_without_its_detail_the_round_trip(trained, picture, method):
     base, edit = trained
-    round_trip = to_image(base.decode(base.encode(to_tensor(picture))))
     result = edit_image(base, picture, edit @ 0, method=method, steps=4)
+    assert np.array_equal(_array(result), _array(picture))
+    round_trip = to_image(base.decode(base.encode(to_tensor(picture))))
+    result = edit_image(base, picture, edit @ 0, method=method, steps=4, detail="off")
     assert np.array_equal(_array(result), _array(round_trip))
 
 
@@ -214,7 +212,7 @@ def test_edits_of_different_guidance_need_it_said(trained, picture):
     assert (edit @ 1 + other @ 0).guidance == 3.5
 
 
-def test_sweep_starts_at_the_round_trip(trained, picture):
+def test_sweep_starts_at_the_original(trained, picture):
     base, edit = trained
     results = sweep(base, picture, edit, [0, 0.5, 1], steps=4, n_max=3)
     assert len(results) == 3
@@ -244,7 +242,26 @@ def test_noise_depends_on_the_seed_and_the_step_alone():
     assert not torch.equal(source(2, 0), source(2, 1))
 
 
-def test_an_image_in_another_mode_is_taken(trained):
+@pytest.mark.parametrize(
+    "image", [None, 3, ["a.png"], np.zeros((4, 4, 7)), np.zeros((4, 4), complex)]
+)
+def test_what_is_no_picture_is_refused(trained, image):
     base, edit = trained
-    result = edit_image(base, Image.new("L", (64, 64), 90), edit @ 0)
-    assert result.mode == "RGB"
+    with pytest.raises(UsageError):
+        edit_image(base, image, edit @ 0)
+
+
+@pytest.mark.parametrize("edits", [[], None, "hat", [None]])
+def test_what_is_no_edit_is_refused(trained, picture, edits):
+    base, _ = trained
+    with pytest.raises(UsageError, match="These are no edits"):
+        edit_image(base, picture, edits)
+
+
+def test_paths_arrays_and_lists_of_edits_are_taken(trained, picture, tmp_path):
+    base, edit = trained
+    picture.save(tmp_path / "a.png")
+    expected = _array(edit_image(base, picture, edit @ 0.5 + edit @ 1, steps=2))
+    for given in (tmp_path / "a.png", str(tmp_path / "a.png"), np.asarray(picture)):
+        result = edit_image(base, given, [edit @ 0.5, edit], steps=2)
+        assert np.array_equal(_array(result), expected)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pairedit_sdk import EditOptions
-from pairedit_sdk.editing.edit_image import edit_image, edit_latents, sweep, sweep_latents
+from pairedit_sdk.editing.edit_image import edit_image, sweep
+from pairedit_sdk.editing.edit_latents import edit_latents, sweep_latents
 from pairedit_sdk.editing.options import ResolvedOptions, options_from
 from pairedit_sdk.edits.edit import Edit, EditDirection, EditInfo, EditorSettings, EditStack
 from pairedit_sdk.errors import UsageError

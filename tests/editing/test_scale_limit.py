@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pairedit_sdk.editing import composition, scale_limit
-from pairedit_sdk.editing.edit_image import changed_alone, edit_image, edit_latents, sweep_latents
+from pairedit_sdk.editing.edit_image import edit_image
+from pairedit_sdk.editing.edit_latents import changed_alone, edit_latents, sweep_latents
 from pairedit_sdk.editing.flowedit import flowedit
 from pairedit_sdk.editing.scale_limit import LOWEST, scale_limits, shown_change
 from pairedit_sdk.edits.edit import Edit, EditStack

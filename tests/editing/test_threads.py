@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pairedit_sdk.editing.edit_image import changed_alone, edit_image, edit_latents, sweep
+from pairedit_sdk.editing.edit_image import edit_image, sweep
+from pairedit_sdk.editing.edit_latents import changed_alone, edit_latents
 from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.images.image import to_image

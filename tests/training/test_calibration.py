@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairedit_sdk.editing import composition
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.lora.adapters import lora_layers
 from pairedit_sdk.pairs.latents import PairLatents, encode_pairs
 from pairedit_sdk.training import calibration

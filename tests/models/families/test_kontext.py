@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import FluxKontextPipeline, FluxTransformer2DModel
 
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import UsageError

@@ -1,0 +1,193 @@
+"""Using edits on the latents of pictures, at one scale or several; nothing here knows of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
+
+import torch
+
+from pairedit_sdk.editing.composition import attached_stack
+from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
+from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
+from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
+from pairedit_sdk.flow.solvers import last_state, rf_inversion
+from pairedit_sdk.models.conditioned import ConditionedModel
+from pairedit_sdk.models.prompts import prompt_condition
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.protocol import FlowModel
+
+StepHook = Callable[[int, int], None]
+#: An edit and its scale.
+Part = tuple[Edit, float]
+
+
+def sweep_latents(
+    model: FlowModel,
+    x: torch.Tensor,
+    edits: Edit | EditStack,
+    scales: Sequence[float],
+    options: EditOptions | None = None,
+    *,
+    on_step: StepHook | None = None,
+    **settings: Unpack[EditSettings],
+) -> list[torch.Tensor]:
+    """Latents [B, C, h, w] at several scales: one tensor of that shape for each of them.
+
+    What does not depend on the scale, such as the inversion LoRA or a picture's scale limit, is
+    done once, unless the mode is sequential: there every edit works on another picture. FlowEdit's
+    plain model runs once for several scales, so many of them cost little more than half of as many
+    edits. At scale 0 nothing runs, and the result is ``x`` itself.
+    """
+    stack = as_stack(edits)
+    resolved = options_from(options, settings).resolved(stack)
+    active = [] if stack.is_zero else [scale for scale in scales if scale != 0]
+    found = _edit(model, x, stack, active, resolved, on_step or no_hook)
+    edited = dict(zip(active, found, strict=True))
+    return [edited.get(scale, x) for scale in scales]
+
+
+def edit_latents(
+    model: FlowModel,
+    x: torch.Tensor,
+    edits: Edit | EditStack,
+    options: EditOptions | None = None,
+    *,
+    on_step: StepHook | None = None,
+    **settings: Unpack[EditSettings],
+) -> torch.Tensor:
+    """Latents [B, C, h, w] under edits; the rows are edited together, each with its own noise drawn
+    in order from the seed."""
+    stack = as_stack(edits)
+    resolved = options_from(options, settings).resolved(stack)
+    return _edit(model, x, stack, [1.0], resolved, on_step or no_hook)[0]
+
+
+def changed_alone(
+    model: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
+) -> torch.Tensor:
+    """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
+
+    FlowEdit's plain model runs once for as many edits as there is room for. No scale is limited.
+    """
+    stack = EditStack([(edit, 1.0) for edit in edits])
+    options = EditOptions(seed=seed, mode="guided", limit_scale=False).resolved(stack)
+    conditioned = _conditioned(model, stack, options)
+    return torch.stack(_each_alone(conditioned, x, stack.parts, [1.0], options, no_hook)[0])
+
+
+def _edit(
+    model: FlowModel,
+    x: torch.Tensor,
+    stack: EditStack,
+    scales: Sequence[float],
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> list[torch.Tensor]:
+    """Latents x [B, C, h, w] under the stack at each of the scales."""
+    for edit, _ in stack.parts:
+        edit.require_base(model)
+    if not scales or (stack.is_zero and options.method == "flowedit"):
+        return [x for _ in scales]
+    if options.mode == "sequential":
+        return [
+            _one_after_the_other(model, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            for k, scale in enumerate(scales)
+        ]
+    if options.method == "inversion-lora":
+        return _with_inversion_lora(model, x, [stack @ scale for scale in scales], options, hook)
+    stack = stack.without_repeats()
+    conditioned = _conditioned(model, stack, options)
+    if options.method == "rf-inversion":
+        return [
+            _inverted(conditioned, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            for k, scale in enumerate(scales)
+        ]
+    # One picture that all parts move together, or a copy for each of them, and what they did added.
+    active: list[Part] = [(edit, scale) for edit, scale in stack.parts if scale != 0]
+    if options.mode == "merged" and len(active) > 1:
+        active = [(stack.merged("sum", conditioned.guidance), 1.0)]
+    edited = _each_alone(conditioned, x, active, scales, options, hook)
+    return [each[0] if len(each) == 1 else x + sum(z - x for z in each) for each in edited]
+
+
+def _each_alone(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    parts: Sequence[Part],
+    scales: Sequence[float],
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> list[list[torch.Tensor]]:
+    """For each scale, what each part by itself makes of x at its own scale times that one."""
+    loras = {f"edit{k}": edit.layers for k, (edit, _) in enumerate(parts)}
+    branches = [
+        EditBranch(name, own * scale, options.limit_of(edit))
+        for name, (edit, own) in zip(loras, parts, strict=True)
+        for scale in scales
+    ]
+    ends = edit_branches(model, x, loras, branches, options, hook)
+    by_part = torch.unflatten(ends, 0, (len(parts), len(scales)))
+    return [list(each) for each in by_part.unbind(dim=1)]
+
+
+def _inverted(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    stack: EditStack,
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> torch.Tensor:
+    """RF-Inversion of x. The plain model runs by itself, so scales have nothing to share."""
+    sigmas = model.base.sigmas(options.steps, *model.base.image_size(x))
+    noise = options.noise_for(x)(0, 0)
+    with torch.no_grad(), attached_stack(model, stack, options.mode) as velocities:
+        states = rf_inversion(x, sigmas, velocities.plain, velocities.edited, noise)
+        return last_state(states, lambda done: hook(done, 2 * options.steps))
+
+
+def _with_inversion_lora(
+    model: FlowModel,
+    x: torch.Tensor,
+    stacks: Sequence[EditStack],
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> list[torch.Tensor]:
+    """x under each stack, with an inversion LoRA for each of its pictures."""
+    from pairedit_sdk.editing.inversion import inversion_lora_edits
+
+    conditioned = _conditioned(model, stacks[0], options)
+    sigmas = model.sigmas(options.steps, *model.image_size(x))
+    pictures = [
+        inversion_lora_edits(
+            conditioned, row[None], stacks, sigmas, options.seed, part_of(hook, k, len(x))
+        )
+        for k, row in enumerate(x)
+    ]
+    return [torch.cat(edited) for edited in zip(*pictures, strict=True)]
+
+
+def _one_after_the_other(
+    model: FlowModel, x: torch.Tensor, stack: EditStack, options: ResolvedOptions, hook: StepHook
+) -> torch.Tensor:
+    active = [(edit, scale) for edit, scale in stack.parts if scale != 0]
+    alone = replace(options, mode="merged")
+    for k, (edit, scale) in enumerate(active):
+        (x,) = _edit(model, x, edit @ scale, [1.0], alone, part_of(hook, k, len(active)))
+    return x
+
+
+def _conditioned(model: FlowModel, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
+    """The model as these edits want it: with the empty prompt, and their guidance."""
+    return ConditionedModel(model, prompt_condition(model, ""), options.guidance_of(stack))
+
+
+def no_hook(done: int, total: int) -> None:
+    """Progress is not wanted."""
+
+
+def part_of(hook: StepHook, index: int, count: int) -> StepHook:
+    """The hook of part number ``index`` of ``count`` equal parts of one long step."""
+    return lambda done, total: hook(index * total + done, count * total)

@@ -1,0 +1,161 @@
+"""Edits on photographs: at their own size, with everything that an edit does not concern kept.
+
+The model sees a photograph small. What it makes of it is carried over to the original, see
+:mod:`pairedit_sdk.editing.finishing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pairedit_sdk.editing.composition import TOKENS
+from pairedit_sdk.editing.edit_latents import StepHook, part_of, sweep_latents
+from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, pasted, within
+from pairedit_sdk.editing.masks import mask_weights
+from pairedit_sdk.editing.region import changed_box, fading, in_context
+from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
+from pairedit_sdk.images.image import fit_size, to_tensor
+
+if TYPE_CHECKING:
+    from pairedit_sdk.editing.options import ResolvedOptions
+    from pairedit_sdk.images.photo import Photo
+    from pairedit_sdk.models.protocol import FlowModel
+
+
+def seen_size(
+    model: FlowModel, size: tuple[int, int], edits: Edit | EditStack, resolution: int | None = None
+) -> tuple[int, int]:
+    """The width and height in pixels at which the model sees a picture of ``size``.
+
+    Args:
+        model: the model.
+        size: the picture's width and height.
+        edits: what is to be applied.
+        resolution: see :class:`pairedit_sdk.editing.options.EditOptions`.
+    """
+    trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
+    return fit_size(*size, resolution or trained or model.resolution, model.multiple)
+
+
+def edit_photo(
+    model: FlowModel,
+    photo: Photo,
+    stack: EditStack,
+    scales: Sequence[float],
+    options: ResolvedOptions,
+    on_step: StepHook,
+) -> list[Photo]:
+    """One photograph at each of the scales; at scale 0 it is ``photo`` itself, unless its detail is
+    "off".
+
+    Raises:
+        UsageError: a mask or a region that does not fit the photograph.
+        EditError: an edit of another model.
+    """
+    if options.region is None:
+        return edit_alike(model, [photo], stack, scales, options, on_step)[0]
+    weights = None if options.mask is None else mask_weights(options.mask, photo.size)
+    plain = replace(options, region=None, mask=None)
+    if options.region == "auto":
+        first = part_of(on_step, 0, 2)
+        strongest = max(scales, key=abs)
+        ((before, after),) = _seen_changes(model, [photo], stack, [strongest], plain, first)[0]
+        if weights is not None:
+            after = within(weights, before, after)
+        box = changed_box(before, after, photo.size)
+        on_step = part_of(on_step, 1, 2)
+    else:
+        box = options.region
+    if box is None:
+        return edit_alike(model, [photo], stack, scales, replace(options, region=None), on_step)[0]
+    around = in_context(box, photo.size)
+    part = cropped(photo, around)
+    window = fading(box, around, photo.size)
+    if weights is not None:
+        window = combined(window, weights[around.rows, around.columns])
+    changes = _seen_changes(model, [part], stack, scales, plain, on_step)[0]
+    edited = [finished(part, change, options.detail, window) for change in changes]
+    return [
+        replace(pasted(photo, one, around), made=made_with(model, stack @ scale, options))
+        for one, scale in zip(edited, scales, strict=True)
+    ]
+
+
+def edit_alike(
+    model: FlowModel,
+    photos: Sequence[Photo],
+    stack: EditStack,
+    scales: Sequence[float],
+    options: ResolvedOptions,
+    on_step: StepHook,
+) -> list[list[Photo]]:
+    """Photographs that the model sees at one size, each at each of the scales.
+
+    They share forward passes, with the noise that each would have by itself: in a batch a
+    photograph comes out as alone, within rounding.
+    """
+    weights = [None if options.mask is None else mask_weights(options.mask, p.size) for p in photos]
+    changes = _seen_changes(model, photos, stack, scales, options, on_step)
+    made = [made_with(model, stack @ scale, options) for scale in scales]
+    return [
+        [
+            replace(finished(photo, change, options.detail, weight), made=note)
+            for change, note in zip(own, made, strict=True)
+        ]
+        for photo, own, weight in zip(photos, changes, weights, strict=True)
+    ]
+
+
+def rows_at_once(
+    model: FlowModel, size: tuple[int, int], stack: EditStack, options: ResolvedOptions
+) -> int:
+    """How many photographs seen at this width and height one forward pass has room for."""
+    _, height, width = model.latent_shape(size[1], size[0])
+    guided = options.mode == "guided"
+    branches = sum(scale != 0 for _, scale in stack.parts) if guided else 1
+    tokens = options.n_avg * (height * width // 4) * (branches + 1)
+    return max(1, TOKENS // max(1, tokens))
+
+
+def made_with(model: FlowModel, stack: EditStack, options: ResolvedOptions) -> dict[str, Any]:
+    """What is written into a picture's file of how it was made: names, and no paths."""
+    from pairedit_sdk import __version__
+
+    return {
+        "edits": [{"name": edit.name, "scale": scale} for edit, scale in stack.parts],
+        # A model from a folder is called by the folder's path.
+        "model": Path(model.name).name if Path(model.name).exists() else model.name,
+        "method": options.method,
+        "mode": options.mode,
+        "steps": options.steps,
+        "seed": options.seed,
+        "pairedit_sdk": __version__,
+    }
+
+
+def _seen_changes(
+    model: FlowModel,
+    photos: Sequence[Photo],
+    stack: EditStack,
+    scales: Sequence[float],
+    options: ResolvedOptions,
+    on_step: StepHook,
+) -> list[list[Change]]:
+    """Dx and Dz of each photograph at each scale, [1, 3, h, w] on the CPU; where nothing was done
+    both are one tensor."""
+    size = seen_size(model, photos[0].size, stack, options.resolution)
+    x = torch.cat([model.encode(to_tensor(photo.seen(size))) for photo in photos]).float()
+    together = replace(options, same_noise=True)
+    edited = sweep_latents(model, x, stack, scales, together, on_step=on_step)
+    changes = []
+    for k in range(len(photos)):
+        before = model.decode(x[k : k + 1]).cpu()
+        changes.append(
+            [(before, before if z is x else model.decode(z[k : k + 1]).cpu()) for z in edited]
+        )
+    return changes
