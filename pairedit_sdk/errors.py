@@ -188,11 +188,6 @@ def explained(
     )
 
 
-def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """A number with its noun: "1 pair", "3 pairs", "2 analogies"."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
 def nearest(name: str, known: list[str]) -> str:
     """A hint "Did you mean …?" for a misspelt name, or the list of what there is."""
     from difflib import get_close_matches

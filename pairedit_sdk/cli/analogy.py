@@ -9,10 +9,12 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.basis import Count, Router, as_values, check_router, mix_table
+from pairedit_sdk.cli.edit import Run
 from pairedit_sdk.cli.lorweb import answer_command
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.pictures import another_picture, load_for
+from pairedit_sdk.cli.pictures import load_for
 from pairedit_sdk.cli.renamed import note
+from pairedit_sdk.cli.sources import another_picture
 from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.images.files import picture_path, write_image
 
@@ -34,7 +36,11 @@ def analogy(
     ] = False,
     method: options.Method = "flowedit",
     steps: options.EditorSteps = None,
+    detail: options.Detail = "original",
+    mask: options.Mask = None,
+    region: options.RegionOf = None,
     seed: options.Seed = 0,
+    no_metadata: options.NoMetadata = False,
     lorweb: Annotated[str | None, typer.Option("--basis", hidden=True)] = None,
     prompt: Annotated[str, typer.Option("--prompt", hidden=True)] = "",
     layout: Annotated[options.Layout | None, typer.Option("--layout", hidden=True)] = None,
@@ -94,11 +100,22 @@ def analogy(
     scale = values.finite(str(scale), "The scale")
 
     from pairedit_sdk.basis.edit_basis import EditBasis
-    from pairedit_sdk.cli.services import edit_image, load_model
+    from pairedit_sdk.cli.services import load_model
+    from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip as draw_strip
 
-    before, after, picture = (read_image(path) for path in (a, a_prime, b))
+    photo = Photo.read(b)
+    before, after, picture = read_image(a), read_image(a_prime), photo.seen()
+    asked = EditOptions(
+        method=method,
+        steps=steps,
+        seed=seed,
+        detail=detail,
+        mask=None if mask is None else Photo.read(mask),
+        region=values.region(region),
+    )
     basis = EditBasis.open(library)
     model = None
     if router == "velocity":
@@ -117,20 +134,10 @@ def analogy(
     output.table(mix_table(route))
     output.say(route.sentence)
     model = model or load_for(base, device, precision, route)
-    with output.meter("editing") as meter:
-        result = edit_image(
-            model,
-            picture,
-            route @ scale,
-            method=method,
-            steps=steps,
-            seed=seed,
-            on_step=meter.update,
-        )
-    write_image(result, target)
+    result = Run(output, model, route @ scale, asked, not no_metadata).one(photo, target)
     if shown is not None:
         labels = ["a", "a'", "b", "b'"]
-        write_image(draw_strip([before, after, picture, result], labels), shown)
+        write_image(draw_strip([before, after, picture, result.seen()], labels), shown)
     output.say(f"Wrote {target}.")
     output.result({"path": target, "strip": shown, "seed": seed, **as_values(route)})
 

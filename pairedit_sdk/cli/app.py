@@ -14,6 +14,7 @@ from pairedit_sdk.cli import (
     check,
     compose,
     demo,
+    edit,
     edits,
     estimate,
     lorweb,
@@ -42,7 +43,7 @@ app.command("estimate")(estimate.estimate)
 app.command("train")(train.train)
 app.command("train-many")(train_many.train_many)
 app.command("plot")(plot.plot)
-app.command("edit")(pictures.edit)
+app.command("edit")(edit.edit)
 app.command("generate")(pictures.generate)
 app.command("sweep")(pictures.sweep)
 app.command("compose")(compose.compose)

@@ -13,7 +13,7 @@ from pairedit_sdk.cli.lorweb_draw import draw
 from pairedit_sdk.cli.lorweb_values import basis_path, coefficient_table, find_basis
 from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.pictures import another_picture
+from pairedit_sdk.cli.sources import another_picture
 from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.images.files import picture_path, write_image

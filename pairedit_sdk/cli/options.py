@@ -153,6 +153,34 @@ Resolution = Annotated[
         "softer.",
     ),
 ]
+Detail = Annotated[
+    Literal["original", "off"],
+    typer.Option(
+        "--detail",
+        help="Where fine detail comes from: original keeps the picture's own wherever the edit "
+        "leaves its structure; off is the autoencoder's picture, enlarged.",
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE",
+        help="A picture of any size, white where the edit may act. Black stays untouched.",
+    ),
+]
+RegionOf = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        metavar="auto|X,Y,W,H",
+        help="Cut this part out, edit it at the model's full resolution and put it back. auto: "
+        "the part that the edit changes. For models that know more than aligned faces.",
+    ),
+]
+NoMetadata = Annotated[
+    bool, typer.Option("--no-metadata", help="Do not write into the file how the picture was made.")
+]
 NMax = Annotated[
     int | None,
     typer.Option(

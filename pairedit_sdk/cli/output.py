@@ -75,6 +75,11 @@ class Output:
         if self.as_json:
             typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
 
+    def line(self, value: Mapping[str, Any]) -> None:
+        """Print one of several results, each on a line of its own, where JSON was asked for."""
+        if self.as_json:
+            typer.echo(json.dumps(_plain(value), ensure_ascii=False, default=str))
+
 
 def _console(*, stderr: bool) -> Console:
     # Rich costs a tenth of a second, which `--help` need not pay.

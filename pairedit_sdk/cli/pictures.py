@@ -1,4 +1,4 @@
-"""``pairedit edit``, ``generate`` and ``sweep``: pictures made with saved edits."""
+"""``pairedit generate`` and ``sweep``: pictures made with saved edits."""
 
 from __future__ import annotations
 
@@ -9,77 +9,16 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
+from pairedit_sdk.cli.sources import another_picture
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import picture_path, write_image
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as PILImage
-
     from pairedit_sdk.edits.edit import EditStack
     from pairedit_sdk.models.protocol import FlowModel
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to edit.")]
 EDITS_HELP = "NAME=SCALE, NAME, or a path to an edit file; may be repeated."
-#: A picture this many times larger than what the model saw comes back visibly softer.
-SOFTER = 1.5
-
-
-def edit(
-    image: Image,
-    edits: Annotated[list[str], typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)],
-    out: options.Out,
-    mode: Annotated[options.ModeName | None, options.MODE] = None,
-    method: options.Method = "flowedit",
-    steps: options.EditorSteps = None,
-    n_max: options.NMax = None,
-    n_avg: options.NAvg = None,
-    threshold: options.Threshold = None,
-    limit_scale: options.LimitScale = None,
-    resolution: options.Resolution = None,
-    guidance: options.Guidance = None,
-    seed: options.Seed = 0,
-    base: options.Base = None,
-    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
-    device: options.Device = None,
-    precision: options.Precision = None,
-    offload: options.Offload = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Apply one edit, or several together, to a picture."""
-    output = Output(as_json, quiet)
-    target = another_picture(picture_path(out), image)
-    chosen = values.edits_and_scales(edits, library)
-    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
-    device = values.device(device)
-
-    from pairedit_sdk.cli.services import edit_image
-    from pairedit_sdk.editing.composition import default_mode
-    from pairedit_sdk.editing.options import EditOptions
-    from pairedit_sdk.images.image import read_image
-
-    asked = EditOptions(
-        method=method,
-        steps=steps,
-        n_max=n_max,
-        n_avg=n_avg,
-        threshold=threshold,
-        limit_scale=limit_scale,
-        guidance=guidance,
-        seed=seed,
-        mode=mode,
-        resolution=resolution,
-    )
-    picture = read_image(image)
-    stack = values.load_stack(chosen)
-    model = load_for(base, device, precision, stack, offload=offload)
-    with output.meter("editing") as meter:
-        result = edit_image(model, picture, stack, asked, on_step=meter.update)
-    write_image(result, target)
-    output.say(f"Wrote {target}.")
-    _say_size(output, model, picture, stack, resolution)
-    done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}
-    output.result({"path": target, "edits": _named(chosen), **done})
 
 
 def generate(
@@ -151,7 +90,7 @@ def generate(
         )
     write_image(result, target)
     output.say(f"Wrote {target}.")
-    output.result({"path": target, "prompt": prompt, "edits": _named(chosen), "seed": seed})
+    output.result({"path": target, "prompt": prompt, "edits": named(chosen), "seed": seed})
 
 
 def sweep(
@@ -168,6 +107,9 @@ def sweep(
     threshold: options.Threshold = None,
     limit_scale: options.LimitScale = None,
     resolution: options.Resolution = None,
+    detail: options.Detail = "original",
+    mask: options.Mask = None,
+    region: options.RegionOf = None,
     guidance: options.Guidance = None,
     seed: options.Seed = 0,
     base: options.Base = None,
@@ -195,7 +137,7 @@ def sweep(
     from pairedit_sdk.cli.services import sweep as run_sweep
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip
 
     asked = EditOptions(
@@ -208,17 +150,19 @@ def sweep(
         guidance=guidance,
         seed=seed,
         resolution=resolution,
+        detail=detail,
+        mask=None if mask is None else Photo.read(mask),
+        region=values.region(region),
     )
-    picture = read_image(image)
+    picture = Photo.read(image)
     loaded = Edit.load(path)
     stack = loaded @ 1.0
     model = load_for(base, device, precision, stack, offload=offload)
     with output.meter(f"sweeping {loaded.name}") as meter:
         results = run_sweep(model, picture, stack, strengths, asked, on_step=meter.update)
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
-    write_image(strip([picture, *results], labels, title=loaded.name), target)
+    write_image(strip([picture.seen(), *results], labels, title=loaded.name), target)
     output.say(f"Wrote {target}.")
-    _say_size(output, model, picture, stack, resolution)
     output.result({"path": target, "edit": path, "scales": strengths, "seed": seed})
 
 
@@ -244,27 +188,5 @@ def load_for(
     )
 
 
-def another_picture(target: Path, image: Path) -> Path:
-    if target.exists() and image.exists() and target.samefile(image):
-        raise UsageError(
-            f"The output {target} is the input picture",
-            expected="another file, so that the original is kept",
-        )
-    return target
-
-
-def _say_size(
-    output: Output, model: FlowModel, picture: PILImage, stack: EditStack, resolution: int | None
-) -> None:
-    from pairedit_sdk.cli.services import seen_size
-
-    width, height = seen_size(model, picture.size, stack, resolution)
-    if picture.width > SOFTER * width or picture.height > SOFTER * height:
-        output.say(
-            f"{model.name} saw it at {width} x {height} pixels, and it is softer than the original "
-            f"({picture.width} x {picture.height}); --resolution shows it larger."
-        )
-
-
-def _named(chosen: list[tuple[Path, float]]) -> list[dict[str, Any]]:
+def named(chosen: list[tuple[Path, float]]) -> list[dict[str, Any]]:
     return [{"path": path, "scale": scale} for path, scale in chosen]

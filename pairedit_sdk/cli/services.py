@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.edit_image import edit_image, sweep
+    from pairedit_sdk.editing.edit_images import edit_images
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.models.loading import load_model
     from pairedit_sdk.training.trainer import train
 
-__all__ = ["HOME", "edit_image", "generate", "load_model", "seen_size", "sweep", "train"]
+__all__ = ["HOME", "edit_image", "edit_images", "generate", "load_model", "sweep", "train"]
 
 #: The module of each function.
 HOME = {
     "edit_image": "pairedit_sdk.editing.edit_image",
+    "edit_images": "pairedit_sdk.editing.edit_images",
     "generate": "pairedit_sdk.editing.generate",
     "load_model": "pairedit_sdk.models.loading",
-    "seen_size": "pairedit_sdk.editing.edit_photos",
     "sweep": "pairedit_sdk.editing.edit_image",
     "train": "pairedit_sdk.training.trainer",
 }

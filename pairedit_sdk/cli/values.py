@@ -73,6 +73,20 @@ def scales(text: str) -> list[float]:
     return [finite(part, f"The scales {text!r}") for part in parts]
 
 
+def region(text: str | None) -> str | list[int] | None:
+    """``auto``, or ``x,y,width,height`` in pixels."""
+    if text is None or text.strip().lower() == "auto":
+        return None if text is None else "auto"
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--region {text}",
+            expected="auto, or four whole numbers: x, y, width and height in pixels",
+            next_step="Say for example --region 820,140,900,900",
+        ) from None
+
+
 def size(text: str | None) -> tuple[int | None, int | None]:
     """``WIDTHxHEIGHT`` in pixels; nothing leaves both to the model."""
     if text is None:

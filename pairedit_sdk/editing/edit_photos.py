@@ -17,7 +17,7 @@ from pairedit_sdk.editing.composition import TOKENS
 from pairedit_sdk.editing.edit_latents import StepHook, part_of, sweep_latents
 from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, pasted, within
 from pairedit_sdk.editing.masks import mask_weights
-from pairedit_sdk.editing.region import changed_box, fading, in_context
+from pairedit_sdk.editing.region import as_box, changed_box, fading, in_context
 from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
 from pairedit_sdk.images.image import fit_size, to_tensor
 
@@ -70,7 +70,7 @@ def edit_photo(
         box = changed_box(before, after, photo.size)
         on_step = part_of(on_step, 1, 2)
     else:
-        box = options.region
+        box = as_box(options.region)
     if box is None:
         return edit_alike(model, [photo], stack, scales, replace(options, region=None), on_step)[0]
     around = in_context(box, photo.size)

@@ -71,7 +71,7 @@ def combined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     import numpy as np
 
     product = one.astype(np.uint16) * other
-    return ((product + 127) // 255).astype(np.uint8)
+    return np.asarray((product + 127) // 255, dtype=np.uint8)
 
 
 def is_coloured(before: torch.Tensor, after: torch.Tensor) -> bool:

@@ -135,8 +135,8 @@ def fading(box: Box, around: Box, size: tuple[int, int]) -> np.ndarray:
         last = begin + whole
         high = (last - at) / max(1, last - start - length) if last < end else np.ones(whole)
         share = np.clip(np.minimum(low, high), 0, 1)
-        return share * share * (3 - 2 * share)
+        return np.asarray(share * share * (3 - 2 * share))
 
     across = ramp(box.x, box.width, around.x, around.width, size[0])
     down = ramp(box.y, box.height, around.y, around.height, size[1])
-    return np.rint(255 * down[:, None] * across[None]).astype(np.uint8)
+    return np.asarray(np.rint(255 * down[:, None] * across[None]), dtype=np.uint8)

@@ -7,7 +7,7 @@ down how they were called, and cost nothing. They replace what cli/services.py n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from pairedit_sdk.cli import services
 
 if TYPE_CHECKING:
+    from pairedit_sdk.editing.edit_images import EditedImage
     from pairedit_sdk.edits.edit import Edit, EditInfo, EditStack
 
 Pairedit = Callable[..., Result]
@@ -115,6 +116,23 @@ class Rooms:
             on_step(step + 1, total)
         return ImageOps.invert(image)
 
+    def edit_images(
+        self, model: Any, images: Any, edits: Any, options: Any = None, *, on_step: Any = None,
+        **settings: Any,
+    ) -> Iterator[EditedImage]:  # fmt: skip
+        from pairedit_sdk.editing.edit_images import EditedImage
+        from pairedit_sdk.errors import PairEditError
+        from pairedit_sdk.images.inputs import as_photo
+
+        for source in images:
+            try:
+                photo = as_photo(source)
+            except PairEditError as error:
+                yield EditedImage(source, error=error)
+                continue
+            made = self.edit_image(model, photo.seen(), edits, options, on_step=on_step, **settings)
+            yield EditedImage(source, replace(as_photo(made), alpha=photo.alpha, exif=photo.exif))
+
     def generate(
         self, model: Any, prompt: str = "", edits: Any = None, options: Any = None, *,
         references: Any = (), on_step: Any = None, **settings: Any,
@@ -127,19 +145,15 @@ class Rooms:
         return Image.new("RGB", (asked.width or 128, asked.height or 128), "orange")
 
     def sweep(
-        self, model: Any, image: Image.Image, edits: Any, scales: Any, options: Any = None, *,
+        self, model: Any, image: Any, edits: Any, scales: Any, options: Any = None, *,
         on_step: Any = None, **settings: Any,
     ) -> list[Image.Image]:  # fmt: skip
         return [
-            self.edit_image(model, image, edits @ scale, options, on_step=on_step, **settings)
+            self.edit_image(
+                model, image.seen(), edits @ scale, options, on_step=on_step, **settings
+            )
             for scale in scales
         ]
-
-    def seen_size(
-        self, model: Any, size: tuple[int, int], edits: Any, resolution: int | None = None
-    ) -> tuple[int, int]:
-        side = resolution or model.resolution
-        return side, side
 
 
 @pytest.fixture

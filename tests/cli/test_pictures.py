@@ -153,17 +153,6 @@ def test_base_and_precision_are_those_of_the_edit_unless_given(
     assert loaded == [("far/away", "nf4"), ("near", "bf16")]
 
 
-def test_a_result_softer_than_the_picture_is_said(
-    pairedit: Pairedit, rooms: Rooms, picture: Path, saved: Path
-) -> None:
-    Image.new("RGB", (400, 300)).save(picture)
-    said = pairedit("edit", picture, "--edit", "glasses", "-o", "x.png").stdout
-    assert "mini saw it at 128 x 128 pixels" in said
-    assert "(400 x 300); --resolution shows it larger." in said
-    said = pairedit("edit", picture, "--edit", "glasses", "--resolution", "512", "-o", "x.png")
-    assert said.stdout == "Wrote x.png.\n"
-
-
 @pytest.mark.parametrize(
     ("word", "given", "noted"),
     [

@@ -1,0 +1,206 @@
+"""``pairedit edit``: edits on one picture or many."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pairedit_sdk.cli import options, sources, values
+from pairedit_sdk.cli.output import Output
+from pairedit_sdk.cli.pictures import EDITS_HELP, load_for, named
+from pairedit_sdk.cli.sources import STREAM, Job
+from pairedit_sdk.errors import PairEditError, UsageError, counted, explained
+
+if TYPE_CHECKING:
+    from pairedit_sdk.editing.edit_images import EditedImage
+    from pairedit_sdk.editing.options import EditOptions
+    from pairedit_sdk.edits.edit import EditStack
+    from pairedit_sdk.images.inputs import ImageLike
+    from pairedit_sdk.images.photo import Photo
+    from pairedit_sdk.models.protocol import FlowModel
+
+
+def edit(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...",
+            help="Pictures to edit: files, folders, patterns like 'shots/*.jpg', or - for "
+            "standard input.",
+        ),
+    ],
+    edits: Annotated[list[str], typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)],
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE|FOLDER",
+            help="The picture to write, or the folder for several, which keep their names. - is "
+            "standard output, as PNG.",
+        ),
+    ],
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Write anew what is in the folder already, and skip nothing."
+        ),
+    ] = False,
+    mode: Annotated[options.ModeName | None, options.MODE] = None,
+    method: options.Method = "flowedit",
+    steps: options.EditorSteps = None,
+    n_max: options.NMax = None,
+    n_avg: options.NAvg = None,
+    threshold: options.Threshold = None,
+    limit_scale: options.LimitScale = None,
+    resolution: options.Resolution = None,
+    detail: options.Detail = "original",
+    mask: options.Mask = None,
+    region: options.RegionOf = None,
+    guidance: options.Guidance = None,
+    seed: options.Seed = 0,
+    no_metadata: options.NoMetadata = False,
+    base: options.Base = None,
+    library: options.ReadLibrary = options.DEFAULT_LIBRARY,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    offload: options.Offload = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Apply one edit, or several together, to pictures.
+
+    A picture comes back at its own size and with its own detail, transparency, colour profile and
+    EXIF data. Several pictures go into a folder: those that are there are skipped, and those that
+    fail are listed at the end, with exit status 1.
+    """
+    jobs, in_folder = sources.jobs(images, out)
+    if out == STREAM and as_json:
+        raise UsageError("Both the picture and --json want standard output", next_step="Name a "
+                         "file with -o")  # fmt: skip
+    output = Output(as_json, quiet or out == STREAM)
+    chosen = values.edits_and_scales(edits, library)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
+    device = values.device(device)
+    todo = jobs if overwrite or not in_folder else [job for job in jobs if not _is_there(job)]
+    for job in jobs:
+        if job not in todo:
+            output.say(f"Skipped {job.name}: {job.target} is there already.")
+            output.line({"input": job.name, "path": job.target, "skipped": True})
+    if not todo:
+        return
+
+    from pairedit_sdk.editing.composition import default_mode
+    from pairedit_sdk.editing.options import EditOptions
+    from pairedit_sdk.images.photo import Photo
+
+    asked = EditOptions(
+        method=method,
+        steps=steps,
+        n_max=n_max,
+        n_avg=n_avg,
+        threshold=threshold,
+        limit_scale=limit_scale,
+        guidance=guidance,
+        seed=seed,
+        mode=mode,
+        resolution=resolution,
+        detail=detail,
+        mask=None if mask is None else Photo.read(mask),
+        region=values.region(region),
+    )
+    single = None if in_folder else todo[0].read()  # before a model is loaded
+    stack = values.load_stack(chosen)
+    model = load_for(base, device, precision, stack, offload=offload)
+    done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}
+    run = Run(output, model, stack, asked, not no_metadata)
+    facts = {"edits": named(chosen), **done}
+    if single is None:
+        _many(run, todo, facts)
+        return
+    run.one(single, todo[0].target)
+    output.say(f"Wrote {todo[0].target}.")
+    output.result({"path": todo[0].target, **facts})
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all pictures of a call have in common.
+
+    Args:
+        output: where words and progress go.
+        model: that edits.
+        stack: the edits.
+        asked: how they are applied.
+        metadata: whether files say how they were made.
+    """
+
+    output: Output
+    model: FlowModel
+    stack: EditStack
+    asked: EditOptions
+    metadata: bool = True
+
+    def one(self, photo: Photo, target: Path | None) -> Photo:
+        """Edit one picture, with a progress bar over steps, and write it.
+
+        Raises:
+            PairEditError: why it failed.
+        """
+        with self.output.meter("editing") as meter:
+            (edited,) = self.edited([photo], meter.update)
+        return self.written(edited, target)
+
+    def edited(self, images: Iterable[ImageLike], on_step: Any = None) -> Iterator[EditedImage]:
+        """What becomes of the pictures, in their order."""
+        from pairedit_sdk.cli.services import edit_images
+
+        return edit_images(self.model, images, self.stack, self.asked, on_step=on_step)
+
+    def written(self, edited: EditedImage, target: Path | None) -> Photo:
+        """Write what became of a picture.
+
+        Raises:
+            PairEditError: why it failed, or could not be written.
+        """
+        if edited.photo is None:
+            raise edited.error or PairEditError("The picture was not edited")
+        edited.photo.write(target or sys.stdout.buffer, metadata=self.metadata)
+        return edited.photo
+
+
+def _is_there(job: Job) -> bool:
+    return job.target is not None and job.target.exists()
+
+
+def _many(run: Run, jobs: Sequence[Job], facts: dict[str, Any]) -> None:
+    """Edit pictures into a folder, with a progress bar over them.
+
+    Raises:
+        typer.Exit: 1, if any failed; they are listed.
+    """
+    output, failed = run.output, []
+    sources = (job.source or job.read() for job in jobs)
+    with output.meter("editing", len(jobs), unit="picture") as meter:
+        for job, edited in zip(jobs, run.edited(sources), strict=True):
+            try:
+                run.written(edited, job.target)
+            except Exception as raised:  # of any kind: the others are still to be written
+                error = explained(raised)
+                failed.append((job, error))
+                output.line({"input": job.name, "error": {"message": str(error)}})
+            else:
+                output.line({"input": job.name, "path": job.target, **facts})
+            meter.advance()
+    made = len(jobs) - len(failed)
+    if made:
+        output.say(f"Wrote {counted(made, 'picture')} to {jobs[0].target.parent}.")  # type: ignore[union-attr]
+    for job, error in failed:
+        typer.echo(f"Failed: {job.name}: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)

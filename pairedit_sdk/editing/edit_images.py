@@ -1,0 +1,169 @@
+"""Edits on many pictures, with one model and one after the other, whatever becomes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from pairedit_sdk.editing.edit_latents import StepHook, no_hook
+from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_once, seen_size
+from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
+from pairedit_sdk.edits.edit import Edits, EditStack, as_stack
+from pairedit_sdk.errors import PairEditError, explained
+from pairedit_sdk.images.inputs import ImageLike, as_photo
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.images.photo import Photo
+    from pairedit_sdk.models.protocol import FlowModel
+
+#: Megapixels of photographs that are held together, whatever room a forward pass has.
+HELD = 100e6
+
+
+@dataclass(frozen=True, eq=False)
+class EditedImage:
+    """What became of one picture.
+
+    Attributes:
+        source: what was given.
+        photo: the edited picture with everything that its file had; ``None`` if it failed.
+        error: why it failed, or ``None``.
+    """
+
+    source: ImageLike
+    photo: Photo | None = field(default=None, repr=False)
+    error: PairEditError | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """The edited picture, as :func:`pairedit_sdk.edit_image` gives it.
+
+        Raises:
+            PairEditError: why it failed.
+        """
+        return self._made().image()
+
+    def save(self, path: str | Path, *, metadata: bool = True) -> Path:
+        """Write the edited picture with what the file's format can hold.
+
+        Args:
+            path: its extension says the format.
+            metadata: whether to write into the file how the picture was made.
+
+        Raises:
+            PairEditError: why it failed, or why it could not be written.
+        """
+        written = self._made().write(Path(path), metadata=metadata)
+        assert written is not None  # of a path
+        return written
+
+    def _made(self) -> Photo:
+        if self.photo is None:
+            raise self.error or PairEditError("The picture was not edited")
+        return self.photo
+
+
+def edit_images(
+    model: FlowModel,
+    images: Iterable[ImageLike],
+    edits: Edits,
+    options: EditOptions | None = None,
+    *,
+    on_step: StepHook | None = None,
+    **settings: Unpack[EditSettings],
+) -> Iterator[EditedImage]:
+    """Apply edits to many pictures, in the order in which they are given.
+
+    Pictures are read when their turn comes. Those in a row that the model sees at one size share
+    forward passes, as many as there is room for; each comes out as by itself, within rounding.
+    A picture that cannot be read or edited gives an :class:`EditedImage` with its error, and the
+    next one follows.
+
+    Args:
+        model: the model the edits were learned on.
+        images: each as for :func:`pairedit_sdk.edit_image`.
+        edits: as for :func:`pairedit_sdk.edit_image`.
+        options: how they are edited, a mask or region included.
+        on_step: called with (done, total) of the pictures that are edited together.
+        settings: single fields of :class:`pairedit_sdk.editing.options.EditOptions`.
+
+    Raises:
+        UsageError: no edits, or options that do not go together; before the first picture.
+        EditError: an edit of another model; before the first picture.
+    """
+    stack = as_stack(edits)
+    resolved = options_from(options, settings).resolved(stack)
+    for edit, _ in stack.parts:
+        edit.require_base(model)
+    return _Run(model, stack, resolved, on_step or no_hook).through(images)
+
+
+@dataclass
+class _Run:
+    model: FlowModel
+    stack: EditStack
+    options: ResolvedOptions
+    hook: StepHook
+
+    def through(self, images: Iterable[ImageLike]) -> Iterator[EditedImage]:
+        held: list[tuple[ImageLike, Photo]] = []
+        self.model.keep_autoencoder(True)
+        try:
+            for source in images:
+                photo = _attempted(source, lambda source=source: as_photo(source))  # type: ignore[misc]
+                if isinstance(photo, EditedImage):
+                    yield from self._edited(held)
+                    held = []
+                    yield photo
+                    continue
+                if held and not self._fits(held, photo):
+                    yield from self._edited(held)
+                    held = []
+                held.append((source, photo))
+            yield from self._edited(held)
+        finally:
+            self.model.keep_autoencoder(False)
+
+    def _fits(self, held: Sequence[tuple[ImageLike, Photo]], photo: Photo) -> bool:
+        """Whether the photograph can share the passes of those."""
+        if self.options.region is not None or self.options.method != "flowedit":
+            return False
+        size = self._seen(photo)
+        pixels = sum(other.width * other.height for _, other in [*held, (None, photo)])
+        room = rows_at_once(self.model, size, self.stack, self.options)
+        return len(held) < room and pixels <= HELD and size == self._seen(held[0][1])
+
+    def _seen(self, photo: Photo) -> tuple[int, int]:
+        return seen_size(self.model, photo.size, self.stack, self.options.resolution)
+
+    def _edited(self, held: Sequence[tuple[ImageLike, Photo]]) -> Iterator[EditedImage]:
+        """The photographs together; or each by itself, should that fail."""
+        model, stack, options, hook = self.model, self.stack, self.options, self.hook
+        if len(held) > 1:
+            photos = [photo for _, photo in held]
+            try:
+                together = edit_alike(model, photos, stack, [1.0], options, hook)
+            except Exception:  # of one of them, or no memory for all: found out one by one
+                together = []
+            if together:
+                for (source, _), (photo,) in zip(held, together, strict=True):
+                    yield EditedImage(source, photo)
+                return
+        for source, photo in held:
+            made = _attempted(
+                source,
+                lambda photo=photo: edit_photo(model, photo, stack, [1.0], options, hook)[0],  # type: ignore[misc]
+            )
+            yield made if isinstance(made, EditedImage) else EditedImage(source, made)
+
+
+def _attempted(source: ImageLike, work: Callable[[], Photo]) -> Photo | EditedImage:
+    """What comes of it, or the picture's failure."""
+    try:
+        return work()
+    except Exception as error:  # of any kind: the other pictures are still to be edited
+        return EditedImage(source, error=explained(error))
