@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli import options, speed, values
+from pairedit_sdk.cli import bench_photo, options, speed, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, nearest
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("speed")(speed.speed)
+app.command("photo")(bench_photo.photo)
 
 _SHOWN = {
     "accuracy": "Accuracy",
