@@ -21,6 +21,7 @@ def learned(
     seed: int,
     recipe: str = "mini",
     *,
+    limit_scale: bool = False,
     on_edit: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Edit]:
     """Learn these edits, each from the training pairs of this seed.
@@ -30,12 +31,13 @@ def learned(
         names: keys of ``EDIT_TYPES``.
         seed: of the faces and of the training.
         recipe: its name or file.
+        limit_scale: leave the scale limit as the recipe has it; else there is none, as ways to mix
+            edits are compared at one strength, and what is merged cannot have a limit.
         on_edit: called after each with its name.
     """
-    # Ways to mix edits are compared at one strength: what is merged cannot have an even one.
-    config = load_recipe(recipe).with_values(
-        seed=seed, checkpoint_every=0, preview_every=0, edit_even=False
-    )
+    config = load_recipe(recipe).with_values(seed=seed, checkpoint_every=0, preview_every=0)
+    if not limit_scale:
+        config = config.with_values(edit_even=False)
     edits = {}
     for name in names:
         edits[name] = train(model, training_pairs(name, seed=seed), config, name=name)

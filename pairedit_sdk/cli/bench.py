@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli import options, speed, values
+from pairedit_sdk.cli import bench_photo, options, speed, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, nearest
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure quality and speed on the built-in model.", no_args_is_help=True)
 app.command("speed")(speed.speed)
+app.command("photo")(bench_photo.photo)
 
 _SHOWN = {
     "accuracy": "Accuracy",

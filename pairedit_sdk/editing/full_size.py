@@ -23,10 +23,12 @@ import torch.nn.functional as F
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.metrics import gaussian_blur
 
-#: Standard deviation in the model's pixels of what counts as structure, and of its local means.
-STRUCTURE = 1.0
+#: Standard deviations, in the model's pixels: structure is what this blur takes away, and it is
+#: compared in windows of the second. Wider windows leave a ghost of small things that are removed,
+#: as the edge beside them that stays outweighs them.
+STRUCTURE, COMPARED = 2.0, 0.4
 #: ε of the gate. Structure of a mean square below this is noise, which decides nothing.
-EPSILON = 2e-5
+EPSILON = 1e-4
 #: Changes below the first share of the strongest are dropped, above the second they are kept.
 FAINT, STRONG = 0.08, 0.25
 #: The local strength of a change is measured in windows of this share of the picture's side.
@@ -132,9 +134,10 @@ class DetailTransfer:
 def structure_gate(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """g: how much of the structure in Dx is still there in Dz.
 
-    With h = D − G D, G a Gaussian of :data:`STRUCTURE` pixels and ⟨ ⟩ that same blur of the mean
-    over channels, g = clamp[(⟨h_x h_z⟩ + ε) / (⟨h_x²⟩ + ε), 0, 1], of which the least within one
-    pixel is taken: detail that lies across the edge of a change must not survive by half.
+    With h = D − G D, G a Gaussian of :data:`STRUCTURE` pixels, and ⟨ ⟩ the mean over channels and a
+    Gaussian window of :data:`COMPARED` pixels, g = clamp[(⟨h_x h_z⟩ + ε) / (⟨h_x²⟩ + ε), 0, 1]. Of
+    that the least within one pixel is taken: the original's detail on the edge of a change reaches
+    as far as resampling spreads it.
 
     Args:
         before: Dx, [B, C, h, w] in sRGB and −1 … 1.
@@ -148,8 +151,8 @@ def structure_gate(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """
     _check_pair(before, after)
     h_x, h_z = (t.float() - gaussian_blur(t, STRUCTURE) for t in (before, after))
-    kept = gaussian_blur((h_x * h_z).mean(dim=1, keepdim=True), STRUCTURE) + EPSILON
-    whole = gaussian_blur((h_x * h_x).mean(dim=1, keepdim=True), STRUCTURE) + EPSILON
+    kept = gaussian_blur((h_x * h_z).mean(dim=1, keepdim=True), COMPARED) + EPSILON
+    whole = gaussian_blur((h_x * h_x).mean(dim=1, keepdim=True), COMPARED) + EPSILON
     return -F.max_pool2d(-(kept / whole).clamp(0, 1), 3, stride=1, padding=1)
 
 
