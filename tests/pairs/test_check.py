@@ -307,7 +307,7 @@ def test_different_edits_in_one_set_are_said_of_the_set() -> None:
     (advice,) = check_set(drawn_edits(glasses, hat, red)).advice
     assert advice.startswith("These pairs seem to show different edits. ")
     assert advice.endswith(ending)
-    (advice,) = check_set(drawn_edits(glasses, glasses, hat)).advice
+    (advice,) = check_set(drawn_edits(glasses, glasses, red)).advice
     assert advice.startswith("'3' seems to show another edit than the other pairs. ")
     assert check_set(drawn_edits(glasses, glasses, glasses)).advice == []
     assert check_set(drawn_edits(glasses, hat)).advice == []
