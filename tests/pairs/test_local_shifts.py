@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pairedit_sdk.builtin.faces.face import Face
-from pairedit_sdk.pairs.local_shifts import between, find_warp
+from pairedit_sdk.pairs.local_shifts import LEAST_SHARE, between, find_warp
 from pairedit_sdk.pairs.registration import outlines
 
 FACE = Face(hair_style="curly", necklace="yes", mouth="laughing")
@@ -41,6 +41,17 @@ def test_a_shift_alone_is_no_warp() -> None:
     found = find_warp(votes, np.roll(votes, (3, -2), axis=(0, 1)))
     assert found is not None
     assert found.border < 0.001
+    assert found.share > 0.95
+
+
+def test_parts_that_go_their_own_ways() -> None:
+    votes = outlines(BEFORE).votes
+    quarters = [part for half in np.vsplit(votes, 2) for part in np.hsplit(half, 2)]
+    ways = [(4, 4), (-4, 3), (-3, -5), (5, -4)]
+    moved = [np.roll(part, way, (0, 1)) for part, way in zip(quarters, ways, strict=True)]
+    found = find_warp(votes, np.block([moved[:2], moved[2:]]))
+    assert found is not None
+    assert found.share < LEAST_SHARE
 
 
 def test_parts_that_tell_nothing() -> None:
