@@ -9,31 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pairedit_sdk.errors import counted
-from pairedit_sdk.pairs.direction import change, opposed
-from pairedit_sdk.pairs.pair_report import (
-    CLEAR_AGREEMENT,
-    LARGE_SHIFT,
-    PairReport,
-    Verdict,
-    changed_area,
-    judge,
-    measure,
-)
+from pairedit_sdk.pairs.direction import Change, change, opposed
+from pairedit_sdk.pairs.mixed import region, unlike_all_others
+from pairedit_sdk.pairs.pair_report import CLEAR_AGREEMENT, LARGE_SHIFT, PairReport, judge, measure
 from pairedit_sdk.pairs.registration import Outlines, Registration, agreement, outlines, register
 from pairedit_sdk.pairs.shapes import Shapes, in_another_style, shapes_of
 
 if TYPE_CHECKING:
     from pairedit_sdk.pairs.pair_set import PairSet
 
-__all__ = [
-    "PairReport",
-    "SetReport",
-    "Verdict",
-    "changed_area",
-    "check_pairs",
-    "check_set",
-    "worth_training",
-]
+__all__ = ["PairReport", "SetReport", "check_pairs", "check_set", "worth_training"]
 
 #: A stranger's after picture fits better by this when two targets are exchanged.
 _EXCHANGE_GAIN = 0.15
@@ -42,6 +27,11 @@ _SUSPICIOUS = 0.75
 
 #: More pairs than this add little.
 ENOUGH_PAIRS = 6
+
+_ONE_EDIT = (
+    "An edit is learned from pairs that all show one and the same change: train different ones "
+    "each by itself."
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +87,9 @@ def check_set(pairs: PairSet) -> SetReport:
     partners = _exchanged_in_style(shapes, reports) | partners
     for index, partner in partners.items():
         reports[index] = _exchange_report(reports[index], reports[partner].name)
-    _compare_directions(pairs, reports)
+    changes = _compare_directions(pairs, reports)
     _note_sizes(pairs, reports)
-    return SetReport(reports, _set_advice(pairs, reports))
+    return SetReport(reports, _set_advice(pairs, changes))
 
 
 def worth_training(reports: Sequence[PairReport]) -> bool:
@@ -118,12 +108,24 @@ def _note_sizes(pairs: PairSet, reports: list[PairReport]) -> None:
             reports[index] = replace(reports[index], advice=advice)
 
 
-def _set_advice(pairs: PairSet, reports: Sequence[PairReport]) -> list[str]:
+def _set_advice(pairs: PairSet, changes: Sequence[Change | None]) -> list[str]:
     """What concerns no single pair."""
     advice = []
-    if len(reports) > ENOUGH_PAIRS:
+    alone = unlike_all_others(
+        [
+            None if one is None else (one, region(pair.before, pair.after))
+            for pair, one in zip(pairs, changes, strict=True)
+        ]
+    )
+    if len(alone) == len(pairs):
+        advice.append(f"These pairs seem to show different edits. {_ONE_EDIT}")
+    elif alone:
+        names = " and ".join(f"'{pairs[index].name}'" for index in alone)
+        seem = "seems" if len(alone) == 1 else "seem"
+        advice.append(f"{names} {seem} to show another edit than the other pairs. {_ONE_EDIT}")
+    if len(pairs) > ENOUGH_PAIRS:
         advice.append(
-            f"These are {counted(len(reports), 'pair')}: {ENOUGH_PAIRS} are usually enough, and of "
+            f"These are {counted(len(pairs), 'pair')}: {ENOUGH_PAIRS} are usually enough, and of "
             "more, each is seen less often, so give them more steps."
         )
     return advice
@@ -188,7 +190,8 @@ def _exchange_report(report: PairReport, other: str) -> PairReport:
     )
 
 
-def _compare_directions(pairs: PairSet, reports: list[PairReport]) -> None:
+def _compare_directions(pairs: PairSet, reports: list[PairReport]) -> list[Change | None]:
+    """What the pairs that are not bad change; one that runs against the others is reported."""
     changes = [
         change(pair.before, pair.after) if report.verdict != "bad" else None
         for pair, report in zip(pairs, reports, strict=True)
@@ -209,3 +212,7 @@ def _compare_directions(pairs: PairSet, reports: list[PairReport]) -> None:
                 reason=f"{reports[index].reason}, but perhaps the opposite way to the other pairs",
                 advice="See whether before and after are swapped.",
             )
+    return [
+        None if report.verdict == "bad" else one
+        for one, report in zip(changes, reports, strict=True)
+    ]

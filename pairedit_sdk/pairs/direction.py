@@ -85,7 +85,7 @@ class Change:
 
 def change(before: Image.Image, after: Image.Image) -> Change | None:
     """The change between two RGB pictures of the same size; None if there is hardly any."""
-    sharp = [_levels(image, 0.6) for image in (before, after)]
+    sharp = [levels(image, 0.6) for image in (before, after)]
     soft = [smoothed(levels, 0.8) for levels in sharp]
     difference = soft[1] - soft[0]
     changed = np.abs(difference).max(axis=2) > _CHANGED
@@ -134,7 +134,7 @@ def opposed(changes: Sequence[Change | None], *, sure: bool) -> set[int]:
     return found
 
 
-def _levels(image: Image.Image, blur: float) -> Array:
+def levels(image: Image.Image, blur: float) -> Array:
     scale = _SIDE / max(image.size)
     size = (max(2, round(image.width * scale)), max(2, round(image.height * scale)))
     kind = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC

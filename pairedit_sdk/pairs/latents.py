@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.images.image import fit_size, to_tensor
+from pairedit_sdk.images.image import fit_size, resized, to_tensor
 from pairedit_sdk.io.tensor_cache import key, read_kept, write_kept
+from pairedit_sdk.models.round_trip import warn_if_unlike
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +33,8 @@ def encode_pairs(
 ) -> list[PairLatents]:
     """Encode every picture of the pairs once, keeping its aspect ratio.
 
+    Says, once, if the model does not know such pictures.
+
     Args:
         model: whose autoencoder is used.
         pairs: the training pairs.
@@ -39,24 +42,23 @@ def encode_pairs(
         folder: where to keep the latents; ``None`` keeps them in memory only.
     """
     budget = resolution or model.resolution
-    result = []
+    result, befores = [], []
     for pair in pairs:
         size = fit_size(*pair.before.size, budget, model.multiple)
-        x_a = _encode(model, pair.before, size, folder)
-        x_b = _encode(model, pair.after, size, folder)
+        before, after = (resized(image, size) for image in (pair.before, pair.after))
+        x_a, x_b = (_encode(model, image, folder) for image in (before, after))
         result.append(PairLatents(pair.name, x_a, x_b))
+        befores.append(before)
+    warn_if_unlike(model, map(to_tensor, befores), [pair.x_a for pair in result])
     return result
 
 
-def _encode(
-    model: FlowModel, image: Image.Image, size: tuple[int, int], folder: Path | None
-) -> torch.Tensor:
-    from PIL import Image as PILImage
-
-    fitted = image if image.size == size else image.resize(size, PILImage.Resampling.LANCZOS)
+def _encode(model: FlowModel, fitted: Image.Image, folder: Path | None) -> torch.Tensor:
     path = None
     if folder is not None:
-        name = key("latents", model.fingerprint, model.precision, str(size), fitted.tobytes())
+        name = key(
+            "latents", model.fingerprint, model.precision, str(fitted.size), fitted.tobytes()
+        )
         path = folder / f"latents-{name}.safetensors"
         kept = read_kept(path, "latents")
         if kept is not None:

@@ -82,7 +82,8 @@ class Measured:
     @property
     def unclear(self) -> bool:
         """Whether outlines alone do not tell that both are the same picture."""
-        return not (self.same or self.blank) and self.place.agreement < CLEAR_AGREEMENT
+        disagree = self.place.agreement < CLEAR_AGREEMENT or self.place.redrawn
+        return disagree and not (self.same or self.blank)
 
 
 def measure(pair: Pair, before: Outlines, after: Outlines, place: Registration) -> Measured:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from pairedit_sdk.pairs.local_shifts import between, find_warp
+from pairedit_sdk.pairs.local_shifts import LEAST_SHARE, between, find_warp
 
 #: Pictures are compared at this long side in pixels.
 WORK_SIDE = 256
@@ -70,7 +70,8 @@ class Registration:
     ``agreement`` is the share of outlines that coincide once moved (1 for equal pictures);
     ``dx``, ``dy`` say how far to the right and down the after picture's content lies, ``zoom`` how
     much larger it is, ``stretch`` how much wider for its height, ``angle`` how far it is turned, in
-    degrees, clockwise. Lengths are shares of the long side.
+    degrees, clockwise. Lengths are shares of the long side. ``redrawn`` says that the parts of the
+    picture are shifted in ways of their own.
     """
 
     agreement: float
@@ -79,6 +80,7 @@ class Registration:
     zoom: float = 1.0
     angle: float = 0.0
     stretch: float = 1.0
+    redrawn: bool = False
 
     @property
     def shift(self) -> float:
@@ -148,7 +150,11 @@ def register(before: Outlines, after: Outlines) -> Registration:
 def _slightly_warped(plain: Registration, before: Outlines, after: Outlines) -> Registration:
     """With a warp that leaves most outlines in place, if there is one."""
     warp = find_warp(before.votes, after.votes)
-    if warp is None or warp.border < _LEAST_WARP:
+    if warp is None:
+        return plain
+    if warp.share < LEAST_SHARE:
+        return replace(plain, redrawn=plain.agreement < _TRY_WARPS)
+    if warp.border < _LEAST_WARP:
         return plain
     # Less than half of what is looked for is within the error of the measurement.
     turned = math.radians(abs(warp.angle)) >= _LEAST_WARP

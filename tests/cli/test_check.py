@@ -37,11 +37,22 @@ def test_swapped_pairs_exit_with_2(pairedit: Pairedit, swapped: Path) -> None:
     assert result.stderr == ""
 
 
+def test_one_bad_pair_is_said_in_the_singular(pairedit: Pairedit, pairs: Path) -> None:
+    shutil.copy(pairs / "source" / "0.png", pairs / "target" / "0.png")
+    result = pairedit("check", pairs)
+    assert "Not worth training: 1 of 2 pairs cannot be used as it is." in result.stdout
+    for side in ("source", "target"):
+        (pairs / side / "1.png").unlink()
+    result = pairedit("check", pairs)
+    assert "Not worth training: 1 of 1 pair cannot be used as it is." in result.stdout
+
+
 def test_json_is_one_object_with_every_pair(pairedit: Pairedit, pairs: Path) -> None:
     result = pairedit("check", pairs, "--json")
     said = json.loads(result.stdout)
     assert said["worth_training"] is True
     assert [pair["name"] for pair in said["pairs"]] == ["0", "1"]
+    assert said["advice"] == []
     assert all(0 < pair["changed_area"] < 0.3 for pair in said["pairs"])
     assert {"shift", "aligned", "verdict", "reason", "advice"} <= said["pairs"][0].keys()
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from pairedit_sdk.builtin.faces.face import ATTRIBUTES, Face, sample_face, visible
-from pairedit_sdk.pairs.check import PairReport, changed_area, check_pairs, worth_training
+from pairedit_sdk.pairs.check import PairReport, check_pairs, check_set, worth_training
+from pairedit_sdk.pairs.pair_report import changed_area
 from pairedit_sdk.pairs.pair_set import PairSet
 
 Pictures = tuple[Image.Image, Image.Image]
@@ -34,6 +36,26 @@ def moved(image: Image.Image, dx: int, dy: int) -> Image.Image:
     pixels = np.pad(np.asarray(image), ((32, 32), (32, 32), (0, 0)), mode="edge")
     height, width = image.height, image.width
     return Image.fromarray(pixels[32 - dy : 32 - dy + height, 32 - dx : 32 - dx + width])
+
+
+def redrawn(image: Image.Image) -> Image.Image:
+    """Everything carried a little off, elsewhere by another way, as by a hand that copies it."""
+    width, height = image.size
+    y, x = np.mgrid[:height, :width]
+    dx = np.round(0.015 * width * np.sin(5 * y / height + 3 * x / width)).astype(int)
+    dy = np.round(0.015 * height * np.sin(6 * x / width + 1)).astype(int)
+    pixels = np.asarray(image)
+    return Image.fromarray(pixels[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)])
+
+
+def pixel_art(image: Image.Image) -> Image.Image:
+    small = image.resize((32, 32), Image.Resampling.BOX).quantize(16).convert("RGB")
+    return small.resize(image.size, Image.Resampling.NEAREST)
+
+
+def ink_drawing(image: Image.Image) -> Image.Image:
+    lines = image.convert("L").filter(ImageFilter.FIND_EDGES).point(lambda v: 255 - min(255, 3 * v))
+    return lines.convert("RGB")
 
 
 def laughing(count: int = 3, seed: int = 0) -> list[Pictures]:
@@ -205,11 +227,90 @@ def test_without_outlines_the_alignment_is_not_known() -> None:
     assert report.verdict == "bad"
 
 
-def test_more_than_six_pairs_are_allowed_and_mentioned_once() -> None:
-    reports = checked(*laughing(8))
-    assert verdicts(reports) == ["good"] * 8
-    assert [bool(report.advice) for report in reports] == [False] * 6 + [True, False]
-    assert reports[6].advice.startswith("These are 8 pairs: 6 are usually enough")
+def test_more_than_six_pairs_are_allowed_and_mentioned_of_the_set() -> None:
+    found = check_set(PairSet.from_images(laughing(8)))
+    assert verdicts(found.pairs) == ["good"] * 8
+    assert [report.advice for report in found.pairs] == [""] * 8
+    assert found.advice == [
+        "These are 8 pairs: 6 are usually enough, and of more, each is seen less often, so give "
+        "them more steps."
+    ]
+    assert found.all_advice() == found.advice
+
+
+def test_the_same_advice_is_given_once() -> None:
+    image = Face().draw(128)
+    found = check_set(PairSet.from_images([(image, image)] * 2))
+    assert found.all_advice() == ["1, 2: Put the edited picture in place of the after picture."]
+    assert not found.worth_training
+
+
+def test_a_slight_turn() -> None:
+    before, after = Face().draw(256), Face(mouth="smiling").draw(256)
+    corner = after.getpixel((0, 0))
+    (report,) = checked((before, after.rotate(-1, Image.Resampling.BICUBIC, fillcolor=corner)))
+    assert report.verdict != "good"
+    assert report.reason.startswith("The after picture is turned clockwise by about ")
+    assert report.advice == "Turn it back, then crop both pictures alike."
+
+
+def test_a_slight_stretch() -> None:
+    before, after = Face().draw(256), Face(mouth="smiling").draw(256)
+    wider = after.crop((3, 0, 253, 256)).resize((256, 256), Image.Resampling.BICUBIC)
+    (report,) = checked((before, wider))
+    assert report.verdict != "good"
+    assert re.match(r"The after picture is [12]\.\d% wider", report.reason)
+    assert report.advice.startswith("Scale it back to the same width and height, then crop")
+
+
+@pytest.mark.parametrize("style", [pixel_art, ink_drawing])
+def test_a_style_drawn_anew_is_usable(style: Callable[[Image.Image], Image.Image]) -> None:
+    faces = [face for face, _ in laughing(3)]
+    styled = [style(redrawn(face)) for face in faces]
+    reports = checked(*zip(faces, styled, strict=True))
+    assert "bad" not in verdicts(reports)
+    assert reports[0].verdict == "usable"
+    assert reports[0].reason.endswith(
+        "changes, and the style with it: outlines are drawn anew, large shapes stay"
+    )
+    strangers = checked((faces[0], styled[1]))
+    assert verdicts(strangers) == ["bad"]
+
+
+def test_exchanged_after_pictures_of_a_style_are_traced() -> None:
+    faces = [face for face, _ in laughing(3)]
+    styled = [ink_drawing(redrawn(face)) for face in faces]
+    reports = checked(*zip(faces, [styled[1], styled[0], styled[2]], strict=True))
+    assert verdicts(reports) == ["bad", "bad", "usable"]
+    assert "fits the after picture of '2'" in reports[0].reason
+
+
+def test_pictures_too_small_for_any_model() -> None:
+    (report,) = checked((Face().draw(48), Face(glasses="round").draw(48)))
+    assert (report.verdict, report.reason) == ("usable", "The pictures are only 48 x 48 pixels")
+    assert report.advice.startswith("Use pictures of at least 96 x 96, for FLUX of 512 x 512")
+
+
+def drawn_edits(*edits: dict[str, str]) -> PairSet:
+    """Different people, each with the edit given."""
+    rng = random.Random(3)
+    plain = {"style": "photo", "hat": "none", "glasses": "none", "mouth": "neutral"}
+    faces = [sample_face(rng, **plain) for _ in edits]
+    return PairSet.from_images(
+        [(f.draw(128), f.with_(**edit).draw(128)) for f, edit in zip(faces, edits, strict=True)]
+    )
+
+
+def test_different_edits_in_one_set_are_said_of_the_set() -> None:
+    glasses, hat, red = {"glasses": "round"}, {"hat": "top"}, {"background": "pink"}
+    ending = "train different ones each by itself."
+    (advice,) = check_set(drawn_edits(glasses, hat, red)).advice
+    assert advice.startswith("These pairs seem to show different edits. ")
+    assert advice.endswith(ending)
+    (advice,) = check_set(drawn_edits(glasses, glasses, red)).advice
+    assert advice.startswith("'3' seems to show another edit than the other pairs. ")
+    assert check_set(drawn_edits(glasses, glasses, glasses)).advice == []
+    assert check_set(drawn_edits(glasses, hat)).advice == []
 
 
 def test_any_shape_and_size_of_picture() -> None:
