@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ import torch
 
 from pairedit_sdk.basis.index import Index
 from pairedit_sdk.basis.mix import TOP, EditMix, mix_of
-from pairedit_sdk.basis.placing import check_room, check_width, embedded
+from pairedit_sdk.basis.placing import check_change, check_room, check_width, embedded
 from pairedit_sdk.basis.router import Fitted, fit, top
-from pairedit_sdk.basis.store import BasisStore, require
+from pairedit_sdk.basis.store import BasisStore, Entry, require
 from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.library import EditLibrary, check_name
@@ -27,17 +27,9 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.models.protocol import FlowModel
 
+_log = logging.getLogger("pairedit_sdk")
 #: How many edits the velocity router considers.
 CANDIDATES = 6
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An edit in a basis."""
-
-    name: str
-    path: Path
-    pairs: int
 
 
 class EditBasis:
@@ -84,8 +76,11 @@ class EditBasis:
         """
         self._loaded(base)
 
-    def place(self, edit: Edit, pairs: PairSet, *, replacing: bool = False) -> None:
+    def place(self, edit: Edit, pairs: PairSet, *, replacing: bool = False) -> Entry:
         """Put an edit into the basis, with the pairs it was learned from.
+
+        An edit that would not be found in its own pairs is placed with a warning in the log: the
+        encoder sees another change in each of them, or none.
 
         Args:
             edit: is saved as FOLDER/NAME.safetensors, unless that is the file it came from.
@@ -101,6 +96,16 @@ class EditBasis:
         encoder = self._loaded(edit.info.base)
         embeddings = torch.stack([embedded(encoder, p.before, p.after) for p in pairs])
         self._store.place(edit, embeddings, encoder.name, replacing=replacing)
+        placed = self._store.entry(edit.name)
+        if not placed.recognised:
+            _log.warning(
+                "The image encoder %s does not find %s in the pairs that it was learned from: an "
+                "analogy may not find it either. Give pairs that show the change more alike, or "
+                "place it with another --encoder in a basis of its own.",
+                encoder.name,
+                edit.name,
+            )
+        return placed
 
     def remove(self, name: str) -> None:
         """Take an edit out of the basis. Its file stays in the library.
@@ -157,7 +162,7 @@ class EditBasis:
             count: at most so many edits are mixed.
 
         Raises:
-            UsageError: the basis is empty.
+            UsageError: the basis is empty, or nothing changes from a to a′.
         """
         index = self._filled()
         return self.mix(index, self.embed(a, a_prime, a if b is None else b), count)
@@ -171,11 +176,13 @@ class EditBasis:
         """E(a), E(a′) and E(b), concatenated, [3 D].
 
         Raises:
-            UsageError: the basis is empty.
+            UsageError: the basis is empty, or nothing changes from a to a′.
             EditError: it was filled with another version of its image encoder.
         """
-        embeddings = self._loaded(self.require_base()).embed([a, a_prime, b])
+        encoder = self._loaded(self.require_base())
+        embeddings = encoder.embed([a, a_prime, b])
         check_width(self.index, embeddings)
+        check_change(encoder.name, embeddings[0], embeddings[1])
         return embeddings.flatten()
 
     def embeddings(self, name: str) -> torch.Tensor:
@@ -210,7 +217,7 @@ class EditBasis:
             seed: of the noise.
 
         Raises:
-            UsageError: the basis is empty.
+            UsageError: the basis is empty, or nothing changes from a to a′.
             EditError: the edits were learned on another model.
         """
         index = self._filled()
@@ -272,14 +279,8 @@ class EditBasis:
         Raises:
             UsageError: there is none of that name; the nearest ones are named.
         """
-        index = self.index
-        require(index, name)
-        return Entry(name, self.library.target(name), index.pairs[index.names.index(name)])
+        return self._store.entry(name)
 
     def list(self) -> Sequence[Entry]:
         """What is in the basis, in the order of placing."""
-        index = self.index
-        return [
-            Entry(name, self.library.target(name), pairs)
-            for name, pairs in zip(index.names, index.pairs, strict=True)
-        ]
+        return self._store.entries()

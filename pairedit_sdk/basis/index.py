@@ -23,8 +23,10 @@ from pairedit_sdk.io.files import read_tensors, write_tensors
 
 SCHEMA = 1
 FOLDER, FILE, LOCK = "basis", "index.safetensors", "index.lock"
-#: Of the analogies that edits of the basis make themselves, this share may be refused.
+#: Of the analogies that an edit of the basis makes itself, this share may be refused.
 REFUSED = 0.05
+#: No edit is found in an analogy that is less like it: 97 % of what unrelated changes reach.
+LOWEST = 0.3
 #: How many similarities of an edit's own pairs are kept for the threshold.
 KEPT = 32
 
@@ -64,13 +66,27 @@ class Index:
         return Router(difference_projection(self.keys.shape[1]), self.keys)
 
     @cached_property
-    def threshold(self) -> float:
-        """The similarity that all but :data:`REFUSED` of the edits' own left-out pairs reach."""
-        known = self.own[~self.own.isnan()]
-        if not len(known):
-            return -1.0
-        # torch.quantile takes 16 million values at most.
-        return float(known.kthvalue(1 + int(REFUSED * (len(known) - 1))).values)
+    def thresholds(self) -> torch.Tensor:
+        """The similarity [N] from which an analogy is one of this edit.
+
+        All but :data:`REFUSED` of the edit's own left-out pairs reach it, and of those of all edits
+        together: of few pairs one more can be much less like the others. It is :data:`LOWEST` at
+        least, so that an edit whose pairs are unlike each other is not found in everything, and
+        such an edit has no say in the others' thresholds.
+        """
+        known = self.own[self.recognised]
+        known = known[~known.isnan()]
+        own = _quantiles(self.own, REFUSED).nan_to_num(nan=LOWEST)
+        if len(known):
+            # torch.quantile takes 16 million values at most.
+            shared = known.kthvalue(1 + int(REFUSED * (len(known) - 1))).values
+            own = own.minimum(shared)
+        return own.clamp(min=LOWEST)
+
+    @cached_property
+    def recognised(self) -> torch.Tensor:
+        """Which edits [N] would be found in half of their own left-out pairs, or more of them."""
+        return _quantiles(self.own, 0.5) >= LOWEST
 
     def with_edit(self, name: str, pairs: int, key: torch.Tensor, own: torch.Tensor) -> Index:
         """The index with an edit added, or replaced where it stands; no longer fitted."""
@@ -109,6 +125,14 @@ class Index:
     def renamed(self, old: str, new: str) -> Index:
         """The index with an edit under another name."""
         return replace(self, names=tuple(new if name == old else name for name in self.names))
+
+
+def _quantiles(values: torch.Tensor, share: float) -> torch.Tensor:
+    """Of each row of values [N, K] the one that at most this share of them are below; NaN where
+    there are none."""
+    last = ((~values.isnan()).sum(dim=1) - 1).clamp(min=0)
+    ordered = values.sort(dim=1).values  # NaN comes last
+    return ordered.gather(1, (share * last).long()[:, None])[:, 0]
 
 
 def index_path(folder: Path) -> Path:

@@ -23,21 +23,34 @@ class EditMix(EditStack):
 
     Attributes:
         similarities: of every edit that was considered, by its name, the highest first.
+        thresholds: of the same edits, the similarity from which an analogy is one of theirs.
         known: whether the analogy is like anything in the basis, and the mix does anything.
-        threshold: the similarity below which it is not.
+        opposite: the edit that the analogy undoes, if it is like none.
     """
 
     default_mode = "merged"
 
     def __init__(
-        self, parts: Sequence[tuple[Edit, float]], similarities: dict[str, float], threshold: float
+        self,
+        parts: Sequence[tuple[Edit, float]],
+        similarities: dict[str, float],
+        thresholds: dict[str, float],
     ) -> None:
         super().__init__(parts)
-        self.similarities, self.threshold = similarities, threshold
-        self.known = not self.is_zero and max(similarities.values()) >= threshold
+        self.similarities, self.thresholds = similarities, thresholds
+        found = any(similarity >= thresholds[name] for name, similarity in similarities.items())
+        self.known = not self.is_zero and found
+        lowest = min(similarities, key=similarities.__getitem__)
+        undone = not self.known and similarities[lowest] <= -thresholds[lowest]
+        self.opposite = lowest if undone else None
 
     def __matmul__(self, scale: float) -> EditMix:
-        return EditMix(super().__matmul__(scale).parts, self.similarities, self.threshold)
+        return EditMix(super().__matmul__(scale).parts, self.similarities, self.thresholds)
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of the edit that is most like the analogy."""
+        return self.thresholds[max(self.similarities, key=self.similarities.__getitem__)]
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -47,11 +60,18 @@ class EditMix(EditStack):
     @property
     def sentence(self) -> str:
         """What was found, in words."""
-        nearest_ones = ", ".join(f"{n} {s:.2f}" for n, s in list(self.similarities.items())[:3])
+        most = list(self.similarities.items())[:3]
+        nearest_ones = ", ".join(f"{name} {similarity:.2f}" for name, similarity in most)
+        if self.opposite is not None:
+            return (
+                f"This analogy is {self.opposite} backwards (similarity "
+                f"{self.similarities[self.opposite]:.2f}), and like none of the edits forwards "
+                f"(nearest: {nearest_ones})."
+            )
         if not self.known:
             return (
                 f"This analogy is like none of the edits (nearest: {nearest_ones}; "
-                f"edits of this basis reach {self.threshold:.2f})."
+                f"{most[0][0]} is found from {self.threshold:.2f} on)."
             )
         mixed = " + ".join(f"{name} {scale:.2f}" for name, scale in self.coefficients.items())
         return f"{mixed} (similarities: {nearest_ones})."
@@ -78,12 +98,14 @@ def mix_of(
     active = (coefficients >= LEAST).nonzero().flatten().tolist()
     active.sort(key=lambda i: -float(coefficients[i]))
     parts = [(load(i), float(coefficients[i])) for i in active]
-    # The threshold is one of plain similarity, whatever router makes the choice.
+    # The thresholds are of plain similarity, whatever router makes the choice.
     plain = index.plain.similarities(given)
     best = plain.topk(min(len(plain), max(len(active), TOP))).indices.tolist()
-    considered = sorted({*active, *best}, key=lambda i: -float(plain[i]))
+    least = int(plain.argmin())
+    undone = {least} if plain[least] <= -index.thresholds[least] else set()
+    considered = sorted({*active, *best, *undone}, key=lambda i: -float(plain[i]))
     return EditMix(
         parts or [(load(best[0]), 0.0)],
         {index.names[i]: float(plain[i]) for i in considered},
-        index.threshold,
+        {index.names[i]: float(index.thresholds[i]) for i in considered},
     )

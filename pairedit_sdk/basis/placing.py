@@ -20,6 +20,10 @@ from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for
 if TYPE_CHECKING:
     from PIL import Image
 
+#: Embeddings of a photograph and of its copy as a JPEG differ by half of this to all of it, those
+#: of the smallest changes of pairs by four times as much. Embeddings have length 1.
+LEAST = 5e-3
+
 
 def with_placed(index: Index, name: str, embeddings: torch.Tensor) -> Index:
     """The index with an edit, whose embeddings are [P, A, 2, D]."""
@@ -114,14 +118,42 @@ def check_width(index: Index, embeddings: torch.Tensor) -> None:
         )
 
 
+def check_change(encoder: str, before: torch.Tensor, after: torch.Tensor) -> None:
+    """Refuse an analogy in which nothing changes.
+
+    Args:
+        encoder: its name.
+        before: E(a), of length 1.
+        after: E(a′).
+
+    Raises:
+        UsageError: the encoder sees no more between them than between two copies of a picture.
+    """
+    seen = float((after - before).norm())
+    if seen < LEAST:
+        raise UsageError(
+            f"The image encoder {encoder} sees no change from the picture before to the one after",
+            expected=f"embeddings that differ by {LEAST:g} or more",
+            got=f"{seen:.2g}",
+            next_step="Give two pictures that show the change",
+        )
+
+
 def rebuilt(folder: Path) -> Index:
-    """The index anew, from the embeddings and edits on disk; a damaged one is not needed for it."""
+    """The index anew, from the embeddings and edits on disk; a damaged one is not needed for it.
+
+    Of one that is whole the names are kept: a change that was killed may have left files behind of
+    an edit that is not, or no longer, in the basis.
+    """
     try:
         old = read_index(folder)
     except EditError:
         old = Index()
     index = Index(encoder=old.encoder)
-    for path in sorted((folder / FOLDER / "pairs").glob("*.safetensors")):
+    paths = sorted((folder / FOLDER / "pairs").glob("*.safetensors"))
+    if old.names:
+        paths = [path for name in old.names if (path := embeddings_path(folder, name)).is_file()]
+    for path in paths:
         edit_file = EditLibrary(folder).target(path.stem)
         if not edit_file.is_file():
             continue

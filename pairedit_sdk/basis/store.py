@@ -6,7 +6,8 @@ moment: an edit is in the basis or it is not.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -22,8 +23,25 @@ from pairedit_sdk.basis.placing import (
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.library import EditLibrary
-from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.errors import EditError, UsageError, nearest
 from pairedit_sdk.io.files import write_tensors
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An edit in a basis.
+
+    Attributes:
+        name: of the edit.
+        path: its file.
+        pairs: how many it was placed with.
+        recognised: whether it would be found in half of them or more, each left out in turn.
+    """
+
+    name: str
+    path: Path
+    pairs: int
+    recognised: bool = True
 
 
 class BasisStore:
@@ -53,6 +71,21 @@ class BasisStore:
             self._read = (seen, read_index(self.folder))
         return self._read[1]
 
+    def entry(self, name: str) -> Entry:
+        """One edit.
+
+        Raises:
+            UsageError: there is none of that name; the nearest ones are named.
+        """
+        index = self.index
+        require(index, name)
+        return self._entry(index, index.names.index(name))
+
+    def entries(self) -> list[Entry]:
+        """All of them, in the order of placing."""
+        index = self.index
+        return [self._entry(index, k) for k in range(len(index.names))]
+
     def embeddings(self, name: str) -> torch.Tensor:
         """E(a) and E(a′) of the pairs of an edit and of their other versions, [P, A, 2, D].
 
@@ -62,6 +95,11 @@ class BasisStore:
         """
         require(self.index, name)
         return read_embeddings(self.folder, name)
+
+    def _entry(self, index: Index, k: int) -> Entry:
+        name = index.names[k]
+        path = self.library.target(name)
+        return Entry(name, path, index.pairs[k], bool(index.recognised[k]))
 
     def place(self, edit: Edit, embeddings: torch.Tensor, encoder: str, *, replacing: bool) -> None:
         """Put an edit into the basis, and save it in the library.
@@ -116,9 +154,10 @@ class BasisStore:
         with locked(self.folder):
             index = read_index(self.folder)
             require(index, old)
-            if new in index.names or target.exists():
+            renamed = Edit.load(self.library.target(old)).with_info(name=new)
+            if new in index.names or (target.exists() and not _is_copy(target, renamed)):
                 raise UsageError(f"There is an edit {new} already ({target})")
-            Edit.load(self.library.target(old)).with_info(name=new).save(target)
+            renamed.save(target)
             pairs = read_embeddings(self.folder, old)
             write_tensors(embeddings_path(self.folder, new), {"pairs": pairs})
             write_index(self.folder, index.renamed(old, new))
@@ -143,6 +182,23 @@ class BasisStore:
             if index.names != names:
                 raise UsageError("The basis was changed meanwhile", next_step="Fit it again")
             write_index(self.folder, replace(index, fitted=router))
+
+
+def _is_copy(target: Path, edit: Edit) -> bool:
+    """Whether the file holds this edit: a renaming that was killed has left it there."""
+    try:
+        there = Edit.load(target)
+    except EditError:
+        return False
+    return (
+        there.info == edit.info
+        and there.layers.keys() == edit.layers.keys()
+        and all(
+            torch.equal(there.layers[n].down, layer.down)
+            and torch.equal(there.layers[n].up, layer.up)
+            for n, layer in edit.layers.items()
+        )
+    )
 
 
 def require(index: Index, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pairedit_sdk.cli import options, values
-from pairedit_sdk.cli.basis import Count, Router, as_values, check_router, mix_table
+from pairedit_sdk.cli.basis import Count, Router, as_values, check_router, mix_table, next_step
 from pairedit_sdk.cli.edit import Run
 from pairedit_sdk.cli.lorweb import answer_command
 from pairedit_sdk.cli.output import Output
@@ -128,8 +128,7 @@ def analogy(
     if not route.known and not force:
         raise InputError(
             route.sentence.rstrip("."),
-            next_step="Learn this change with `pairedit train PAIRS --name NAME --place`, or mix "
-            "what is nearest with --force",
+            next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
         )
     output.table(mix_table(route))
     output.say(route.sentence)

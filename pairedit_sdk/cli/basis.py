@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pairedit_sdk.basis.mix import EditMix
+    from pairedit_sdk.edits.library import EditLibrary
 
 app = typer.Typer(
     rich_markup_mode=None, help="Manage the edits that analogies choose from.", no_args_is_help=True
@@ -78,10 +80,17 @@ def place(
     loaded = library.load(edit)
     pair_set = PairSet.from_folder(pairs)
     basis = EditBasis.open(library, encoder)
-    basis.place(loaded, pair_set, replacing=force)
+    placed = basis.place(loaded, pair_set, replacing=force)
     held = counted(len(basis.list()), "edit")
     output.say(f"Placed {loaded.name} ({counted(len(pair_set), 'pair')}); the basis has {held}.")
-    output.result({"name": loaded.name, "pairs": len(pair_set), "edits": len(basis.list())})
+    output.result(
+        {
+            "name": placed.name,
+            "pairs": placed.pairs,
+            "recognised": placed.recognised,
+            "edits": len(basis.list()),
+        }
+    )
 
 
 @app.command("list")
@@ -95,7 +104,8 @@ def list_command(
     basis = EditBasis.open(library)
     entries = basis.list()
     for entry in entries:
-        output.say(f"{entry.name}  ({counted(entry.pairs, 'pair')})")
+        weak = "" if entry.recognised else ", not found in them"
+        output.say(f"{entry.name}  ({counted(entry.pairs, 'pair')}{weak})")
     if not entries:
         output.say(f"Nothing in the basis of {library} yet: pairedit basis place EDIT PAIRS")
     output.result(
@@ -103,7 +113,10 @@ def list_command(
             "library": library,
             "encoder": basis.index.encoder,
             "fitted": basis.index.fitted is not None,
-            "edits": [{"name": e.name, "pairs": e.pairs, "path": e.path} for e in entries],
+            "edits": [
+                {"name": e.name, "pairs": e.pairs, "recognised": e.recognised, "path": e.path}
+                for e in entries
+            ],
         }
     )
 
@@ -208,7 +221,7 @@ def route(
     else:
         found = basis.route(before, after, picture, count=count)
     output.table(mix_table(found))
-    output.say(found.sentence)
+    output.say(found.sentence if found.known else f"{found.sentence} {next_step(found, library)}.")
     output.result(as_values(found))
 
 
@@ -220,6 +233,14 @@ def check_router(name: str) -> None:
     """
     if name not in ROUTERS:
         raise UsageError(f"There is no router {name!r}", expected=" or ".join(ROUTERS))
+
+
+def next_step(route: EditMix, library: EditLibrary) -> str:
+    """What to do about an analogy that is not known."""
+    if route.opposite is None:
+        return "Learn this change with `pairedit train PAIRS --name NAME --place`"
+    shown = "" if library == DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
+    return f"Undo the edit with `pairedit edit PICTURE --edit {route.opposite}=-1{shown} -o OUT`"
 
 
 def mix_table(route: EditMix) -> Table:
@@ -244,5 +265,7 @@ def as_values(route: EditMix) -> dict[str, object]:
         "coefficients": route.coefficients,
         "similarities": route.similarities,
         "threshold": route.threshold,
+        "thresholds": route.thresholds,
+        "opposite": route.opposite,
         "sentence": route.sentence,
     }

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairedit_sdk.basis.edit_basis import EditBasis
-from pairedit_sdk.basis.index import index_path
+from pairedit_sdk.basis.index import index_path, write_index
 from pairedit_sdk.basis.placing import own_similarities
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
@@ -58,7 +58,9 @@ def test_nothing_that_changed_is_like_nothing_in_the_basis(filled, face_pairs):
     route = filled.route(pair.before, pair.after)
     if not route.known:
         assert "like none of the edits" in route.sentence
-    assert route.threshold == filled.index.threshold
+    nearest = next(iter(route.similarities))
+    threshold = filled.index.thresholds[filled.index.names.index(nearest)]
+    assert route.threshold == route.thresholds[nearest] == float(threshold)
 
 
 def test_own_similarities_are_of_pairs_left_out():
@@ -73,9 +75,11 @@ def test_own_similarities_are_of_pairs_left_out():
 
 
 def test_at_most_the_promised_share_of_own_pairs_is_refused(filled):
-    own = filled.index.own
-    known = own[~own.isnan()]
-    assert (known < filled.index.threshold).float().mean() <= 0.05
+    index = filled.index
+    assert index.recognised.all()
+    own = [row[~row.isnan()] for row in index.own]
+    for row, threshold in zip(own, index.thresholds, strict=True):
+        assert (row < threshold).float().mean() <= 0.05
 
 
 def test_remove_rename_and_place_again(pair_sets, tmp_path):
@@ -165,3 +169,52 @@ class _Encoder:
 
     def embed(self, images):
         return torch.nn.functional.normalize(torch.randn(len(images), 8), dim=-1)
+
+
+def _placed(folder):
+    basis = EditBasis.open(folder)
+    generator = torch.Generator().manual_seed(0)
+    for name in ("hat", "age"):
+        pairs = torch.randn(2, 2, 2, 8, generator=generator)
+        basis._store.place(_edit(name), pairs, "mini", replacing=False)
+    return basis
+
+
+def _killed(monkeypatch, at, change, *names):
+    """Make a change that ends before the index is written, or just after it, as with a kill."""
+
+    def stop(folder, index):
+        if at == "after":
+            write_index(folder, index)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pairedit_sdk.basis.store.write_index", stop)
+        with pytest.raises(KeyboardInterrupt):
+            change(*names)
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_what_a_killed_change_leaves_behind_does_not_come_back(tmp_path, monkeypatch, at):
+    for change, names in {
+        "rename": {"before": ["hat", "age"], "after": ["beanie", "age"]},
+        "remove": {"before": ["hat", "age"], "after": ["age"]},
+    }.items():
+        basis = _placed(tmp_path / change)
+        given = ["hat", "beanie"] if change == "rename" else ["hat"]
+        _killed(monkeypatch, at, getattr(basis, change), *given)
+        assert basis.reindex() == len(names[at])
+        assert list(basis.index.names) == names[at]
+
+
+def test_a_killed_renaming_can_be_made_again(tmp_path, monkeypatch):
+    basis = _placed(tmp_path)
+    _killed(monkeypatch, "before", basis.rename, "hat", "beanie")
+    basis.rename("hat", "beanie")
+    assert basis.index.names == ("beanie", "age")
+    assert Edit.load(tmp_path / "beanie.safetensors").name == "beanie"
+    with pytest.raises(UsageError, match="There is an edit beanie already"):
+        basis.rename("age", "beanie")
+    _edit("free").with_info(rank=2).save(tmp_path / "free.safetensors")
+    with pytest.raises(UsageError, match="There is an edit free already"):
+        basis.rename("age", "free")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import Result
 
 from pairedit_sdk.basis.edit_basis import EditBasis
@@ -19,6 +21,10 @@ from pairedit_sdk.lora.layers import LoraLayer
 Pairedit = Callable[..., Result]
 
 INDEX = "full/basis/index.safetensors"
+SAME = (
+    "The image encoder mini sees no change from the picture before to the one after. Expected "
+    "embeddings that differ by 0.005 or more. Got …. Give two pictures that show the change."
+)
 #: The command line, and what it says; "…" is anything.
 WRONG: list[tuple[str, str]] = [
     ("basis show glases --library full",
@@ -50,8 +56,15 @@ WRONG: list[tuple[str, str]] = [
     ("analogy me.png me.png me.png -o x.png --library none",
      "The basis in none is empty. Place an edit with `pairedit basis place NAME PAIRS`."),
     ("analogy me.png me.png me.png -o x.png --library full",
-     "This analogy is like none of the edits (nearest: …). Learn this change with `pairedit train "
-     "PAIRS --name NAME --place`, or mix what is nearest with --force."),
+     SAME),
+    ("basis route me.png me.png --library full", SAME),
+    ("analogy me.png blue.png me.png -o x.png --library full",
+     "This analogy is like none of the edits (nearest: …; … is found from 0.…). Learn this change "
+     "with `pairedit train PAIRS --name NAME --place`, or mix what is nearest with --force."),
+    ("analogy me-with-glasses.png me.png me.png -o x.png --library full",
+     "This analogy is glasses backwards (similarity -0.…), and like none of the edits forwards "
+     "(nearest: …). Undo the edit with `pairedit edit PICTURE --edit glasses=-1 --library full -o "
+     "OUT`, or mix what is nearest with --force."),
     ("analogy me.png me.png me.png -o x.png --library full --router speed",
      "There is no router 'speed'. Expected encoder or velocity."),
     ("analogy me.png nothing.png me.png -o x.png --library full",
@@ -95,6 +108,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, face_pairs: Callable[..., obj
         pair.before.save(root / "pairs" / "source" / f"{pair.name}.png")
         pair.after.save(root / "pairs" / "target" / f"{pair.name}.png")
         pair.before.save(root / "me.png")
+        pair.after.save(root / "me-with-glasses.png")
+        Image.new("RGB", pair.before.size, "blue").save(root / "blue.png")
     return root
 
 
@@ -114,6 +129,20 @@ def test_what_is_wrong_is_said(
     pattern = re.escape(f"Error: {said}").replace("…", ".*")
     assert re.fullmatch(pattern, result.stderr.rstrip("\n")), result.stderr
     assert _state(made) == before
+
+
+def test_an_analogy_that_undoes_an_edit_is_told_how(
+    pairedit: Pairedit, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made)
+    line = "basis route me-with-glasses.png me.png --library full"
+    said = pairedit(*shlex.split(line)).stdout
+    assert said.endswith("pairedit edit PICTURE --edit glasses=-1 --library full -o OUT`.\n")
+    found = json.loads(pairedit(*shlex.split(line), "--json").stdout)
+    assert (found["known"], found["opposite"]) == (False, "glasses")
+    assert found["similarities"]["glasses"] < -found["thresholds"]["glasses"]
+    told = pairedit(*shlex.split("basis route me.png me-with-glasses.png --library full"))
+    assert "backwards" not in told.stdout
 
 
 def _state(folder: Path) -> dict[str, bytes]:

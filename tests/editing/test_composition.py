@@ -151,7 +151,7 @@ def test_the_default_suits_the_method_and_the_answer_of_a_basis(edits):
     stack = edits[0] @ 1 + edits[1] @ 1
     assert default_mode(stack, "flowedit") == "guided"
     assert default_mode(stack, "rf-inversion") == default_mode(stack, "inversion-lora") == "merged"
-    route = EditMix(stack.parts, {"one": 1.0}, 0.5)
+    route = EditMix(stack.parts, {"one": 1.0}, {"one": 0.5})
     assert default_mode(route @ 0.5, "flowedit") == "merged"
 
 
