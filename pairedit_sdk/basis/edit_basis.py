@@ -217,7 +217,7 @@ class EditBasis:
         given = self.embed(a, a_prime, a)
         nearest_ones = index.router.similarities(given).topk(min(CANDIDATES, len(index.names)))
         numbers = nearest_ones.indices.tolist()
-        edits = [Edit.load(self.library.target(index.names[i])) for i in numbers]
+        edits = [Edit.load(self.library.file(index.names[i])) for i in numbers]
         for edit in edits:
             edit.require_base(model)
         pair = PairSet.from_images([(a, a_prime)])
@@ -274,12 +274,12 @@ class EditBasis:
         """
         index = self.index
         require(index, name)
-        return Entry(name, self.library.target(name), index.pairs[index.names.index(name)])
+        return Entry(name, self.library.file(name), index.pairs[index.names.index(name)])
 
     def list(self) -> Sequence[Entry]:
         """What is in the basis, in the order of placing."""
         index = self.index
         return [
-            Entry(name, self.library.target(name), pairs)
+            Entry(name, self.library.file(name), pairs)
             for name, pairs in zip(index.names, index.pairs, strict=True)
         ]
