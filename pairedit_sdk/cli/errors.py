@@ -13,8 +13,9 @@ from typer.core import TyperGroup
 from pairedit_sdk.cli.renamed import with_new_options
 from pairedit_sdk.errors import PairEditError, explained, printable
 from pairedit_sdk.jobs.make_edit import LESS_MEMORY
+from pairedit_sdk.training.interrupts import Terminated, terminable
 
-FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 #: What takes less memory, by command.
 OUT_OF_MEMORY = {
@@ -27,7 +28,8 @@ OUT_OF_MEMORY = {
 
 
 class StoppedError(PairEditError):
-    """Ctrl-C. A command that can be taken up again raises it with how to do so."""
+    """Ctrl-C or SIGTERM. A command that can be taken up again raises it with how to do so, from
+    the interrupt."""
 
     exit_code = INTERRUPTED
 
@@ -44,7 +46,8 @@ class Root(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command; exit with 0, 1 (failed), 2 (bad usage or input) or 130 (Ctrl-C)."""
+        """Run the command; exit with 0, 1 (failed), 2 (bad usage or input), 130 (Ctrl-C) or 143
+        (SIGTERM)."""
         words, debug = _take_debug(sys.argv[1:] if args is None else list(args))
         words = with_new_options(words)
         try:
@@ -66,11 +69,13 @@ class Root(TyperGroup):
         return status
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C becomes an error like the others."""
+        """Run the command; Ctrl-C and SIGTERM become errors like the others."""
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise StoppedError("Stopped by Ctrl-C") from error
+            by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
+            raise StoppedError(f"Stopped by {by}") from error
 
 
 def _take_debug(words: list[str]) -> tuple[list[str], bool]:
@@ -82,6 +87,8 @@ def _take_debug(words: list[str]) -> tuple[list[str], bool]:
 
 def describe(error: Exception, command: str = "") -> tuple[str, int]:
     """What to tell the user about ``error``, as one paragraph, and the exit status."""
+    if isinstance(error, StoppedError) and isinstance(error.__cause__, Terminated):
+        return str(error), TERMINATED
     if isinstance(error, PairEditError):
         return str(error), error.exit_code
     if isinstance(error, BrokenPipeError):

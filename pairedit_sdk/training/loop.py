@@ -1,4 +1,4 @@
-"""The loop around every training: lock, processes, tracker, steps, Ctrl-C and the run's folder.
+"""The loop around every training: lock, processes, tracker, steps, signals and the run's folder.
 
 What is trained is a :class:`pairedit_sdk.training.task.Task`.
 """
@@ -64,7 +64,7 @@ class TrainingLoop:
             OtherRunError: the checkpoint is of other data, or beyond the steps wanted.
             RunFileError: a checkpoint is damaged, or something could not be written.
             TrainingError: a loss is not finite, or not below the task's limit.
-            KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+            KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
         """
         settings, folder = self.settings, self.folder
         optimizer = make_optimizer(task)
@@ -84,7 +84,7 @@ class TrainingLoop:
                 if any(summed(self.accelerator, stopped.is_set())):
                     if folder is not None:
                         folder.checkpoint(info.step, task, optimizer)
-                    raise KeyboardInterrupt
+                    raise stopped.as_interrupt()
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def train(
         UsageError: settings that do not fit the model, or a run folder that is in use, or a batch
             with fewer rows than there are processes, or a tracker that is not installed.
         TrainingError: the losses are no longer finite, or beyond all bounds.
-        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
     config = config or TrainConfig()
     require_tracker(config.track, folder=run_dir is not None)
