@@ -22,7 +22,8 @@ from pairedit_sdk.cli.options import (
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edits.library import preview_path
 from pairedit_sdk.errors import PairEditError, UsageError, printable
-from pairedit_sdk.images.files import picture_path, write_image
+from pairedit_sdk.images.files import writable_picture, write_image
+from pairedit_sdk.io.files import require_writable
 
 if TYPE_CHECKING:
     from pairedit_sdk.training.picking import Candidate
@@ -146,13 +147,15 @@ def pick(
     from pairedit_sdk.training.run_folder import read_settings
 
     output = Output(as_json, quiet)
-    target = None if out is None else picture_path(out)
+    target = None if out is None else writable_picture(out)
     run_dir = library.run_folder(name)
     if not (run_dir / "config.json").is_file():
         raise UsageError(
             f"There is no run of {name} in {run_dir}", next_step="Train it with `pairedit train`"
         )
     settings = read_settings(run_dir / "config.json")
+    if step is not None:
+        require_writable(library.target(name))
     model = load_model(
         base or settings.get("base") or DEFAULT_BASE,
         device=values.device(device),

@@ -11,6 +11,7 @@ from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet, Read
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edits.library import SUFFIX
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.files import require_writable
 
 
 def export_command(
@@ -93,7 +94,7 @@ def import_command(
     from pairedit_sdk.lora.formats import read_lora
 
     output = Output(as_json, quiet)
-    target = library.target(name or file.stem, replace=force)
+    target = require_writable(library.target(name or file.stem, replace=force))
     found = read_lora(file, alpha, partly=partly, pickled=True)
     edit = Edit.of_file(found, file)
     if base is not None:

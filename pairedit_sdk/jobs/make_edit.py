@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import InputError, UsageError, printable
+from pairedit_sdk.io.files import require_writable
 from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def make_edit(
         UsageError: settings that do not fit the model, or a run folder that is in use.
         OtherRunError: the run's folder holds a run of other settings, pairs or model.
         TrainingError: the training came apart, or memory ran out; then with what would fit.
-        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
     from pairedit_sdk.edits.edit import EditInfo
     from pairedit_sdk.estimates.fitting import advised
@@ -95,6 +96,8 @@ def make_edit(
 
     library = EditLibrary.local(library)
     target, run_dir = library.target(name), library.run_folder(name)
+    if is_first():
+        require_writable(target)
     if earlier_run == "replace":
         _clear(run_dir)
     started = time.perf_counter()

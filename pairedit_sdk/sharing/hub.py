@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name, preview_path
 from pairedit_sdk.errors import HubError, UsageError
-from pairedit_sdk.io.files import atomic_write
+from pairedit_sdk.io.files import atomic_write, require_writable
 from pairedit_sdk.lora.formats import read_lora_header
 from pairedit_sdk.sharing.hub_errors import explained
 from pairedit_sdk.sharing.model_card import model_card
@@ -157,7 +157,7 @@ def pull(
         chosen = _chosen(api, repo_id, commit, names, file)
     stem = PurePosixPath(chosen).stem
     target = _target(name, stem, library, repo_id)
-    library.target(target.stem, replace=force)
+    require_writable(library.target(target.stem, replace=force))
     with TemporaryDirectory(prefix="pairedit-") as folder:
 
         def fetched(wanted: str) -> Path:
