@@ -100,8 +100,8 @@ class EditBasis:
             EditError: the edit was learned on another model than the others.
         """
         check_name(edit.name)
-        check_room(self.index, edit, replacing)  # before any work is done
-        require_writable(index_path(self.folder))
+        require_writable(index_path(self.folder))  # before any work is done
+        check_room(self.index, edit, replacing)
         encoder = self._loaded(edit.info.base)
         embeddings = torch.stack([embedded(encoder, p.before, p.after) for p in pairs])
         self._store.place(edit, embeddings, encoder.name, replacing=replacing)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.io.files import atomic_write, require_writable
+from pairedit_sdk.io.files import atomic_write, require_writable, writing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,7 +59,8 @@ def writable_picture(path: str | Path) -> Path:
         UsageError: as :func:`picture_path`.
         WriteError: the system does not let it.
     """
-    return require_writable(picture_path(path))
+    with writing(Path(path)):  # a folder that may not be read cannot even be asked about
+        return require_writable(picture_path(path))
 
 
 def write_image(image: Image.Image, path: str | Path) -> Path:
