@@ -37,6 +37,8 @@ def export_command(
     quiet: Quiet = False,
 ) -> None:
     """Write an edit for another tool, with the same update on every weight."""
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.edits.metadata import shareable
     from pairedit_sdk.lora.export import export
 
     output = Output(as_json, quiet)
@@ -49,7 +51,8 @@ def export_command(
         raise UsageError(
             f"{out} is no name for this form", expected=f"a name that ends with {SUFFIX}"
         )
-    export(loaded.layers, form, out, loaded.header(), dtype, loaded.info.base)
+    shared = Edit(loaded.layers, shareable(loaded.info))
+    export(shared.layers, form, out, shared.header(), dtype, shared.info.base)
     output.say(f"Wrote {out}.")
     output.result({"name": loaded.name, "path": out, "format": form, "dtype": dtype})
 
@@ -92,6 +95,7 @@ def import_command(
     """
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.formats import read_lora
+    from pairedit_sdk.models.folders import located
 
     output = Output(as_json, quiet)
     target = require_writable(library.target(name or file.stem, replace=force))
@@ -101,7 +105,7 @@ def import_command(
         from pairedit_sdk.models.meta import require_layers
 
         require_layers(base, edit.layers, file.name)
-    made_for = edit.info.base or base or ""
+    made_for = edit.info.base or located(base or "")
     edit = edit.with_info(name=target.stem, base=made_for)
     library.save(edit, replace=force)
     form = " and ".join(found.forms)

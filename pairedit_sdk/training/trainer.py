@@ -23,6 +23,7 @@ from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.training.branches import CONTENT, SEMANTIC, Branches
@@ -223,7 +224,7 @@ def _info(
     # No time of day in here: the same run gives the same file.
     return EditInfo(
         name=name,
-        base=model.name,
+        base=located(model.name),
         architecture=model.architecture,
         base_fingerprint=model.fingerprint,
         precision=model.precision,
