@@ -102,6 +102,7 @@ class EditBasis:
         check_name(edit.name)
         require_writable(index_path(self.folder))  # before any work is done
         check_room(self.index, edit, replacing)
+        edit.warn_if_idle()
         encoder = self._loaded(edit.info.base)
         embeddings = torch.stack([embedded(encoder, p.before, p.after) for p in pairs])
         self._store.place(edit, embeddings, encoder.name, replacing=replacing)

@@ -84,7 +84,7 @@ def show(
 
     Its model, its rank, and the settings it was trained with.
     """
-    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.edits.edit import IDLE, Edit
 
     output = Output(as_json, quiet)
     path = library.path(edit)
@@ -98,7 +98,10 @@ def show(
                 output.say(printable(f"  {name}: {_shown(item)}"))
         else:
             output.say(printable(f"{key}: {_shown(value)}"))
-    output.result(about)
+    idle = _is_idle(path)
+    if idle:
+        output.say(f"It does nothing: {IDLE}")
+    output.result({**about, "idle": idle})
 
 
 @app.command("remove")
@@ -181,6 +184,15 @@ def pick(
         output.say(f"Saved {path}, as it was at step {step}.")
     rows = [{"step": one.step, "fidelity": one.fidelity} for one in found]
     output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})
+
+
+def _is_idle(path: Path) -> bool:
+    from pairedit_sdk.edits.edit import Edit
+
+    try:
+        return Edit.load(path).is_idle
+    except PairEditError:
+        return False  # what its header says is worth showing all the same
 
 
 def _of_step(found: list[Candidate], step: int) -> list[Candidate]:

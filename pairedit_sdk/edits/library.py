@@ -243,6 +243,7 @@ class EditLibrary:
         from pairedit_sdk.images.files import write_image
 
         path = self.target(edit.name, replace=replace)
+        edit.warn_if_idle()
         if preview is not None:
             write_image(preview, preview_path(path))
         edit.save(path)

@@ -171,6 +171,7 @@ def pull(
         path = fetched(chosen)
         info = _own_info(path, repo_id)
         edit = Edit.load(path)
+        edit.warn_if_idle()
         beside = PurePosixPath(chosen).with_suffix(".png").as_posix()
         picture = fetched(beside) if beside in names else None
         if picture is not None and not _is_png(picture):
