@@ -11,6 +11,7 @@ import torch
 from pairedit_sdk.editing.composition import attached_stack
 from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
+from pairedit_sdk.editing.resolution import warn_if_far_above
 from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
 from pairedit_sdk.flow.schedule import noise_source
 from pairedit_sdk.flow.solvers import last_state, rf_inversion
@@ -151,7 +152,9 @@ def seen_size(
         resolution: see :class:`pairedit_sdk.editing.options.EditOptions`.
     """
     trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
-    return fit_size(*size, resolution or trained or model.resolution, model.multiple)
+    resolution = resolution or trained or model.resolution
+    warn_if_far_above(as_stack(edits), resolution)
+    return fit_size(*size, resolution, model.multiple)
 
 
 def _edit(
