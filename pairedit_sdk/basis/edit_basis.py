@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.basis.index import Index
+from pairedit_sdk.basis.index import Index, index_path
 from pairedit_sdk.basis.mix import TOP, EditMix, mix_of
 from pairedit_sdk.basis.placing import check_change, check_room, check_width, embedded
 from pairedit_sdk.basis.router import Fitted, fit, top
@@ -18,6 +18,7 @@ from pairedit_sdk.basis.velocity import strengths
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.library import EditLibrary, check_name
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.files import require_writable
 from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for, load_encoder
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import PairSet
@@ -73,7 +74,9 @@ class EditBasis:
 
         Raises:
             BaseModelError: it cannot be loaded.
+            WriteError: the basis cannot be written.
         """
+        require_writable(index_path(self.folder))
         self._loaded(base)
 
     def place(self, edit: Edit, pairs: PairSet, *, replacing: bool = False) -> Entry:
@@ -92,7 +95,9 @@ class EditBasis:
             EditError: the edit was learned on another model than the others.
         """
         check_name(edit.name)
-        check_room(self.index, edit, replacing)  # before any work is done
+        require_writable(index_path(self.folder))  # before any work is done
+        check_room(self.index, edit, replacing)
+        edit.warn_if_idle()
         encoder = self._loaded(edit.info.base)
         embeddings = torch.stack([embedded(encoder, p.before, p.after) for p in pairs])
         self._store.place(edit, embeddings, encoder.name, replacing=replacing)
@@ -140,6 +145,7 @@ class EditBasis:
                 expected="two or more",
                 next_step="Place more edits first",
             )
+        require_writable(index_path(self.folder))
         pairs = [self.embeddings(name) for name in index.names]
         result = fit(pairs, seed)
         self._store.keep_router(result.router if result.kept else None, index.names)
@@ -224,7 +230,7 @@ class EditBasis:
         given = self.embed(a, a_prime, a)
         nearest_ones = index.router.similarities(given).topk(min(CANDIDATES, len(index.names)))
         numbers = nearest_ones.indices.tolist()
-        edits = [Edit.load(self.library.target(index.names[i])) for i in numbers]
+        edits = [Edit.load(self.library.file(index.names[i])) for i in numbers]
         for edit in edits:
             edit.require_base(model)
         pair = PairSet.from_images([(a, a_prime)])

@@ -93,7 +93,7 @@ def mix_of(
     """
 
     def load(number: int) -> Edit:
-        return Edit.load(library.target(index.names[number]))
+        return Edit.load(library.file(index.names[number]))
 
     active = (coefficients >= LEAST).nonzero().flatten().tolist()
     active.sort(key=lambda i: -float(coefficients[i]))

@@ -98,7 +98,7 @@ class BasisStore:
 
     def _entry(self, index: Index, k: int) -> Entry:
         name = index.names[k]
-        path = self.library.target(name)
+        path = self.library.file(name)
         return Entry(name, path, index.pairs[k], bool(index.recognised[k]))
 
     def place(self, edit: Edit, embeddings: torch.Tensor, encoder: str, *, replacing: bool) -> None:

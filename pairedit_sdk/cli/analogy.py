@@ -16,7 +16,7 @@ from pairedit_sdk.cli.pictures import load_for
 from pairedit_sdk.cli.renamed import note
 from pairedit_sdk.cli.sources import another_picture
 from pairedit_sdk.errors import InputError, UsageError
-from pairedit_sdk.images.files import picture_path, write_image
+from pairedit_sdk.images.files import writable_picture, write_image
 
 #: Edits in a mix, unless more are asked for.
 COUNT = 3
@@ -59,8 +59,8 @@ def analogy(
     """
     check_router(router)
     output = Output(as_json, quiet)
-    target = another_picture(picture_path(out), b)
-    shown = None if strip is None else another_picture(picture_path(strip), b)
+    target = another_picture(writable_picture(out), b)
+    shown = None if strip is None else another_picture(writable_picture(strip), b)
     if lorweb is not None:
         _refuse_own(
             {

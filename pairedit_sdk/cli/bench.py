@@ -13,6 +13,7 @@ import typer
 from pairedit_sdk.cli import bench_photo, options, speed, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, nearest
+from pairedit_sdk.io.files import require_writable_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,6 +103,8 @@ def edits(
     plan: Plan = replace(
         SMALL if small else Plan(), **{k: v for k, v in given.items() if v is not None}
     )
+    if out is not None:
+        require_writable_folder(out)
     base = load_model("mini", device=values.device(device))
     with output.meter("benchmark", len(plan.jobs()), "run") as meter:
         result = run(base, plan, lambda job, row: meter.advance(_note(job, row)))
@@ -148,6 +151,8 @@ def compose(
         recipe=recipe,
         **{k: v for k, v in given.items() if v is not None},
     )
+    if out is not None:
+        require_writable_folder(out)
     base = load_model("mini", device=values.device(device))
     with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)

@@ -9,6 +9,7 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
+from pairedit_sdk.io.files import require_writable
 
 
 def compose(
@@ -42,7 +43,7 @@ def compose(
     lost is printed.
     """
     output = Output(as_json, quiet)
-    target = library.target(name, replace=force)
+    target = require_writable(library.target(name, replace=force))
     chosen = values.edits_and_scales(edits, library)
 
     from pairedit_sdk.edits.edit import Edit

@@ -14,7 +14,7 @@ from pairedit_sdk.cli.progress import Meter
 from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import write_image
-from pairedit_sdk.io.files import write_json
+from pairedit_sdk.io.files import require_writable_folder, write_json
 from pairedit_sdk.io.resources import examples_dir
 
 if TYPE_CHECKING:
@@ -228,6 +228,7 @@ def _require_own(out: Path) -> None:
 
     Raises:
         UsageError: it is a file, or holds something else.
+        WriteError: nothing can be written there.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"The output {out} is a file", expected="a folder to write")
@@ -237,6 +238,7 @@ def _require_own(out: Path) -> None:
             expected="a new or empty folder, so that nothing of yours is replaced",
             next_step="Choose another one with -o",
         )
+    require_writable_folder(out)
 
 
 def _teller(words: Console | None) -> Callable[[str], None]:

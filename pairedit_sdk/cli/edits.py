@@ -23,7 +23,8 @@ from pairedit_sdk.cli.options import (
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edits.library import preview_path
 from pairedit_sdk.errors import PairEditError, UsageError, printable
-from pairedit_sdk.images.files import picture_path, write_image
+from pairedit_sdk.images.files import writable_picture, write_image
+from pairedit_sdk.io.files import require_writable
 
 if TYPE_CHECKING:
     from pairedit_sdk.training.picking import Candidate
@@ -82,7 +83,7 @@ def show(
     from the nearest recipe; --json has them all.
     """
     from pairedit_sdk.cli.edit_card import card, lines, recipe_of
-    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.edits.edit import IDLE, Edit
 
     output = Output(as_json, quiet)
     path = library.path(edit)
@@ -90,7 +91,9 @@ def show(
     if output.words is not None:
         for line in lines(card(path, info), output.words.width):
             output.say(line)
-    picture, recipe = preview_path(path), recipe_of(info)
+    picture, recipe, idle = preview_path(path), recipe_of(info), _is_idle(path)
+    if idle:
+        output.say(f"It does nothing: {IDLE}")
     output.result(
         {
             "path": path,
@@ -98,6 +101,7 @@ def show(
             **({"preview": picture} if picture.is_file() else {}),
             **asdict(info),
             "recipe": None if recipe is None else asdict(recipe),
+            "idle": idle,
         }
     )
 
@@ -148,13 +152,15 @@ def pick(
     from pairedit_sdk.training.run_folder import read_settings
 
     output = Output(as_json, quiet)
-    target = None if out is None else picture_path(out)
+    target = None if out is None else writable_picture(out)
     run_dir = library.run_folder(name)
     if not (run_dir / "config.json").is_file():
         raise UsageError(
             f"There is no run of {name} in {run_dir}", next_step="Train it with `pairedit train`"
         )
     settings = read_settings(run_dir / "config.json")
+    if step is not None:
+        require_writable(library.target(name))
     model = load_model(
         base or settings.get("base") or DEFAULT_BASE,
         device=values.device(device),
@@ -180,6 +186,15 @@ def pick(
         output.say(f"Saved {path}, as it was at step {step}.")
     rows = [{"step": one.step, "fidelity": one.fidelity} for one in found]
     output.result({"name": name, "checkpoints": rows, "strip": target, "picked": step})
+
+
+def _is_idle(path: Path) -> bool:
+    from pairedit_sdk.edits.edit import Edit
+
+    try:
+        return Edit.load(path).is_idle
+    except PairEditError:
+        return False  # what its header says is worth showing all the same
 
 
 # After the others, since --help keeps this order.

@@ -19,8 +19,9 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.renamed import with_new_options
 from pairedit_sdk.errors import PairEditError, UsageError, explained
 from pairedit_sdk.jobs.make_edit import LESS_MEMORY
+from pairedit_sdk.training.interrupts import Terminated, terminable
 
-FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 #: What takes less memory, by command.
 OUT_OF_MEMORY = {
@@ -33,7 +34,8 @@ OUT_OF_MEMORY = {
 
 
 class StoppedError(PairEditError):
-    """Ctrl-C. A command that can be taken up again raises it with how to do so."""
+    """Ctrl-C or SIGTERM. A command that can be taken up again raises it with how to do so, from
+    the interrupt."""
 
     exit_code = INTERRUPTED
 
@@ -50,7 +52,8 @@ class Root(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command; exit with 0, 1 (failed), 2 (bad usage or input) or 130 (Ctrl-C)."""
+        """Run the command; exit with 0, 1 (failed), 2 (bad usage or input), 130 (Ctrl-C) or 143
+        (SIGTERM)."""
         words, debug = _take_debug(sys.argv[1:] if args is None else list(args))
         words = with_new_options(words)
         try:
@@ -67,11 +70,13 @@ class Root(TyperGroup):
         return status
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C becomes an error like the others."""
+        """Run the command; Ctrl-C and SIGTERM become errors like the others."""
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise StoppedError("Stopped by Ctrl-C") from error
+            by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
+            raise StoppedError(f"Stopped by {by}") from error
 
 
 def _take_debug(words: list[str]) -> tuple[list[str], bool]:
@@ -91,12 +96,13 @@ def _show(error: Exception, words: Sequence[str]) -> int:
         return FAILED  # nobody reads any more
     shown = describe(error, next((word for word in words if word in OUT_OF_MEMORY), ""))
     typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {shown}", err=True)
+    status = TERMINATED if isinstance(error.__cause__, Terminated) else shown.exit_code
     # Looked for in the line itself: where that is wrong, no command has read its options.
     as_json = "--json" in words[: words.index("--") if "--" in words else None]
     if as_json:
         with suppress(BrokenPipeError):
-            Output(as_json=True).result({"error": _fields(error, shown)})
-    return shown.exit_code
+            Output(as_json=True).result({"error": {**_fields(error, shown), "exit_status": status}})
+    return status
 
 
 def _fields(error: Exception, shown: PairEditError) -> dict[str, Any]:
@@ -112,7 +118,6 @@ def _fields(error: Exception, shown: PairEditError) -> dict[str, Any]:
         "type": type(shown if ours else error).__name__,
         **{name: text.rstrip(".") or None for name, text in parts.items()},
         "details": shown.details,
-        "exit_status": shown.exit_code,
     }
 
 

@@ -11,6 +11,7 @@ from pairedit_sdk.cli.options import DEFAULT_LIBRARY, Json, Library, Quiet, Read
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.edits.library import SUFFIX
 from pairedit_sdk.errors import UsageError, counted
+from pairedit_sdk.io.files import require_writable
 
 
 def export_command(
@@ -38,6 +39,8 @@ def export_command(
 
     Every weight gets the same update there.
     """
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.edits.metadata import shareable
     from pairedit_sdk.lora.export import export
 
     output = Output(as_json, quiet)
@@ -50,7 +53,8 @@ def export_command(
         raise UsageError(
             f"{out} is no name for this form", expected=f"a name that ends with {SUFFIX}"
         )
-    export(loaded.layers, form, out, loaded.header(), dtype, loaded.info.base)
+    shared = Edit(loaded.layers, shareable(loaded.info))
+    export(shared.layers, form, out, shared.header(), dtype, shared.info.base)
     output.say(f"Wrote {out}.")
     output.result({"name": loaded.name, "path": out, "format": form, "dtype": dtype})
 
@@ -93,16 +97,17 @@ def import_command(
     """
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.formats import read_lora
+    from pairedit_sdk.models.folders import located
 
     output = Output(as_json, quiet)
-    target = library.target(name or file.stem, replace=force)
+    target = require_writable(library.target(name or file.stem, replace=force))
     found = read_lora(file, alpha, partly=partly, pickled=True)
     edit = Edit.of_file(found, file)
     if base is not None:
         from pairedit_sdk.models.meta import require_layers
 
         require_layers(base, edit.layers, file.name)
-    made_for = edit.info.base or base or ""
+    made_for = edit.info.base or located(base or "")
     edit = edit.with_info(name=target.stem, base=made_for)
     library.save(edit, replace=force)
     form = " and ".join(found.forms)

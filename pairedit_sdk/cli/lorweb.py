@@ -16,7 +16,8 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.sources import another_picture
 from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError, counted
-from pairedit_sdk.images.files import picture_path, write_image
+from pairedit_sdk.images.files import writable_picture, write_image
+from pairedit_sdk.io.files import require_writable, require_writable_folder
 from pairedit_sdk.training.processes import is_first
 from pairedit_sdk.training.trackers import require_tracker
 
@@ -83,6 +84,8 @@ def train(
             f"There is a LoRWeB basis {name} already ({target})",
             next_step="Choose another --name, or replace it with --force",
         )
+    require_writable(target)
+    require_writable_folder(run_dir)
     device = values.device(device)
     config = basis_settings([*(settings or []), *([f"track={track}"] if track else [])])
     require_tracker(config.track)
@@ -152,7 +155,7 @@ def join(
     from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
-    path = find_basis(basis, library)
+    path = require_writable(find_basis(basis, library))
     loaded, own = LoRWeBBasis.load(path), library.load(edit)
     if own.name in loaded.elements:
         raise UsageError(
@@ -200,6 +203,7 @@ def import_command(
             f"There is a LoRWeB basis {name} already ({target})",
             next_step="Choose another --name, or replace it with --force",
         )
+    require_writable(target)
     for path in (checkpoint, config):
         if not path.is_file():
             raise UsageError(f"There is no file {path}", next_step="Check the path")
@@ -245,8 +249,8 @@ def answer_command(
     must be a Kontext model.
     """
     output = Output(as_json, quiet)
-    target = another_picture(picture_path(out), b)
-    drawn = None if strip is None else another_picture(picture_path(strip), b)
+    target = another_picture(writable_picture(out), b)
+    drawn = None if strip is None else another_picture(writable_picture(strip), b)
     device = values.device(device)
 
     from pairedit_sdk.cli.services import load_model

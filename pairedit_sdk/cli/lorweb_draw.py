@@ -11,6 +11,7 @@ import typer
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, counted, nearest
+from pairedit_sdk.io.files import require_writable_folder
 
 
 def draw(
@@ -48,6 +49,7 @@ def draw(
     output = Output(as_json, quiet)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already", expected="a new or empty folder")
+    require_writable_folder(folder)
     changes = _chosen(UNSEEN if unseen else SEEN, kinds or [])
     with output.meter("drawing", len(changes), "change") as meter:
         for change in changes:

@@ -150,7 +150,7 @@ Resolution = Annotated[
         max=4096,
         help="Side in pixels of a square with the area at which the model sees the picture. "
         "Without it: the one the edit was trained at (FLUX: 512). A larger picture comes back "
-        "softer.",
+        "softer; far above it little is left of the edit.",
     ),
 ]
 Detail = Annotated[

@@ -11,7 +11,7 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.sources import another_picture
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.images.files import picture_path, write_image
+from pairedit_sdk.images.files import writable_picture, write_image
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditStack
@@ -59,7 +59,7 @@ def generate(
 ) -> None:
     """Draw a new picture from a prompt, with or without edits."""
     output = Output(as_json, quiet)
-    target = picture_path(out)
+    target = writable_picture(out)
     for path in images or []:
         another_picture(target, path)
     width, height = values.size(size)
@@ -122,7 +122,7 @@ def sweep(
 ) -> None:
     """Show one edit at several scales, as a labelled strip."""
     output = Output(as_json, quiet)
-    target = another_picture(picture_path(out), image)
+    target = another_picture(writable_picture(out), image)
     strengths = values.scales(scales)
     if "=" in edit and not Path(edit).is_file():
         raise UsageError(

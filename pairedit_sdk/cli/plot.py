@@ -9,7 +9,7 @@ import typer
 
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.images.files import picture_path, write_image
+from pairedit_sdk.images.files import writable_picture, write_image
 
 
 def plot(
@@ -33,12 +33,12 @@ def plot(
     too.
     """
     output = Output(as_json, quiet)
-    target = None if out is None else picture_path(out)
+    target = None if out is None else writable_picture(out)
 
     from pairedit_sdk.training.run_plots import find_metrics, plot_run, read_metrics
 
     metrics = find_metrics(run, library.folder)
-    target = target or metrics.with_name("metrics.png")
+    target = target or writable_picture(metrics.with_name("metrics.png"))
     columns = read_metrics(metrics)
     write_image(plot_run(metrics), target)
     output.say(f"Wrote {target}.")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import InputError, UsageError, counted
-from pairedit_sdk.images.files import FORMATS, picture_path
+from pairedit_sdk.images.files import FORMATS, writable_picture
+from pairedit_sdk.io.files import require_writable_folder
 from pairedit_sdk.pairs.folder import natural
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def jobs(images: Sequence[str], out: str) -> tuple[list[Job], bool]:
     elif in_folder:
         made = _into_folder(found, Path(out))
     else:
-        made = [Job(found[0], picture_path(out))]
+        made = [Job(found[0], writable_picture(out))]
     for job in made:
         if job.source is not None and job.target is not None:
             another_picture(job.target, job.source)
@@ -142,6 +143,7 @@ def _into_folder(found: Sequence[Path | None], folder: Path) -> list[Job]:
             expected="a folder",
             next_step=f"Say for example -o {folder.with_suffix('')}/",
         )
+    require_writable_folder(folder)
     taken: dict[str, Path | None] = {}
     made = []
     for source in found:

@@ -11,6 +11,7 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.files import require_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,6 +80,8 @@ def _shape_speed(
     from pairedit_sdk.models.folders import shape_folder
 
     shape_folder(shape)  # refuses before anything slow is imported
+    if out is not None:
+        require_writable(out)
     from pairedit_sdk.bench.shape import TASKS, run
     from pairedit_sdk.bench.shape_table import table
 

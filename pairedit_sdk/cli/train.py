@@ -14,6 +14,7 @@ from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import rehearse
 from pairedit_sdk.errors import UsageError, counted
+from pairedit_sdk.io.files import require_writable, require_writable_folder
 from pairedit_sdk.jobs.make_edit import advice_on, make_edit, resume_hint, settings_for
 from pairedit_sdk.training.trackers import require_tracker
 
@@ -67,6 +68,8 @@ def train(
     device = values.device(device)
     if not dry_run:
         _refuse_overwriting(name, target, run_dir, resume=resume, force=force)
+        require_writable(target)
+        require_writable_folder(run_dir)
     given = {"precision": precision, "track": track, "offload": "true" if offload else None}
     config = settings_for(base, recipe, overridden(settings, given))
     require_tracker(config.track)

@@ -17,6 +17,7 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import FAILED, StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, counted
+from pairedit_sdk.io.files import require_writable
 from pairedit_sdk.jobs.make_edit import resume_hint
 from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
 from pairedit_sdk.jobs.on_ray import train_many_on_ray
@@ -119,6 +120,7 @@ def train_many(
     entries = read_manifest(manifest, base, recipe, overrides)
     config = entries[0].config
     base_name = config.base or options.DEFAULT_BASE
+    require_writable(log_path(library.folder))
 
     shown = _Shown(output, len(entries))
     try:

@@ -18,6 +18,7 @@ from pairedit_sdk.editing.edit_latents import StepHook, part_of, sweep_latents
 from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, pasted, within
 from pairedit_sdk.editing.masks import mask_weights
 from pairedit_sdk.editing.region import as_box, changed_box, fading, in_context
+from pairedit_sdk.editing.resolution import warn_if_far_above
 from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
 from pairedit_sdk.images.image import fit_size, to_tensor
 
@@ -39,7 +40,9 @@ def seen_size(
         resolution: see :class:`pairedit_sdk.editing.options.EditOptions`.
     """
     trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
-    return fit_size(*size, resolution or trained or model.resolution, model.multiple)
+    resolution = resolution or trained or model.resolution
+    warn_if_far_above(as_stack(edits), resolution)
+    return fit_size(*size, resolution, model.multiple)
 
 
 def edit_photo(

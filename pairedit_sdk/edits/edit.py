@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,13 @@ from pairedit_sdk.lora.layers import LoraLayer
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
+_log = logging.getLogger("pairedit_sdk")
+#: Why an edit does nothing, and what to do about it.
+IDLE = (
+    "every layer of its LoRA is zero, as before the first training step. Train it again, or take "
+    "another file."
+)
+
 __all__ = ["Edit", "EditDirection", "EditInfo", "EditStack", "EditorSettings", "as_stack"]
 
 
@@ -42,6 +50,7 @@ class Edit:
             raise EditError(f"Edit {info.name!r} has no layers")
         self.layers = dict(layers)
         self.info = info
+        self._noted = False
 
     @property
     def name(self) -> str:
@@ -97,7 +106,8 @@ class Edit:
         return read_description(header, max(ranks, default=0), path)
 
     def require_base(self, model: FlowModel) -> None:
-        """Refuse a model that the edit was not learned on.
+        """Refuse a model that the edit was not learned on. An edit that does nothing says so here,
+        as this is called wherever one is applied.
 
         Raises:
             EditError: naming both models.
@@ -110,6 +120,20 @@ class Edit:
                 got=f"{model.name} ({model.fingerprint})",
                 next_step=f"Load {self.info.base}, or train the edit again on {model.name}",
             )
+        self.warn_if_idle()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it changes no weight at all: in every layer A or B is zero."""
+        return not any(
+            bool(layer.up.any()) and bool(layer.down.any()) for layer in self.layers.values()
+        )
+
+    def warn_if_idle(self) -> None:
+        """Log a warning, once for this object, if the edit does nothing."""
+        if not self._noted and self.is_idle:
+            _log.warning("Edit %s does nothing: %s", self.name, IDLE)
+        self._noted = True
 
     def _modelspec(self) -> dict[str, str]:
         side = self.info.resolution

@@ -25,13 +25,16 @@ SUFFIX = ".safetensors"
 LONGEST_NAME = 64
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+#: Windows opens a device for a file of these names, whatever its case and extension.
+_DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])", re.IGNORECASE)
 
 
 def check_name(name: str) -> str:
     """``name``, if an edit can be called that.
 
     Names become file names and adapter names, so they are made of ASCII letters, digits, ``-``
-    and ``_``, do not begin with ``-``, and have at most 64 characters.
+    and ``_``, do not begin with ``-``, and have at most 64 characters. Those that Windows keeps for
+    devices are refused everywhere, as a library can be copied there.
 
     Raises:
         UsageError: otherwise.
@@ -41,6 +44,13 @@ def check_name(name: str) -> str:
             f"{name!r} cannot be the name of an edit",
             expected=f"1 to {LONGEST_NAME} letters, digits, - and _, not beginning with -",
             next_step="Choose a name like glasses or red-hair_2",
+        )
+    if _DEVICES.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of an edit",
+            expected="none of CON, PRN, AUX, NUL, COM0 to COM9 and LPT0 to LPT9, which Windows "
+            "keeps for devices",
+            next_step=f"Choose a name like {name}-edit",
         )
     return name
 
@@ -197,13 +207,22 @@ class EditLibrary:
         Raises:
             UsageError: that is no name or it is taken, or the library is on a URL.
         """
-        path = self.folder / f"{check_name(name)}{SUFFIX}"
+        check_name(name)
+        path = self.file(name)
         if path.exists() and not replace:
             raise UsageError(
                 f"There is an edit {name} already ({path})",
                 next_step="Choose another --name, or replace it with --force",
             )
         return path
+
+    def file(self, name: str) -> Path:
+        """The file of an edit that is called ``name`` already, whether it is there or not.
+
+        Raises:
+            UsageError: no file can have that name, or the library is on a URL.
+        """
+        return self.folder / f"{name if _DEVICES.fullmatch(name) else check_name(name)}{SUFFIX}"
 
     def save(
         self, edit: Edit, *, preview: Image.Image | None = None, replace: bool = False
@@ -224,6 +243,7 @@ class EditLibrary:
         from pairedit_sdk.images.files import write_image
 
         path = self.target(edit.name, replace=replace)
+        edit.warn_if_idle()
         if preview is not None:
             write_image(preview, preview_path(path))
         edit.save(path)
@@ -240,7 +260,7 @@ class EditLibrary:
         Raises:
             UsageError: there is no edit of that name, or the library is on a URL.
         """
-        path = self.target(name)
+        path = self.file(name)
         if not path.is_file():
             raise self._unknown(name)
         path.unlink()
@@ -258,7 +278,7 @@ class EditLibrary:
     def _saved(self, name: str) -> Path | None:
         if self.is_remote:
             return remote.fetch_edit(str(self), name)
-        path = self.target(name)
+        path = self.file(name)
         return path if path.is_file() else None
 
     def _unknown(self, name: str) -> UsageError:

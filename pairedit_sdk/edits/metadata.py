@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class EditInfo:
 
     Attributes:
         name: the edit's name.
-        base: name of the model it was learned on.
+        base: name of the model it was learned on; of one in a folder of this machine its absolute
+            path, and in a file that was shared the folder's name.
         architecture: the model's kind, as in the modelspec standard.
         base_fingerprint: hash of the model's weights; an edit works on that model alone.
         precision: precision of the frozen model.
@@ -104,6 +106,29 @@ class EditInfo:
     def now() -> str:
         """The present moment for ``created``."""
         return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def shareable(info: EditInfo) -> EditInfo:
+    """``info`` without the folders of this machine, for a file that others get.
+
+    Of a model or image encoder in a folder the folder's own name stays, and the fingerprint tells
+    whether a model is the right one. Hub ids and built-in models stay as they are.
+    """
+    base, direction = _last_name(info.base), info.direction
+    settings = {
+        key: _last_name(value) if key in ("base", "encoder") and isinstance(value, str) else value
+        for key, value in info.settings.items()
+    }
+    if direction is not None:
+        direction = replace(direction, encoder=_last_name(direction.encoder))
+    return replace(info, base=base, settings=settings, direction=direction)
+
+
+def _last_name(name: str) -> str:
+    """The last part of a path that is a path for certain, of whatever system."""
+    if not re.match(r"[/\\~.]|[A-Za-z]:[/\\]", name):
+        return name
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1]
 
 
 def description(info: EditInfo) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.io.files import atomic_write
+from pairedit_sdk.io.files import atomic_write, require_writable, writing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,6 +62,17 @@ def picture_path(path: str | Path) -> Path:
             got=path.suffix,
         )
     return path
+
+
+def writable_picture(path: str | Path) -> Path:
+    """:func:`picture_path`, after trying that a picture can be written there.
+
+    Raises:
+        UsageError: as :func:`picture_path`.
+        WriteError: the system does not let it.
+    """
+    with writing(Path(path)):  # a folder that may not be read cannot even be asked about
+        return require_writable(picture_path(path))
 
 
 def write_image(image: Image.Image, path: str | Path) -> Path:

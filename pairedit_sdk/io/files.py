@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,62 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
+def require_writable(path: str | Path) -> Path:
+    """Refuse a file that could not be written, before long work is done for it.
+
+    It tries: permissions, read-only disks, and names that are too long cannot all be foretold. What
+    it makes is gone afterwards, and what is at ``path`` stays.
+
+    Raises:
+        WriteError: a folder is there, or the system does not let a file be written.
+    """
+    path = Path(path)
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        _try_writing(path)
+    return path
+
+
+def require_writable_folder(folder: str | Path) -> Path:
+    """The same for a folder that files are to be written to, whether it is there or not.
+
+    Raises:
+        WriteError: a file is there, or the system does not let one be written there.
+    """
+    folder = Path(folder)
+    with writing(folder):
+        _try_writing(folder / "tried")
+    return folder
+
+
+def _try_writing(path: Path) -> None:
+    """Write a file beside ``path`` and delete it.
+
+    Where folders are missing they are made within a folder of another name: a process that makes
+    the same ones at this moment must not lose them.
+    """
+    above = (path.parent, *path.parent.parents)
+    # The root of a drive that is not there has no name that another could be made of.
+    missing = [folder for folder in above if folder.name and not folder.exists()]
+    if not missing:
+        part = _part_of(path)
+        try:
+            part.write_bytes(b"\0")
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+        return
+    first = missing[-1]
+    trial = _part_of(first)
+    try:
+        within = trial / path.parent.relative_to(first)
+        within.mkdir(parents=True)
+        (within / path.name).write_bytes(b"\0")
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Within the block the system's errors are about writing ``path``.
@@ -55,12 +112,19 @@ def remove_parts(folder: Path) -> None:
 
     Only for a folder that nobody else writes to.
     """
-    for part in folder.rglob(".*.part"):
-        part.unlink(missing_ok=True)
+    for part in list(folder.rglob(".*.part")):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _part_of(path)
     try:
         write(part)
         # Some writers make files that only their owner may read.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import InputError, UsageError, printable
+from pairedit_sdk.io.files import require_writable
 from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def make_edit(
         UsageError: settings that do not fit the model, or a run folder that is in use.
         OtherRunError: the run's folder holds a run of other settings, pairs or model.
         TrainingError: the training came apart, or memory ran out; then with what would fit.
-        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
     from pairedit_sdk.edits.edit import EditInfo
     from pairedit_sdk.estimates.fitting import advised
@@ -95,6 +96,8 @@ def make_edit(
 
     library = EditLibrary.local(library)
     target, run_dir = library.target(name), library.run_folder(name)
+    if is_first():
+        require_writable(target)
     if earlier_run == "replace":
         _clear(run_dir)
     started = time.perf_counter()
@@ -139,7 +142,7 @@ def settings_for(
         UsageError: an unknown recipe or setting, a value out of range, or the model among the
             overrides.
     """
-    from pairedit_sdk.models.folders import has_image_encoder, is_small
+    from pairedit_sdk.models.folders import has_image_encoder, is_small, located
     from pairedit_sdk.training.config import load_recipe
 
     if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
@@ -151,7 +154,7 @@ def settings_for(
             # Nobody asked for what would first have to be downloaded.
             overrides = ["editing.limit_scale=false", *overrides]
     config = load_recipe(recipe, overrides, values)
-    return replace(config, base=base or config.base or DEFAULT_BASE)
+    return replace(config, base=located(base or config.base or DEFAULT_BASE))
 
 
 def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:

@@ -22,6 +22,7 @@ from pairedit_sdk.jobs.manifest import ManifestEntry
 from pairedit_sdk.jobs.outcomes import EditOutcome, write_down
 from pairedit_sdk.jobs.ray_cluster import RayWorkers, connected, require_kind, room_for
 from pairedit_sdk.jobs.train_many import require_different, train_entry
+from pairedit_sdk.training.interrupts import terminable
 
 if TYPE_CHECKING:
     from pairedit_sdk.training.trainer import StepInfo
@@ -76,7 +77,7 @@ def train_many_on_ray(
             two entries have one name.
         BaseModelError: no worker could load the model.
         TrainingError: no worker is left.
-        KeyboardInterrupt: Ctrl-C, after the steps under way and their checkpoints.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the steps under way and their checkpoints.
     """
     workers = workers or RayWorkers()
     entries = [replace(entry, pairs=Path(entry.pairs).resolve()) for entry in entries]
@@ -92,7 +93,8 @@ def train_many_on_ray(
         kind = ray.remote(max_restarts=-1, max_task_retries=-1, **needs)(_Worker)
         crew = [kind.remote(base, loading, {"library": library, **choices}) for _ in range(count)]
         try:
-            outcomes = _hand_out(ray, crew, entries, library, on_outcome)
+            with terminable():  # Ray has its own answer to SIGTERM, which ends at once
+                outcomes = _hand_out(ray, crew, entries, library, on_outcome)
         except BaseException:
             # Those that are done end by themselves when nobody holds them any more.
             for worker in crew:

@@ -62,7 +62,7 @@ def train_many(
 
     Raises:
         UsageError: two entries have one name, or this is one of several processes.
-        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
     require_one("Training many edits")
     entries = list(entries)

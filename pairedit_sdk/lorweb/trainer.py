@@ -22,6 +22,7 @@ from pairedit_sdk.lorweb.mixture import Mixture, require_width
 from pairedit_sdk.lorweb.parts import LearnedInfo
 from pairedit_sdk.lorweb.rows import AnalogyRows, Shown, require_kontext
 from pairedit_sdk.lorweb.settings import BasisSettings
+from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.image_encoder import encoder_for, load_encoder
 from pairedit_sdk.models.prompts import prompt_conditions
 from pairedit_sdk.models.protocol import Condition
@@ -107,7 +108,7 @@ def train_basis(
         captions = _captions(model, rows, settings)
         mixture = Mixture(model, settings, len(rows[0].query))
         loop.run(BasisTask(mixture, rows, captions), on_step)
-        about = (model.name, model.fingerprint, model.architecture, encoder.name)
+        about = (located(model.name), model.fingerprint, model.architecture, encoder.name)
         return mixture.finished(LearnedInfo(name, *about, settings, settings.steps))
 
 

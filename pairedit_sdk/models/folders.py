@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,15 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
     if configs_only and (SHAPES / name_or_path / "model_index.json").is_file():
         return SHAPES / name_or_path
     return _from_hub(name_or_path, configs_only)
+
+
+def located(name_or_path: str) -> str:
+    """A model's name that means the same from every working folder: of a folder its absolute path,
+    of built-in models and hub ids the name itself."""
+    path = Path(name_or_path).expanduser()
+    if not name_or_path or name_or_path in BUILT_IN or not path.is_dir():
+        return name_or_path
+    return os.path.abspath(path)  # resolve() would follow the user's own links
 
 
 def shape_folder(name: str) -> Path:

@@ -37,26 +37,32 @@ def random_model(folder: Path, *, device: str | None = None, precision: str = "a
     where = choose_device(device)
     kind, dtype = choose_precision(precision, where)
     transformer, vae = parts_without_weights(folder, dtype)
-    _fill(transformer, where, kind)
-    _fill(vae, where, kind)
+    generator = torch.Generator(where).manual_seed(0)  # the program's own is not advanced
+    _fill(transformer, generator, kind)
+    _fill(vae, generator, kind)
     model = model_class(folder)(
         str(folder), folder, transformer, vae, device=where, dtype=dtype, precision=kind
     )
     model.name_weights("random")
     config = transformer.config
     width, pooled = config.joint_attention_dim, config.pooled_projection_dim
-    model.remember("", Condition(torch.randn(1, model.text_tokens, width), torch.randn(1, pooled)))
+    generator = torch.Generator().manual_seed(0)
+    embeds = torch.randn(1, model.text_tokens, width, generator=generator)
+    model.remember("", Condition(embeds, torch.randn(1, pooled, generator=generator)))
     return model
 
 
 @torch.no_grad()
-def _fill(model: nn.Module, device: torch.device, precision: str) -> None:
-    """Give every weight of a model on the meta device numbers, on ``device``."""
+def _fill(model: nn.Module, generator: torch.Generator, precision: str) -> None:
+    """Give every weight of a model on the meta device numbers, on the generator's device."""
     for name, module in list(model.named_modules()):
         for key, empty in list(module.named_parameters(recurse=False)):
-            values = torch.empty(empty.shape, dtype=empty.dtype, device=device)
+            values = torch.empty(empty.shape, dtype=empty.dtype, device=generator.device)
             is_norm = "norm" in name and values.ndim == 1
-            values.fill_(1.0) if is_norm else values.normal_(std=DEVIATION)
+            if is_norm:
+                values.fill_(1.0)
+            else:
+                values.normal_(std=DEVIATION, generator=generator)
             setattr(module, key, nn.Parameter(values, requires_grad=False))
         if precision in QUANTIZED and is_quantizable(name, module):
             parent, _, child = name.rpartition(".")

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name, preview_path
 from pairedit_sdk.errors import HubError, UsageError, counted
-from pairedit_sdk.io.files import atomic_write
+from pairedit_sdk.io.files import atomic_write, require_writable
 from pairedit_sdk.lora.formats import read_lora_header
 from pairedit_sdk.sharing.hub_errors import explained
 from pairedit_sdk.sharing.model_card import model_card
+from pairedit_sdk.sharing.shareable import shareable_file
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -70,8 +71,8 @@ def push(
 ) -> Pushed:
     """Write an edit to a repository of the Hub, which is made if there is none.
 
-    One commit has the edit's file as it is, its preview picture and a README.md that is made of the
-    edit's own metadata; a README.md that is there is replaced.
+    One commit has the edit's file as it is (but for folders of this machine that it names), its
+    preview picture and a README.md made of the edit's own metadata, which replaces one there.
 
     Args:
         edit: the edit's file.
@@ -88,7 +89,7 @@ def push(
     path = Path(edit)
     check_name(path.stem)  # or nobody could pull it under its own name
     info = _own_info(path)
-    Edit.load(path)  # a damaged file is better found here than by those who pull it
+    loaded = Edit.load(path)  # a damaged file is better found here than by those who pull it
     picture = preview_path(path)
     has_picture = picture.is_file()
 
@@ -108,14 +109,16 @@ def push(
         card = model_card(
             info, repo_id, file=path.name, preview=picture.name if has_picture else None
         )
-        files: dict[str, Path | bytes] = {path.name: path, CARD: card.encode()}
+        files: dict[str, Path | bytes] = {CARD: card.encode()}
         if has_picture:
             files[picture.name] = picture
-        done = api.create_commit(
-            repo_id,
-            [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message=message or f"Edit {info.name}",
-        )
+        with TemporaryDirectory(prefix="pairedit-") as folder:
+            files[path.name] = shareable_file(path, loaded, Path(folder))
+            done = api.create_commit(
+                repo_id,
+                [CommitOperationAdd(name, content) for name, content in files.items()],
+                commit_message=message or f"Edit {info.name}",
+            )
     return Pushed(repo_id, str(url), done.oid, sorted(files))
 
 
@@ -157,7 +160,7 @@ def pull(
         chosen = _chosen(api, repo_id, commit, names, file)
     stem = PurePosixPath(chosen).stem
     target = _target(name, stem, library, repo_id)
-    library.target(target.stem, replace=force)
+    require_writable(library.target(target.stem, replace=force))
     with TemporaryDirectory(prefix="pairedit-") as folder:
 
         def fetched(wanted: str) -> Path:
@@ -168,6 +171,7 @@ def pull(
         path = fetched(chosen)
         info = _own_info(path, repo_id)
         edit = Edit.load(path)
+        edit.warn_if_idle()
         beside = PurePosixPath(chosen).with_suffix(".png").as_posix()
         picture = fetched(beside) if beside in names else None
         if picture is not None and not _is_png(picture):

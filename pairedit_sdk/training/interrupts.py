@@ -1,4 +1,4 @@
-"""Ctrl-C in a long run: the step under way is finished first."""
+"""Ctrl-C and SIGTERM: in a training the step under way is finished first."""
 
 from __future__ import annotations
 
@@ -8,24 +8,72 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def stopped_between_steps() -> Iterator[threading.Event]:
-    """Within the block a first Ctrl-C only sets the event; a second one stops at once.
+class Terminated(KeyboardInterrupt):  # like what it derives from, it is no error
+    """SIGTERM, as schedulers and ``kill`` send it. What is done for Ctrl-C is done for it too."""
 
-    In the middle of an optimiser's step the weights are no state that a checkpoint could hold.
+
+class StopRequest:
+    """Whether a signal has asked for an end, and which."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def is_set(self) -> bool:
+        """Whether there was one."""
+        return self.number != 0
+
+    def as_interrupt(self) -> KeyboardInterrupt:
+        """What to raise for it. Without one, another process was asked."""
+        return Terminated() if self.number == signal.SIGTERM else KeyboardInterrupt()
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within the block SIGTERM raises :class:`Terminated`, so that what is open is closed.
+
+    In another thread than the main one nothing changes: signals are not for it.
     """
-    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        # None is a handler that was not set from Python, which cannot be put back.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+@contextmanager
+def stopped_between_steps() -> Iterator[StopRequest]:
+    """Within the block a first Ctrl-C or SIGTERM only sets the request; a second one stops at once.
+
+    In the middle of an optimiser's step the weights are no state that a checkpoint could hold. A
+    SIGTERM that the program handles in its own way is left to it.
+    """
+    stopped = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    if (terminate := signal.getsignal(signal.SIGTERM)) in (signal.SIG_DFL, _terminate):
+        before[signal.SIGTERM] = terminate
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def stop(number: int, frame: object) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, before)
+        stopped.number = number
+        restore()
 
-    signal.signal(signal.SIGINT, stop)
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated

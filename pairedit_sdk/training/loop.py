@@ -1,4 +1,4 @@
-"""The loop around every training: lock, processes, tracker, steps, Ctrl-C and the run's folder.
+"""The loop around every training: lock, processes, tracker, steps, signals and the run's folder.
 
 What is trained is a :class:`pairedit_sdk.training.task.Task`.
 """
@@ -18,6 +18,7 @@ import torch
 
 from pairedit_sdk.errors import TrainingError
 from pairedit_sdk.lora.adapters import detach_all
+from pairedit_sdk.training.divergence import probe, require_learned
 from pairedit_sdk.training.interrupts import stopped_between_steps
 from pairedit_sdk.training.optimizers import adamw
 from pairedit_sdk.training.processes import (
@@ -63,11 +64,13 @@ class TrainingLoop:
         Raises:
             OtherRunError: the checkpoint is of other data, or beyond the steps wanted.
             RunFileError: a checkpoint is damaged, or something could not be written.
-            TrainingError: a loss is not finite, or not below the task's limit.
-            KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+            TrainingError: a loss is not finite, or not below the task's limit; or, where there are
+                checkpoints, the training ends far above its start.
+            KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
         """
         settings, folder = self.settings, self.folder
         optimizer = make_optimizer(task)
+        start = probe(task, self.accelerator)  # before an earlier run's parameters are restored
         first = 0 if folder is None else folder.restore(task, optimizer)
         checkpoints = None if folder is None else folder.checkpoints.folder
         task.base.set_gradient_checkpointing(settings.gradient_checkpointing)
@@ -84,7 +87,9 @@ class TrainingLoop:
                 if any(summed(self.accelerator, stopped.is_set())):
                     if folder is not None:
                         folder.checkpoint(info.step, task, optimizer)
-                    raise KeyboardInterrupt
+                    raise stopped.as_interrupt()
+            end = probe(task, self.accelerator)
+        require_learned(start, end, settings.lr, checkpoints)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.training.branches import CONTENT, SEMANTIC, Branches
@@ -98,7 +99,7 @@ def train(
         UsageError: settings that do not fit the model, or a run folder that is in use, or a batch
             with fewer rows than there are processes, or a tracker that is not installed.
         TrainingError: the losses are no longer finite, or beyond all bounds.
-        KeyboardInterrupt: Ctrl-C, after the step under way and its checkpoint.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
     config = config or TrainConfig()
     require_tracker(config.track, folder=run_dir is not None)
@@ -226,7 +227,7 @@ def _info(
     # No time of day in here: the same run gives the same file.
     return EditInfo(
         name=name,
-        base=model.name,
+        base=located(model.name),
         architecture=model.architecture,
         base_fingerprint=model.fingerprint,
         precision=model.precision,

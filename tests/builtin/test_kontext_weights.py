@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxKontextPipeline
+from diffusers import DiffusionPipeline, FluxKontextPipeline
 
 from pairedit_sdk import generate, load_base
 from pairedit_sdk.builtin.faces.analogies import CHANGES, drawn_analogy
@@ -76,3 +76,18 @@ def test_instructions_of_every_kind_are_followed(base):
 def test_no_config_says_where_its_part_once_was(name):
     for config in BUILT_IN[name].glob("*/config.json"):
         assert "_name_or_path" not in json.loads(config.read_text(encoding="utf-8")), config
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_stock_diffusers_runs_it_without_being_told_a_type(name):
+    pipeline = DiffusionPipeline.from_pretrained(BUILT_IN[name])
+    kinds = {part.dtype for part in pipeline.components.values() if hasattr(part, "dtype")}
+    assert kinds == {torch.float32}
+    pipeline.set_progress_bar_config(disable=True)
+    size = {"height": 128, "width": 128}
+    if name == "mini-kontext":
+        face = drawn_analogy(("hat", "cap"), 0, "told").b.draw()
+        size = {"image": face, "max_area": 128 * 128, "_auto_resize": False, **size}
+    picture = pipeline(prompt="a person", num_inference_steps=2, **size).images[0]
+    assert picture.size == (128, 128)
+    assert np.asarray(picture).std() > 5

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 import pairedit_sdk
 from pairedit_sdk.cli import app
 from pairedit_sdk.errors import EditError, TrainingError
+from pairedit_sdk.training.interrupts import Terminated
 
 Pairedit = Callable[..., Result]
 HEAVY = {"torch", "diffusers", "peft", "transformers", "PIL", "numpy", "yaml", "accelerate"}
@@ -97,6 +98,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (TrainingError("The loss is no number", next_step="Lower lr"), 1,
          "Error: The loss is no number. Lower lr.\n"),
         (KeyboardInterrupt(), 130, "Error: Stopped by Ctrl-C.\n"),
+        (Terminated(), 143, "Error: Stopped by SIGTERM.\n"),
         (OSError(28, "No space left on device", "edits/x"), 1,
          "Error: The system refused: No space left on device (edits/x).\n"),
         (MemoryError(), 1,

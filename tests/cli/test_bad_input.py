@@ -100,7 +100,7 @@ BAD_INPUTS = [
     # Numbers and outputs
     ("edit me.png --edit glasses -o x.gif",
      f"The output x.gif has an extension that is no picture format. {FORMATS} Got .gif."),
-    ("edit me.png --edit glasses -o empty",
+    ("sweep me.png --edit glasses -o empty",
      "The output empty is a folder. Expected the name of a picture file. Say for example "
      "empty/out.png."),
     ("edit me.png --edit glasses -o me.png",

@@ -128,3 +128,17 @@ def test_a_file_cannot_write_to_the_terminal_as_it_likes(pairedit: Pairedit, lib
     assert "  model         \\x1b[2Jmini\\nname: other" in shown
     assert "  pairs         1 (a\\nb)\n" in shown
     assert "\x1b" not in pairedit("edits", "list").stdout
+
+
+def test_show_says_that_an_edit_does_nothing(pairedit: Pairedit, saved: Path) -> None:
+    import torch
+
+    from pairedit_sdk.edits.edit import Edit, EditInfo
+    from pairedit_sdk.lora.layers import LoraLayer
+
+    zero = LoraLayer(torch.ones(1, 64), torch.zeros(192, 1))
+    Edit({"x_embedder": zero}, EditInfo("still")).save(saved / "still.safetensors")
+    assert "It does nothing: every layer" in pairedit("edits", "show", "still").stdout
+    assert json.loads(pairedit("edits", "show", "still", "--json").stdout)["idle"] is True
+    assert "nothing" not in pairedit("edits", "show", "glasses").stdout
+    assert json.loads(pairedit("edits", "show", "glasses", "--json").stdout)["idle"] is False

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,16 +141,20 @@ def test_useless_pairs_are_trained_on_only_when_told_to(
     assert pairedit(*words, "--skip-check").exit_code == 0
 
 
-def test_ctrl_c_says_how_to_go_on_and_saves_nothing(
-    pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path
-) -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    rooms.on_train = stop
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_how_to_go_on_and_saves_nothing(
+    pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, number: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # A shell's background jobs ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handled = signal.getsignal(signal.SIGTERM)
+    rooms.on_train = lambda: signal.raise_signal(number)
     words = ("train", pairs, "--name", "glasses", "--set", "steps=2")
     result = pairedit(*words)
-    assert result.exit_code == 130
+    signal.signal(signal.SIGINT, before)
+    assert result.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert signal.getsignal(signal.SIGTERM) is handled
     run_dir = library / "runs" / "glasses"
     assert result.stderr.splitlines()[-1] == (
         "Error: Training glasses was stopped before its first checkpoint. Go on with "

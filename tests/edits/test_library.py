@@ -39,6 +39,30 @@ def test_bad_names(name: str) -> None:
             function(name)
 
 
+@pytest.mark.parametrize("name", ["CON", "prn", "Aux", "nul", "COM1", "com0", "Lpt9"])
+def test_names_that_windows_keeps_for_devices(name: str, tmp_path: Path) -> None:
+    library = EditLibrary(tmp_path)
+    for function in (check_name, library.target, library.run_folder):
+        with pytest.raises(UsageError, match=f"'{name}' cannot be .* Choose a name like {name}-ed"):
+            function(name)
+    # One that an earlier version has saved can be read and removed.
+    (tmp_path / f"{name}.safetensors").touch()
+    assert library.path(name) == tmp_path / f"{name}.safetensors"
+    library.remove(name)
+    assert library.names() == []
+
+
+@pytest.mark.parametrize("name", ["nul.safetensors", "CON.", "con ", "com1.png", "LPT\u00b9"])
+def test_names_that_windows_cuts_down_to_a_device(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of an edit"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["console", "com10", "nul-1", "_con", "com"])
+def test_names_that_only_begin_like_a_device(name: str) -> None:
+    assert check_name(name) == name
+
+
 def test_what_a_library_says_of_itself() -> None:
     library = EditLibrary("lib")
     assert (str(library), repr(library)) == ("lib", "EditLibrary('lib')")

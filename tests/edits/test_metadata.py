@@ -13,6 +13,7 @@ from pairedit_sdk.edits.metadata import (
     EditorSettings,
     description,
     read_description,
+    shareable,
 )
 from pairedit_sdk.errors import EditError
 
@@ -109,3 +110,29 @@ def test_no_description_at_all(text: str) -> None:
 def test_another_schema_is_refused_with_what_to_do() -> None:
     with pytest.raises(EditError, match=r"Expected schema 1\. Got schema 2\. Update"):
         _read(_written(schema=2))
+
+
+@pytest.mark.parametrize(
+    ("stored", "shared"),
+    [
+        ("/home/anna/models/my-flux", "my-flux"),
+        ("/home/anna/models/my-flux/", "my-flux"),
+        ("C:\\Users\\anna\\my-flux", "my-flux"),
+        ("~/my-flux", "my-flux"),
+        ("./my-flux", "my-flux"),
+        ("../x/my-flux", "my-flux"),
+        ("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-dev"),
+        ("mini", "mini"),
+        ("", ""),
+    ],
+)
+def test_what_is_shared_names_no_folders_of_this_machine(stored, shared):
+    seen = EditDirection([1.0], 0.5, stored)
+    settings = {"base": stored, "encoder": None, "steps": 3}
+    info = EditInfo("hat", base=stored, settings=settings, direction=seen, base_fingerprint="f")
+    found = shareable(info)
+    assert (found.base, found.settings["base"]) == (shared, shared)
+    assert found.direction == EditDirection([1.0], 0.5, shared)
+    assert (found.base_fingerprint, found.settings["steps"]) == ("f", 3)
+    assert shareable(found) == found
+    assert info.base == stored

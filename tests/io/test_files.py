@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from pairedit_sdk.io.files import (
     optimizer_tensors,
     read_tensors,
     remove_parts,
+    require_writable,
+    require_writable_folder,
     write_json,
     write_tensors,
 )
@@ -136,3 +139,75 @@ def test_a_line_is_added_whole_even_after_one_that_was_cut_short(tmp_path):
     path.write_text("one\nha")
     append_line(path, "three")
     assert path.read_text(encoding="utf-8") == "one\nha\nthree\n"
+
+
+@pytest.mark.parametrize("name", ["new.png", "there.png", "made/on/the/way/new.png"])
+def test_what_can_be_written_is_tried_without_a_trace(tmp_path, name):
+    (tmp_path / "there.png").write_bytes(b"mine")
+    assert require_writable(tmp_path / name) == tmp_path / name
+    assert require_writable_folder((tmp_path / name).parent) == (tmp_path / name).parent
+    assert [p.name for p in tmp_path.rglob("*")] == ["there.png"]
+    assert (tmp_path / "there.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("there.png/x.png", "Got Not a directory. Choose another name: something else stands"),
+        ("there.png/a/b/x.png", "Got Not a directory. Choose another name"),
+        ("folder", "Got Is a directory. Choose another name"),
+        ("x" * 300 + ".png", "Got File name too long. Choose a shorter name"),
+        ("a/" + "x" * 300 + "/b.png", "Got File name too long. Choose a shorter name"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_at_once(tmp_path, path, said):
+    (tmp_path / "there.png").write_bytes(b"mine")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WriteError) as caught:
+        require_writable(tmp_path / path)
+    assert f"'{tmp_path / path}' could not be written" in str(caught.value)
+    assert said in str(caught.value)
+    assert {p.name for p in tmp_path.rglob("*")} == {"there.png", "folder"}
+    assert require_writable_folder(tmp_path / "folder") == tmp_path / "folder"
+    with pytest.raises(WriteError, match=r"there\.png' could not be written\. Got Not a directory"):
+        require_writable_folder(tmp_path / "there.png")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that takes no files")
+def test_a_system_that_takes_no_files():
+    for path in ("/proc/x.png", "/proc/folder/x.png"):
+        with pytest.raises(WriteError, match=f"'{path}' could not be written"):
+            require_writable(path)
+
+
+def test_a_folder_that_this_user_may_not_write_to(tmp_path, refused):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    for path in (folder / "x.png", folder / "new" / "x.png"):
+        with (
+            refused(folder),
+            pytest.raises(WriteError, match=r"Permission denied\. Choose a folder"),
+        ):
+            require_writable(path)
+
+
+def test_a_drive_that_is_not_there(tmp_path, monkeypatch):
+    """On Windows not even the root of a path has to be there."""
+
+    def refuse(path, *rest):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.chdir(tmp_path)
+    for path in ("drive/x.png", "/drive/folder/x.png", "drive/a/b/c/x.png"):
+        with pytest.raises(WriteError, match=f"'{path}' could not be written\\. Got No such file"):
+            require_writable(path)
+
+
+def test_what_a_killed_trial_leaves_is_cleared(tmp_path):
+    (tmp_path / ".run.17.part" / "a").mkdir(parents=True)
+    (tmp_path / ".run.17.part" / "a" / "x.part").touch()
+    (tmp_path / ".x.png.17.part").touch()
+    remove_parts(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -56,6 +56,19 @@ def test_there_and_back_bit_for_bit(hub, saved: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in other.iterdir()) == ["glasses.png", "glasses.safetensors"]
 
 
+def test_no_folder_of_this_machine_is_pushed(hub, library: Path, tmp_path: Path) -> None:
+    edit = _edit(base="/home/anna/my-flux", settings={"base": "/home/anna/my-flux"})
+    path = edit.save(library / "glasses.safetensors")
+    before = path.read_bytes()
+    push(path, "me/specs")
+    assert all(b"anna" not in data for data in hub.repos["me/specs"].files.values())
+    assert path.read_bytes() == before
+    pulled = Edit.load(pull("me/specs", tmp_path / "other").path)
+    assert (pulled.info.base, pulled.info.settings) == ("my-flux", {"base": "my-flux"})
+    for name, layer in edit.layers.items():
+        assert torch.equal(pulled.layers[name].up, layer.up)
+
+
 def test_the_page_is_valid_and_says_what_the_edit_says(hub, saved: Path) -> None:
     push(saved, "me/specs")
     text = hub.repos["me/specs"].files["README.md"].decode()

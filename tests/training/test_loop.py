@@ -1,6 +1,7 @@
 """The loop around a training, with the smallest task there is: two numbers that become 1."""
 
 import json
+import signal
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from pairedit_sdk.errors import OtherRunError, TrainingError, UsageError
 from pairedit_sdk.flow.seeds import derive_seed
+from pairedit_sdk.training.interrupts import Terminated
 from pairedit_sdk.training.loop import learning_rate, training_loop
 from pairedit_sdk.training.run_folder import read_settings
 from pairedit_sdk.training.settings import TrainingSettings
@@ -141,3 +143,14 @@ def test_the_cosine_schedule_falls_to_zero():
     assert rates[3] == pytest.approx(0.05)
     assert rates[6] == pytest.approx(0, abs=1e-9)
     assert {learning_rate(SETTINGS, step) for step in range(7)} == {0.1}
+
+
+def test_sigterm_ends_the_step_and_leaves_a_checkpoint(tmp_path):
+    def terminate(info):
+        if info.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        run(SETTINGS, tmp_path, on_step=terminate)
+    assert sorted(p.stem[-1] for p in (tmp_path / "checkpoints").iterdir()) == ["2", "3"]
+    assert torch.equal(run(SETTINGS, tmp_path, resume=True), run(SETTINGS))

@@ -563,3 +563,13 @@ def test_a_calibrated_edit_at_scale_1_is_the_plain_one_at_its_factor(tiny_model,
     for name, layer in plain.layers.items():
         assert torch.allclose(calibrated.layers[name].up, layer.up * factor)
         assert torch.equal(calibrated.layers[name].down, layer.down)
+
+
+def test_an_edit_names_its_model_so_that_it_is_found_from_elsewhere(
+    tiny_folder, pairs, tmp_path, monkeypatch
+):
+    from pairedit_sdk.models.loading import load_base
+
+    monkeypatch.chdir(tiny_folder.parent)
+    model = load_base(f"./{tiny_folder.name}", device="cpu")
+    assert train(model, pairs, replace(SHORT, steps=1), name="e").info.base == str(tiny_folder)

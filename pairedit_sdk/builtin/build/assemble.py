@@ -109,8 +109,12 @@ def assemble(
     pipeline.to(dtype=dtype).save_pretrained(fresh, safe_serialization=True)
     for config in fresh.glob("*/config.json"):
         values = json.loads(config.read_text(encoding="utf-8"))
-        if values.pop("_name_or_path", None):  # where a part came from: a folder of one machine
-            write_json(config, values)
+        values.pop("_name_or_path", None)  # where a part came from: a folder of one machine
+        if "dtype" in values:
+            # transformers loads a part in the type that its config names, diffusers in float32: a
+            # pipeline that is told no type has to come out in one.
+            values["dtype"] = "float32"
+        write_json(config, values)
     for other in folder.glob("*.safetensors"):  # the attribute classifier lives beside the parts
         shutil.copy2(other, fresh / other.name)
     model = model_class(fresh).load(str(fresh), device="cpu", precision="fp32")

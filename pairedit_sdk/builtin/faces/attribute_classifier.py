@@ -157,7 +157,8 @@ def load_attribute_classifier(path: Path | str | None = None) -> AttributeClassi
             got=f"differences in {', '.join(dict.fromkeys(differing)) or 'their order'}",
             next_step=again,
         )
-    model = AttributeClassifier()
+    with torch.random.fork_rng([]):  # the weights that it begins with are drawn
+        model = AttributeClassifier()
     try:
         model.load_state_dict({name: t.float() for name, t in tensors.items()})
     except RuntimeError as error:

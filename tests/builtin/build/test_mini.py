@@ -48,6 +48,8 @@ def test_a_base_is_built_and_trained_on(small, tmp_path):
         "autoencoder": 1, "flow": 1, "guidance": 1,
     }  # fmt: skip
     first = load_base(str(tmp_path / "base"), device="cpu").fingerprint
+    config = json.loads((tmp_path / "base" / "text_encoder" / "config.json").read_text())
+    assert config["dtype"] == "float32"  # what stock diffusers loads it in, beside the others
 
     # Guidance is distilled from what the flow model then is, not taken from the checkpoint.
     spent = json.loads((tmp_path / "folder" / "flow.json").read_text())["elapsed"]
