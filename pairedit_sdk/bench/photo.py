@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from pairedit_sdk.bench.edit_types import EDIT_TYPES, held_out
 from pairedit_sdk.bench.trained_edits import learned, plain_mean
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.editing.full_size import full_size
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import resized, to_tensor

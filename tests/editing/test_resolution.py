@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairedit_sdk.editing import resolution
-from pairedit_sdk.editing.edit_image import seen_size
+from pairedit_sdk.editing.edit_photos import seen_size
 from pairedit_sdk.editing.resolution import warn_if_far_above
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.lora.layers import LoraLayer

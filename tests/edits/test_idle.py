@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pairedit_sdk.editing.edit_image import edit_latents
+from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.lora.layers import LoraLayer
