@@ -102,6 +102,8 @@ def train(
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
     config = config or TrainConfig()
+    if config.base:
+        config = replace(config, base=located(config.base))  # a run goes on from everywhere
     require_tracker(config.track, folder=run_dir is not None)
     _check_fit(model, config)
     with training_loop(model, config, name=name, run_dir=run_dir, resume=resume) as loop:

@@ -569,7 +569,11 @@ def test_an_edit_names_its_model_so_that_it_is_found_from_elsewhere(
     tiny_folder, pairs, tmp_path, monkeypatch
 ):
     from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.training.run_folder import read_settings
 
     monkeypatch.chdir(tiny_folder.parent)
     model = load_base(f"./{tiny_folder.name}", device="cpu")
-    assert train(model, pairs, replace(SHORT, steps=1), name="e").info.base == str(tiny_folder)
+    config = replace(SHORT, steps=1, base=f"./{tiny_folder.name}")
+    edit = train(model, pairs, config, name="e", run_dir=tmp_path)
+    assert edit.info.base == edit.info.settings["base"] == str(tiny_folder)
+    assert read_settings(tmp_path / "config.json")["base"] == str(tiny_folder)
