@@ -19,7 +19,8 @@ from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, 
 from pairedit_sdk.editing.masks import mask_weights
 from pairedit_sdk.editing.region import as_box, changed_box, fading, in_context
 from pairedit_sdk.editing.resolution import warn_if_far_above
-from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
+from pairedit_sdk.edits.edit import Edit, EditStack
+from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.images.image import fit_size, to_tensor
 from pairedit_sdk.models.round_trip import warn_if_lost
 
