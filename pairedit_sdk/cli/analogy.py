@@ -61,6 +61,8 @@ def analogy(
     output = Output(as_json, quiet)
     target = another_picture(writable_picture(out), b)
     shown = None if strip is None else another_picture(writable_picture(strip), b)
+    if mask is not None:
+        another_picture(target, mask, "the mask")
     if lorweb is not None:
         _refuse_own(
             {

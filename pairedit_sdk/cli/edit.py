@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,11 +87,15 @@ def edit(
     chosen = values.edits_and_scales(edits, library)
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
-    todo = jobs if overwrite or not in_folder else [job for job in jobs if not _is_there(job)]
+    todo = []
     for job in jobs:
-        if job not in todo:
-            output.say(f"Skipped {job.name}: {job.target} is there already.")
-            output.line({"input": job.name, "path": job.target, "skipped": True})
+        if mask is not None and job.target is not None:
+            sources.another_picture(job.target, mask, "the mask")
+        if overwrite or not in_folder or not _is_there(job):
+            todo.append(job)
+            continue
+        output.say(f"Skipped {job.name}: {job.target} is there already.")
+        output.line({"input": job.name, "path": job.target, "skipped": True})
     if not todo:
         return
 
@@ -114,16 +118,17 @@ def edit(
         mask=None if mask is None else Photo.read(mask),
         region=values.region(region),
     )
-    single = None if in_folder else todo[0].read()  # before a model is loaded
+    # Before a model is loaded: a single picture, and standard input.
+    read = {job: job.read() for job in todo if not in_folder or job.source is None}
     stack = values.load_stack(chosen)
     model = load_for(base, device, precision, stack, offload=offload)
     done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}
     run = Run(output, model, stack, asked, not no_metadata)
     facts = {"edits": named(chosen), **done}
-    if single is None:
-        _many(run, todo, facts)
+    if in_folder:
+        _many(run, todo, read, facts)
         return
-    run.one(single, todo[0].target)
+    run.one(read[todo[0]], todo[0].target)
     output.say(f"Wrote {todo[0].target}.")
     output.result({"path": todo[0].target, **facts})
 
@@ -178,14 +183,22 @@ def _is_there(job: Job) -> bool:
     return job.target is not None and job.target.exists()
 
 
-def _many(run: Run, jobs: Sequence[Job], facts: dict[str, Any]) -> None:
+def _many(
+    run: Run, jobs: Sequence[Job], read: Mapping[Job, Photo], facts: Mapping[str, Any]
+) -> None:
     """Edit pictures into a folder, with a progress bar over them.
+
+    Args:
+        run: what they have in common.
+        jobs: the pictures.
+        read: those of them that are read already.
+        facts: what JSON says of each.
 
     Raises:
         typer.Exit: 1, if any failed; they are listed.
     """
     output, failed = run.output, []
-    sources = (job.source or job.read() for job in jobs)
+    sources = (job.source or read[job] for job in jobs)
     with output.meter("editing", len(jobs), unit="picture") as meter:
         for job, edited in zip(jobs, run.edited(sources), strict=True):
             try:

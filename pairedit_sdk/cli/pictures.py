@@ -123,6 +123,8 @@ def sweep(
     """Show one edit at several scales, as a labelled strip."""
     output = Output(as_json, quiet)
     target = another_picture(writable_picture(out), image)
+    if mask is not None:
+        another_picture(target, mask, "the mask")
     strengths = values.scales(scales)
     if "=" in edit and not Path(edit).is_file():
         raise UsageError(

@@ -93,16 +93,20 @@ def jobs(images: Sequence[str], out: str) -> tuple[list[Job], bool]:
     return made, in_folder
 
 
-def another_picture(target: Path, source: Path) -> Path:
+def another_picture(target: Path, source: Path, what: str = "the input picture") -> Path:
     """The output, which is not to be the picture that is read.
+
+    Args:
+        target: the output.
+        source: what is read.
+        what: it is.
 
     Raises:
         UsageError: it is that.
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(
-            f"The output {target} is the input picture",
-            expected="another file, so that the original is kept",
+            f"The output {target} is {what}", expected="another file, so that the original is kept"
         )
     return target
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFilter
@@ -23,7 +24,8 @@ def mask_weights(mask: ImageLike, size: tuple[int, int]) -> np.ndarray:
     """A mask at a picture's size.
 
     A mask of black and white alone is feathered inwards: the weight rises from 0 at its edge, so
-    that black stays untouched. Grey levels are taken as they are, as whoever drew them meant.
+    that black stays untouched. Grey levels are taken as they are, as whoever drew them meant; at
+    another size than the picture's they are interpolated, and black stays black there too.
 
     Args:
         mask: a picture of any size, white where an edit may act. Transparency is black.
@@ -47,7 +49,8 @@ def mask_weights(mask: ImageLike, size: tuple[int, int]) -> np.ndarray:
             got=f"{photo.width} x {photo.height}",
             next_step="Draw it on the picture itself, at any size",
         )
-    grey = np.asarray(photo.seen().convert("L"))
+    # Without its transparency: a model would see that on white.
+    grey = np.asarray(replace(photo, alpha=None).seen().convert("L"))
     if photo.alpha is not None:
         share = photo.alpha.astype(np.float32) / np.iinfo(photo.alpha.dtype).max
         grey = np.rint(grey * share).astype(np.uint8)
@@ -60,12 +63,28 @@ def mask_weights(mask: ImageLike, size: tuple[int, int]) -> np.ndarray:
     drawn = bool(((grey > 8) & (grey < 247)).mean() > 0.001)
     image = Image.fromarray(grey)
     if drawn:
-        return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+        black = np.asarray(image.resize(size, Image.Resampling.NEAREST)) == 0
+        levels = image.resize(size, Image.Resampling.BILINEAR)
+        return np.where(black, 0, np.asarray(levels)).astype(np.uint8)
     image = image.point(lambda level: 255 if level > 127 else 0)
-    hard = image.resize(size, Image.Resampling.NEAREST)
-    soft = np.asarray(hard.filter(ImageFilter.GaussianBlur(FEATHER * min(size))), np.int16)
-    # The blur is half at an edge: what is above half lies inside.
-    return np.where(np.asarray(hard) > 0, np.clip(2 * soft - 255, 0, 255), 0).astype(np.uint8)
+    return _feathered(image.resize(size, Image.Resampling.NEAREST))
+
+
+def _feathered(hard: Image.Image) -> np.ndarray:
+    """A mask of 0 and 255 with an edge that rises inwards, less wide where the mask is a spot in
+    which nothing would be left of it."""
+    import numpy as np
+
+    inside = np.asarray(hard) > 0
+    width = FEATHER * min(hard.size)
+    while width > 0.25:
+        soft = np.asarray(hard.filter(ImageFilter.GaussianBlur(width)), np.int16)
+        # The blur is half at an edge: what is above half lies inside.
+        weights = np.where(inside, np.clip(2 * soft - 255, 0, 255), 0).astype(np.uint8)
+        if weights[inside].mean() > 127:
+            return weights
+        width /= 2
+    return np.where(inside, 255, 0).astype(np.uint8)
 
 
 def seen_weights(weights: np.ndarray, size: tuple[int, int]) -> torch.Tensor:

@@ -53,8 +53,8 @@ def as_box(region: Region) -> Box:
         UsageError: they are something else, or the box is empty.
     """
     try:
-        numbers = [] if isinstance(region, str) else [int(n) for n in region]
-    except (TypeError, ValueError):
+        numbers = [] if isinstance(region, str) else [int(n) for n in region if int(n) == n]
+    except (TypeError, ValueError, OverflowError):
         numbers = []
     if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
         raise UsageError(
