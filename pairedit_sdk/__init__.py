@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.basis.mix import EditMix
     from pairedit_sdk.editing.edit_image import edit_image, sweep
+    from pairedit_sdk.editing.edit_images import EditedImage, edit_images
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit, EditStack
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.metadata import EditDirection, EditInfo
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
+    from pairedit_sdk.images.metadata import read_made
+    from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.jobs.make_edit import TrainedEdit, make_edit
     from pairedit_sdk.jobs.manifest import ManifestEntry, read_manifest
     from pairedit_sdk.jobs.on_ray import train_many_on_ray
@@ -51,10 +54,12 @@ __all__ = [
     "EditOptions",
     "EditOutcome",
     "EditStack",
+    "EditedImage",
     "LoRWeBBasis",
     "ManifestEntry",
     "PairEditError",
     "PairSet",
+    "Photo",
     "RayWorkers",
     "TrainConfig",
     "TrainedEdit",
@@ -62,12 +67,14 @@ __all__ = [
     "answer",
     "check_pairs",
     "edit_image",
+    "edit_images",
     "generate",
     "load_base",
     "load_model",
     "load_recipe",
     "make_edit",
     "read_image",
+    "read_made",
     "read_manifest",
     "sweep",
     "train",
@@ -88,22 +95,26 @@ _HOME = {
     "EditOptions": "editing.options",
     "EditOutcome": "jobs.outcomes",
     "EditStack": "edits.edit",
+    "EditedImage": "editing.edit_images",
     "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",
     "PairEditError": "errors",
     "PairSet": "pairs.pair_set",
+    "Photo": "images.photo",
     "RayWorkers": "jobs.ray_cluster",
     "TrainConfig": "training.config",
     "TrainedEdit": "jobs.make_edit",
     "answer": "lorweb.answering",
     "check_pairs": "pairs.pair_set",
     "edit_image": "editing.edit_image",
+    "edit_images": "editing.edit_images",
     "generate": "editing.generate",
     "load_base": "models.loading",
     "load_model": "models.loading",
     "load_recipe": "training.config",
     "make_edit": "jobs.make_edit",
     "read_image": "images.image",
+    "read_made": "images.metadata",
     "read_manifest": "jobs.manifest",
     "sweep": "editing.edit_image",
     "train": "training.trainer",

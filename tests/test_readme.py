@@ -38,6 +38,7 @@ NEEDS = {
     "pairedit bench compose --small": "minutes",
     "pairedit bench basis --small": "minutes",
     "pairedit bench analogy --small": "minutes",
+    "pairedit bench photo --small": "minutes",
     "pairedit bench speed --small": "minutes",
 }
 #: Words that mean something to those who wrote the package only.

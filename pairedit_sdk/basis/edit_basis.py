@@ -21,7 +21,7 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.io.files import require_writable
 from pairedit_sdk.models.image_encoder import ImageEncoder, encoder_for, load_encoder
 from pairedit_sdk.pairs.latents import encode_pairs
-from pairedit_sdk.pairs.pair_set import PairSet
+from pairedit_sdk.pairs.pair_set import Pairs, PairSet, as_pairs
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,7 +79,7 @@ class EditBasis:
         require_writable(index_path(self.folder))
         self._loaded(base)
 
-    def place(self, edit: Edit, pairs: PairSet, *, replacing: bool = False) -> Entry:
+    def place(self, edit: Edit, pairs: Pairs, *, replacing: bool = False) -> Entry:
         """Put an edit into the basis, with the pairs it was learned from.
 
         An edit that would not be found in its own pairs is placed with a warning in the log: the
@@ -95,6 +95,7 @@ class EditBasis:
             EditError: the edit was learned on another model than the others.
         """
         check_name(edit.name)
+        pairs = as_pairs(pairs)
         require_writable(index_path(self.folder))  # before any work is done
         check_room(self.index, edit, replacing)
         edit.warn_if_idle()

@@ -76,7 +76,10 @@ class Index:
         """
         known = self.own[self.recognised]
         known = known[~known.isnan()]
-        own = _quantiles(self.own, REFUSED).nan_to_num(nan=LOWEST)
+        # Only the lowest are sorted: a large basis has millions of similarities. NaN comes last.
+        lowest = self.own.topk(1 + int(REFUSED * (KEPT - 1)), dim=1, largest=False).values
+        refused = (REFUSED * (self._counts - 1).clamp(min=0)).long()
+        own = lowest.gather(1, refused[:, None])[:, 0].nan_to_num(nan=LOWEST)
         if len(known):
             # torch.quantile takes 16 million values at most.
             shared = known.kthvalue(1 + int(REFUSED * (len(known) - 1))).values
@@ -86,7 +89,12 @@ class Index:
     @cached_property
     def recognised(self) -> torch.Tensor:
         """Which edits [N] would be found in half of their own left-out pairs, or more of them."""
-        return _quantiles(self.own, 0.5) >= LOWEST
+        return 2 * (self.own >= LOWEST).sum(dim=1) >= self._counts.clamp(min=1)
+
+    @cached_property
+    def _counts(self) -> torch.Tensor:
+        """How many similarities are known of each edit [N]."""
+        return KEPT - self.own.isnan().sum(dim=1)
 
     def with_edit(self, name: str, pairs: int, key: torch.Tensor, own: torch.Tensor) -> Index:
         """The index with an edit added, or replaced where it stands; no longer fitted."""
@@ -125,14 +133,6 @@ class Index:
     def renamed(self, old: str, new: str) -> Index:
         """The index with an edit under another name."""
         return replace(self, names=tuple(new if name == old else name for name in self.names))
-
-
-def _quantiles(values: torch.Tensor, share: float) -> torch.Tensor:
-    """Of each row of values [N, K] the one that at most this share of them are below; NaN where
-    there are none."""
-    last = ((~values.isnan()).sum(dim=1) - 1).clamp(min=0)
-    ordered = values.sort(dim=1).values  # NaN comes last
-    return ordered.gather(1, (share * last).long()[:, None])[:, 0]
 
 
 def index_path(folder: Path) -> Path:

@@ -214,6 +214,7 @@ def _many(
     if made:
         output.say(f"Wrote {counted(made, 'picture')} to {jobs[0].target.parent}.")  # type: ignore[union-attr]
     for job, error in failed:
-        typer.echo(f"Failed: {job.name}: {error}", err=True)
+        named = str(error) if job.name in str(error) else f"{job.name}: {error}"
+        typer.echo(f"Failed: {named}", err=True)
     if failed:
         raise typer.Exit(1)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Unpack
 from pairedit_sdk.editing.edit_latents import StepHook, no_hook
 from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_once, seen_size
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
-from pairedit_sdk.edits.edit import Edits, EditStack, as_stack
+from pairedit_sdk.edits.edit import EditStack
+from pairedit_sdk.edits.inputs import Edits, as_stack
 from pairedit_sdk.errors import PairEditError, explained
 from pairedit_sdk.images.inputs import ImageLike, as_photo
 

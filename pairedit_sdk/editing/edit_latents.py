@@ -11,7 +11,8 @@ import torch
 from pairedit_sdk.editing.composition import attached_stack
 from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
-from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
+from pairedit_sdk.edits.edit import Edit, EditStack
+from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.flow.solvers import last_state, rf_inversion
 from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition

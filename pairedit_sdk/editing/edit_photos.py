@@ -19,8 +19,10 @@ from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, 
 from pairedit_sdk.editing.masks import mask_weights
 from pairedit_sdk.editing.region import as_box, changed_box, fading, in_context
 from pairedit_sdk.editing.resolution import warn_if_far_above
-from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
+from pairedit_sdk.edits.edit import Edit, EditStack
+from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.images.image import fit_size, to_tensor
+from pairedit_sdk.models.round_trip import warn_if_lost
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.options import ResolvedOptions
@@ -152,13 +154,13 @@ def _seen_changes(
     """Dx and Dz of each photograph at each scale, [1, 3, h, w] on the CPU; where nothing was done
     both are one tensor."""
     size = seen_size(model, photos[0].size, stack, options.resolution)
-    x = torch.cat([model.encode(to_tensor(photo.seen(size))) for photo in photos]).float()
+    pictures = [to_tensor(photo.seen(size)) for photo in photos]
+    x = torch.cat([model.encode(picture) for picture in pictures]).float()
+    befores = [model.decode(row[None]).cpu() for row in x]
+    warn_if_lost(model, list(zip(pictures, befores, strict=True)))
     together = replace(options, same_noise=True)
     edited = sweep_latents(model, x, stack, scales, together, on_step=on_step)
-    changes = []
-    for k in range(len(photos)):
-        before = model.decode(x[k : k + 1]).cpu()
-        changes.append(
-            [(before, before if z is x else model.decode(z[k : k + 1]).cpu()) for z in edited]
-        )
-    return changes
+    return [
+        [(own, own if z is x else model.decode(z[k : k + 1]).cpu()) for z in edited]
+        for k, own in enumerate(befores)
+    ]

@@ -11,7 +11,8 @@ import torch
 from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_latents import edit_latents, part_of
 from pairedit_sdk.editing.options import EditOptions
-from pairedit_sdk.edits.edit import Edit, EditStack, as_stack
+from pairedit_sdk.edits.edit import Edit, EditStack
+from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edits.metadata import (
     EditDirection,
@@ -34,7 +34,7 @@ IDLE = (
     "another file."
 )
 
-__all__ = ["Edit", "EditDirection", "EditInfo", "EditStack", "EditorSettings", "as_stack"]
+__all__ = ["Edit", "EditDirection", "EditInfo", "EditStack", "EditorSettings"]
 
 
 class Edit:
@@ -283,31 +283,6 @@ class EditStack:
             sdk_version=first.sdk_version,
         )
         return Edit(layers, info)
-
-
-#: What is taken for edits in Python: one, a sum, or several that are added.
-Edits: TypeAlias = "Edit | EditStack | Sequence[Edit | EditStack]"
-
-
-def as_stack(edits: Edits) -> EditStack:
-    """An edit alone is a sum of one at scale 1, and a list of edits is their sum.
-
-    Raises:
-        UsageError: it is something else, or an empty list.
-    """
-    if isinstance(edits, EditStack):
-        return edits
-    if isinstance(edits, Edit):
-        return edits @ 1.0
-    if isinstance(edits, list | tuple) and edits:
-        return EditStack([part for one in edits for part in as_stack(one).parts])
-    is_path = isinstance(edits, str | Path)
-    raise UsageError(
-        "These are no edits",
-        expected="an edit, a sum such as a @ 1 + b @ 0.5, or a list of them",
-        got="an empty list" if isinstance(edits, list | tuple) else type(edits).__name__,
-        next_step=f"Load it with Edit.load({str(edits)!r})" if is_path else "",
-    )
 
 
 def _checked(scale: float, edit: Edit) -> float:

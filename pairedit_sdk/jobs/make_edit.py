@@ -142,7 +142,7 @@ def settings_for(
         UsageError: an unknown recipe or setting, a value out of range, or the model among the
             overrides.
     """
-    from pairedit_sdk.models.folders import has_image_encoder, is_small, located
+    from pairedit_sdk.models.folders import has_image_encoder, is_small
     from pairedit_sdk.training.config import load_recipe
 
     if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
@@ -154,7 +154,7 @@ def settings_for(
             # Nobody asked for what would first have to be downloaded.
             overrides = ["editing.limit_scale=false", *overrides]
     config = load_recipe(recipe, overrides, values)
-    return replace(config, base=located(base or config.base or DEFAULT_BASE))
+    return replace(config, base=base or config.base or DEFAULT_BASE)
 
 
 def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:

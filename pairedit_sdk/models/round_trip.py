@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -67,9 +67,19 @@ def warn_if_unlike(
         (x.reshape(-1, *x.shape[-3:]), z.reshape(-1, *z.shape[-3:]))
         for x, z in zip(images, latents, strict=True)
     ][:_ENOUGH]
-    if not several:
+    return warn_if_lost(model, [(x, model.decode(z)) for x, z in several])
+
+
+def warn_if_lost(model: FlowModel, trips: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> bool:
+    """The same for pictures that were decoded already.
+
+    Args:
+        model: in use.
+        trips: pictures [B, 3, H, W] in −1 … 1, each with what came back of it.
+    """
+    if model.name not in BUILT_IN or not trips:
         return False
-    lost = statistics.median(round_trip_error(x, model.decode(z)) for x, z in several)
+    lost = statistics.median(round_trip_error(x, decoded) for x, decoded in trips)
     if lost <= LIMIT:
         return False
     _say(model.name)

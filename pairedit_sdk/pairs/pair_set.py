@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from PIL import Image
 
@@ -187,6 +188,32 @@ class PairSet:
             digest.update(pair.before.tobytes())
             digest.update(pair.after.tobytes())
         return digest.hexdigest()[:16]
+
+
+#: What is taken for pairs in Python: a set, a folder, or (before, after) of pictures or paths.
+Pairs: TypeAlias = PairSet | str | Path | Sequence[tuple[Picture, Picture]]
+
+
+def as_pairs(pairs: Pairs) -> PairSet:
+    """Any of these as a set of pairs.
+
+    Raises:
+        UsageError: it is something else, or empty.
+        InputError: pictures that cannot be used.
+    """
+    if isinstance(pairs, str | Path):
+        return PairSet.from_folder(pairs)
+    if isinstance(pairs, list | tuple) and pairs:
+        return PairSet.from_images(pairs)
+    if isinstance(pairs, PairSet) and len(pairs):
+        return pairs
+    is_empty = isinstance(pairs, PairSet | list | tuple)
+    raise UsageError(
+        "These are no pairs",
+        expected="a PairSet, a folder, or a list of (before, after) pictures or paths",
+        got="none at all" if is_empty else type(pairs).__name__,
+        next_step="Read a folder with PairSet.from_folder(path)",
+    )
 
 
 def _read_pair(name: str, before: Picture, after: Picture, problems: list[str]) -> Pair | None:

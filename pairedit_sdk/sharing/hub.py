@@ -168,10 +168,8 @@ def pull(
             with explained(repo_id, revision):
                 return Path(api.hf_hub_download(repo_id, wanted, revision=commit, local_dir=folder))
 
-        path = fetched(chosen)
-        info = _own_info(path, repo_id)
+        info = _own_info(path := fetched(chosen), repo_id)
         edit = Edit.load(path)
-        edit.warn_if_idle()
         beside = PurePosixPath(chosen).with_suffix(".png").as_posix()
         picture = fetched(beside) if beside in names else None
         if picture is not None and not _is_png(picture):
@@ -181,6 +179,7 @@ def pull(
             _copy(path, target)
         else:
             edit.with_info(name=target.stem).save(target)
+        edit.warn_if_idle()
         kept = _keep_preview(picture, preview_path(target))
     return Pulled(target, repo_id, commit, chosen, kept)
 

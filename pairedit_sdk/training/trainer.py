@@ -27,6 +27,7 @@ from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.pairs.latents import encode_pairs
+from pairedit_sdk.pairs.pair_set import Pairs, as_pairs
 from pairedit_sdk.training.branches import CONTENT, SEMANTIC, Branches
 from pairedit_sdk.training.calibration import unit_scale
 from pairedit_sdk.training.config import TrainConfig
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.latents import PairLatents
-    from pairedit_sdk.pairs.pair_set import PairSet
-
 
 #: A loss above this is no training any more. A velocity's mean square is about 1, and η² times the
 #: pair's difference is in the targets.
@@ -65,7 +64,7 @@ class StepInfo:
 @holding
 def train(
     model: FlowModel,
-    pairs: PairSet,
+    pairs: Pairs,
     config: TrainConfig | None = None,
     *,
     name: str,
@@ -85,7 +84,8 @@ def train(
     Args:
         model: the frozen model; it is left exactly as it was. Other threads that want it wait until
             the training is done.
-        pairs: before/after pictures, usually one to three.
+        pairs: before/after pictures, usually one to three: a set, a folder, or a list of
+            (before, after).
         config: the settings; ``None`` are the published ones.
         name: the edit's name.
         run_dir: folder for settings, metrics, checkpoints, previews and the content LoRA.
@@ -96,14 +96,13 @@ def train(
         The edit: the semantic LoRA with alpha folded in.
 
     Raises:
-        UsageError: settings that do not fit the model, or a run folder that is in use, or a batch
-            with fewer rows than there are processes, or a tracker that is not installed.
+        UsageError: no pairs, settings that do not fit the model, a run folder that is in use, a
+            batch with fewer rows than there are processes, or a tracker that is not installed.
         TrainingError: the losses are no longer finite, or beyond all bounds.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
-    config = config or TrainConfig()
-    require_tracker(config.track, folder=run_dir is not None)
-    _check_fit(model, config)
+    pairs = as_pairs(pairs)
+    config = _settled(model, config or TrainConfig(), run_dir is not None)
     with training_loop(model, config, name=name, run_dir=run_dir, resume=resume) as loop:
         folder = loop.folder
         condition = prompt_condition(model, "")
@@ -207,8 +206,10 @@ def finished(
     )
 
 
-def _check_fit(model: FlowModel, config: TrainConfig) -> None:
-    """Refuse what cannot work before anything slow is done or any file is written."""
+def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainConfig:
+    """The settings as the run has them. What cannot work is refused before anything slow is done or
+    any file is written."""
+    require_tracker(config.track, folder=has_folder)
     require_bare(model.transformer)
     check_rank(model.transformer, model.lora_targets(config.targets), config.rank)
     if config.edit_even:
@@ -219,6 +220,8 @@ def _check_fit(model: FlowModel, config: TrainConfig) -> None:
             f"{model.precision}",
             next_step=f"Load it with precision={config.precision!r}, or set precision=auto",
         )
+    # A run goes on from everywhere.
+    return replace(config, base=located(config.base)) if config.base else config
 
 
 def _info(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pairedit_sdk.jobs.make_edit import settings_for
 from pairedit_sdk.models.folders import located
 
 
@@ -27,11 +26,3 @@ def test_a_folder_becomes_absolute_and_other_names_stay(
     monkeypatch.chdir(tmp_path)
     for name in ("mini", "mini-kontext", "black-forest-labs/FLUX.1-dev", "./none", ""):
         assert located(name) == name
-
-
-def test_the_settings_of_a_run_find_its_model_from_elsewhere(
-    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tiny_folder.parent)
-    assert settings_for(f"./{tiny_folder.name}", None, []).base == str(tiny_folder)
-    assert settings_for(None, None, []).base == "mini"

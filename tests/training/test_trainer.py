@@ -569,7 +569,29 @@ def test_an_edit_names_its_model_so_that_it_is_found_from_elsewhere(
     tiny_folder, pairs, tmp_path, monkeypatch
 ):
     from pairedit_sdk.models.loading import load_base
+    from pairedit_sdk.training.run_folder import read_settings
 
     monkeypatch.chdir(tiny_folder.parent)
     model = load_base(f"./{tiny_folder.name}", device="cpu")
-    assert train(model, pairs, replace(SHORT, steps=1), name="e").info.base == str(tiny_folder)
+    config = replace(SHORT, steps=1, base=f"./{tiny_folder.name}")
+    edit = train(model, pairs, config, name="e", run_dir=tmp_path)
+    assert edit.info.base == edit.info.settings["base"] == str(tiny_folder)
+    assert read_settings(tmp_path / "config.json")["base"] == str(tiny_folder)
+
+
+@pytest.mark.parametrize("given", [[], None, 3, ()])
+def test_what_is_no_pairs_is_refused(tiny_model, given):
+    with pytest.raises(UsageError, match="These are no pairs"):
+        train(tiny_model, given, TrainConfig(steps=1, rank=2), name="x")
+
+
+def test_a_folder_and_a_list_of_pictures_are_pairs(tiny_model, face_pairs, tmp_path):
+    pairs = face_pairs({"glasses": "round"}, 1)
+    for side in ("source", "target"):
+        (tmp_path / side).mkdir()
+    pairs[0].before.save(tmp_path / "source/1.png")
+    pairs[0].after.save(tmp_path / "target/1.png")
+    config = TrainConfig(steps=1, rank=2, sigma_count=4)
+    images = [(pairs[0].before, tmp_path / "target/1.png")]
+    made = [train(tiny_model, given, config, name="x") for given in (tmp_path, images)]
+    assert made[0].info.pairs_fingerprint == made[1].info.pairs_fingerprint
