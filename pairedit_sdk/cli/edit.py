@@ -101,6 +101,8 @@ def edit(
 
     from pairedit_sdk.editing.composition import default_mode
     from pairedit_sdk.editing.options import EditOptions
+    from pairedit_sdk.images.encoding import require_size
+    from pairedit_sdk.images.files import FORMATS
     from pairedit_sdk.images.photo import Photo
 
     asked = EditOptions(
@@ -120,6 +122,9 @@ def edit(
     )
     # Before a model is loaded: a single picture, and standard input.
     read = {job: job.read() for job in todo if not in_folder or job.source is None}
+    for job, photo in read.items():
+        if job.target is not None:
+            require_size(photo.size, FORMATS[job.target.suffix.lower()])
     stack = values.load_stack(chosen)
     model = load_for(base, device, precision, stack, offload=offload)
     done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}

@@ -45,6 +45,22 @@ def format_named(name: str) -> str:
     return found
 
 
+def require_size(size: tuple[int, int], kind: str) -> None:
+    """Refuse a width and height that a format of Pillow's name ``kind`` cannot say.
+
+    Raises:
+        UsageError: one is too large.
+    """
+    longest = _LONGEST.get(kind)
+    if longest and max(size) > longest:
+        raise UsageError(
+            f"The picture is too large for {kind}",
+            expected=f"sides of at most {longest} pixels",
+            got=f"{size[0]} x {size[1]}",
+            next_step="Write it as PNG",
+        )
+
+
 def encode(photo: Photo, file: BinaryIO, kind: str, *, metadata: bool) -> None:
     """Write the photo into ``file`` in the format ``kind``, one of the values of ``FORMATS``.
 
@@ -57,14 +73,7 @@ def encode(photo: Photo, file: BinaryIO, kind: str, *, metadata: bool) -> None:
     Raises:
         UsageError: the picture is larger than the format's files can be.
     """
-    longest = _LONGEST.get(kind)
-    if longest and max(photo.size) > longest:
-        raise UsageError(
-            f"The picture is too large for {kind}",
-            expected=f"sides of at most {longest} pixels",
-            got=f"{photo.width} x {photo.height}",
-            next_step="Write it as PNG",
-        )
+    require_size(photo.size, kind)
     text = made_text(photo.made) if metadata and photo.made else ""
     if kind == "BMP":  # holds no profile, so that it has to be sRGB, and no transparency
         seen = photo.seen()

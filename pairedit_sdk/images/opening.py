@@ -276,5 +276,5 @@ def _too_large(name: str, megapixels: str) -> InputError:
         f"{name} is too large",
         expected=f"at most {MAX_MEGAPIXELS} megapixels",
         got=f"{megapixels} megapixels",
-        next_step="Make it smaller first; a model sees far less of it anyway",
+        next_step="Make it smaller first",
     )

@@ -76,8 +76,8 @@ def test_those_that_fail_are_listed_and_the_others_are_written(
     result = pairedit("edit", "shots", "shots/gone.png", *EDIT, "-o", "new")
     assert result.exit_code == 1
     assert result.stdout == "Wrote 2 pictures to new.\n"
-    assert "Failed: shots/2.png: Picture 'shots/2.png'" in result.stderr
-    assert "Failed: shots/gone.png:" in result.stderr
+    assert "Failed: Picture 'shots/2.png'" in result.stderr
+    assert "Failed: Picture 'shots/gone.png' does not exist" in result.stderr
     assert sorted(p.name for p in Path("new").iterdir()) == ["1.png", "3.png"]
 
 
@@ -202,6 +202,17 @@ def test_what_cannot_be_done_is_refused_before_a_model_is_loaded(
     assert said in result.stderr
     assert rooms.calls == []
     assert Path("file").read_text() == "x"
+
+
+def test_a_picture_too_large_for_its_format_is_refused_before_a_model_is_loaded(
+    pairedit: Pairedit, rooms: Rooms, saved: Path
+) -> None:
+    Image.new("L", (16384, 2)).save("wide.png")
+    result = pairedit("edit", "wide.png", *EDIT, "-o", "x.webp")
+    assert result.exit_code == 2
+    assert "too large for WEBP" in result.stderr
+    assert rooms.calls == []
+    assert pairedit("edit", "wide.png", *EDIT, "-o", "x.jpg").exit_code == 0
 
 
 def test_a_file_that_is_only_read_becomes_a_jpeg(
