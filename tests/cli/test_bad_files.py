@@ -464,7 +464,7 @@ def sixteen_bit(root: Path) -> None:
 
 #: What can be used, and what is said of it.
 GOOD_FILES: list[tuple[str, Build, str]] = [
-    ("many", six_more, "6: These are 8 pairs: 6 are usually enough, and of more, each is seen less "
+    ("many", six_more, "These are 8 pairs: 6 are usually enough, and of more, each is seen less "
      "often, so give them more steps."),
     ("size", other_size, "1: The after picture is 192 x 192, and is brought to the size of the "
      "before picture, 96 x 96."),
