@@ -67,26 +67,26 @@ def edit_photo(
     weights = None if options.mask is None else mask_weights(options.mask, photo.size)
     plain = replace(options, region=None, mask=None)
     if options.region == "auto":
-        first = part_of(on_step, 0, 2)
-        strongest = max(scales, key=abs)
-        ((before, after),) = _seen_changes(model, [photo], stack, [strongest], plain, first)[0]
+        whole = _seen_changes(model, [photo], stack, scales, plain, part_of(on_step, 0, 2))[0]
+        before, after = whole[max(range(len(scales)), key=lambda k: abs(scales[k]))]
         if weights is not None:
             after = within(weights, before, after)
         box = changed_box(before, after, photo.size)
         on_step = part_of(on_step, 1, 2)
     else:
         box = as_box(options.region)
-    if box is None:
-        return edit_alike(model, [photo], stack, scales, replace(options, region=None), on_step)[0]
-    around = in_context(box, photo.size)
-    part = cropped(photo, around)
-    window = fading(box, around, photo.size)
-    if weights is not None:
-        window = combined(window, weights[around.rows, around.columns])
-    changes = _seen_changes(model, [part], stack, scales, plain, on_step)[0]
-    edited = [finished(part, change, options.detail, window) for change in changes]
+    if box is None:  # as good as the whole, which is done
+        edited = [finished(photo, change, options.detail, weights) for change in whole]
+    else:
+        around = in_context(box, photo.size)
+        part, window = cropped(photo, around), fading(box, around, photo.size)
+        if weights is not None:
+            window = combined(window, weights[around.rows, around.columns])
+        changes = _seen_changes(model, [part], stack, scales, plain, on_step)[0]
+        parts = [finished(part, change, options.detail, window) for change in changes]
+        edited = [pasted(photo, one, around) for one in parts]
     return [
-        replace(pasted(photo, one, around), made=made_with(model, stack @ scale, options))
+        replace(one, made=made_with(model, stack @ scale, options))
         for one, scale in zip(edited, scales, strict=True)
     ]
 

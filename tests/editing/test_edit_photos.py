@@ -153,9 +153,11 @@ def test_the_region_is_seen_larger(painting, paint):
         changed = (done(painting, flat, paint, region=region).pixels != 120).any(axis=2)
         rows = np.flatnonzero(changed.any(axis=1))
         assert abs((rows[0] + rows[-1]) / 2 - middle) <= 2
-    painting.seen.clear()
-    done(painting, flat, paint, region="auto")
-    assert painting.seen == [1, 1]
+    for radius, seen in ((0.2, [1]), (0.1, [1, 1])):  # too large for a closer look, and small
+        painting.disc = (0.5, 0.5, radius)
+        painting.seen.clear()
+        done(painting, flat, paint, region="auto")
+        assert painting.seen == seen
 
 
 def test_auto_without_an_effect_is_the_original(painting, paint):
