@@ -7,32 +7,41 @@ the edit, I the original and U bicubic resampling to its size,
 
 where I − U(Dx) is what the model did not see: fine detail, and what its autoencoder loses. The gate
 g (:func:`structure_gate`) is 1 where the edit keeps the structure and falls to 0 where something
-else covers it, so that the outline of old hair does not show through a new hat. Faint changes far
-below the strongest are dropped first (:func:`significant_change`). Where z = x, out is I exactly.
+else covers it, so that old hair does not show through a new hat. Where there is little structure to
+go by, that around tells what is covered from what is recoloured
+(:mod:`pairedit_sdk.editing.covering`). Faint changes far below the strongest are dropped first
+(:func:`significant_change`). Where z = x, out is I exactly.
 
 All functions are pure: pictures are float32 in −1 … 1.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 
+from pairedit_sdk.editing.covering import (
+    EPSILON,
+    STRUCTURE,
+    check_pair,
+    covering,
+    hiding,
+    rise,
+    side,
+    strength,
+)
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.metrics import gaussian_blur
 
-#: Standard deviations, in the model's pixels: structure is what this blur takes away, and it is
-#: compared in windows of the second. Wider windows leave a ghost of small things that are removed,
-#: as the edge beside them that stays outweighs them.
-STRUCTURE, COMPARED = 2.0, 0.4
-#: ε of the gate. Structure of a mean square below this is noise, which decides nothing.
-EPSILON = 1e-4
+#: The gate compares structure in windows of this many of the model's pixels. Wider ones leave a
+#: ghost of small things that are removed, as the edge beside them that stays outweighs them.
+COMPARED = 0.4
 #: Changes below the first share of the strongest are dropped, above the second they are kept.
 FAINT, STRONG = 0.08, 0.25
 #: The local strength of a change is measured in windows of this share of the picture's side.
 WINDOW = 1 / 64
+#: Gaps in a cover, up to twice this share of the side, are changed with it.
+GAP = 1 / 25
 #: Rows that are resampled at a time. Blocks begin at multiples of it, whatever rows are asked for,
 #: so that a band comes out bit for bit as in the whole picture.
 BLOCK = 64
@@ -68,7 +77,7 @@ class DetailTransfer:
         *,
         gate: torch.Tensor | None = None,
     ) -> None:
-        _check_pair(before, after)
+        check_pair(before, after)
         height, width = size
         if len(before) != 1 or before.shape[1] not in (1, 3) or min(size) < 1:
             raise UsageError(
@@ -137,7 +146,9 @@ def structure_gate(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     With h = D − G D, G a Gaussian of :data:`STRUCTURE` pixels, and ⟨ ⟩ the mean over channels and a
     Gaussian window of :data:`COMPARED` pixels, g = clamp[(⟨h_x h_z⟩ + ε) / (⟨h_x²⟩ + ε), 0, 1]. Of
     that the least within one pixel is taken: the original's detail on the edge of a change reaches
-    as far as resampling spreads it.
+    as far as resampling spreads it. Where there is little structure that says nothing, so g is at
+    most 1 − m c, with c the :func:`~pairedit_sdk.editing.covering.covering` and m the
+    :func:`~pairedit_sdk.editing.covering.hiding`.
 
     Args:
         before: Dx, [B, C, h, w] in sRGB and −1 … 1.
@@ -149,11 +160,12 @@ def structure_gate(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     Raises:
         UsageError: two different shapes.
     """
-    _check_pair(before, after)
+    check_pair(before, after)
     h_x, h_z = (t.float() - gaussian_blur(t, STRUCTURE) for t in (before, after))
     kept = gaussian_blur((h_x * h_z).mean(dim=1, keepdim=True), COMPARED) + EPSILON
     whole = gaussian_blur((h_x * h_x).mean(dim=1, keepdim=True), COMPARED) + EPSILON
-    return -F.max_pool2d(-(kept / whole).clamp(0, 1), 3, stride=1, padding=1)
+    gate = -F.max_pool2d(-(kept / whole).clamp(0, 1), 3, stride=1, padding=1)
+    return torch.minimum(gate, 1 - hiding(before, after) * covering(before, after))
 
 
 def significant_change(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -161,7 +173,10 @@ def significant_change(before: torch.Tensor, after: torch.Tensor) -> torch.Tenso
     everywhere.
 
     With e the root of the local mean square of Dz − Dx (a Gaussian window of :data:`WINDOW` of the
-    side), k rises smoothly from 0 at e = :data:`FAINT` max e to 1 at :data:`STRONG` max e.
+    side), k₀ rises smoothly from 0 at e = :data:`FAINT` max e to 1 at :data:`STRONG` max e. A cover
+    may have nearly the colour of what it hides, such as a red hat on red hair: k = k₀ + c (k̄ − k₀),
+    with c the :func:`~pairedit_sdk.editing.covering.covering` and k̄ the morphological closing of
+    k₀, which fills gaps up to twice :data:`GAP`.
 
     Args:
         before: Dx, [B, C, h, w] in sRGB and −1 … 1.
@@ -173,13 +188,11 @@ def significant_change(before: torch.Tensor, after: torch.Tensor) -> torch.Tenso
     Raises:
         UsageError: two different shapes.
     """
-    _check_pair(before, after)
+    check_pair(before, after)
     before, change = before.float(), after.float() - before.float()
-    window = math.sqrt(before.shape[-2] * before.shape[-1]) * WINDOW
-    strength = gaussian_blur(change.square().mean(dim=1, keepdim=True), window).clamp_min(0).sqrt()
-    strongest = strength.amax(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    risen = ((strength / strongest - FAINT) / (STRONG - FAINT)).clamp(0, 1)
-    return before + risen.square() * (3 - 2 * risen) * change
+    kept = rise(strength(change, WINDOW), FAINT, STRONG)
+    closed = _closed(kept, round(GAP * side(before)))
+    return before + torch.lerp(kept, closed, covering(before, after)) * change
 
 
 def full_size(original: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
@@ -207,16 +220,15 @@ def full_size(original: torch.Tensor, before: torch.Tensor, after: torch.Tensor)
     return out
 
 
+def _closed(x: torch.Tensor, reach: int) -> torch.Tensor:
+    """The greatest within a square of ``reach`` around each pixel, of that the least."""
+    for sign in (1, -1):
+        x = F.max_pool2d(sign * x, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
+        x = sign * F.max_pool2d(x, (1, 2 * reach + 1), stride=1, padding=(0, reach))
+    return x
+
+
 def _resampling(given: int, wanted: int) -> torch.Tensor:
     """The matrix [wanted, given] of bicubic resampling of one side, antialiased if it shrinks."""
     unit = torch.eye(given)[None, None]
     return F.interpolate(unit, size=(wanted, given), mode="bicubic", antialias=True)[0, 0]
-
-
-def _check_pair(before: torch.Tensor, after: torch.Tensor) -> None:
-    if before.ndim != 4 or before.shape != after.shape:
-        raise UsageError(
-            "The pictures before and after the edit",
-            expected="two tensors of one shape [B, C, h, w]",
-            got=f"{list(before.shape)} and {list(after.shape)}",
-        )

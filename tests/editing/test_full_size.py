@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pairedit_sdk.editing import full_size as fs
+from pairedit_sdk.editing.covering import SEEN, covering
 from pairedit_sdk.editing.full_size import (
     DetailTransfer,
     full_size,
@@ -88,13 +89,83 @@ def test_what_is_covered_does_not_show_through():
     assert out.abs().max() < 0.1
 
 
+def unseen(side):
+    """Lines that a model with a quarter of the side cannot see."""
+    return 0.1 * (torch.arange(side) % 2 * 2.0 - 1).expand(1, 3, side, side)
+
+
+def squares(value, ground, *, side=128, reach=24):
+    """A square of one colour in the middle of a ground of another."""
+    out = torch.tensor(ground).view(1, 3, 1, 1).repeat(1, 1, side, side)
+    middle = slice(side // 2 - reach, side // 2 + reach)
+    out[..., middle, middle] = torch.tensor(value).view(1, 3, 1, 1)
+    return out
+
+
+GROUND, RED, BLUE = (0.3, 0.2, 0.1), (0.7, -0.5, -0.5), (-0.6, -0.2, 0.8)
+
+
+def detail_in_the_middle(out):
+    lines = out[..., 248:264, 248:264]
+    return (lines - lines.mean(dim=(2, 3), keepdim=True)).abs().mean()
+
+
+@pytest.mark.parametrize("reach", [10, 24, 40])
+def test_detail_that_the_model_cannot_see_goes_with_what_is_covered(reach):
+    """Fine wrinkles on flat skin, and a hat over them; or a thing with fine lines, taken away."""
+    skin, hat = squares(GROUND, GROUND), squares(RED, GROUND, reach=reach)
+    wrinkled = F.interpolate(skin, size=(512, 512)) + unseen(512)
+    added = full_size(wrinkled, skin, hat)
+    assert detail_in_the_middle(added) < 0.01
+    assert torch.equal(added[..., :20, :], wrinkled[..., :20, :])
+    removed = full_size(F.interpolate(hat, size=(512, 512)) + unseen(512), hat, skin)
+    assert detail_in_the_middle(removed) < 0.01
+
+
+@pytest.mark.parametrize("reach", [10, 24, 40])
+@pytest.mark.parametrize("colour", [BLUE, (0.1, 0.0, -0.1), (0.9, 0.9, 0.9)])
+def test_it_stays_on_what_gets_another_colour(colour, reach):
+    """Also where a lighter colour turns the contrast with the ground round."""
+    before, after = squares(RED, GROUND, reach=reach), squares(colour, GROUND, reach=reach)
+    original = F.interpolate(before, size=(512, 512)) + unseen(512)
+    assert detail_in_the_middle(full_size(original, before, after)) == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_cover_of_nearly_the_same_colour_covers_nevertheless():
+    """A red hat over skin and a strip of red hair: nothing of the strip is left in it."""
+    before, after = squares(GROUND, GROUND), squares(RED, GROUND)
+    strip = (..., slice(59, 69), slice(40, 88))
+    before[strip] = after[strip] - torch.tensor([0.05, -0.05, 0.05])[:, None, None]
+    kept = significant_change(before, after)
+    assert (kept - after)[..., 44:84, 44:84].abs().max() < 0.01
+
+
+def test_what_is_covered_is_the_same_at_a_larger_size():
+    small = covering(squares(RED, BLUE), squares(RED, GROUND, reach=12))
+    before, after = (
+        F.interpolate(t, size=(4 * SEEN, 4 * SEEN))
+        for t in (squares(RED, BLUE), squares(RED, GROUND, reach=12))
+    )
+    large = covering(before, after)
+    assert large.shape == (1, 1, 4 * SEEN, 4 * SEEN)
+    assert torch.allclose(F.avg_pool2d(large, 4), small, atol=0.02)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_does_not_change_is_not_covered(channels):
+    before = noise(2, channels, 40, 24)
+    gate = structure_gate(before, before.clone())
+    assert torch.equal(gate, torch.ones(2, 1, 40, 24))
+    assert not covering(before, before.clone()).any()
+
+
 def test_the_gate_is_open_where_nothing_changes_and_closed_where_structure_goes():
     before, after = ring(64, 0.3, 0.8), torch.zeros(1, 3, 64, 64)
     assert torch.equal(structure_gate(before, before), torch.ones(1, 1, 64, 64))
     gate = structure_gate(before, after)
     assert gate.shape == (1, 1, 64, 64)
     assert gate.amin() < 0.02  # on the disc's edge
-    assert gate[0, 0, 32, 32] == 1  # within it there is no structure
+    assert gate[0, 0, 32, 32] < 0.02  # within it there is no structure, but its edge went
     both = structure_gate(torch.cat([before, before]), torch.cat([before, after]))
     assert torch.allclose(both[1:], gate)
 
