@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from pairedit_sdk.errors import InputError, UsageError, counted
 from pairedit_sdk.images.files import FORMATS, writable_picture
 from pairedit_sdk.io.files import require_writable_folder
-from pairedit_sdk.pairs.folder import natural
+from pairedit_sdk.pairs.folder import EXTENSIONS, natural
 
 if TYPE_CHECKING:
     from pairedit_sdk.images.photo import Photo
 
 #: Standard input, or standard output.
 STREAM = "-"
-#: What is taken from a folder: what is written, and what is only read.
-READ = (*FORMATS, ".heic", ".heif", ".gif", ".jp2", ".psd", ".tga")
+#: The extensions of the files that are taken from a folder.
+READ = EXTENSIONS | {".psd"}
 #: The format of what is only read: photographs, which came compressed.
 INSTEAD = ".jpg"
 
@@ -74,16 +74,16 @@ def jobs(images: Sequence[str], out: str) -> tuple[list[Job], bool]:
     for image in images:
         found += [None] if image == STREAM else _files(image)
     found = list(dict.fromkeys(found))  # a folder and a file in it
-    several = len(found) > 1 or any(_is_many(image) for image in images)
-    in_folder = several or out.endswith(("/", "\\")) or (out != STREAM and os.path.isdir(out))
     if out == STREAM:
-        if several:
+        if len(found) > 1:
             raise UsageError(
                 f"Standard output takes one picture, and these are {len(found)}",
                 next_step="Name a folder with -o",
             )
-        made = [Job(found[0], None)]
-    elif in_folder:
+        return [Job(found[0], None)], False
+    several = len(found) > 1 or any(_is_many(image) for image in images)
+    in_folder = several or out.endswith(("/", "\\")) or os.path.isdir(out)
+    if in_folder:
         made = _into_folder(found, Path(out))
     else:
         made = [Job(found[0], writable_picture(out))]
