@@ -83,10 +83,7 @@ def jobs(images: Sequence[str], out: str) -> tuple[list[Job], bool]:
         return [Job(found[0], None)], False
     several = len(found) > 1 or any(_is_many(image) for image in images)
     in_folder = several or out.endswith(("/", "\\")) or os.path.isdir(out)
-    if in_folder:
-        made = _into_folder(found, Path(out))
-    else:
-        made = [Job(found[0], writable_picture(out))]
+    made = _into_folder(found, Path(out)) if in_folder else [Job(found[0], writable_picture(out))]
     for job in made:
         if job.source is not None and job.target is not None:
             another_picture(job.target, job.source)
