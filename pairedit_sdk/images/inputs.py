@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 from PIL import Image
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 #: A path, a picture of Pillow, an array [H, W] or [H, W, 1, 3 or 4], or a photo.
 ImageLike: TypeAlias = Union[str, Path, Image.Image, "np.ndarray[Any, Any]", Photo]
+
+
+def is_image(value: object) -> TypeGuard[ImageLike]:
+    """Whether it is of a type that :func:`as_photo` takes."""
+    import numpy as np
+
+    return isinstance(value, str | Path | Image.Image | np.ndarray | Photo)
 
 
 def as_photo(image: ImageLike, name: str = "Picture") -> Photo:
