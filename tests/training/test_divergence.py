@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -113,3 +114,20 @@ def test_without_a_run_folder_it_is_a_warning_and_nothing_is_lost(caplog):
     (record,) = caplog.records
     assert "has come apart" in record.message
     assert "Train again with a smaller lr (it is 1)." in record.message
+
+
+def test_ctrl_c_in_the_last_measurement_is_not_lost(tmp_path):
+    """After the last step nothing looks at what was noted between steps any more."""
+
+    class Stopped(One):
+        def losses(self, draw, rows):
+            if len(self.drawn) == 3 + 2:  # the first measurement takes three draws, each step one
+                signal.raise_signal(signal.SIGINT)
+            return super().losses(draw, rows)
+
+    settings = TrainingSettings(steps=2, batch=3, lr=0.05)
+    task = Stopped(settings)
+    with training_loop(task.base, settings, name="one", run_dir=tmp_path) as loop:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run(task)
+        assert loop.folder.checkpoints.newest() is not None
