@@ -198,9 +198,9 @@ def _many(
         typer.Exit: 1, if any failed; they are listed.
     """
     output, failed = run.output, []
-    sources = (job.source or read[job] for job in jobs)
+    pictures = (job.source or read[job] for job in jobs)
     with output.meter("editing", len(jobs), unit="picture") as meter:
-        for job, edited in zip(jobs, run.edited(sources), strict=True):
+        for job, edited in zip(jobs, run.edited(pictures), strict=True):
             try:
                 run.written(edited, job.target)
             except Exception as raised:  # of any kind: the others are still to be written
@@ -214,7 +214,7 @@ def _many(
     if made:
         output.say(f"Wrote {counted(made, 'picture')} to {jobs[0].target.parent}.")  # type: ignore[union-attr]
     for job, error in failed:
-        named = str(error) if job.name in str(error) else f"{job.name}: {error}"
-        typer.echo(f"Failed: {named}", err=True)
+        said = str(error)
+        typer.echo(f"Failed: {said if job.name in said else f'{job.name}: {said}'}", err=True)
     if failed:
         raise typer.Exit(1)

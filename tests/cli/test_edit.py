@@ -76,8 +76,8 @@ def test_those_that_fail_are_listed_and_the_others_are_written(
     result = pairedit("edit", "shots", "shots/gone.png", *EDIT, "-o", "new")
     assert result.exit_code == 1
     assert result.stdout == "Wrote 2 pictures to new.\n"
-    assert "Failed: shots/2.png: Picture 'shots/2.png'" in result.stderr
-    assert "Failed: shots/gone.png:" in result.stderr
+    assert "Failed: Picture 'shots/2.png'" in result.stderr
+    assert "Failed: Picture 'shots/gone.png' does not exist" in result.stderr
     assert sorted(p.name for p in Path("new").iterdir()) == ["1.png", "3.png"]
 
 
