@@ -90,16 +90,34 @@ def jobs(images: Sequence[str], out: str) -> tuple[list[Job], bool]:
     return made, in_folder
 
 
+def new_picture(out: str | Path, sources: Sequence[Path], mask: Path | None = None) -> Path:
+    """The output file, which may be none of the pictures that are read.
+
+    Args:
+        out: as it was asked for, see :func:`~pairedit_sdk.images.files.writable_picture`.
+        sources: the pictures that are read.
+        mask: read too, if there is one.
+
+    Raises:
+        UsageError: it is one of them, or no name of a picture file.
+        WriteError: it cannot be written.
+    """
+    target = writable_picture(out)
+    for source in sources:
+        another_picture(target, source)
+    return target if mask is None else another_picture(target, mask, "the mask")
+
+
 def another_picture(target: Path, source: Path, what: str = "the input picture") -> Path:
-    """The output, which is not to be the picture that is read.
+    """The output, if it is another file than the one that is read.
 
     Args:
         target: the output.
-        source: what is read.
-        what: it is.
+        source: the file that is read.
+        what: what the error calls it.
 
     Raises:
-        UsageError: it is that.
+        UsageError: both are one file.
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError(
