@@ -147,5 +147,6 @@ def _from_floats(values: np.ndarray) -> np.ndarray:
     """Floats in 0 … 1 as uint16. Half precision is widened first: it ends at 65504."""
     import numpy as np
 
-    wide = values.astype(np.float32) if values.dtype.itemsize < 4 else values
-    return np.rint(wide * 65535.0).astype(np.uint16)
+    if values.dtype.itemsize < 4:
+        values = values.astype(np.float32)
+    return np.rint(values * 65535.0).astype(np.uint16)
