@@ -71,8 +71,8 @@ def mask_weights(mask: ImageLike, size: tuple[int, int]) -> np.ndarray:
 
 
 def _feathered(hard: Image.Image) -> np.ndarray:
-    """A mask of 0 and 255 with an edge that rises inwards, less wide where the mask is a spot in
-    which nothing would be left of it."""
+    """A mask of 0 and 255 with a soft edge that lies inside of it. The edge is narrower where a
+    small spot would vanish otherwise."""
     import numpy as np
 
     inside = np.asarray(hard) > 0
@@ -88,7 +88,7 @@ def _feathered(hard: Image.Image) -> np.ndarray:
 
 
 def seen_weights(weights: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-    """Where any part of a mask lies, at the size that the model sees.
+    """Where a mask allows any change, at the size that the model sees.
 
     Args:
         weights: uint8 [H, W].

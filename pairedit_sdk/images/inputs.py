@@ -1,4 +1,4 @@
-"""What is taken for a picture in Python."""
+"""The kinds of pictures that functions accept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_image(value: object) -> TypeGuard[ImageLike]:
 
 
 def as_photo(image: ImageLike, name: str = "Picture") -> Photo:
-    """Any of these as a photo with all that it has.
+    """A picture of any of these kinds as a photo, with everything that belongs to it.
 
     Args:
         image: the picture.

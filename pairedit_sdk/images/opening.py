@@ -1,4 +1,4 @@
-"""Opening pictures of unknown origin: what is tried, what is refused, and in which words."""
+"""Opening pictures of unknown origin, and the errors for those that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a model know such pictures? Its autoencoder's round trip tells, before anything is edited.
+"""Whether a model suits the pictures, told by its autoencoder's round trip before any edit.
 
 The built-in models know drawn faces alone. On photographs they run without an error and what comes
 out is smeared: their autoencoder keeps strong outlines, and loses what is fine.
@@ -71,7 +71,7 @@ def warn_if_unlike(
 
 
 def warn_if_lost(model: FlowModel, trips: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> bool:
-    """The same for pictures that were decoded already.
+    """:func:`warn_if_unlike` for pictures that have been decoded already.
 
     Args:
         model: in use.
