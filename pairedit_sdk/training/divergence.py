@@ -66,7 +66,7 @@ def require_learned(start: float, end: float, lr: float, checkpoints: Path | Non
     if end <= FAR * start:  # NaN is not
         return
     times = f"{end / start:.0f} times " if start > 0 and math.isfinite(end) else ""
-    what = f"The training has come apart: it ends at a loss of {end:.3g}, {times}what it began with"
+    what = f"The training has diverged: it ends at a loss of {end:.3g}, {times}what it began with"
     advice = f"Train again with a smaller lr (it is {lr:g})"
     if checkpoints is None:
         _log.warning("%s (%.3g). %s.", what, start, advice)

@@ -180,7 +180,7 @@ def optimizer_step(
         raise TrainingError(
             f"The loss of step {step + 1} is "
             + (f"{total:.0f}" if math.isfinite(total) else "not a finite number"),
-            expected="about 1; the training has come apart",
+            expected="about 1; the training has diverged",
             next_step=f"Try a smaller lr (it is {settings.lr:g})"
             + (f"; earlier checkpoints are in {checkpoints}" if checkpoints else ""),
         )
