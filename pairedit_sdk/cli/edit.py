@@ -14,7 +14,7 @@ from pairedit_sdk.cli import options, sources, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import EDITS_HELP, load_for, named
 from pairedit_sdk.cli.sources import STREAM, Job
-from pairedit_sdk.errors import PairEditError, UsageError, counted, explained
+from pairedit_sdk.errors import PairEditError, UsageError, WriteError, counted, explained
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.edit_images import EditedImage
@@ -175,7 +175,16 @@ class Run:
         """
         if edited.photo is None:
             raise edited.error or PairEditError("The picture was not edited")
-        edited.photo.write(target or sys.stdout.buffer, metadata=self.metadata)
+        if target is not None:
+            edited.photo.write(target, metadata=self.metadata)
+            return edited.photo
+        try:
+            edited.photo.write(sys.stdout.buffer, metadata=self.metadata)
+            sys.stdout.buffer.flush()  # or a full disk would be found when nobody can say so
+        except BrokenPipeError:  # nobody reads any more
+            raise
+        except OSError as error:
+            raise WriteError("standard output", error) from error
         return edited.photo
 
 
