@@ -94,7 +94,8 @@ def edit_images(
         images: each as for :func:`pairedit_sdk.edit_image`.
         edits: as for :func:`pairedit_sdk.edit_image`.
         options: how they are edited, a mask or region included.
-        on_step: called with (done, total) of the pictures that are edited together.
+        on_step: called with (done, total) of the pictures that are edited together. An exception
+            that it raises ends the whole.
         settings: single fields of :class:`pairedit_sdk.editing.options.EditOptions`.
 
     Raises:
@@ -116,7 +117,24 @@ def edit_images(
         resolved = replace(resolved, mask=as_photo(resolved.mask, "The mask"))
     for edit, _ in stack.parts:
         edit.require_base(model)
-    return _Run(model, stack, resolved, on_step or no_hook).through(images)
+    return _Run(model, stack, resolved, _carrying(on_step or no_hook)).through(images)
+
+
+class _HookError(BaseException):
+    """Carries an exception of the caller's ``on_step`` past what handles pictures that fail."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _carrying(hook: StepHook) -> StepHook:
+    def carrying(done: int, total: int) -> None:
+        try:
+            hook(done, total)
+        except Exception as error:
+            raise _HookError(error) from error
+
+    return carrying
 
 
 @dataclass
@@ -142,6 +160,8 @@ class _Run:
                     held = []
                 held.append((source, photo))
             yield from self._edited(held)
+        except _HookError as carried:
+            raise carried.error from None
         finally:
             self.model.keep_autoencoder(False)
 

@@ -238,6 +238,23 @@ def test_a_failure_keeps_its_traceback_as_text_and_no_picture(painting, paint):
     assert "in fails" in said
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_on_step_raises_ends_the_whole(model, edit, count):
+    """A caller that cancels so is no picture's failure."""
+
+    class CancelledError(Exception):
+        pass
+
+    def cancel(done, total):
+        raise CancelledError
+
+    pictures = [values(32, 32, seed) for seed in range(count)]
+    results = edit_images(model, pictures, edit, steps=3, on_step=cancel)
+    with pytest.raises(CancelledError):
+        next(results)
+    assert next(edit_images(model, pictures, edit, steps=3)).error is None
+
+
 def test_progress_is_of_the_pictures_together(model, edit):
     seen = []
     pictures = [values(32, 32, seed) for seed in range(2)]
