@@ -10,6 +10,7 @@ import logging
 import statistics
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,8 +66,8 @@ def warn_if_unlike(
         return False
     several = [
         (x.reshape(-1, *x.shape[-3:]), z.reshape(-1, *z.shape[-3:]))
-        for x, z in zip(images, latents, strict=True)
-    ][:_ENOUGH]
+        for x, z in islice(zip(images, latents, strict=True), _ENOUGH)
+    ]
     return warn_if_lost(model, [(x, model.decode(z)) for x, z in several])
 
 
