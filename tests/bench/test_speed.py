@@ -50,9 +50,7 @@ def test_the_naive_editor_is_ours_one_row_at_a_time(tiny_model, pairs, monkeypat
     )
     monkeypatch.setattr(torch, "randn", lambda *_, **__: noise[None].clone())
     one = naive.naive_edit(tiny_model, image, edit.layers, 0.8, edit.info.guidance)
-    two = edit_image(
-        tiny_model, image, edit @ 0.8, steps=28, n_avg=1, threshold=0, detail="off"
-    )
+    two = edit_image(tiny_model, image, edit @ 0.8, steps=28, n_avg=1, threshold=0, detail="off")
     difference = np.abs(np.asarray(one, np.int16) - np.asarray(two, np.int16))
     assert difference.max() <= 1
     assert np.abs(np.asarray(one, np.int16) - np.asarray(image, np.int16)).max() > 1
