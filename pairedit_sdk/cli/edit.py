@@ -83,7 +83,7 @@ def edit(
     if out == STREAM and as_json:
         raise UsageError("Both the picture and --json want standard output", next_step="Name a "
                          "file with -o")  # fmt: skip
-    output = Output(as_json, quiet or out == STREAM)
+    output = Output(as_json, quiet)
     chosen = values.edits_and_scales(edits, library)
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
@@ -129,7 +129,8 @@ def edit(
         _many(run, todo, read, facts)
         return
     run.one(read[todo[0]], todo[0].target)
-    output.say(f"Wrote {todo[0].target}.")
+    if out != STREAM:
+        output.say(f"Wrote {todo[0].target}.")
     output.result({"path": todo[0].target, **facts})
 
 

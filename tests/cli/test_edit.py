@@ -145,6 +145,7 @@ def test_standard_output_is_a_png_and_nothing_else(
         assert image.format == "PNG"
         assert image.getpixel((0, 0)) == (195, 255, 255)
     assert result.stdout_bytes.endswith(b"IEND\xaeB`\x82")
+    assert "editing" in result.stderr  # progress, and so warnings too
 
 
 def test_standard_input_into_a_file_and_among_others(
