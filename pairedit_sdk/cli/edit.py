@@ -14,7 +14,7 @@ from pairedit_sdk.cli import options, sources, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import EDITS_HELP, load_for, named
 from pairedit_sdk.cli.sources import STREAM, Job
-from pairedit_sdk.errors import PairEditError, UsageError, counted, explained
+from pairedit_sdk.errors import PairEditError, UsageError, WriteError, counted, explained
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.edit_images import EditedImage
@@ -83,7 +83,7 @@ def edit(
     if out == STREAM and as_json:
         raise UsageError("Both the picture and --json want standard output", next_step="Name a "
                          "file with -o")  # fmt: skip
-    output = Output(as_json, quiet or out == STREAM)
+    output = Output(as_json, quiet)
     chosen = values.edits_and_scales(edits, library)
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
@@ -134,7 +134,8 @@ def edit(
         _many(run, todo, read, facts)
         return
     run.one(read[todo[0]], todo[0].target)
-    output.say(f"Wrote {todo[0].target}.")
+    if out != STREAM:
+        output.say(f"Wrote {todo[0].target}.")
     output.result({"path": todo[0].target, **facts})
 
 
@@ -180,7 +181,16 @@ class Run:
         """
         if edited.photo is None:
             raise edited.error or PairEditError("The picture was not edited")
-        edited.photo.write(target or sys.stdout.buffer, metadata=self.metadata)
+        if target is not None:
+            edited.photo.write(target, metadata=self.metadata)
+            return edited.photo
+        try:
+            edited.photo.write(sys.stdout.buffer, metadata=self.metadata)
+            sys.stdout.buffer.flush()  # or a full disk would be found when nobody can say so
+        except BrokenPipeError:  # nobody reads any more
+            raise
+        except OSError as error:
+            raise WriteError("standard output", error) from error
         return edited.photo
 
 
@@ -203,9 +213,9 @@ def _many(
         typer.Exit: 1, if any failed; they are listed.
     """
     output, failed = run.output, []
-    sources = (job.source or read[job] for job in jobs)
+    pictures = (job.source or read[job] for job in jobs)
     with output.meter("editing", len(jobs), unit="picture") as meter:
-        for job, edited in zip(jobs, run.edited(sources), strict=True):
+        for job, edited in zip(jobs, run.edited(pictures), strict=True):
             try:
                 run.written(edited, job.target)
             except Exception as raised:  # of any kind: the others are still to be written
@@ -219,7 +229,7 @@ def _many(
     if made:
         output.say(f"Wrote {counted(made, 'picture')} to {jobs[0].target.parent}.")  # type: ignore[union-attr]
     for job, error in failed:
-        named = str(error) if job.name in str(error) else f"{job.name}: {error}"
-        typer.echo(f"Failed: {named}", err=True)
+        said = str(error)
+        typer.echo(f"Failed: {said if job.name in said else f'{job.name}: {said}'}", err=True)
     if failed:
         raise typer.Exit(1)

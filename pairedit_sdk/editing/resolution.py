@@ -1,4 +1,4 @@
-"""Whether a picture is seen at a resolution that an edit knows nothing of."""
+"""A warning where pictures are seen far above the resolution that an edit was trained at."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _noted: set[tuple[str, int, int]] = set()
 
 
 def warn_if_far_above(edits: EditStack, resolution: int) -> None:
-    """Log a warning, once for each edit and resolution, where an edit will hardly be seen.
+    """Log a warning, once for each edit and resolution, where little of an edit will be left.
 
     Args:
-        edits: that are to be applied.
+        edits: the edits to be applied.
         resolution: side in pixels of a square with the area at which the model sees the picture.
     """
     for edit, scale in edits.parts:

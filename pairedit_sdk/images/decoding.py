@@ -144,6 +144,9 @@ def from_values(values: Any, name: str) -> Parts:
 
 
 def _from_floats(values: np.ndarray) -> np.ndarray:
+    """Floats in 0 … 1 as uint16. Half precision is widened first: it ends at 65504."""
     import numpy as np
 
+    if values.dtype.itemsize < 4:
+        values = values.astype(np.float32)
     return np.rint(values * 65535.0).astype(np.uint16)

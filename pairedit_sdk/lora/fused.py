@@ -51,7 +51,8 @@ class FusedLoras:
         return self._seen != self._versions()
 
     def copies(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Targets and sources of what has to be copied before a pass: what is trained."""
+        """Targets and sources of the copies that are due before a pass: those of LoRAs in
+        training."""
         self._seen = self._versions()
         targets: list[torch.Tensor] = []
         given: list[torch.Tensor] = []
@@ -67,7 +68,7 @@ class FusedLoras:
 
 
 def refresh(layers: Sequence[FusedLoras]) -> None:
-    """Copy what is trained anew, of all layers in a few kernels."""
+    """Copy the LoRAs in training again, those of all layers in a few kernels."""
     copies = [layer.copies() for layer in layers]
     targets = [target for into, _ in copies for target in into]
     if targets:

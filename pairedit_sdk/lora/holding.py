@@ -1,4 +1,4 @@
-"""One thread at a time with a model: the lock that belongs to its transformer.
+"""The lock of a transformer, so that one thread at a time uses a model.
 
 LoRAs are attached to the model's one transformer, so a pass of another thread would see them too.
 Whoever attaches one holds this lock until all are detached (:mod:`pairedit_sdk.lora.adapters`), and
@@ -25,11 +25,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Holdable(Protocol):
-    """What has a lock: a :class:`pairedit_sdk.models.protocol.FlowModel`."""
+    """Anything with a lock, such as :class:`pairedit_sdk.models.protocol.FlowModel`."""
 
     @property
     def lock(self) -> threading.RLock:
-        """Its transformer's."""
+        """The lock of its transformer."""
 
 
 def lock_of(transformer: nn.Module) -> threading.RLock:
@@ -39,8 +39,11 @@ def lock_of(transformer: nn.Module) -> threading.RLock:
 
 
 def holding(function: F) -> F:
-    """A function whose first argument is a model, or a method of one, that has the model to itself
-    while it runs."""
+    """Decorator: hold the model's lock while the function runs.
+
+    Args:
+        function: its first argument is a model; or a method of one.
+    """
 
     @wraps(function)
     def held(model: Holdable, *args: Any, **kwargs: Any) -> Any:
@@ -51,7 +54,7 @@ def holding(function: F) -> F:
 
 
 def holding_transformer(function: F) -> F:
-    """The same for a function whose first argument is a transformer."""
+    """:func:`holding` for a function whose first argument is a transformer."""
 
     @wraps(function)
     def held(transformer: nn.Module, *args: Any, **kwargs: Any) -> Any:

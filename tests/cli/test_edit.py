@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from pairedit_sdk.errors import WriteError
 from pairedit_sdk.images.metadata import read_made
 
 if TYPE_CHECKING:
@@ -140,6 +145,7 @@ def test_standard_output_is_a_png_and_nothing_else(
         assert image.format == "PNG"
         assert image.getpixel((0, 0)) == (195, 255, 255)
     assert result.stdout_bytes.endswith(b"IEND\xaeB`\x82")
+    assert "editing" in result.stderr  # progress, and so warnings too
 
 
 def test_standard_input_into_a_file_and_among_others(
@@ -303,3 +309,29 @@ def test_scale_0_through_the_real_model_is_the_file_s_own_picture(
     with Image.open("b.png") as image:
         assert np.array_equal(np.asarray(image), levels)
     assert str(tiny_folder) not in json.dumps(read_made("b.png"))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, WriteError), (errno.EPIPE, BrokenPipeError)]
+)
+def test_standard_output_that_takes_no_more(
+    monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    """It is written to and flushed while an error can still be shown."""
+    from pairedit_sdk.cli.edit import Run
+    from pairedit_sdk.cli.output import Output
+    from pairedit_sdk.editing.edit_images import EditedImage
+    from pairedit_sdk.images.photo import Photo
+
+    class Full(io.BytesIO):
+        def flush(self) -> None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=Full()))
+    run: Any = Run(Output(quiet=True), None, None, None)  # type: ignore[arg-type]
+    made = Photo(np.zeros((8, 8, 3), dtype=np.uint8))
+    with pytest.raises(kind) as raised:
+        run.written(EditedImage("a.png", made), None)
+    if kind is WriteError:
+        assert "'standard output' could not be written" in str(raised.value)
+        assert "Free some disk space" in str(raised.value)

@@ -33,6 +33,15 @@ def test_a_folder_is_its_pictures_in_natural_order() -> None:
     ]  # fmt: skip
 
 
+def test_a_folder_s_pictures_are_those_that_a_folder_of_pairs_has(here: Path) -> None:
+    (here / "more").mkdir()
+    for name in ("a.jfif", "b.ppm", "c.MPO", "d.heic", "e.txt"):
+        (here / "more" / name).write_bytes(b"x")
+    assert [Path(source).name for source, _ in pairs(["more"], "out")] == [
+        "a.jfif", "b.ppm", "c.MPO", "d.heic",
+    ]  # fmt: skip
+
+
 def test_a_pattern_is_the_files_like_it() -> None:
     assert pairs(["shots/*.jpg"], "out") == [
         ("shots/1.jpg", "out/1.jpg"), ("shots/10.jpg", "out/10.jpg"),
@@ -75,6 +84,7 @@ def test_standard_streams() -> None:
     assert jobs(["-", "shots/1.jpg"], "new")[0] == [
         Job(None, Path("new/stdin.png")), Job(Path("shots/1.jpg"), Path("new/1.jpg")),
     ]  # fmt: skip
+    assert jobs(["shots/2.*"], "-") == ([Job(Path("shots/2.png"), None)], False)
     with pytest.raises(UsageError, match="takes one picture, and these are 3"):
         jobs(["shots"], "-")
 

@@ -208,6 +208,11 @@ def test_a_sweep_is_each_scale_by_itself(painting, paint):
         assert np.array_equal(np.asarray(found[0]), given.pixels)
 
 
+@pytest.mark.parametrize("region", [None, "auto", (4, 4, 16, 16)])
+def test_a_sweep_of_no_scales_is_no_picture(painting, paint, region):
+    assert sweep(painting, photo(), paint, [], region=region) == []
+
+
 def test_how_a_picture_was_made_names_no_path(painting, paint, tmp_path):
     painting.name = str(tmp_path)
     options = EditOptions(seed=3).resolved(paint @ 0.5)

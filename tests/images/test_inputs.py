@@ -42,6 +42,12 @@ def test_shapes_and_types_of_arrays() -> None:
     assert np.array_equal(clear.alpha, grey)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats_of_any_precision_reach_white(kind: type[np.floating[Any]]) -> None:
+    pixels = as_photo(np.array([[0, 0.5, 1]], dtype=kind)).pixels
+    assert pixels.ravel().tolist() == [0, 32768, 65535]
+
+
 def test_an_array_that_is_changed_later_changes_no_photo() -> None:
     given = values()
     photo = as_photo(given)
