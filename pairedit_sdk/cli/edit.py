@@ -204,7 +204,7 @@ def _many(
     """
     output, failed = run.output, []
     sources = (job.source or read[job] for job in jobs)
-    with output.meter("editing", len(jobs), unit="picture") as meter:
+    with output.meter("editing", len(jobs), unit="picture", together=True) as meter:
         for job, edited in zip(jobs, run.edited(sources), strict=True):
             try:
                 run.written(edited, job.target)
