@@ -12,7 +12,7 @@ from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_onc
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.edits.inputs import Edits, as_stack
-from pairedit_sdk.errors import PairEditError, explained
+from pairedit_sdk.errors import PairEditError, UsageError, explained
 from pairedit_sdk.images.inputs import ImageLike, as_photo
 
 if TYPE_CHECKING:
@@ -93,9 +93,17 @@ def edit_images(
         settings: single fields of :class:`pairedit_sdk.editing.options.EditOptions`.
 
     Raises:
-        UsageError: no edits, or options that do not go together; before the first picture.
+        UsageError: one path in the place of several, no edits, or options that do not go together;
+            before the first picture.
         EditError: an edit of another model; before the first picture.
     """
+    if isinstance(images, str | bytes):  # its letters are no pictures
+        raise UsageError(
+            "These are no pictures",
+            expected="several, such as a list of paths",
+            got=type(images).__name__,
+            next_step=f"Give a list, [{images!r}]",
+        )
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
     for edit, _ in stack.parts:
