@@ -97,6 +97,7 @@ def edit(
         output.say(f"Skipped {job.name}: {job.target} is there already.")
         output.line({"input": job.name, "path": job.target, "skipped": True})
     if not todo:
+        output.say("Nothing to do; --overwrite writes them anew.")
         return
 
     from pairedit_sdk.editing.composition import default_mode
@@ -182,10 +183,10 @@ class Run:
         if edited.photo is None:
             raise edited.error or PairEditError("The picture was not edited")
         if target is not None:
-            edited.photo.write(target, metadata=self.metadata)
+            edited.photo.save(target, metadata=self.metadata)
             return edited.photo
         try:
-            edited.photo.write(sys.stdout.buffer, metadata=self.metadata)
+            edited.photo.save(sys.stdout.buffer, metadata=self.metadata)
             sys.stdout.buffer.flush()  # or a full disk would be found when nobody can say so
         except BrokenPipeError:  # nobody reads any more
             raise
@@ -214,7 +215,7 @@ def _many(
     """
     output, failed = run.output, []
     pictures = (job.source or read[job] for job in jobs)
-    with output.meter("editing", len(jobs), unit="picture") as meter:
+    with output.meter("editing", len(jobs), unit="picture", together=True) as meter:
         for job, edited in zip(jobs, run.edited(pictures), strict=True):
             try:
                 run.written(edited, job.target)

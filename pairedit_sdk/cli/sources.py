@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 STREAM = "-"
 #: The extensions of the files that are taken from a folder.
 READ = EXTENSIONS | {".psd"}
-#: The format of what is only read: photographs, which came compressed.
+#: The format of what is only read: that of photographs, which came compressed …
 INSTEAD = ".jpg"
+#: … and of what came without loss, and may be transparent.
+LOSSLESS = {".gif": ".png", ".psd": ".png", ".tga": ".png"}
 
 
 @dataclass(frozen=True)
@@ -141,14 +143,19 @@ def _files(image: str) -> list[Path | None]:
         inside = [p for p in path.iterdir() if not p.name.startswith(".") and p.is_file()]
         files = [p for p in inside if p.suffix.lower() in READ]
     elif _is_pattern(image):
-        files = [p for p in map(Path, glob.glob(image, recursive=True)) if p.is_file()]
+        like = [p for p in map(Path, glob.glob(image, recursive=True)) if p.is_file()]
+        # A link to a folder that it is in leads to every file many times.
+        shortest = sorted(like, key=lambda p: len(p.parts), reverse=True)
+        files = [*{(p.name, p.resolve()): p for p in shortest}.values()]
     else:
         return [path]
     if not files:
         raise InputError(
             f"There is no picture in {path}" if os.path.isdir(path) else f"No file is like {image}",
             expected=f"files such as {', '.join(list(FORMATS)[:4])}",
-            next_step="Check the path",
+            next_step=f"Those in its folders are '{path / '**' / '*.jpg'}'"
+            if os.path.isdir(path) and any(p.is_dir() for p in path.iterdir())
+            else "Check the path",
         )
     return [*sorted(files, key=lambda p: natural(p.name))]
 
@@ -168,12 +175,12 @@ def _into_folder(found: Sequence[Path | None], folder: Path) -> list[Job]:
     for source in found:
         name = "stdin.png" if source is None else source.name
         if source is not None and source.suffix.lower() not in FORMATS:
-            name = f"{source.stem}{INSTEAD}"
+            name = f"{source.stem}{LOSSLESS.get(source.suffix.lower(), INSTEAD)}"
         if name.lower() in taken:
             raise UsageError(
                 f"Two pictures would be written to {folder / name}",
                 got=f"{taken[name.lower()]} and {source}",
-                next_step="Rename one, or edit them in two calls",
+                next_step="Rename one, or edit them into two folders",
             )
         taken[name.lower()] = source
         made.append(Job(source, folder / name))

@@ -82,4 +82,4 @@ def sweep(
     resolved = options_from(options, settings).resolved(stack)
     photo = as_photo(image)
     found = edit_photo(model, photo, stack, scales, resolved, on_step or no_hook)
-    return [edited.image() for edited in found]
+    return [edited.image for edited in found]

@@ -12,6 +12,7 @@ from pairedit_sdk.edits.edit import EditorSettings
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.images.inputs import ImageLike, as_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.metadata import EditDirection
-    from pairedit_sdk.images.inputs import ImageLike
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
 DETAILS = ("original", "off")
@@ -104,6 +104,8 @@ class EditOptions:
             raise UsageError(
                 f"There is no detail {self.detail!r}", expected="one of " + ", ".join(DETAILS)
             )
+        if self.mask is not None:  # read once, and refused at once
+            object.__setattr__(self, "mask", as_photo(self.mask, "The mask"))
         if self.region is not None and self.region != "auto":
             object.__setattr__(self, "region", as_box(self.region))
         if self.mode is not None:

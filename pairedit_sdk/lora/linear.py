@@ -167,8 +167,8 @@ class LoraLinear(nn.Module):
                 twin = twin_of.get(name)
                 wholes.append(own if twin is None else own + _column(self._scale(twin), rank, x))
                 frees.append(torch.ones_like(own) if twin is None else (own != 0).float())
-            learns = _side_by_side(frees).to(x.dtype) if twin_of else None
-            found = state.columns[key] = _side_by_side(wholes).to(x.dtype), learns
+            learns = _side_by_side(frees) if twin_of else None
+            found = state.columns[key] = _side_by_side(wholes), learns
         return found
 
     def _scale(self, name: str) -> Scale:

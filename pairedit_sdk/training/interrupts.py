@@ -55,7 +55,10 @@ def stopped_between_steps() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    before = {}
+    # None is a handler that was not set from Python, which cannot be put back.
+    if (interrupt := signal.getsignal(signal.SIGINT)) not in (None, signal.SIG_IGN):
+        before[signal.SIGINT] = interrupt
     if (terminate := signal.getsignal(signal.SIGTERM)) in (signal.SIG_DFL, _terminate):
         before[signal.SIGTERM] = terminate
 

@@ -69,6 +69,8 @@ def test_what_is_there_is_skipped_unless_it_is_to_be_overwritten(
     assert Path("new/2.png").read_bytes() == b"mine"
     again = pairedit("edit", "shots", *EDIT, "-o", "new", "--json")
     assert [line["skipped"] for line in lines(again)] == [True] * 3
+    said = pairedit("edit", "shots", *EDIT, "-o", "new").stdout.splitlines()
+    assert said[-1] == "Nothing to do; --overwrite writes them anew."
     assert len(rooms.of("load_model")) == 1  # nothing to do, so no model
     assert pairedit("edit", "shots", *EDIT, "-o", "new", "--overwrite").exit_code == 0
     assert red(Path("new/2.png")) == 135
@@ -221,15 +223,15 @@ def test_a_picture_too_large_for_its_format_is_refused_before_a_model_is_loaded(
     assert pairedit("edit", "wide.png", *EDIT, "-o", "x.jpg").exit_code == 0
 
 
-def test_a_file_that_is_only_read_becomes_a_jpeg(
+def test_a_file_that_is_only_read_becomes_a_jpeg_or_a_png(
     pairedit: Pairedit, rooms: Rooms, saved: Path, shots: Path
 ) -> None:
     (shots / "1.png").rename(shots / "IMG_1.HEIC")  # whatever the name says, it is read
     with Image.open(shots / "2.png") as image:
-        image.save(shots / "4.tga")
+        image.convert("RGBA").save(shots / "4.tga")
     assert pairedit("edit", "shots", *EDIT, "-o", "new").exit_code == 0
     names = sorted(p.name for p in Path("new").iterdir())
-    assert names == ["2.png", "3.png", "4.jpg", "IMG_1.jpg"]
+    assert names == ["2.png", "3.png", "4.png", "IMG_1.jpg"]
     with Image.open("new/IMG_1.jpg") as image:
         assert image.format == "JPEG"
 

@@ -78,7 +78,7 @@ def test_scale_0_is_the_original(painting, paint, kind, size):
     + [(kind, ".tif") for kind in KINDS if kind not in {"RGB16", "RGBA16"}],
 )
 def test_scale_0_is_the_original_in_its_file(painting, paint, tmp_path, kind, suffix):
-    photo(kind).write(tmp_path / f"a{suffix}")
+    photo(kind).save(tmp_path / f"a{suffix}")
     (edited,) = edit_images(painting, [tmp_path / f"a{suffix}"], paint @ 0)
     again = Photo.read(edited.save(tmp_path / f"b{suffix}"))
     assert same(again, photo(kind))
