@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 STREAM = "-"
 #: The extensions of the files that are taken from a folder.
 READ = EXTENSIONS | {".psd"}
-#: The format of what is only read: photographs, which came compressed.
+#: The format of what is only read: that of photographs, which came compressed …
 INSTEAD = ".jpg"
+#: … and of what came without loss, and may be transparent.
+LOSSLESS = {".gif": ".png", ".ppm": ".png", ".psd": ".png", ".tga": ".png"}
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,12 @@ def _into_folder(found: Sequence[Path | None], folder: Path) -> list[Job]:
     for source in found:
         name = "stdin.png" if source is None else source.name
         if source is not None and source.suffix.lower() not in FORMATS:
-            name = f"{source.stem}{INSTEAD}"
+            name = f"{source.stem}{LOSSLESS.get(source.suffix.lower(), INSTEAD)}"
         if name.lower() in taken:
             raise UsageError(
                 f"Two pictures would be written to {folder / name}",
                 got=f"{taken[name.lower()]} and {source}",
-                next_step="Rename one, or edit them in two calls",
+                next_step="Rename one, or edit them into two folders",
             )
         taken[name.lower()] = source
         made.append(Job(source, folder / name))

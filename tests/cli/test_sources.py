@@ -89,10 +89,15 @@ def test_standard_streams() -> None:
         jobs(["shots"], "-")
 
 
-@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.gif", "a.psd", "a.unknown", "a"])
+@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.jp2", "a.unknown", "a"])
 def test_what_is_only_read_becomes_a_jpeg(name: str) -> None:
     assert pairs([name], "new/") == [(name, "new/a.jpg")]
     assert pairs([name, "b.png"], "new") == [(name, "new/a.jpg"), ("b.png", "new/b.png")]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.PSD", "a.tga"])
+def test_what_may_be_transparent_and_is_only_read_becomes_a_png(name: str) -> None:
+    assert pairs([name], "new/") == [(name, "new/a.png")]
 
 
 def test_the_extension_keeps_its_case() -> None:
@@ -105,7 +110,7 @@ def test_the_extension_keeps_its_case() -> None:
     "images", [["a/1.png", "b/1.png"], ["1.heic", "1.jpg"], ["1.png", "1.PNG"]]
 )
 def test_two_pictures_of_one_name_are_refused(images: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"Two pictures would be written to.*Rename one"):
+    with pytest.raises(UsageError, match=r"Two pictures would be written to.*into two folders"):
         jobs(images, "new")
 
 
