@@ -214,7 +214,7 @@ def _many(
     """
     output, failed = run.output, []
     pictures = (job.source or read[job] for job in jobs)
-    with output.meter("editing", len(jobs), unit="picture") as meter:
+    with output.meter("editing", len(jobs), unit="picture", together=True) as meter:
         for job, edited in zip(jobs, run.edited(pictures), strict=True):
             try:
                 run.written(edited, job.target)
