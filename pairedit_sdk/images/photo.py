@@ -91,7 +91,7 @@ class Photo:
 
         Args:
             image: of Pillow, in any mode, with its EXIF data and profile; or an array [H, W] or
-                [H, W, 1, 3 or 4] of uint8, uint16, or floats in 0 … 1, which become uint16.
+                [H, W, 1, 3 or 4] of uint8, uint16, bool, or floats in 0 … 1, which become uint16.
             name: what to call it in an error.
 
         Raises:
