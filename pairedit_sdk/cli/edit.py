@@ -97,6 +97,7 @@ def edit(
         output.say(f"Skipped {job.name}: {job.target} is there already.")
         output.line({"input": job.name, "path": job.target, "skipped": True})
     if not todo:
+        output.say("Nothing to do; --overwrite writes them anew.")
         return
 
     from pairedit_sdk.editing.composition import default_mode

@@ -69,6 +69,8 @@ def test_what_is_there_is_skipped_unless_it_is_to_be_overwritten(
     assert Path("new/2.png").read_bytes() == b"mine"
     again = pairedit("edit", "shots", *EDIT, "-o", "new", "--json")
     assert [line["skipped"] for line in lines(again)] == [True] * 3
+    said = pairedit("edit", "shots", *EDIT, "-o", "new").stdout.splitlines()
+    assert said[-1] == "Nothing to do; --overwrite writes them anew."
     assert len(rooms.of("load_model")) == 1  # nothing to do, so no model
     assert pairedit("edit", "shots", *EDIT, "-o", "new", "--overwrite").exit_code == 0
     assert red(Path("new/2.png")) == 135
