@@ -143,14 +143,19 @@ def _files(image: str) -> list[Path | None]:
         inside = [p for p in path.iterdir() if not p.name.startswith(".") and p.is_file()]
         files = [p for p in inside if p.suffix.lower() in READ]
     elif _is_pattern(image):
-        files = [p for p in map(Path, glob.glob(image, recursive=True)) if p.is_file()]
+        like = [p for p in map(Path, glob.glob(image, recursive=True)) if p.is_file()]
+        # A link to a folder that it is in leads to every file many times.
+        shortest = sorted(like, key=lambda p: len(p.parts), reverse=True)
+        files = [*{(p.name, p.resolve()): p for p in shortest}.values()]
     else:
         return [path]
     if not files:
         raise InputError(
             f"There is no picture in {path}" if os.path.isdir(path) else f"No file is like {image}",
             expected=f"files such as {', '.join(list(FORMATS)[:4])}",
-            next_step="Check the path",
+            next_step=f"Those in its folders are '{path / '**' / '*.jpg'}'"
+            if os.path.isdir(path) and any(p.is_dir() for p in path.iterdir())
+            else "Check the path",
         )
     return [*sorted(files, key=lambda p: natural(p.name))]
 

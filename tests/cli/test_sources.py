@@ -50,6 +50,18 @@ def test_a_pattern_is_the_files_like_it() -> None:
     assert [source for source, _ in found] == ["shots/2.png", "shots/deeper/3.png"]
 
 
+def test_a_link_in_a_circle_leads_to_no_picture_twice(here: Path) -> None:
+    (here / "shots" / "again").symlink_to(here / "shots")
+    found = pairs(["shots/**/*.png"], "out")
+    assert [source for source, _ in found] == ["shots/2.png", "shots/deeper/3.png"]
+
+
+def test_a_folder_of_folders_says_how_to_go_into_them(here: Path) -> None:
+    (here / "trip" / "day 1").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"Those in its folders are 'trip/\*\*/\*\.jpg'"):
+        jobs(["trip"], "new")
+
+
 def test_a_name_with_brackets_is_a_file_if_there_is_one(here: Path) -> None:
     (here / "a[1].png").write_bytes(b"x")
     assert jobs(["a[1].png"], "b.png") == ([Job(Path("a[1].png"), Path("b.png"))], False)
@@ -89,7 +101,7 @@ def test_standard_streams() -> None:
         jobs(["shots"], "-")
 
 
-@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.jp2", "a.unknown", "a"])
+@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.jfif", "a.jp2", "a.unknown", "a"])
 def test_what_is_only_read_becomes_a_jpeg(name: str) -> None:
     assert pairs([name], "new/") == [(name, "new/a.jpg")]
     assert pairs([name, "b.png"], "new") == [(name, "new/a.jpg"), ("b.png", "new/b.png")]
