@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -51,7 +51,7 @@ class EditedImage:
         Raises:
             PairEditError: why it failed.
         """
-        return self._made().image()
+        return self._made().image
 
     def save(self, path: str | Path, *, metadata: bool = True) -> Path:
         """Write the edited picture with what the file's format can hold.
@@ -63,7 +63,7 @@ class EditedImage:
         Raises:
             PairEditError: why it failed, or why it could not be written.
         """
-        written = self._made().write(Path(path), metadata=metadata)
+        written = self._made().save(Path(path), metadata=metadata)
         assert written is not None  # of a path
         return written
 
@@ -113,8 +113,6 @@ def edit_images(
         )
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
-    if resolved.mask is not None:  # once, and not for each picture
-        resolved = replace(resolved, mask=as_photo(resolved.mask, "The mask"))
     for edit, _ in stack.parts:
         edit.require_base(model)
     return _Run(model, stack, resolved, _carrying(on_step or no_hook)).through(images)

@@ -175,7 +175,7 @@ def _recognized(file: _Bounded | io.BytesIO, name: str, path: Path | None) -> Im
             _learn_heif(name)
         raise InputError(
             f"{name} is not a picture that can be read",
-            expected="a PNG, JPEG, WebP, TIFF or BMP file",
+            expected="a PNG, JPEG, WebP, AVIF, TIFF or BMP file",
             got=f"a file of {counted(size, 'byte')} in no such format, whatever its name says",
             next_step=_CONVERT,
         ) from None

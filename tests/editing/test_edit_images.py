@@ -31,6 +31,11 @@ def pixels(edited):
     return [one.photo.pixels.astype(int) for one in edited]
 
 
+def test_one_path_is_not_taken_for_pictures_called_by_its_letters(model, edit):
+    with pytest.raises(UsageError, match=r"several, such as.*Give a list, \['a\.png'\]"):
+        edit_images(model, "a.png", edit)
+
+
 @pytest.fixture(scope="module")
 def model(tiny_folder):
     from pairedit_sdk.models.loading import load_model
