@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -104,6 +105,12 @@ class EditOptions:
             raise UsageError(
                 f"There is no detail {self.detail!r}", expected="one of " + ", ".join(DETAILS)
             )
+        try:
+            object.__setattr__(self, "seed", operator.index(self.seed))  # e.g. of numpy
+        except TypeError:
+            raise UsageError(
+                f"The seed {self.seed!r} cannot be used", expected="a whole number"
+            ) from None
         if self.region is not None and self.region != "auto":
             object.__setattr__(self, "region", as_box(self.region))
         if self.mode is not None:
