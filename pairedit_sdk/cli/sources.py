@@ -25,7 +25,7 @@ READ = EXTENSIONS | {".psd"}
 #: The format of what is only read: that of photographs, which came compressed …
 INSTEAD = ".jpg"
 #: … and of what came without loss, and may be transparent.
-LOSSLESS = {".gif": ".png", ".psd": ".png", ".tga": ".png"}
+LOSSLESS = {".gif": ".png", ".ppm": ".png", ".psd": ".png", ".tga": ".png"}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -106,6 +107,12 @@ class EditOptions:
             )
         if self.mask is not None:  # read once, and refused at once
             object.__setattr__(self, "mask", as_photo(self.mask, "The mask"))
+        try:
+            object.__setattr__(self, "seed", operator.index(self.seed))  # e.g. of numpy
+        except TypeError:
+            raise UsageError(
+                f"The seed {self.seed!r} cannot be used", expected="a whole number"
+            ) from None
         if self.region is not None and self.region != "auto":
             object.__setattr__(self, "region", as_box(self.region))
         if self.mode is not None:

@@ -1,5 +1,6 @@
 """How pictures are edited: what is asked for comes before what the edits want."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -68,6 +69,14 @@ def test_a_lora_of_several_edits_has_no_limit():
 def test_what_does_not_exist_is_refused_at_once(fields, sentence):
     with pytest.raises(UsageError, match=sentence):
         EditOptions(**fields)
+
+
+def test_a_seed_is_any_whole_number():
+    seed = EditOptions(seed=np.int64(3)).seed
+    assert (seed, type(seed)) == (3, int)
+    for wrong in ("3", 1.5, None):
+        with pytest.raises(UsageError, match="Expected a whole number"):
+            EditOptions(seed=wrong)
 
 
 @pytest.mark.parametrize(
