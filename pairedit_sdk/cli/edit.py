@@ -14,7 +14,14 @@ from pairedit_sdk.cli import options, sources, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import EDITS_HELP, load_for, named
 from pairedit_sdk.cli.sources import STREAM, Job
-from pairedit_sdk.errors import PairEditError, UsageError, WriteError, counted, explained
+from pairedit_sdk.errors import (
+    InputError,
+    PairEditError,
+    UsageError,
+    WriteError,
+    counted,
+    explained,
+)
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.edit_images import EditedImage
@@ -94,7 +101,9 @@ def edit(
         if overwrite or not in_folder or not _is_there(job):
             todo.append(job)
             continue
-        output.say(f"Skipped {job.name}: {job.target} is there already.")
+        otherwise = _is_made_otherwise(job, chosen)
+        by = ", made with other edits or scales; see --overwrite" if otherwise else ""
+        output.say(f"Skipped {job.name}: {job.target} is there already{by}.")
         output.line({"input": job.name, "path": job.target, "skipped": True})
     if not todo:
         output.say("Nothing to do; --overwrite writes them anew.")
@@ -193,6 +202,20 @@ class Run:
         except OSError as error:
             raise WriteError("standard output", error) from error
         return edited.photo
+
+
+def _is_made_otherwise(job: Job, chosen: Sequence[tuple[Path, float]]) -> bool:
+    """Whether the file that is there says that it was made with other edits or scales."""
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.images.metadata import read_made
+
+    assert job.target is not None
+    try:
+        made = read_made(job.target)
+    except InputError:
+        return False
+    wanted = [{"name": Edit.read_info(path).name, "scale": scale} for path, scale in chosen]
+    return made is not None and made.get("edits") != wanted
 
 
 def _is_there(job: Job) -> bool:

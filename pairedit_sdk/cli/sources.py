@@ -160,6 +160,10 @@ def _files(image: str) -> list[Path | None]:
     return [*sorted(files, key=lambda p: natural(p.name))]
 
 
+def _only_read(source: Path) -> bool:
+    return source.suffix.lower() not in FORMATS
+
+
 def _into_folder(found: Sequence[Path | None], folder: Path) -> list[Job]:
     is_file = os.path.exists(folder) and not os.path.isdir(folder)
     if is_file or folder.suffix.lower() in FORMATS:
@@ -170,12 +174,16 @@ def _into_folder(found: Sequence[Path | None], folder: Path) -> list[Job]:
             next_step=f"Say for example -o {folder.with_suffix('')}/",
         )
     require_writable_folder(folder)
+    kept = {source.name.lower() for source in found if source and not _only_read(source)}
     taken: dict[str, Path | None] = {}
     made = []
     for source in found:
         name = "stdin.png" if source is None else source.name
-        if source is not None and source.suffix.lower() not in FORMATS:
-            name = f"{source.stem}{LOSSLESS.get(source.suffix.lower(), INSTEAD)}"
+        if source is not None and _only_read(source):
+            suffix = LOSSLESS.get(source.suffix.lower(), INSTEAD)
+            name = f"{source.stem}{suffix}"
+            if name.lower() in kept:  # a phone's a.HEIC and a.jpg
+                name = f"{source.name}{suffix}"
         if name.lower() in taken:
             raise UsageError(
                 f"Two pictures would be written to {folder / name}",

@@ -15,6 +15,7 @@ from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.edits.inputs import Edits, as_stack
 from pairedit_sdk.errors import PairEditError, UsageError, explained
 from pairedit_sdk.images.inputs import ImageLike, as_photo, is_image
+from pairedit_sdk.lora.holding import require_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -111,6 +112,7 @@ def edit_images(
             got=type(images).__name__,
             next_step="Give one picture to edit_image, or put it into a list",
         )
+    require_model(model)
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
     for edit, _ in stack.parts:

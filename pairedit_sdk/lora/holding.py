@@ -12,10 +12,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from torch import nn
+
+from pairedit_sdk.errors import UsageError
 
 #: Beside the transformers, so that these can be copied and saved as they are.
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
@@ -38,6 +41,21 @@ def lock_of(transformer: nn.Module) -> threading.RLock:
         return _LOCKS.setdefault(transformer, threading.RLock())
 
 
+def require_model(model: object) -> None:
+    """Refuse a model's name or path in the place of the model.
+
+    Raises:
+        UsageError: with how to load it.
+    """
+    if isinstance(model, str | Path):
+        raise UsageError(
+            f"{model!r} is no model",
+            expected="what load_model gives",
+            got=type(model).__name__,
+            next_step=f"Load it with load_model({str(model)!r})",
+        )
+
+
 def holding(function: F) -> F:
     """Decorator: hold the model's lock while the function runs.
 
@@ -47,6 +65,7 @@ def holding(function: F) -> F:
 
     @wraps(function)
     def held(model: Holdable, *args: Any, **kwargs: Any) -> Any:
+        require_model(model)
         with model.lock:
             return function(model, *args, **kwargs)
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from pairedit_sdk.errors import WriteError
 from pairedit_sdk.images.metadata import read_made
+from pairedit_sdk.images.photo import Photo
 
 if TYPE_CHECKING:
     from .conftest import Rooms
@@ -74,6 +75,19 @@ def test_what_is_there_is_skipped_unless_it_is_to_be_overwritten(
     assert len(rooms.of("load_model")) == 1  # nothing to do, so no model
     assert pairedit("edit", "shots", *EDIT, "-o", "new", "--overwrite").exit_code == 0
     assert red(Path("new/2.png")) == 135
+
+
+def test_what_was_made_with_another_scale_is_skipped_and_told(
+    pairedit: Pairedit, rooms: Rooms, saved: Path, shots: Path
+) -> None:
+    Path("new").mkdir()
+    grey = np.full((8, 8, 3), 99, np.uint8)
+    for number, scale in ((1, 1.0), (2, 0.3)):
+        made = {"edits": [{"name": "glasses", "scale": scale}]}
+        Photo(grey, made=made).save(f"new/{number}.png")
+    one, two, _ = pairedit("edit", "shots", *EDIT, "-o", "new").stdout.splitlines()
+    assert one == "Skipped shots/1.png: new/1.png is there already."
+    assert two.endswith("there already, made with other edits or scales; see --overwrite.")
 
 
 def test_those_that_fail_are_listed_and_the_others_are_written(

@@ -119,7 +119,7 @@ def test_the_extension_keeps_its_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "images", [["a/1.png", "b/1.png"], ["1.heic", "1.jpg"], ["1.png", "1.PNG"]]
+    "images", [["a/1.png", "b/1.png"], ["1.heic", "1.heif"], ["1.png", "1.PNG"]]
 )
 def test_two_pictures_of_one_name_are_refused(images: list[str]) -> None:
     with pytest.raises(UsageError, match=r"Two pictures would be written to.*into two folders"):
@@ -148,7 +148,7 @@ def test_an_output_that_is_another_input_is_refused(here: Path) -> None:
     """Written first, it would be read as what it has become."""
     (here / "IMG.heic").write_bytes(b"x")
     (here / "shots" / "IMG.jpg").write_bytes(b"x")
-    with pytest.raises(UsageError, match="Two pictures would be written to"):
+    with pytest.raises(UsageError, match=r"shots/IMG.jpg is the input picture"):
         jobs(["IMG.heic", "shots/IMG.jpg"], "shots")
 
 
@@ -171,3 +171,11 @@ def test_reading_the_picture_of_a_job(here: Path) -> None:
     assert Job(Path("shots/1.jpg"), None).read().size == (8, 8)
     assert Job(Path("shots/1.jpg"), None).name == "shots/1.jpg"
     assert Job(None, None).name == "standard input"
+
+
+def test_a_phone_s_two_files_of_one_picture_get_two_names(here: Path) -> None:
+    for name in ("IMG_1.HEIC", "IMG_1.jpg", "IMG_2.HEIC"):
+        (here / name).write_bytes(b"x")
+    found, _ = jobs(["IMG_1.HEIC", "IMG_1.jpg", "IMG_2.HEIC"], "out/")
+    names = ["IMG_1.HEIC.jpg", "IMG_1.jpg", "IMG_2.jpg"]
+    assert [job.target and job.target.name for job in found] == names

@@ -1,5 +1,7 @@
 """How pictures are edited: what is asked for comes before what the edits want."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +116,17 @@ def test_the_former_name_of_the_scale_limit_still_works():
         assert options_from(None, {"even": True}) == EditOptions(limit_scale=True)
     with pytest.raises(TypeError, match="both are given"):
         options_from(None, {"even": True, "limit_scale": True})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"steps": "x"}, "steps is 'x'. Expected a whole number"),
+        ({"n_avg": 1.5}, "n_avg is 1.5. Expected a whole number"),
+        ({"resolution": "big"}, "resolution is 'big'"),
+        ({"threshold": "a"}, "threshold is 'a'. Expected a number"),
+    ],
+)
+def test_what_is_no_number_is_refused(given, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        EditOptions(**given)
