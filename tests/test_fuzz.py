@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-SECONDS, MEMORY = 2.0, 2**30
+SECONDS, MEMORY = 6.0, 2**30
 #: Problems that are told of one run.
 TOLD = 20
 
