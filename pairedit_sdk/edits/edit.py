@@ -214,6 +214,7 @@ class EditStack:
             max(e.n_avg for e in every),
             min(e.threshold for e in every),
             any(e.limit_scale for e in every),
+            any(e.reference for e in every),
         )
 
     def layers(self) -> dict[str, LoraLayer]:
