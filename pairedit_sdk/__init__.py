@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.settings import BasisSettings
     from pairedit_sdk.lorweb.trainer import train_basis
     from pairedit_sdk.models.loading import load_base, load_model
-    from pairedit_sdk.pairs.pair_set import PairSet, check_pairs
+    from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, check_set
     from pairedit_sdk.training.config import TrainConfig, load_recipe
     from pairedit_sdk.training.trainer import train
 
@@ -66,6 +66,7 @@ __all__ = [
     "__version__",
     "answer",
     "check_pairs",
+    "check_set",
     "edit_image",
     "edit_images",
     "generate",
@@ -106,6 +107,7 @@ _HOME = {
     "TrainedEdit": "jobs.make_edit",
     "answer": "lorweb.answering",
     "check_pairs": "pairs.pair_set",
+    "check_set": "pairs.pair_set",
     "edit_image": "editing.edit_image",
     "edit_images": "editing.edit_images",
     "generate": "editing.generate",

@@ -81,7 +81,7 @@ def test_commands_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.Mo
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}"
         if "-o" in words:
-            assert Path(words[words.index("-o") + 1]).is_file(), line
+            assert Path(words[words.index("-o") + 1]).exists(), line
 
 
 def test_what_is_not_run_stands_there_and_says_so() -> None:

@@ -14,9 +14,9 @@ from pairedit_sdk.cli.lorweb import answer_command
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import load_for
 from pairedit_sdk.cli.renamed import note
-from pairedit_sdk.cli.sources import another_picture
+from pairedit_sdk.cli.sources import new_picture
 from pairedit_sdk.errors import InputError, UsageError
-from pairedit_sdk.images.files import writable_picture, write_image
+from pairedit_sdk.images.files import write_image
 
 #: Edits in a mix, unless more are asked for.
 COUNT = 3
@@ -59,10 +59,8 @@ def analogy(
     """
     check_router(router)
     output = Output(as_json, quiet)
-    target = another_picture(writable_picture(out), b)
-    shown = None if strip is None else another_picture(writable_picture(strip), b)
-    if mask is not None:
-        another_picture(target, mask, "the mask")
+    target = new_picture(out, (a, a_prime, b), mask)
+    shown = None if strip is None else new_picture(strip, (a, a_prime, b), mask)
     if lorweb is not None:
         _refuse_own(
             {
@@ -71,6 +69,10 @@ def analogy(
                 "--router": router != "encoder",
                 "--force": force,
                 "--method": method != "flowedit",
+                "--detail": detail != "original",
+                "--mask": mask is not None,
+                "--region": region is not None,
+                "--no-metadata": no_metadata,
             }
         )
         note("pairedit analogy --basis", "pairedit lorweb answer", quiet=quiet)

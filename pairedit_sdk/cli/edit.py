@@ -14,7 +14,14 @@ from pairedit_sdk.cli import options, sources, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import EDITS_HELP, load_for, named
 from pairedit_sdk.cli.sources import STREAM, Job
-from pairedit_sdk.errors import PairEditError, UsageError, counted, explained
+from pairedit_sdk.errors import (
+    InputError,
+    PairEditError,
+    UsageError,
+    WriteError,
+    counted,
+    explained,
+)
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.edit_images import EditedImage
@@ -83,7 +90,7 @@ def edit(
     if out == STREAM and as_json:
         raise UsageError("Both the picture and --json want standard output", next_step="Name a "
                          "file with -o")  # fmt: skip
-    output = Output(as_json, quiet or out == STREAM)
+    output = Output(as_json, quiet)
     chosen = values.edits_and_scales(edits, library)
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
@@ -94,9 +101,12 @@ def edit(
         if overwrite or not in_folder or not _is_there(job):
             todo.append(job)
             continue
-        output.say(f"Skipped {job.name}: {job.target} is there already.")
+        otherwise = _is_made_otherwise(job, chosen)
+        by = ", made with other edits or scales; see --overwrite" if otherwise else ""
+        output.say(f"Skipped {job.name}: {job.target} is there already{by}.")
         output.line({"input": job.name, "path": job.target, "skipped": True})
     if not todo:
+        output.say("Nothing to do; --overwrite writes them anew.")
         return
 
     from pairedit_sdk.editing.composition import default_mode
@@ -134,7 +144,8 @@ def edit(
         _many(run, todo, read, facts)
         return
     run.one(read[todo[0]], todo[0].target)
-    output.say(f"Wrote {todo[0].target}.")
+    if out != STREAM:
+        output.say(f"Wrote {todo[0].target}.")
     output.result({"path": todo[0].target, **facts})
 
 
@@ -180,8 +191,31 @@ class Run:
         """
         if edited.photo is None:
             raise edited.error or PairEditError("The picture was not edited")
-        edited.photo.write(target or sys.stdout.buffer, metadata=self.metadata)
+        if target is not None:
+            edited.photo.save(target, metadata=self.metadata)
+            return edited.photo
+        try:
+            edited.photo.save(sys.stdout.buffer, metadata=self.metadata)
+            sys.stdout.buffer.flush()  # or a full disk would be found when nobody can say so
+        except BrokenPipeError:  # nobody reads any more
+            raise
+        except OSError as error:
+            raise WriteError("standard output", error) from error
         return edited.photo
+
+
+def _is_made_otherwise(job: Job, chosen: Sequence[tuple[Path, float]]) -> bool:
+    """Whether the file that is there says that it was made with other edits or scales."""
+    from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.images.metadata import read_made
+
+    assert job.target is not None
+    try:
+        made = read_made(job.target)
+    except InputError:
+        return False
+    wanted = [{"name": Edit.read_info(path).name, "scale": scale} for path, scale in chosen]
+    return made is not None and made.get("edits") != wanted
 
 
 def _is_there(job: Job) -> bool:
@@ -203,9 +237,9 @@ def _many(
         typer.Exit: 1, if any failed; they are listed.
     """
     output, failed = run.output, []
-    sources = (job.source or read[job] for job in jobs)
-    with output.meter("editing", len(jobs), unit="picture") as meter:
-        for job, edited in zip(jobs, run.edited(sources), strict=True):
+    pictures = (job.source or read[job] for job in jobs)
+    with output.meter("editing", len(jobs), unit="picture", together=True) as meter:
+        for job, edited in zip(jobs, run.edited(pictures), strict=True):
             try:
                 run.written(edited, job.target)
             except Exception as raised:  # of any kind: the others are still to be written
@@ -219,7 +253,7 @@ def _many(
     if made:
         output.say(f"Wrote {counted(made, 'picture')} to {jobs[0].target.parent}.")  # type: ignore[union-attr]
     for job, error in failed:
-        named = str(error) if job.name in str(error) else f"{job.name}: {error}"
-        typer.echo(f"Failed: {named}", err=True)
+        said = str(error)
+        typer.echo(f"Failed: {said if job.name in said else f'{job.name}: {said}'}", err=True)
     if failed:
         raise typer.Exit(1)

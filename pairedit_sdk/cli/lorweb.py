@@ -13,10 +13,10 @@ from pairedit_sdk.cli.lorweb_draw import draw
 from pairedit_sdk.cli.lorweb_values import basis_path, coefficient_table, find_basis
 from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.sources import another_picture
+from pairedit_sdk.cli.sources import new_picture
 from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError, counted
-from pairedit_sdk.images.files import writable_picture, write_image
+from pairedit_sdk.images.files import write_image
 from pairedit_sdk.io.files import require_writable, require_writable_folder
 from pairedit_sdk.training.processes import is_first
 from pairedit_sdk.training.trackers import require_tracker
@@ -249,8 +249,8 @@ def answer_command(
     must be a Kontext model.
     """
     output = Output(as_json, quiet)
-    target = another_picture(writable_picture(out), b)
-    drawn = None if strip is None else another_picture(writable_picture(strip), b)
+    target = new_picture(out, (a, a_prime, b))
+    drawn = None if strip is None else new_picture(strip, (a, a_prime, b))
     device = values.device(device)
 
     from pairedit_sdk.cli.services import load_model

@@ -63,12 +63,14 @@ class Output:
         if self.words is not None:
             self.words.print(table)
 
-    def meter(self, label: str, total: int | None = None, unit: str = "step") -> Meter:
-        """A progress bar on standard error, which counts what ``unit`` says in the singular."""
+    def meter(
+        self, label: str, total: int | None = None, unit: str = "step", *, together: bool = False
+    ) -> Meter:
+        """A progress bar on standard error; see :class:`~pairedit_sdk.cli.progress.Meter`."""
         from pairedit_sdk.cli.progress import Meter
 
         startup.started()
-        return Meter(self.aside, label, total, unit)
+        return Meter(self.aside, label, total, unit, together=together)
 
     def result(self, value: Mapping[str, Any]) -> None:
         """Print the result where JSON was asked for."""

@@ -9,9 +9,9 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.sources import another_picture
+from pairedit_sdk.cli.sources import new_picture
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.images.files import writable_picture, write_image
+from pairedit_sdk.images.files import write_image
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditStack
@@ -59,9 +59,7 @@ def generate(
 ) -> None:
     """Draw a new picture from a prompt, with or without edits."""
     output = Output(as_json, quiet)
-    target = writable_picture(out)
-    for path in images or []:
-        another_picture(target, path)
+    target = new_picture(out, images or [])
     width, height = values.size(size)
     chosen = values.edits_and_scales(edits or [], library)
     values.check_steps(start_step, steps, "--start-step")
@@ -122,9 +120,7 @@ def sweep(
 ) -> None:
     """Show one edit at several scales, as a labelled strip."""
     output = Output(as_json, quiet)
-    target = another_picture(writable_picture(out), image)
-    if mask is not None:
-        another_picture(target, mask, "the mask")
+    target = new_picture(out, [image], mask)
     strengths = values.scales(scales)
     if "=" in edit and not Path(edit).is_file():
         raise UsageError(

@@ -40,6 +40,21 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else _rate(speed, self._unit))
 
 
+class _Pace(ProgressColumn):
+    """Rate and remaining time since the beginning, for what comes several at once."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        if not (task.completed and task.elapsed and task.total):
+            return Text("")
+        speed = task.completed / task.elapsed
+        left = (task.total - task.completed) / speed
+        return Text(f"{_rate(speed, self._unit)} {left:.0f} s left")
+
+
 def _rate(speed: float, unit: str) -> str:
     if speed >= 1:
         return f"{speed:.1f} {unit}s/s"
@@ -54,10 +69,18 @@ class Meter:
         label: what is going on.
         total: how many steps there will be, if that is known before the first of them.
         unit: what is counted, in the singular.
+        together: whether several come at once, so that the time is that since the beginning. The
+            time of single steps is that since the first one, which is often the slowest.
     """
 
     def __init__(
-        self, console: Console | None, label: str, total: int | None = None, unit: str = "step"
+        self,
+        console: Console | None,
+        label: str,
+        total: int | None = None,
+        unit: str = "step",
+        *,
+        together: bool = False,
     ) -> None:
         self.losses: dict[str, float] = {}
         self._unit = unit
@@ -65,13 +88,13 @@ class Meter:
         self._seen = 0
         self._weight = 0.0
         self._first: tuple[float, int] | None = None
+        self._together = together
         live = console is not None and console.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            _Rate(unit),
-            TimeRemainingColumn(compact=True),
+            *([_Pace(unit)] if together else [_Rate(unit), TimeRemainingColumn(compact=True)]),
             TextColumn("{task.fields[note]}"),
             console=console,
             disable=not live,
@@ -82,6 +105,8 @@ class Meter:
 
     def __enter__(self) -> Meter:
         self._bar.start()
+        if self._together:
+            self._first = (time.perf_counter(), 0)
         return self
 
     def __exit__(

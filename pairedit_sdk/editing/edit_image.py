@@ -10,6 +10,7 @@ from pairedit_sdk.editing.edit_photos import edit_photo
 from pairedit_sdk.editing.options import EditOptions, EditSettings, options_from
 from pairedit_sdk.edits.inputs import Edits, as_stack
 from pairedit_sdk.images.inputs import ImageLike, as_photo
+from pairedit_sdk.lora.holding import require_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,8 +79,9 @@ def sweep(
     What does not depend on the scale, such as the inversion LoRA or a picture's scale limit, is
     done once, unless the mode is sequential: there every edit works on another picture.
     """
+    require_model(model)
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
     photo = as_photo(image)
     found = edit_photo(model, photo, stack, scales, resolved, on_step or no_hook)
-    return [edited.image() for edited in found]
+    return [edited.image for edited in found]

@@ -1,7 +1,8 @@
-"""Edits on many pictures, with one model and one after the other, whatever becomes of each."""
+"""Edits on many pictures with one model. A picture that fails does not stop the others."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_onc
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.edits.inputs import Edits, as_stack
-from pairedit_sdk.errors import PairEditError, explained
-from pairedit_sdk.images.inputs import ImageLike, as_photo
+from pairedit_sdk.errors import PairEditError, UsageError, explained
+from pairedit_sdk.images.inputs import ImageLike, as_photo, is_image
+from pairedit_sdk.lora.holding import require_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,23 +23,27 @@ if TYPE_CHECKING:
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.models.protocol import FlowModel
 
-#: Megapixels of photographs that are held together, whatever room a forward pass has.
+#: Pixels of the photographs that are held together at most, whatever room a forward pass has.
 HELD = 100e6
+#: What to do about an error of one picture that nobody foresaw.
+BUG = "Edit this picture alone with --debug, or see EditedImage.traceback, and report it."
 
 
 @dataclass(frozen=True, eq=False)
 class EditedImage:
-    """What became of one picture.
+    """The result for one picture: the edited photo, or the error.
 
     Attributes:
-        source: what was given.
+        source: the picture as it was given.
         photo: the edited picture with everything that its file had; ``None`` if it failed.
         error: why it failed, or ``None``.
+        traceback: of an error that is none of :mod:`pairedit_sdk.errors`, as text.
     """
 
     source: ImageLike
     photo: Photo | None = field(default=None, repr=False)
     error: PairEditError | None = None
+    traceback: str = field(default="", repr=False)
 
     @property
     def image(self) -> Image.Image:
@@ -46,7 +52,7 @@ class EditedImage:
         Raises:
             PairEditError: why it failed.
         """
-        return self._made().image()
+        return self._made().image
 
     def save(self, path: str | Path, *, metadata: bool = True) -> Path:
         """Write the edited picture with what the file's format can hold.
@@ -58,7 +64,7 @@ class EditedImage:
         Raises:
             PairEditError: why it failed, or why it could not be written.
         """
-        written = self._made().write(Path(path), metadata=metadata)
+        written = self._made().save(Path(path), metadata=metadata)
         assert written is not None  # of a path
         return written
 
@@ -89,18 +95,46 @@ def edit_images(
         images: each as for :func:`pairedit_sdk.edit_image`.
         edits: as for :func:`pairedit_sdk.edit_image`.
         options: how they are edited, a mask or region included.
-        on_step: called with (done, total) of the pictures that are edited together.
+        on_step: called with (done, total) of the pictures that are edited together. An exception
+            that it raises ends the whole.
         settings: single fields of :class:`pairedit_sdk.editing.options.EditOptions`.
 
     Raises:
-        UsageError: no edits, or options that do not go together; before the first picture.
+        UsageError: one picture in the place of many, no edits, or options that do not go together;
+            before the first picture.
+        InputError: the mask cannot be read; before the first picture.
         EditError: an edit of another model; before the first picture.
     """
+    if is_image(images):
+        raise UsageError(
+            "edit_images takes several pictures",
+            expected="a list or another iterable of them",
+            got=type(images).__name__,
+            next_step="Give one picture to edit_image, or put it into a list",
+        )
+    require_model(model)
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
     for edit, _ in stack.parts:
         edit.require_base(model)
-    return _Run(model, stack, resolved, on_step or no_hook).through(images)
+    return _Run(model, stack, resolved, _carrying(on_step or no_hook)).through(images)
+
+
+class _HookError(BaseException):
+    """Carries an exception of the caller's ``on_step`` past what handles pictures that fail."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _carrying(hook: StepHook) -> StepHook:
+    def carrying(done: int, total: int) -> None:
+        try:
+            hook(done, total)
+        except Exception as error:
+            raise _HookError(error) from error
+
+    return carrying
 
 
 @dataclass
@@ -126,11 +160,13 @@ class _Run:
                     held = []
                 held.append((source, photo))
             yield from self._edited(held)
+        except _HookError as carried:
+            raise carried.error from None
         finally:
             self.model.keep_autoencoder(False)
 
     def _fits(self, held: Sequence[tuple[ImageLike, Photo]], photo: Photo) -> bool:
-        """Whether the photograph can share the passes of those."""
+        """Whether the photograph can share forward passes with the ones in ``held``."""
         if self.options.region is not None or self.options.method != "flowedit":
             return False
         size = self._seen(photo)
@@ -142,13 +178,13 @@ class _Run:
         return seen_size(self.model, photo.size, self.stack, self.options.resolution)
 
     def _edited(self, held: Sequence[tuple[ImageLike, Photo]]) -> Iterator[EditedImage]:
-        """The photographs together; or each by itself, should that fail."""
+        """The photographs edited together, or one by one if that fails."""
         model, stack, options, hook = self.model, self.stack, self.options, self.hook
         if len(held) > 1:
             photos = [photo for _, photo in held]
             try:
                 together = edit_alike(model, photos, stack, [1.0], options, hook)
-            except Exception:  # of one of them, or no memory for all: found out one by one
+            except Exception:  # one of them is at fault, or memory is too small for all
                 together = []
             if together:
                 for (source, _), (photo,) in zip(held, together, strict=True):
@@ -163,8 +199,18 @@ class _Run:
 
 
 def _attempted(source: ImageLike, work: Callable[[], Photo]) -> Photo | EditedImage:
-    """What comes of it, or the picture's failure."""
+    """The result of ``work``, or the picture's failure."""
     try:
         return work()
     except Exception as error:  # of any kind: the other pictures are still to be edited
-        return EditedImage(source, error=explained(error))
+        failure = explained(error, bug=BUG)
+        said = "" if failure is error else "".join(traceback.format_exception(error))
+        _drop_tracebacks(error)
+        return EditedImage(source, error=failure, traceback=said)
+
+
+def _drop_tracebacks(error: BaseException | None) -> None:
+    """Release what the frames of an error hold: pictures, and tensors on the device."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

@@ -55,14 +55,14 @@ def edit_photo(
     options: ResolvedOptions,
     on_step: StepHook,
 ) -> list[Photo]:
-    """One photograph at each of the scales; at scale 0 it is ``photo`` itself, unless its detail is
-    "off".
+    """One photograph at each of the scales. At scale 0 its pixels are those of ``photo``, unless
+    its detail is "off".
 
     Raises:
         UsageError: a mask or a region that does not fit the photograph.
         EditError: an edit of another model.
     """
-    if options.region is None:
+    if options.region is None or not scales:
         return edit_alike(model, [photo], stack, scales, options, on_step)[0]
     weights = None if options.mask is None else mask_weights(options.mask, photo.size)
     plain = replace(options, region=None, mask=None)

@@ -61,7 +61,8 @@ def finished(photo: Photo, change: Change, detail: str, weights: np.ndarray | No
 
 
 def within(weights: np.ndarray, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Dz, and Dx where a mask forbids any change. So the strongest change is one that is kept."""
+    """Dz where a mask allows a change, and Dx elsewhere, so that a change outside of the mask is
+    not taken for the strongest one."""
     height, width = before.shape[2:]
     return torch.lerp(before, after, seen_weights(weights, (width, height)))
 

@@ -10,7 +10,7 @@ import torch
 
 from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_latents import edit_latents, part_of
-from pairedit_sdk.editing.options import EditOptions
+from pairedit_sdk.editing.options import EditOptions, whole_number
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.errors import UsageError, counted
@@ -62,6 +62,9 @@ class GenerateOptions:
     width: int | None = None
     height: int | None = None
     mode: str = "merged"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", whole_number("seed", self.seed))
 
 
 @holding

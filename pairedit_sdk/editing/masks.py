@@ -35,7 +35,8 @@ def mask_weights(mask: ImageLike, size: tuple[int, int]) -> np.ndarray:
         uint8 [H, W], 0 where the original stays, 255 where the edit acts in full.
 
     Raises:
-        UsageError: the mask is black all over, or has other proportions than the picture.
+        UsageError: the mask is black all over, has other proportions than the picture, or its white
+            parts are too small or too dark to be seen at the picture's size.
         InputError: it cannot be read.
     """
     import numpy as np
@@ -60,24 +61,38 @@ def mask_weights(mask: ImageLike, size: tuple[int, int]) -> np.ndarray:
             expected="white where the edit may act",
             next_step="Invert it, or leave it out",
         )
-    drawn = bool(((grey > 8) & (grey < 247)).mean() > 0.001)
-    image = Image.fromarray(grey)
-    if drawn:
-        black = np.asarray(image.resize(size, Image.Resampling.NEAREST)) == 0
-        levels = image.resize(size, Image.Resampling.BILINEAR)
+    weights = _fitted(Image.fromarray(grey), size)
+    if not weights.any():
+        raise UsageError(
+            "The mask's white parts are too small or too dark, so that nothing may change",
+            expected=f"white where the edit may act, visible at {size[0]} x {size[1]} pixels",
+            got=f"{photo.width} x {photo.height} pixels, of which nothing white is left there",
+            next_step="Make those parts larger, or white",
+        )
+    return weights
+
+
+def _fitted(mask: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """The weights of a mask of mode L at the picture's size."""
+    import numpy as np
+
+    grey = np.asarray(mask)
+    if ((grey > 8) & (grey < 247)).mean() > 0.001:  # drawn in grey levels
+        black = np.asarray(mask.resize(size, Image.Resampling.NEAREST)) == 0
+        levels = mask.resize(size, Image.Resampling.BILINEAR)
         return np.where(black, 0, np.asarray(levels)).astype(np.uint8)
-    image = image.point(lambda level: 255 if level > 127 else 0)
-    return _feathered(image.resize(size, Image.Resampling.NEAREST))
+    mask = mask.point(lambda level: 255 if level > 127 else 0)
+    return _feathered(mask.resize(size, Image.Resampling.NEAREST))
 
 
 def _feathered(hard: Image.Image) -> np.ndarray:
-    """A mask of 0 and 255 with an edge that rises inwards, less wide where the mask is a spot in
-    which nothing would be left of it."""
+    """A mask of 0 and 255 with a soft edge that lies inside of it. The edge is narrower where a
+    small spot would vanish otherwise."""
     import numpy as np
 
     inside = np.asarray(hard) > 0
     width = FEATHER * min(hard.size)
-    while width > 0.25:
+    while width > 0.25 and inside.any():
         soft = np.asarray(hard.filter(ImageFilter.GaussianBlur(width)), np.int16)
         # The blur is half at an edge: what is above half lies inside.
         weights = np.where(inside, np.clip(2 * soft - 255, 0, 255), 0).astype(np.uint8)
@@ -88,7 +103,7 @@ def _feathered(hard: Image.Image) -> np.ndarray:
 
 
 def seen_weights(weights: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-    """Where any part of a mask lies, at the size that the model sees.
+    """Where a mask allows any change, at the size that the model sees.
 
     Args:
         weights: uint8 [H, W].

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypedDict
 
 from pairedit_sdk.editing.composition import check_mode, default_mode
 from pairedit_sdk.editing.region import Region, as_box
+from pairedit_sdk.editing.resolution import warn_if_extreme
 from pairedit_sdk.edits.edit import EditorSettings
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
+from pairedit_sdk.images.inputs import ImageLike, as_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.metadata import EditDirection
-    from pairedit_sdk.images.inputs import ImageLike
 
 METHODS = ("flowedit", "rf-inversion", "inversion-lora")
 DETAILS = ("original", "off")
@@ -104,6 +106,15 @@ class EditOptions:
             raise UsageError(
                 f"There is no detail {self.detail!r}", expected="one of " + ", ".join(DETAILS)
             )
+        if self.mask is not None:  # read once, and refused at once
+            object.__setattr__(self, "mask", as_photo(self.mask, "The mask"))
+        object.__setattr__(self, "seed", whole_number("seed", self.seed))
+        for name in ("steps", "n_max", "n_avg", "resolution"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        for name in ("threshold", "guidance"):
+            if not isinstance(getattr(self, name), SupportsFloat | None):
+                raise UsageError(f"{name} is {getattr(self, name)!r}", expected="a number")
         if self.region is not None and self.region != "auto":
             object.__setattr__(self, "region", as_box(self.region))
         if self.mode is not None:
@@ -127,6 +138,7 @@ class EditOptions:
             return self
         self._check_method()
         # What an edit asks of FlowEdit says nothing of the other methods.
+        warn_if_extreme(edits)
         own = edits.editor if self.method == "flowedit" else EditorSettings()
         mode = self.mode or default_mode(edits, self.method)
         active = [edit for edit, scale in edits.parts if scale != 0]
@@ -209,6 +221,18 @@ class ResolvedOptions(EditOptions):
         """What limits the edit's scale: what its pairs show, or ``None`` for no limit."""
         limited = edit.info.editor.limit_scale if self.limit_scale is None else self.limit_scale
         return edit.info.direction if limited else None
+
+
+def whole_number(name: str, value: object) -> int:
+    """A whole number of any type, such as numpy's.
+
+    Raises:
+        UsageError: it is none, naming it.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"{name} is {value!r}", expected="a whole number") from None
 
 
 def options_from(options: EditOptions | None, settings: EditSettings) -> EditOptions:

@@ -1,4 +1,4 @@
-"""Whether a picture is seen at a resolution that an edit knows nothing of."""
+"""Warnings of what an edit was not made for: a resolution far above its own, or a huge scale."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pairedit_sdk.edits.edit import EditStack
 #: shipped hat is put on 8 of 8 faces at 128 pixels, on 1 at 160 and on none from 192 on.
 FAR = 1.2
 
+#: Beyond this scale of an edit a picture falls apart.
+EXTREME = 5.0
+
 _log = logging.getLogger("pairedit_sdk")
 _noted: set[tuple[str, int, int]] = set()
 
 
 def warn_if_far_above(edits: EditStack, resolution: int) -> None:
-    """Log a warning, once for each edit and resolution, where an edit will hardly be seen.
+    """Log a warning, once for each edit and resolution, where little of an edit will be left.
 
     Args:
-        edits: that are to be applied.
+        edits: the edits to be applied.
         resolution: side in pixels of a square with the area at which the model sees the picture.
     """
     for edit, scale in edits.parts:
@@ -34,4 +37,20 @@ def warn_if_far_above(edits: EditStack, resolution: int) -> None:
                 edit.name,
                 own,
                 resolution,
+            )
+
+
+def warn_if_extreme(edits: EditStack) -> None:
+    """Log a warning where a scale is beyond :data:`EXTREME`, such as 75 for 75 %.
+
+    Args:
+        edits: that are to be applied.
+    """
+    for edit, scale in edits.parts:
+        if abs(scale) > EXTREME:
+            _log.warning(
+                "Edit %s is asked for at scale %g: 1 is what its pairs show, and far beyond that a "
+                "picture falls apart. 75 %% is 0.75.",
+                edit.name,
+                scale,
             )

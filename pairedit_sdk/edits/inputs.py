@@ -1,4 +1,4 @@
-"""What is taken for edits in Python."""
+"""The kinds of edits that functions accept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.errors import UsageError
 
-#: What is taken for edits in Python: one, a sum, or several that are added.
+#: An edit, a sum of edits, or a list of them, which are added.
 Edits: TypeAlias = Edit | EditStack | Sequence[Edit | EditStack]
 
 

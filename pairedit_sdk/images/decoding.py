@@ -130,10 +130,12 @@ def from_values(values: Any, name: str) -> Parts:
                 got=f"{low:g} to {high:g}",
             )
         values = _from_floats(values)
+    elif values.dtype.kind == "b":
+        values = values.astype(np.uint8) * np.uint8(255)
     if (values.dtype.kind, values.dtype.itemsize) not in {("u", 1), ("u", 2)}:
         raise UsageError(
             f"{name} has values of an unknown type",
-            expected="uint8, uint16, or floating-point values from 0 to 1",
+            expected="uint8, uint16, bool, or floating-point values from 0 to 1",
             got=str(values.dtype),
         )
     values = values[..., None] if values.ndim == 2 else values
@@ -144,6 +146,9 @@ def from_values(values: Any, name: str) -> Parts:
 
 
 def _from_floats(values: np.ndarray) -> np.ndarray:
+    """Floats in 0 … 1 as uint16. Half precision is widened first: it ends at 65504."""
     import numpy as np
 
+    if values.dtype.itemsize < 4:
+        values = values.astype(np.float32)
     return np.rint(values * 65535.0).astype(np.uint16)

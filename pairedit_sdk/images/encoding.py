@@ -118,7 +118,7 @@ def _tiff(photo: Photo, file: BinaryIO, text: str) -> None:
             del tags[tag]
     if text:
         tags[_XMP_TAG] = xmp_packet(text)
-    photo.image().save(file, "TIFF", exif=tags, icc_profile=photo.profile)
+    photo.image.save(file, "TIFF", exif=tags, icc_profile=photo.profile)
 
 
 def _others(photo: Photo, file: BinaryIO, kind: str, text: str) -> None:

@@ -1,9 +1,9 @@
-"""What is taken for a picture in Python."""
+"""The kinds of pictures that functions accept."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 from PIL import Image
 
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 ImageLike: TypeAlias = Union[str, Path, Image.Image, "np.ndarray[Any, Any]", Photo]
 
 
+def is_image(value: object) -> TypeGuard[ImageLike]:
+    """Whether it is of a type that :func:`as_photo` takes."""
+    import numpy as np
+
+    return isinstance(value, str | Path | Image.Image | np.ndarray | Photo)
+
+
 def as_photo(image: ImageLike, name: str = "Picture") -> Photo:
-    """Any of these as a photo with all that it has.
+    """A picture of any of these kinds as a photo, with everything that belongs to it.
 
     Args:
         image: the picture.

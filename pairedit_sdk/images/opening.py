@@ -1,4 +1,4 @@
-"""Opening pictures of unknown origin: what is tried, what is refused, and in which words."""
+"""Opening pictures of unknown origin, and the errors for those that are refused."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _recognized(file: _Bounded | io.BytesIO, name: str, path: Path | None) -> Im
             _learn_heif(name)
         raise InputError(
             f"{name} is not a picture that can be read",
-            expected="a PNG, JPEG, WebP, TIFF or BMP file",
+            expected="a PNG, JPEG, WebP, AVIF, TIFF or BMP file",
             got=f"a file of {counted(size, 'byte')} in no such format, whatever its name says",
             next_step=_CONVERT,
         ) from None
@@ -230,7 +230,10 @@ def check_file(path: Path, name: str) -> None:
         )
     if not there:
         folder = path.parent
-        names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        try:
+            names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        except OSError:  # a folder that may be entered and not listed: there is no hint then
+            names = []
         hint = nearest(path.name, names) if names else ""
         raise InputError(
             f"{name} does not exist",

@@ -91,7 +91,7 @@ class Photo:
 
         Args:
             image: of Pillow, in any mode, with its EXIF data and profile; or an array [H, W] or
-                [H, W, 1, 3 or 4] of uint8, uint16, or floats in 0 … 1, which become uint16.
+                [H, W, 1, 3 or 4] of uint8, uint16, bool, or floats in 0 … 1, which become uint16.
             name: what to call it in an error.
 
         Raises:
@@ -208,6 +208,7 @@ class Photo:
             )
         return replace(self, pixels=pixels)
 
+    @property
     def image(self) -> Image.Image:
         """The photo as an 8-bit picture of Pillow, of mode L, LA, RGB or RGBA, with its EXIF data
         and profile in ``info``. 16-bit grey without alpha is I;16."""
@@ -222,7 +223,7 @@ class Photo:
                 image.info[key] = value
         return image
 
-    def write(
+    def save(
         self, target: str | Path | BinaryIO, format: str | None = None, *, metadata: bool = True
     ) -> Path | None:
         """Write the photo with what the format can hold, whole or not at all.

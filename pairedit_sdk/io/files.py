@@ -39,8 +39,8 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> Path:
 def require_writable(path: str | Path) -> Path:
     """Refuse a file that could not be written, before long work is done for it.
 
-    It tries: permissions, read-only disks, and names that are too long cannot all be foretold. What
-    it makes is gone afterwards, and what is at ``path`` stays.
+    A file is written beside it and deleted again, as permissions, read-only disks and names that
+    are too long cannot all be checked otherwise. A file at ``path`` stays as it is.
 
     Raises:
         WriteError: a folder is there, or the system does not let a file be written.
@@ -54,7 +54,7 @@ def require_writable(path: str | Path) -> Path:
 
 
 def require_writable_folder(folder: str | Path) -> Path:
-    """The same for a folder that files are to be written to, whether it is there or not.
+    """:func:`require_writable` for a folder of files to be written, whether it exists or not.
 
     Raises:
         WriteError: a file is there, or the system does not let one be written there.

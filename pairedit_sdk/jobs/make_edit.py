@@ -86,7 +86,7 @@ def make_edit(
     Raises:
         UsageError: settings that do not fit the model, or a run folder that is in use.
         OtherRunError: the run's folder holds a run of other settings, pairs or model.
-        TrainingError: the training came apart, or memory ran out; then with what would fit.
+        TrainingError: the training diverged, or memory ran out; then with what would fit.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way and its checkpoint.
     """
     from pairedit_sdk.edits.edit import EditInfo

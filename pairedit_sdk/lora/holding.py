@@ -1,4 +1,4 @@
-"""One thread at a time with a model: the lock that belongs to its transformer.
+"""The lock of a transformer, so that one thread at a time uses a model.
 
 LoRAs are attached to the model's one transformer, so a pass of another thread would see them too.
 Whoever attaches one holds this lock until all are detached (:mod:`pairedit_sdk.lora.adapters`), and
@@ -12,10 +12,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from torch import nn
+
+from pairedit_sdk.errors import UsageError
 
 #: Beside the transformers, so that these can be copied and saved as they are.
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
@@ -25,11 +28,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Holdable(Protocol):
-    """What has a lock: a :class:`pairedit_sdk.models.protocol.FlowModel`."""
+    """Anything with a lock, such as :class:`pairedit_sdk.models.protocol.FlowModel`."""
 
     @property
     def lock(self) -> threading.RLock:
-        """Its transformer's."""
+        """The lock of its transformer."""
 
 
 def lock_of(transformer: nn.Module) -> threading.RLock:
@@ -38,12 +41,31 @@ def lock_of(transformer: nn.Module) -> threading.RLock:
         return _LOCKS.setdefault(transformer, threading.RLock())
 
 
+def require_model(model: object) -> None:
+    """Refuse a model's name or path in the place of the model.
+
+    Raises:
+        UsageError: with how to load it.
+    """
+    if isinstance(model, str | Path):
+        raise UsageError(
+            f"{model!r} is no model",
+            expected="what load_model gives",
+            got=type(model).__name__,
+            next_step=f"Load it with load_model({str(model)!r})",
+        )
+
+
 def holding(function: F) -> F:
-    """A function whose first argument is a model, or a method of one, that has the model to itself
-    while it runs."""
+    """Decorator: hold the model's lock while the function runs.
+
+    Args:
+        function: its first argument is a model; or a method of one.
+    """
 
     @wraps(function)
     def held(model: Holdable, *args: Any, **kwargs: Any) -> Any:
+        require_model(model)
         with model.lock:
             return function(model, *args, **kwargs)
 
@@ -51,7 +73,7 @@ def holding(function: F) -> F:
 
 
 def holding_transformer(function: F) -> F:
-    """The same for a function whose first argument is a transformer."""
+    """:func:`holding` for a function whose first argument is a transformer."""
 
     @wraps(function)
     def held(transformer: nn.Module, *args: Any, **kwargs: Any) -> Any:

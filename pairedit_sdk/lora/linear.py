@@ -33,8 +33,8 @@ class LoraState:
         layers: by their names in the bare transformer.
         active: the LoRAs that act, in the order in which they are added.
         scales: of each LoRA, for all layers or by the layer's name. Without one it is 1.
-        twins: by a LoRA's name that which it is a frozen copy of.
-        columns: what the scales are for the layers, until they change.
+        twins: the LoRA whose numbers a frozen twin shares, by the twin's name.
+        columns: the scales as the layers use them, cached until one of them changes.
     """
 
     layers: dict[str, LoraLinear] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class LoraState:
     columns: dict[Any, tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=dict)
 
     def changed(self) -> None:
-        """After scales or parameters have changed: before the next pass."""
+        """To be called after scales or parameters have changed, before the next pass."""
         self.columns.clear()
         refresh([layer.fused for layer in self.layers.values() if layer.fused is not None])
 
@@ -167,8 +167,8 @@ class LoraLinear(nn.Module):
                 twin = twin_of.get(name)
                 wholes.append(own if twin is None else own + _column(self._scale(twin), rank, x))
                 frees.append(torch.ones_like(own) if twin is None else (own != 0).float())
-            learns = _side_by_side(frees).to(x.dtype) if twin_of else None
-            found = state.columns[key] = _side_by_side(wholes).to(x.dtype), learns
+            learns = _side_by_side(frees) if twin_of else None
+            found = state.columns[key] = _side_by_side(wholes), learns
         return found
 
     def _scale(self, name: str) -> Scale:

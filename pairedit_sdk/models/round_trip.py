@@ -1,4 +1,4 @@
-"""Does a model know such pictures? Its autoencoder's round trip tells, before anything is edited.
+"""Whether a model suits the pictures, told by its autoencoder's round trip before any edit.
 
 The built-in models know drawn faces alone. On photographs they run without an error and what comes
 out is smeared: their autoencoder keeps strong outlines, and loses what is fine.
@@ -10,6 +10,7 @@ import logging
 import statistics
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,13 +66,13 @@ def warn_if_unlike(
         return False
     several = [
         (x.reshape(-1, *x.shape[-3:]), z.reshape(-1, *z.shape[-3:]))
-        for x, z in zip(images, latents, strict=True)
-    ][:_ENOUGH]
+        for x, z in islice(zip(images, latents, strict=True), _ENOUGH)
+    ]
     return warn_if_lost(model, [(x, model.decode(z)) for x, z in several])
 
 
 def warn_if_lost(model: FlowModel, trips: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> bool:
-    """The same for pictures that were decoded already.
+    """:func:`warn_if_unlike` for pictures that have been decoded already.
 
     Args:
         model: in use.

@@ -64,12 +64,10 @@ class SetReport:
 def check_pairs(pairs: PairSet) -> list[PairReport]:
     """Check every pair alone and against the others, in the order of the set.
 
-    Up to two pairs cannot tell which side is before. From three on a swapped pair is found where
-    the change looks clearly opposite, which is not always.
-
-    Alone: whether anything changes, and whether before and after are the same picture and lie on
-    each other. Against the others: whether after pictures are exchanged between pairs and, from
-    three pairs on, whether the before and after of one pair are the wrong way round.
+    Alone: whether anything changes, and whether before and after show the same picture and are
+    aligned. Against the others: whether after pictures are exchanged between pairs and, from three
+    pairs on, whether before and after of one pair are swapped. Not every swapped pair is found:
+    only one whose change is clearly opposite to that of the others.
     """
     return check_set(pairs).pairs
 

@@ -67,6 +67,9 @@ class Measured:
     """What is measured on one pair.
 
     Args:
+        area: share of the picture that differs, 0 to 1.
+        largest: the largest change, in levels of 255.
+        place: where the after picture lies on the before picture.
         same: whether nothing visible differs.
         blank: whether neither picture has outlines to compare.
         restyled: whether the pair is one scene in two styles, though outlines do not agree.

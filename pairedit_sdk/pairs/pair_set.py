@@ -190,12 +190,12 @@ class PairSet:
         return digest.hexdigest()[:16]
 
 
-#: What is taken for pairs in Python: a set, a folder, or (before, after) of pictures or paths.
+#: A set of pairs, a folder, or a list of (before, after), each a picture or a path.
 Pairs: TypeAlias = PairSet | str | Path | Sequence[tuple[Picture, Picture]]
 
 
 def as_pairs(pairs: Pairs) -> PairSet:
-    """Any of these as a set of pairs.
+    """Pairs of any of these kinds as a set.
 
     Raises:
         UsageError: it is something else, or empty.

@@ -1,4 +1,4 @@
-"""Whether a training has come apart: it ends with a loss far above that of doing nothing.
+"""Whether a training has diverged: it ends with a loss far above that of doing nothing.
 
 The loss of a step says little, as noise levels differ by far more than a training gains. So a few
 draws are measured twice, with the parameters as they were before the first step and at the end.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.training.task import Task
 
-#: At least so many rows are measured, in whole draws: an hundredth of a usual training's work.
+#: At least so many rows are measured, in whole draws: a hundredth of a usual training's work.
 ROWS = 8
 #: An end of this many times the start. Trainings that learn something end below their start.
 FAR = 2.0
@@ -51,7 +51,7 @@ def probe(task: Task, accelerator: Accelerator) -> float:
 
 
 def require_learned(start: float, end: float, lr: float, checkpoints: Path | None) -> None:
-    """Refuse the end of a training that has come apart.
+    """Refuse the end of a training that has diverged.
 
     Args:
         start: of :func:`probe` before the first step.
@@ -66,7 +66,7 @@ def require_learned(start: float, end: float, lr: float, checkpoints: Path | Non
     if end <= FAR * start:  # NaN is not
         return
     times = f"{end / start:.0f} times " if start > 0 and math.isfinite(end) else ""
-    what = f"The training has come apart: it ends at a loss of {end:.3g}, {times}what it began with"
+    what = f"The training has diverged: it ends at a loss of {end:.3g}, {times}what it began with"
     advice = f"Train again with a smaller lr (it is {lr:g})"
     if checkpoints is None:
         _log.warning("%s (%.3g). %s.", what, start, advice)

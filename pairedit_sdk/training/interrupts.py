@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Terminated(KeyboardInterrupt):  # like what it derives from, it is no error
-    """SIGTERM, as schedulers and ``kill`` send it. What is done for Ctrl-C is done for it too."""
+class Terminated(KeyboardInterrupt):  # no "Error" in its name, like its base class
+    """Raised for SIGTERM, which schedulers and ``kill`` send. It is handled like Ctrl-C."""
 
 
 class StopRequest:
-    """Whether a signal has asked for an end, and which."""
+    """Whether a signal has asked the training to stop, and which one."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -23,7 +23,7 @@ class StopRequest:
         return self.number != 0
 
     def as_interrupt(self) -> KeyboardInterrupt:
-        """What to raise for it. Without one, another process was asked."""
+        """The exception to raise: KeyboardInterrupt too if another process got the signal."""
         return Terminated() if self.number == signal.SIGTERM else KeyboardInterrupt()
 
 
@@ -31,7 +31,7 @@ class StopRequest:
 def terminable() -> Iterator[None]:
     """Within the block SIGTERM raises :class:`Terminated`, so that what is open is closed.
 
-    In another thread than the main one nothing changes: signals are not for it.
+    Outside of the main thread nothing changes, as only that one receives signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -55,7 +55,10 @@ def stopped_between_steps() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    before = {}
+    # None is a handler that was not set from Python, which cannot be put back.
+    if (interrupt := signal.getsignal(signal.SIGINT)) not in (None, signal.SIG_IGN):
+        before[signal.SIGINT] = interrupt
     if (terminate := signal.getsignal(signal.SIGTERM)) in (signal.SIG_DFL, _terminate):
         before[signal.SIGTERM] = terminate
 

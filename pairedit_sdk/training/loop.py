@@ -74,20 +74,19 @@ class TrainingLoop:
         first = 0 if folder is None else folder.restore(task, optimizer)
         checkpoints = None if folder is None else folder.checkpoints.folder
         task.base.set_gradient_checkpointing(settings.gradient_checkpointing)
-        with (
-            tracking(self.accelerator, settings.track, settings.as_dict()),
-            stopped_between_steps() as stopped,
-        ):
-            for step in range(first, settings.steps):
-                info = optimizer_step(task, optimizer, self.accelerator, step, checkpoints)
-                if folder is not None:
-                    folder.after_step(info, task, optimizer)
-                if on_step is not None:
-                    on_step(info)
-                if any(summed(self.accelerator, stopped.is_set())):
+        with tracking(self.accelerator, settings.track, settings.as_dict()):
+            with stopped_between_steps() as stopped:
+                for step in range(first, settings.steps):
+                    info = optimizer_step(task, optimizer, self.accelerator, step, checkpoints)
                     if folder is not None:
-                        folder.checkpoint(info.step, task, optimizer)
-                    raise stopped.as_interrupt()
+                        folder.after_step(info, task, optimizer)
+                    if on_step is not None:
+                        on_step(info)
+                    if any(summed(self.accelerator, stopped.is_set())):
+                        if folder is not None:
+                            folder.checkpoint(info.step, task, optimizer)
+                        raise stopped.as_interrupt()
+            # Outside of that block, where a signal would be noted and never looked at again.
             end = probe(task, self.accelerator)
         require_learned(start, end, settings.lr, checkpoints)
 
@@ -181,7 +180,7 @@ def optimizer_step(
         raise TrainingError(
             f"The loss of step {step + 1} is "
             + (f"{total:.0f}" if math.isfinite(total) else "not a finite number"),
-            expected="about 1; the training has come apart",
+            expected="about 1; the training has diverged",
             next_step=f"Try a smaller lr (it is {settings.lr:g})"
             + (f"; earlier checkpoints are in {checkpoints}" if checkpoints else ""),
         )

@@ -293,8 +293,8 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "Pairs folder 'p' has a problem: Picture 'p/source/1.png' is a link that leads nowhere, or in "
      f"a circle. {LAYOUTS} {PROBLEM}"),
     (postscript, "edit a.png --edit e.safetensors -o o.png",
-     "Picture 'a.png' is not a picture that can be read. Expected a PNG, JPEG, WebP, TIFF or BMP "
-     f"file. Got a file of 46 bytes in no such format, whatever its name says. {CONVERT}"),
+     "Picture 'a.png' is not a picture that can be read. Expected a PNG, JPEG, WebP, AVIF, TIFF or "
+     f"BMP file. Got a file of 46 bytes in no such format, whatever its name says. {CONVERT}"),
     (edit, f"edit {'n' * 300}.png --edit e.safetensors -o o.png",
      "Picture '…n.png' cannot be opened. Expected a file that may be read. Got File name too long. "
      "Check the path."),

@@ -72,9 +72,9 @@ BAD_INPUTS = [
     ("edit no.png --edit glasses -o x.png",
      "Picture 'no.png' does not exist. Expected a picture file. Got nothing of that name. …"),
     ("edit broken.png --edit glasses -o x.png",
-     "Picture 'broken.png' is not a picture that can be read. Expected a PNG, JPEG, WebP, TIFF or "
-     "BMP file. Got a file of 10 bytes in no such format, whatever its name says. Save it again "
-     "as PNG or JPEG in an image program, or take it out."),
+     "Picture 'broken.png' is not a picture that can be read. Expected a PNG, JPEG, WebP, AVIF, "
+     "TIFF or BMP file. Got a file of 10 bytes in no such format, whatever its name says. Save "
+     "it again as PNG or JPEG in an image program, or take it out."),
     # Edits and scales
     ("edit me.png --edit glases=0.5 -o x.png",
      "There is no edit 'glases' in the library edits. Did you mean glasses?…"),

@@ -65,6 +65,13 @@ WRONG: list[tuple[str, str]] = [
      "This analogy is glasses backwards (similarity -0.…), and like none of the edits forwards "
      "(nearest: …). Undo the edit with `pairedit edit PICTURE --edit glasses=-1 --library full -o "
      "OUT`, or mix what is nearest with --force."),
+    ("analogy me.png blue.png nothing.png -o blue.png --library full",
+     "The output blue.png is the input picture. Expected another file, so that the original is "
+     "kept."),
+    ("analogy me.png blue.png me.png -o x.png --library full --mask me-with-glasses.png --strip "
+     "me-with-glasses.png",
+     "The output me-with-glasses.png is the mask. Expected another file, so that the original is "
+     "kept."),
     ("analogy me.png me.png me.png -o x.png --library full --router speed",
      "There is no router 'speed'. Expected encoder or velocity."),
     ("analogy me.png nothing.png me.png -o x.png --library full",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +17,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from pairedit_sdk.errors import WriteError
 from pairedit_sdk.images.metadata import read_made
+from pairedit_sdk.images.photo import Photo
 
 if TYPE_CHECKING:
     from .conftest import Rooms
@@ -64,9 +70,24 @@ def test_what_is_there_is_skipped_unless_it_is_to_be_overwritten(
     assert Path("new/2.png").read_bytes() == b"mine"
     again = pairedit("edit", "shots", *EDIT, "-o", "new", "--json")
     assert [line["skipped"] for line in lines(again)] == [True] * 3
+    said = pairedit("edit", "shots", *EDIT, "-o", "new").stdout.splitlines()
+    assert said[-1] == "Nothing to do; --overwrite writes them anew."
     assert len(rooms.of("load_model")) == 1  # nothing to do, so no model
     assert pairedit("edit", "shots", *EDIT, "-o", "new", "--overwrite").exit_code == 0
     assert red(Path("new/2.png")) == 135
+
+
+def test_what_was_made_with_another_scale_is_skipped_and_told(
+    pairedit: Pairedit, rooms: Rooms, saved: Path, shots: Path
+) -> None:
+    Path("new").mkdir()
+    grey = np.full((8, 8, 3), 99, np.uint8)
+    for number, scale in ((1, 1.0), (2, 0.3)):
+        made = {"edits": [{"name": "glasses", "scale": scale}]}
+        Photo(grey, made=made).save(f"new/{number}.png")
+    one, two, _ = pairedit("edit", "shots", *EDIT, "-o", "new").stdout.splitlines()
+    assert one == "Skipped shots/1.png: new/1.png is there already."
+    assert two.endswith("there already, made with other edits or scales; see --overwrite.")
 
 
 def test_those_that_fail_are_listed_and_the_others_are_written(
@@ -140,6 +161,7 @@ def test_standard_output_is_a_png_and_nothing_else(
         assert image.format == "PNG"
         assert image.getpixel((0, 0)) == (195, 255, 255)
     assert result.stdout_bytes.endswith(b"IEND\xaeB`\x82")
+    assert "editing" in result.stderr  # progress, and so warnings too
 
 
 def test_standard_input_into_a_file_and_among_others(
@@ -215,15 +237,15 @@ def test_a_picture_too_large_for_its_format_is_refused_before_a_model_is_loaded(
     assert pairedit("edit", "wide.png", *EDIT, "-o", "x.jpg").exit_code == 0
 
 
-def test_a_file_that_is_only_read_becomes_a_jpeg(
+def test_a_file_that_is_only_read_becomes_a_jpeg_or_a_png(
     pairedit: Pairedit, rooms: Rooms, saved: Path, shots: Path
 ) -> None:
     (shots / "1.png").rename(shots / "IMG_1.HEIC")  # whatever the name says, it is read
     with Image.open(shots / "2.png") as image:
-        image.save(shots / "4.tga")
+        image.convert("RGBA").save(shots / "4.tga")
     assert pairedit("edit", "shots", *EDIT, "-o", "new").exit_code == 0
     names = sorted(p.name for p in Path("new").iterdir())
-    assert names == ["2.png", "3.png", "4.jpg", "IMG_1.jpg"]
+    assert names == ["2.png", "3.png", "4.png", "IMG_1.jpg"]
     with Image.open("new/IMG_1.jpg") as image:
         assert image.format == "JPEG"
 
@@ -303,3 +325,29 @@ def test_scale_0_through_the_real_model_is_the_file_s_own_picture(
     with Image.open("b.png") as image:
         assert np.array_equal(np.asarray(image), levels)
     assert str(tiny_folder) not in json.dumps(read_made("b.png"))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, WriteError), (errno.EPIPE, BrokenPipeError)]
+)
+def test_standard_output_that_takes_no_more(
+    monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    """It is written to and flushed while an error can still be shown."""
+    from pairedit_sdk.cli.edit import Run
+    from pairedit_sdk.cli.output import Output
+    from pairedit_sdk.editing.edit_images import EditedImage
+    from pairedit_sdk.images.photo import Photo
+
+    class Full(io.BytesIO):
+        def flush(self) -> None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=Full()))
+    run: Any = Run(Output(quiet=True), None, None, None)  # type: ignore[arg-type]
+    made = Photo(np.zeros((8, 8, 3), dtype=np.uint8))
+    with pytest.raises(kind) as raised:
+        run.written(EditedImage("a.png", made), None)
+    if kind is WriteError:
+        assert "'standard output' could not be written" in str(raised.value)
+        assert "Free some disk space" in str(raised.value)

@@ -87,6 +87,26 @@ def test_a_bar_is_one_line_of_a_narrow_terminal() -> None:
     assert "\n" not in last.strip()
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_comes_together_is_timed_from_the_beginning(
+    monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    """Two at once after 10 s are one in 5 s, and not two in no time."""
+    now = SimpleNamespace(time=0.0)
+    monkeypatch.setattr("time.perf_counter", lambda: now.time)
+    console, stream = _console(terminal=terminal)
+    with Meter(console, "editing", 4, "picture", together=True) as meter:
+        meter._bar.get_time = lambda: now.time
+        meter._bar.tasks[0].start_time = 0.0
+        meter._bar.tasks[0]._get_time = lambda: now.time
+        now.time = 10.0
+        meter.advance()
+        meter.advance()
+        meter._bar.refresh()
+    said = stream.getvalue()
+    assert re.search(r"5\.0 s/picture,? 10 s left", said)
+
+
 def test_nobody_watching() -> None:
     with Meter(None, "drawing", 2) as meter:
         meter.advance()

@@ -33,12 +33,33 @@ def test_a_folder_is_its_pictures_in_natural_order() -> None:
     ]  # fmt: skip
 
 
+def test_a_folder_s_pictures_are_those_that_a_folder_of_pairs_has(here: Path) -> None:
+    (here / "more").mkdir()
+    for name in ("a.jfif", "b.ppm", "c.MPO", "d.heic", "e.txt"):
+        (here / "more" / name).write_bytes(b"x")
+    assert [Path(source).name for source, _ in pairs(["more"], "out")] == [
+        "a.jfif", "b.ppm", "c.MPO", "d.heic",
+    ]  # fmt: skip
+
+
 def test_a_pattern_is_the_files_like_it() -> None:
     assert pairs(["shots/*.jpg"], "out") == [
         ("shots/1.jpg", "out/1.jpg"), ("shots/10.jpg", "out/10.jpg"),
     ]  # fmt: skip
     found = pairs(["shots/**/*.png"], "out")
     assert [source for source, _ in found] == ["shots/2.png", "shots/deeper/3.png"]
+
+
+def test_a_link_in_a_circle_leads_to_no_picture_twice(here: Path) -> None:
+    (here / "shots" / "again").symlink_to(here / "shots")
+    found = pairs(["shots/**/*.png"], "out")
+    assert [source for source, _ in found] == ["shots/2.png", "shots/deeper/3.png"]
+
+
+def test_a_folder_of_folders_says_how_to_go_into_them(here: Path) -> None:
+    (here / "trip" / "day 1").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"Those in its folders are 'trip/\*\*/\*\.jpg'"):
+        jobs(["trip"], "new")
 
 
 def test_a_name_with_brackets_is_a_file_if_there_is_one(here: Path) -> None:
@@ -75,14 +96,20 @@ def test_standard_streams() -> None:
     assert jobs(["-", "shots/1.jpg"], "new")[0] == [
         Job(None, Path("new/stdin.png")), Job(Path("shots/1.jpg"), Path("new/1.jpg")),
     ]  # fmt: skip
+    assert jobs(["shots/2.*"], "-") == ([Job(Path("shots/2.png"), None)], False)
     with pytest.raises(UsageError, match="takes one picture, and these are 3"):
         jobs(["shots"], "-")
 
 
-@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.gif", "a.psd", "a.unknown", "a"])
+@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.jfif", "a.jp2", "a.unknown", "a"])
 def test_what_is_only_read_becomes_a_jpeg(name: str) -> None:
     assert pairs([name], "new/") == [(name, "new/a.jpg")]
     assert pairs([name, "b.png"], "new") == [(name, "new/a.jpg"), ("b.png", "new/b.png")]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.PSD", "a.tga"])
+def test_what_may_be_transparent_and_is_only_read_becomes_a_png(name: str) -> None:
+    assert pairs([name], "new/") == [(name, "new/a.png")]
 
 
 def test_the_extension_keeps_its_case() -> None:
@@ -92,10 +119,10 @@ def test_the_extension_keeps_its_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "images", [["a/1.png", "b/1.png"], ["1.heic", "1.jpg"], ["1.png", "1.PNG"]]
+    "images", [["a/1.png", "b/1.png"], ["1.heic", "1.heif"], ["1.png", "1.PNG"]]
 )
 def test_two_pictures_of_one_name_are_refused(images: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"Two pictures would be written to.*Rename one"):
+    with pytest.raises(UsageError, match=r"Two pictures would be written to.*into two folders"):
         jobs(images, "new")
 
 
@@ -121,7 +148,7 @@ def test_an_output_that_is_another_input_is_refused(here: Path) -> None:
     """Written first, it would be read as what it has become."""
     (here / "IMG.heic").write_bytes(b"x")
     (here / "shots" / "IMG.jpg").write_bytes(b"x")
-    with pytest.raises(UsageError, match="Two pictures would be written to"):
+    with pytest.raises(UsageError, match=r"shots/IMG.jpg is the input picture"):
         jobs(["IMG.heic", "shots/IMG.jpg"], "shots")
 
 
@@ -144,3 +171,11 @@ def test_reading_the_picture_of_a_job(here: Path) -> None:
     assert Job(Path("shots/1.jpg"), None).read().size == (8, 8)
     assert Job(Path("shots/1.jpg"), None).name == "shots/1.jpg"
     assert Job(None, None).name == "standard input"
+
+
+def test_a_phone_s_two_files_of_one_picture_get_two_names(here: Path) -> None:
+    for name in ("IMG_1.HEIC", "IMG_1.jpg", "IMG_2.HEIC"):
+        (here / name).write_bytes(b"x")
+    found, _ = jobs(["IMG_1.HEIC", "IMG_1.jpg", "IMG_2.HEIC"], "out/")
+    names = ["IMG_1.HEIC.jpg", "IMG_1.jpg", "IMG_2.jpg"]
+    assert [job.target and job.target.name for job in found] == names

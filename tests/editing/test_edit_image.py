@@ -9,6 +9,7 @@ from PIL import Image
 
 from pairedit_sdk.editing import composition, inversion
 from pairedit_sdk.editing.edit_image import edit_image, sweep
+from pairedit_sdk.editing.edit_images import edit_images
 from pairedit_sdk.editing.edit_latents import changed_alone, edit_latents
 from pairedit_sdk.editing.edit_photos import seen_size
 from pairedit_sdk.edits.edit import Edit, EditorSettings
@@ -249,6 +250,20 @@ def test_what_is_no_picture_is_refused(trained, image):
     base, edit = trained
     with pytest.raises(UsageError):
         edit_image(base, image, edit @ 0)
+
+
+@pytest.mark.parametrize("call", [edit_image, edit_images])
+def test_what_is_no_model_is_refused(trained, picture, call):
+    with pytest.raises(UsageError, match=r"'mini' is no model.*load_model\('mini'\)"):
+        call("mini", [picture] if call is edit_images else picture, trained[1])
+
+
+def test_a_scale_beyond_all_bounds_is_warned_of(trained, picture, caplog):
+    base, edit = trained
+    for scale, count in ((-5.0, 0), (75.0, 1)):
+        caplog.clear()
+        edit_image(base, picture, edit @ scale, steps=2, n_max=1)
+        assert sum("at scale 75" in record.getMessage() for record in caplog.records) == count
 
 
 @pytest.mark.parametrize("edits", [[], None, "hat", [None]])

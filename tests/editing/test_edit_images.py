@@ -1,5 +1,7 @@
 """Many pictures: each as by itself, in order, whatever becomes of the others."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +10,14 @@ import torch
 from PIL import Image
 
 from pairedit_sdk.editing import edit_images as module
-from pairedit_sdk.editing import edit_photos, scale_limit
+from pairedit_sdk.editing import edit_photos, options, scale_limit
 from pairedit_sdk.editing.edit_image import edit_image
 from pairedit_sdk.editing.edit_images import edit_images
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.metadata import EditDirection
 from pairedit_sdk.errors import EditError, InputError, PairEditError, UsageError
 from pairedit_sdk.images.image import to_tensor
+from pairedit_sdk.images.inputs import as_photo
 from pairedit_sdk.images.metadata import read_made
 from pairedit_sdk.images.photo import Photo
 from pairedit_sdk.lora.layers import LoraLayer
@@ -26,6 +29,11 @@ def values(height, width, seed=0):
 
 def pixels(edited):
     return [one.photo.pixels.astype(int) for one in edited]
+
+
+def test_one_path_is_not_taken_for_pictures_called_by_its_letters(model, edit):
+    with pytest.raises(UsageError, match=r"edit_images takes several pictures.*into a list"):
+        edit_images(model, "a.png", edit)
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +202,63 @@ def test_what_cannot_be_is_refused_before_the_first_picture(painting, paint, giv
     other = Edit(paint.layers, replace(paint.info, base_fingerprint="other"))
     with pytest.raises(EditError, match="another model"):
         edit_images(painting, iter(()), other)
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "array", "picture", "photo"])
+def test_one_picture_in_the_place_of_many_is_refused(painting, paint, kind, tmp_path):
+    """Text would be taken letter by letter, and an array row by row."""
+    one = {
+        "path": tmp_path, "text": "a.png", "array": values(64, 64),
+        "picture": Image.fromarray(values(64, 64)), "photo": Photo(values(64, 64)),
+    }[kind]  # fmt: skip
+    with pytest.raises(UsageError, match="Give one picture to edit_image"):
+        edit_images(painting, one, paint)
+
+
+def test_a_mask_is_read_once_and_before_the_first_picture(painting, paint, tmp_path, monkeypatch):
+    path = tmp_path / "mask.png"
+    with pytest.raises(InputError, match="does not exist"):
+        edit_images(painting, iter(()), paint, mask=path)
+    Image.new("L", (64, 64), 255).save(path)
+    read = []
+    monkeypatch.setattr(options, "as_photo", lambda *of: read.append(of[0]) or as_photo(*of))
+    pictures = [values(64, 64, k) for k in range(3)]
+    assert all(one.photo for one in edit_images(painting, pictures, paint, mask=path))
+    assert read[0] == path
+    assert all(isinstance(one, Photo) for one in read[1:])
+
+
+def test_a_failure_keeps_its_traceback_as_text_and_no_picture(painting, paint):
+    def fails(count):
+        raise ZeroDivisionError("of the model")
+
+    painting.fails = fails
+    photo = Photo(values(64, 64))
+    kept = weakref.ref(photo)
+    failures = [(one.error, one.traceback) for one in edit_images(painting, iter([photo]), paint)]
+    del photo
+    gc.collect()
+    assert kept() is None
+    ((error, said),) = failures
+    assert "ZeroDivisionError: of the model" in str(error)
+    assert "in fails" in said
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_on_step_raises_ends_the_whole(model, edit, count):
+    """A caller that cancels so is no picture's failure."""
+
+    class CancelledError(Exception):
+        pass
+
+    def cancel(done, total):
+        raise CancelledError
+
+    pictures = [values(32, 32, seed) for seed in range(count)]
+    results = edit_images(model, pictures, edit, steps=3, on_step=cancel)
+    with pytest.raises(CancelledError):
+        next(results)
+    assert next(edit_images(model, pictures, edit, steps=3)).error is None
 
 
 def test_progress_is_of_the_pictures_together(model, edit):

@@ -78,7 +78,7 @@ def test_scale_0_is_the_original(painting, paint, kind, size):
     + [(kind, ".tif") for kind in KINDS if kind not in {"RGB16", "RGBA16"}],
 )
 def test_scale_0_is_the_original_in_its_file(painting, paint, tmp_path, kind, suffix):
-    photo(kind).write(tmp_path / f"a{suffix}")
+    photo(kind).save(tmp_path / f"a{suffix}")
     (edited,) = edit_images(painting, [tmp_path / f"a{suffix}"], paint @ 0)
     again = Photo.read(edited.save(tmp_path / f"b{suffix}"))
     assert same(again, photo(kind))
@@ -206,6 +206,11 @@ def test_a_sweep_is_each_scale_by_itself(painting, paint):
         for one, other in zip(found, alone, strict=True):
             assert np.array_equal(np.asarray(one), np.asarray(other))
         assert np.array_equal(np.asarray(found[0]), given.pixels)
+
+
+@pytest.mark.parametrize("region", [None, "auto", (4, 4, 16, 16)])
+def test_a_sweep_of_no_scales_is_no_picture(painting, paint, region):
+    assert sweep(painting, photo(), paint, [], region=region) == []
 
 
 def test_how_a_picture_was_made_names_no_path(painting, paint, tmp_path):

@@ -111,3 +111,12 @@ def test_the_model_sees_whatever_is_not_black():
     assert set(seen.unique().tolist()) == {0.0, 1.0}
     assert seen[0, 0, 16, 20] == 1
     assert seen.sum() <= 16
+
+
+@pytest.mark.parametrize("kind", ["dot", "nearly black"])
+def test_a_mask_of_which_nothing_is_left_is_refused(kind):
+    """It would be the original, without a word."""
+    mask = np.full((400, 400), 5 if kind == "nearly black" else 0, np.uint8)
+    mask[101, 101] = 255 if kind == "dot" else 5
+    with pytest.raises(UsageError, match=r"too small or too dark.*Make those parts larger"):
+        mask_weights(mask, (40, 40))

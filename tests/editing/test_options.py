@@ -1,5 +1,8 @@
 """How pictures are edited: what is asked for comes before what the edits want."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +73,14 @@ def test_what_does_not_exist_is_refused_at_once(fields, sentence):
         EditOptions(**fields)
 
 
+def test_a_seed_is_any_whole_number():
+    seed = EditOptions(seed=np.int64(3)).seed
+    assert (seed, type(seed)) == (3, int)
+    for wrong in ("3", 1.5, None):
+        with pytest.raises(UsageError, match="Expected a whole number"):
+            EditOptions(seed=wrong)
+
+
 @pytest.mark.parametrize(
     "fields", [{"steps": 0}, {"steps": 4, "n_max": 5}, {"n_avg": 0}, {"threshold": 1.5}]
 )
@@ -105,3 +116,17 @@ def test_the_former_name_of_the_scale_limit_still_works():
         assert options_from(None, {"even": True}) == EditOptions(limit_scale=True)
     with pytest.raises(TypeError, match="both are given"):
         options_from(None, {"even": True, "limit_scale": True})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"steps": "x"}, "steps is 'x'. Expected a whole number"),
+        ({"n_avg": 1.5}, "n_avg is 1.5. Expected a whole number"),
+        ({"resolution": "big"}, "resolution is 'big'"),
+        ({"threshold": "a"}, "threshold is 'a'. Expected a number"),
+    ],
+)
+def test_what_is_no_number_is_refused(given, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        EditOptions(**given)

@@ -50,7 +50,7 @@ def test_a_16_bit_png_comes_back_exactly(tmp_path: Path, channels: int, clear: b
     pixels = values(300, 20, channels)
     alpha = values(300, 20) if clear else None
     photo = Photo(pixels, alpha, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
-    photo.write(tmp_path / "a.png")
+    photo.save(tmp_path / "a.png")
     back = Photo.read(tmp_path / "a.png")
     assert np.array_equal(back.pixels, pixels)
     assert (back.alpha is None) if alpha is None else np.array_equal(back.alpha, alpha)
@@ -101,14 +101,14 @@ def test_a_transparent_colour_of_16_bit(tmp_path: Path) -> None:
 
 def test_16_bit_grey_of_a_tiff_stays(tmp_path: Path) -> None:
     photo = Photo(values(9, 7, 1))
-    photo.write(tmp_path / "a.tif")
+    photo.save(tmp_path / "a.tif")
     assert np.array_equal(Photo.read(tmp_path / "a.tif").pixels, photo.pixels)
 
 
 @pytest.mark.parametrize("suffix", ["tif", "jpg", "webp", "avif", "bmp"])
 def test_other_formats_take_8_bit(tmp_path: Path, suffix: str) -> None:
     ramp = np.linspace(0, 65535, 16 * 16 * 3).round().astype(np.uint16).reshape(16, 16, 3)
-    Photo(ramp).write(tmp_path / f"a.{suffix}")
+    Photo(ramp).save(tmp_path / f"a.{suffix}")
     back = Photo.read(tmp_path / f"a.{suffix}")
     assert back.depth == 8
     assert np.abs(back.pixels.astype(int) - ramp / 257).max() < (0.51 if suffix in "tif bmp" else 6)

@@ -254,8 +254,8 @@ def test_sentences(tmp_path: Path) -> None:
     noise().save(tmp_path / "portrait.png")
     assert said(tmp_path / "text.png") == (
         "Picture 'DIR/text.png' is not a picture that can be read. Expected a PNG, JPEG, WebP, "
-        "TIFF or BMP file. Got a file of 13 bytes in no such format, whatever its name says. Save "
-        "it again as PNG or JPEG in an image program, or take it out."
+        "AVIF, TIFF or BMP file. Got a file of 13 bytes in no such format, whatever its name says. "
+        "Save it again as PNG or JPEG in an image program, or take it out."
     )
     assert said(tmp_path / "empty.png") == (
         "Picture 'DIR/empty.png' is empty. Expected a picture. Got 0 bytes. Copy or export it "

@@ -42,6 +42,18 @@ def test_shapes_and_types_of_arrays() -> None:
     assert np.array_equal(clear.alpha, grey)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats_of_any_precision_reach_white(kind: type[np.floating[Any]]) -> None:
+    pixels = as_photo(np.array([[0, 0.5, 1]], dtype=kind)).pixels
+    assert pixels.ravel().tolist() == [0, 32768, 65535]
+
+
+def test_truth_values_are_black_and_white() -> None:
+    inside = values()[..., 0] > 100
+    assert np.array_equal(as_photo(inside).pixels[..., 0], np.where(inside, 255, 0))
+    assert as_photo(inside).depth == 8
+
+
 def test_an_array_that_is_changed_later_changes_no_photo() -> None:
     given = values()
     photo = as_photo(given)
@@ -65,7 +77,7 @@ def test_values_beyond_their_range_are_refused() -> None:
     for wrong in (values() - 0.5, values().astype(float), np.full((2, 2), np.nan)):
         with pytest.raises(UsageError, match="unknown range"):
             as_photo(wrong)
-    for kind in (np.int32, bool, np.uint32):
+    for kind in (np.int32, np.uint32):
         with pytest.raises(UsageError, match="unknown type"):
             as_photo(np.ones((2, 2), kind))
 

@@ -72,7 +72,7 @@ def test_exif_that_pillow_cannot_write_anew_is_left_out(tmp_path: Path, suffix: 
     data = bytearray(cleaned_exif(camera("<")[0]) or b"")
     struct.pack_into("<HHII", data, 6 + 8 + 2, 0x0112, 5, 2**31, 2**31)
     photo = Photo(Photo.of(Image.new("RGB", (8, 8))).pixels, exif=bytes(data))
-    photo.write(tmp_path / f"a.{suffix}")
+    photo.save(tmp_path / f"a.{suffix}")
     assert Photo.read(tmp_path / f"a.{suffix}").size == (8, 8)
 
 
@@ -83,10 +83,10 @@ def test_what_was_made_is_read_back(tmp_path: Path, suffix: str) -> None:
     photo = Photo.of(Image.new("RGB", (16, 16)))
     photo = Photo(photo.pixels, made=MADE)
     path = tmp_path / f"a.{suffix}"
-    photo.write(path)
+    photo.save(path)
     assert read_made(path) == MADE
     assert read_made(io.BytesIO(path.read_bytes())) == MADE
-    photo.write(path, metadata=False)
+    photo.save(path, metadata=False)
     assert read_made(path) is None
     assert b"glasses" not in path.read_bytes()
 

@@ -86,3 +86,14 @@ def test_an_endless_stream_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "MAX_STREAM_BYTES", 100)
     with pytest.raises(InputError, match=r"is too long. Expected at most 100 bytes"):
         Photo.read(io.BytesIO(bytes(101)))
+
+
+def test_a_missing_file_in_a_folder_that_may_not_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(InputError, match=r"does not exist.*Check the path"):
+        read_image(tmp_path / "a.png")

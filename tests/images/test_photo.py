@@ -43,7 +43,7 @@ def test_a_photo_comes_back(tmp_path: Path, suffix: str, channels: int, clear: b
     alpha = np.full((32, 32), 255, dtype=np.uint8) if clear else None
     if alpha is not None:
         alpha[:8] = 0
-    path = Photo(pixels, alpha).write(tmp_path / f"a.{suffix}")
+    path = Photo(pixels, alpha).save(tmp_path / f"a.{suffix}")
     assert path is not None
     back = Photo.read(path)
     kept = 3 if suffix == "webp" or (suffix == "avif" and clear) else channels
@@ -67,7 +67,7 @@ def test_profile_and_exif_come_back(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(soft(3)[:, :20]).save(source, exif=camera(), icc_profile=profile)
     photo = Photo.read(source)
     assert photo.size == (32, 20)  # turned
-    photo.write(tmp_path / f"a.{suffix}")
+    photo.save(tmp_path / f"a.{suffix}")
     back = Photo.read(tmp_path / f"a.{suffix}")
     assert back.profile == profile
     assert (back.size, photo.exif is None, back.exif is None) == ((32, 20), False, False)
@@ -81,7 +81,7 @@ def test_profile_and_exif_come_back(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "avif", "tif"])
 def test_a_profile_of_grey_comes_back(tmp_path: Path, suffix: str) -> None:
-    Photo(soft(1), profile=icc.grey()).write(tmp_path / f"a.{suffix}")
+    Photo(soft(1), profile=icc.grey()).save(tmp_path / f"a.{suffix}")
     back = Photo.read(tmp_path / f"a.{suffix}")
     assert (back.profile, back.pixels.shape[2]) == (icc.grey(), 1)
 
@@ -92,7 +92,7 @@ def test_where_no_profile_can_stay_the_colours_become_srgb(
 ) -> None:
     alpha = np.full((32, 32), 255, dtype=np.uint8) if clear else None
     photo = Photo(soft(1), alpha, profile=icc.grey())
-    photo.write(tmp_path / f"a.{suffix}")
+    photo.save(tmp_path / f"a.{suffix}")
     seen = np.asarray(read_image(tmp_path / f"a.{suffix}"), int)
     assert np.abs(seen - np.asarray(photo.seen(), int)).max() <= 4
 
@@ -193,15 +193,15 @@ def test_as_a_picture_of_pillow() -> None:
     modes = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}
     for (channels, clear), mode in modes.items():
         photo = Photo(soft(channels), values(32, 32) if clear else None, exif=camera())
-        image = photo.image()
+        image = photo.image
         assert (image.mode, image.info["exif"]) == (mode, camera())
         deep = replace(photo, pixels=photo.pixels.astype(np.uint16) * 257)
         if clear:
             deep = replace(deep, alpha=values(32, 32).astype(np.uint16) * 257)
         wanted = "I;16" if mode == "L" else mode
-        assert deep.image().mode == wanted
+        assert deep.image.mode == wanted
         if wanted == mode:
-            assert deep.image().tobytes() == image.tobytes()
+            assert deep.image.tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "F", "YCbCr"])
@@ -264,7 +264,7 @@ class Pipe(io.RawIOBase):
 @pytest.mark.parametrize("suffix", [None, *FORMATS])
 def test_into_a_pipe(suffix: str | None) -> None:
     pipe = Pipe()
-    assert Photo(soft(3)).write(pipe, suffix) is None  # type: ignore[arg-type]
+    assert Photo(soft(3)).save(pipe, suffix) is None  # type: ignore[arg-type]
     with Image.open(io.BytesIO(pipe.taken)) as image:
         wanted = {None: "PNG", "jpg": "JPEG", "tif": "TIFF"}.get(suffix, str(suffix).upper())
         assert (image.format, image.size) == (wanted, (32, 32))
@@ -273,22 +273,22 @@ def test_into_a_pipe(suffix: str | None) -> None:
 def test_refused_formats_and_sizes(tmp_path: Path) -> None:
     photo = Photo(soft(3))
     with pytest.raises(UsageError, match=r"Got 'gif'"):
-        photo.write(io.BytesIO(), "gif")
+        photo.save(io.BytesIO(), "gif")
     with pytest.raises(UsageError, match="HEIC is read and not written: say png or avif"):
-        photo.write(io.BytesIO(), ".heic")
+        photo.save(io.BytesIO(), ".heic")
     wide = Photo(np.zeros((1, 16384, 3), np.uint8))
     with pytest.raises(UsageError, match=r"too large for WEBP. Expected sides of at most 16383"):
-        wide.write(tmp_path / "a.webp")
+        wide.save(tmp_path / "a.webp")
     assert list(tmp_path.iterdir()) == []
-    assert photo.write(tmp_path / "a.out", "jpg") == tmp_path / "a.out"
+    assert photo.save(tmp_path / "a.out", "jpg") == tmp_path / "a.out"
 
 
 def test_more_exif_than_a_jpeg_holds_is_left_out(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "x" * 70_000
     photo = Photo(soft(3), exif=exif.tobytes())
-    photo.write(tmp_path / "a.jpg")
-    photo.write(tmp_path / "a.png")
+    photo.save(tmp_path / "a.jpg")
+    photo.save(tmp_path / "a.png")
     assert Photo.read(tmp_path / "a.jpg").exif is None
     assert Photo.read(tmp_path / "a.png").exif == photo.exif
 
@@ -296,5 +296,5 @@ def test_more_exif_than_a_jpeg_holds_is_left_out(tmp_path: Path) -> None:
 def test_a_tiff_has_the_photos_size_whatever_exif_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0100], exif[0x0101], exif[0x010F] = 4000, 3000, "Maker"
-    Photo(soft(3), exif=exif.tobytes()).write(tmp_path / "a.tif")
+    Photo(soft(3), exif=exif.tobytes()).save(tmp_path / "a.tif")
     assert Photo.read(tmp_path / "a.tif").size == (32, 32)

@@ -62,6 +62,14 @@ def test_drawn_faces_are_known_and_grain_is_not(
     ]
 
 
+def test_of_many_pictures_a_few_are_read(mini: FlowModel) -> None:
+    drawn, read = to_tensor(Face().draw(128)), []
+    latents = mini.encode(drawn)
+    pictures = (read.append(k) or drawn for k in range(50))  # type: ignore[func-returns-value]
+    assert not warn_if_unlike(mini, pictures, [latents] * 50)
+    assert len(read) <= round_trip._ENOUGH + 1
+
+
 def test_other_models_are_not_asked(mini: FlowModel, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(latents: torch.Tensor) -> torch.Tensor:
         raise AssertionError("decoded")

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -84,7 +85,7 @@ def test_twice_the_start_is_too_far(tmp_path, end, fine):
 
 @pytest.mark.parametrize("end", [math.nan, math.inf])
 def test_no_number_is_too_far_as_well(tmp_path, end):
-    with pytest.raises(TrainingError, match=r"apart: it ends at a loss of (nan|inf), what it"):
+    with pytest.raises(TrainingError, match=r"diverged: it ends at a loss of (nan|inf), what it"):
         require_learned(1.0, end, 0.1, tmp_path)
 
 
@@ -93,13 +94,13 @@ def test_a_training_that_learns_is_left_alone(tmp_path):
     assert task.parameters["x"].item() == pytest.approx(0.3, abs=0.1)
 
 
-def test_one_that_came_apart_is_an_error_and_its_run_is_kept(tmp_path):
+def test_one_that_diverged_is_an_error_and_its_run_is_kept(tmp_path):
     wild = SETTINGS.with_values(lr=1.0, steps=1)
     for resume in (False, True):  # there is nothing left to do, and it is no better
         with pytest.raises(TrainingError) as caught:
             run(wild, tmp_path, resume=resume)
         said = str(caught.value)
-        assert "The training has come apart: it ends at a loss of" in said
+        assert "The training has diverged: it ends at a loss of" in said
         assert f"with checkpoints in {tmp_path / 'checkpoints'}. Train again with" in said
         assert "a smaller lr (it is 1)" in said
     assert [p.stem for p in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
@@ -111,5 +112,22 @@ def test_without_a_run_folder_it_is_a_warning_and_nothing_is_lost(caplog):
         task = run(SETTINGS.with_values(lr=1.0, steps=1))
     assert task.parameters["x"].item() == pytest.approx(1)
     (record,) = caplog.records
-    assert "has come apart" in record.message
+    assert "has diverged" in record.message
     assert "Train again with a smaller lr (it is 1)." in record.message
+
+
+def test_ctrl_c_in_the_last_measurement_is_not_lost(tmp_path):
+    """After the last step nothing looks at what was noted between steps any more."""
+
+    class Stopped(One):
+        def losses(self, draw, rows):
+            if len(self.drawn) == 3 + 2:  # the first measurement takes three draws, each step one
+                signal.raise_signal(signal.SIGINT)
+            return super().losses(draw, rows)
+
+    settings = TrainingSettings(steps=2, batch=3, lr=0.05)
+    task = Stopped(settings)
+    with training_loop(task.base, settings, name="one", run_dir=tmp_path) as loop:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run(task)
+        assert loop.folder.checkpoints.newest() is not None
