@@ -57,7 +57,7 @@ def stopped_between_steps() -> Iterator[StopRequest]:
         return
     before = {}
     # None is a handler that was not set from Python, which cannot be put back.
-    if (interrupt := signal.getsignal(signal.SIGINT)) not in (None, signal.SIG_IGN):
+    if (interrupt := signal.getsignal(signal.SIGINT)) is not None:
         before[signal.SIGINT] = interrupt
     if (terminate := signal.getsignal(signal.SIGTERM)) in (signal.SIG_DFL, _terminate):
         before[signal.SIGTERM] = terminate

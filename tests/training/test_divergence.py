@@ -127,7 +127,11 @@ def test_ctrl_c_in_the_last_measurement_is_not_lost(tmp_path):
 
     settings = TrainingSettings(steps=2, batch=3, lr=0.05)
     task = Stopped(settings)
-    with training_loop(task.base, settings, name="one", run_dir=tmp_path) as loop:
-        with pytest.raises(KeyboardInterrupt):
-            loop.run(task)
-        assert loop.folder.checkpoints.newest() is not None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    try:
+        with training_loop(task.base, settings, name="one", run_dir=tmp_path) as loop:
+            with pytest.raises(KeyboardInterrupt):
+                loop.run(task)
+            assert loop.folder.checkpoints.newest() is not None
+    finally:
+        signal.signal(signal.SIGINT, before)
