@@ -41,10 +41,16 @@ class BranchVelocities:
         model: with every branch's LoRAs attached and active.
         branches: for each the scales of the LoRAs that move it, by their names: one for all
             pictures or for each [B]. The LoRAs of the others are at 0 in its rows.
+        reference: latents of the pictures [B, C, h, w], if both models see them beside the states.
     """
 
-    def __init__(self, model: ConditionedModel, branches: Sequence[Mapping[str, Scale]]) -> None:
-        self.model, self.branches = model, branches
+    def __init__(
+        self,
+        model: ConditionedModel,
+        branches: Sequence[Mapping[str, Scale]],
+        reference: torch.Tensor | None = None,
+    ) -> None:
+        self.model, self.branches, self.reference = model, branches, reference
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
@@ -66,7 +72,11 @@ class BranchVelocities:
             )
             for name in names
         }
-        v = self.model.velocity(torch.cat([x_edited, plain]), sigma, scales)
+        reference = self.reference
+        if reference is not None:
+            each = reference.repeat_interleave(len(plain) // len(reference), dim=0)
+            reference = repeated(each, len(self.branches) + 1)
+        v = self.model.velocity(torch.cat([x_edited, plain]), sigma, scales, reference)
         return v[: len(x_edited)], repeated(v[len(x_edited) :], len(self.branches))
 
 
@@ -80,21 +90,28 @@ class StackVelocities:
         model: with every LoRA attached.
         scales: s_i of each of them, by its name.
         guided: whether they are edits that act each by itself.
+        reference: latents [B, C, h, w] of what both models see beside the states.
     """
 
     def __init__(
-        self, model: ConditionedModel, scales: Mapping[str, float], guided: bool = False
+        self,
+        model: ConditionedModel,
+        scales: Mapping[str, float],
+        guided: bool = False,
+        reference: torch.Tensor | None = None,
     ) -> None:
         self.model, self.scales, self.guided = model, dict(scales), guided
+        self.reference = reference
 
     def edited(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """v_edit(x, σ) of states [B, C, h, w]."""
         if not self.guided:
-            return self.model.velocity(x, sigma, self.scales)
+            return self.model.velocity(x, sigma, self.scales, self.reference)
         count = 1 + len(self.scales)
         own_row = torch.eye(count, device=x.device)[1:].repeat_interleave(len(x), dim=1)
         alone = dict(zip(self.scales, own_row, strict=True))
-        v = self.model.velocity(repeated(x, count), sigma, alone)
+        seen = None if self.reference is None else repeated(self.reference, count)
+        v = self.model.velocity(repeated(x, count), sigma, alone, seen)
         # In float32: rounding each small change to bf16 would cost much of it.
         own, *edits = v.float().chunk(count)
         changes = zip(self.scales.values(), edits, strict=True)
@@ -102,7 +119,7 @@ class StackVelocities:
 
     def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """v_base(x, σ) of states [B, C, h, w]."""
-        return self.model.velocity(x, sigma, dict.fromkeys(self.scales, 0.0))
+        return self.model.velocity(x, sigma, dict.fromkeys(self.scales, 0.0), self.reference)
 
 
 def per_row(scale: Scale, x: torch.Tensor) -> torch.Tensor:
@@ -131,7 +148,7 @@ def at_once(branches: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequ
 
 @contextmanager
 def attached_stack(
-    model: ConditionedModel, stack: EditStack, mode: str
+    model: ConditionedModel, stack: EditStack, mode: str, reference: torch.Tensor | None = None
 ) -> Iterator[StackVelocities]:
     """Within the block the stack's edits are attached; afterwards the model is as it was.
 
@@ -142,6 +159,7 @@ def attached_stack(
         model: without any LoRA attached.
         stack: the edits with their scales.
         mode: "merged" or "guided".
+        reference: latents [B, C, h, w] of what the model sees beside the states.
 
     Raises:
         ValueError: another mode.
@@ -151,13 +169,13 @@ def attached_stack(
         edit.require_base(model.base)
     if mode == "merged":
         with attached(model.base.transformer, {EDIT: stack.layers()}):
-            yield StackVelocities(model, {EDIT: 1.0})
+            yield StackVelocities(model, {EDIT: 1.0}, reference=reference)
     elif mode == "guided":
         active = {f"{EDIT}{k}": part for k, part in enumerate(stack.parts) if part[1]}
         loras = {name: edit.layers for name, (edit, _) in active.items()}
         scales = {name: scale for name, (_, scale) in active.items()}
         with attached(model.base.transformer, loras):
-            yield StackVelocities(model, scales, guided=True)
+            yield StackVelocities(model, scales, guided=True, reference=reference)
     else:
         raise ValueError(f"Mode {mode!r} attaches no stack")
 

@@ -122,16 +122,41 @@ def _each_alone(
     options: ResolvedOptions,
     hook: StepHook,
 ) -> list[list[torch.Tensor]]:
-    """For each scale, what each part by itself makes of x at its own scale times that one."""
+    """For each scale, what each part by itself makes of x at its own scale times that one.
+
+    Parts that see the picture and parts that do not cannot share a pass, whose rows are equally
+    long.
+    """
+    seeing = [edit.info.editor.reference for edit, _ in parts]
+    if len(set(seeing)) > 1:
+        return _in_two_groups(model, x, parts, scales, options, hook)
     loras = {f"edit{k}": edit.layers for k, (edit, _) in enumerate(parts)}
     branches = [
         EditBranch(name, own * scale, options.limit_of(edit))
         for name, (edit, own) in zip(loras, parts, strict=True)
         for scale in scales
     ]
-    ends = edit_branches(model, x, loras, branches, options, hook)
+    ends = edit_branches(model, x, loras, branches, options, hook, sees_picture=seeing[0])
     by_part = torch.unflatten(ends, 0, (len(parts), len(scales)))
     return [list(each) for each in by_part.unbind(dim=1)]
+
+
+def _in_two_groups(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    parts: Sequence[Part],
+    scales: Sequence[float],
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> list[list[torch.Tensor]]:
+    """:func:`_each_alone` of the parts that see the picture, and of those that do not."""
+    found: dict[int, list[torch.Tensor]] = {}
+    for number, sees in enumerate((False, True)):
+        own = [k for k, (edit, _) in enumerate(parts) if edit.info.editor.reference is sees]
+        chosen = [parts[k] for k in own]
+        by_scale = _each_alone(model, x, chosen, scales, options, part_of(hook, number, 2))
+        found |= {k: [each[place] for each in by_scale] for place, k in enumerate(own)}
+    return [[found[k][n] for k in range(len(parts))] for n in range(len(scales))]
 
 
 def _inverted(
@@ -144,7 +169,8 @@ def _inverted(
     """RF-Inversion of x. The plain model runs by itself, so scales have nothing to share."""
     sigmas = model.base.sigmas(options.steps, *model.base.image_size(x))
     noise = options.noise_for(x)(0, 0)
-    with torch.no_grad(), attached_stack(model, stack, options.mode) as velocities:
+    reference = x if stack.editor.reference else None
+    with torch.no_grad(), attached_stack(model, stack, options.mode, reference) as velocities:
         states = rf_inversion(x, sigmas, velocities.plain, velocities.edited, noise)
         return last_state(states, lambda done: hook(done, 2 * options.steps))
 

@@ -121,6 +121,8 @@ def edit_branches(
     branches: Sequence[EditBranch],
     options: ResolvedOptions,
     on_step: Callable[[int, int], None],
+    *,
+    sees_picture: bool = False,
 ) -> torch.Tensor:
     """x [B, C, h, w] at the end of each of the P branches, [P, B, C, h, w].
 
@@ -134,6 +136,7 @@ def edit_branches(
         branches: each of them moves a copy of x, at a scale that is one number.
         options: of editing.
         on_step: called with (done, total).
+        sees_picture: whether both models see x itself beside the states, as a reference.
 
     Raises:
         BaseModelError: the image encoder of a scale limit cannot be loaded.
@@ -144,7 +147,7 @@ def edit_branches(
     half = first + max(1, options.n_max // 2) if trials else first
     total = (half - first) * len(at_once(list(trials), x, options.n_avg))
     total += (options.steps - half) * len(at_once(branches, x, options.n_avg))
-    run = _Run(model, x, options, lambda done: on_step(done, total))
+    run = _Run(model, x, options, lambda done: on_step(done, total), sees_picture)
     with torch.no_grad(), attached(model.base.transformer, loras):
         z = x.expand(len(branches), *x.shape)
         if trials:
@@ -161,6 +164,7 @@ class _Run:
         x: latents [B, C, h, w].
         options: of editing.
         on_step: called with the number of steps that are done.
+        sees_picture: whether the model sees x beside the states.
     """
 
     def __init__(
@@ -169,8 +173,10 @@ class _Run:
         x: torch.Tensor,
         options: ResolvedOptions,
         on_step: Callable[[int], None],
+        sees_picture: bool = False,
     ) -> None:
         self.model, self.x, self.options, self.on_step = model, x, options, on_step
+        self.reference = x if sees_picture else None
         self.sigmas = model.base.sigmas(options.steps, *model.base.image_size(x))
         self.done = 0
 
@@ -198,7 +204,9 @@ class _Run:
         return flowedit(
             repeated(self.x, count),
             self.sigmas,
-            BranchVelocities(self.model, [{branch.lora: branch.scale} for branch in branches]),
+            BranchVelocities(
+                self.model, [{branch.lora: branch.scale} for branch in branches], self.reference
+            ),
             options.noise_for(self.x, count),
             n_max=options.steps - steps.start,
             n_avg=options.n_avg,

@@ -120,6 +120,13 @@ class Edit:
                 got=f"{model.name} ({model.fingerprint})",
                 next_step=f"Load {self.info.base}, or train the edit again on {model.name}",
             )
+        if self.info.editor.reference and not model.takes_references:
+            raise EditError(
+                f"Edit {self.name!r} is of a model that sees the picture that it edits",
+                expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+                got=model.name,
+                next_step="Load the model that the edit was learned on",
+            )
         self.warn_if_idle()
 
     @property
@@ -214,6 +221,7 @@ class EditStack:
             max(e.n_avg for e in every),
             min(e.threshold for e in every),
             any(e.limit_scale for e in every),
+            any(e.reference for e in every),
         )
 
     def layers(self) -> dict[str, LoraLayer]:

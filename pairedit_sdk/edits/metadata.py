@@ -32,12 +32,15 @@ class EditorSettings:
         threshold: damps small changes, see :func:`pairedit_sdk.flow.solvers.damped`.
         limit_scale: whether no picture is changed more than the pairs show, see
             :mod:`pairedit_sdk.editing.scale_limit`.
+        reference: whether the model sees the picture that it edits, as a reference; only an edit
+            model can.
     """
 
     steps: int = 28
     n_avg: int = 1
     threshold: float = 0.0
     limit_scale: bool = False
+    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ def description(info: EditInfo) -> str:
     """``info`` as a file's metadata says it, in the spelling that version 0.1 reads too."""
     values = asdict(info)
     values["editor"]["even"] = values["editor"].pop("limit_scale")
+    if not info.editor.reference:  # what earlier versions do not know, they need not read
+        del values["editor"]["reference"]
     seen = values["shown"] = values.pop("direction")
     if seen is not None:
         seen["size"] = seen.pop("magnitude")
@@ -203,8 +208,9 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     whole = all(isinstance(n, int) for n in (editor.steps, editor.n_avg))
     if not whole or not 2 <= editor.steps <= 1000 or not 1 <= editor.n_avg <= 1000:
         raise ValueError("the editor's settings are out of range")
-    if not isinstance(editor.limit_scale, bool):
-        raise TypeError("limit_scale is not of its kind")
+    for name in ("limit_scale", "reference"):
+        if not isinstance(getattr(editor, name), bool):
+            raise TypeError(f"{name} is not of its kind")
     if info.guidance < 0 or not 0 <= info.resolution <= 4096 or not 0 <= editor.threshold <= 1:
         raise ValueError("a setting is out of range")
     return info

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -85,6 +85,7 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
         _has_plain_pass(config),
         config.batch,
         config.gradient_checkpointing,
+        config.reference,
     )
     step, parameters = _training_step(name, dtype, side, shape)
     state = 2 if config.optimizer == "adamw8bit" else 2 * lora_size
@@ -102,7 +103,8 @@ def editing_needs(name: str, config: TrainConfig, device: str) -> Needs:
     dtype = choose_precision(config.precision, where)[1]
     side = _side(name, dtype, config.resolution)
     rows = 2 * config.edit_n_avg
-    one, parameters = _editing_pass(name, dtype, config.targets, config.rank, rows, side)
+    used = _Lora(config.targets, config.rank, config.reference)
+    one, parameters = _editing_pass(name, dtype, used, rows, side)
     lora = parameters * dtype.itemsize
     steps = round(config.edit_steps * 24 / 28)
     return _together(name, config, where, side, _Work(lora, one.peak, 0, one.flops * steps))
@@ -164,6 +166,7 @@ class _StepShape:
     plain: bool
     batch: int
     checkpointing: bool
+    reference: str
 
 
 @lru_cache(maxsize=64)
@@ -177,6 +180,7 @@ def _training_step(name: str, dtype: torch.dtype, side: int, shape: _StepShape) 
         rank=shape.rank,
         lora_precision=shape.lora_precision,
         content_lora=shape.content,
+        reference=shape.reference,
     )
     branches = Branches(model, config, _condition(model))
     trained = sum(parameter.numel() for parameter in branches.parameters.values())
@@ -188,8 +192,8 @@ def _training_step(name: str, dtype: torch.dtype, side: int, shape: _StepShape) 
     def step() -> None:
         if shape.plain:
             with torch.no_grad():
-                model.velocity(x, sigma, branches.condition, config.guidance)
-        errors = branches.velocities([x] * len(signs), sigma, signs)
+                branches.plain(x, sigma, x)
+        errors = branches.velocities([x] * len(signs), sigma, signs, x)
         total = torch.stack([error.square().mean() for error in errors]).sum()
         torch.autograd.backward([total])
 
@@ -203,18 +207,33 @@ def _has_plain_pass(config: TrainConfig) -> bool:
     )
 
 
+class _Lora(NamedTuple):
+    """An edit's LoRA, and what the model sees with it."""
+
+    targets: str
+    rank: int
+    reference: str
+
+
 @lru_cache(maxsize=16)
 def _editing_pass(
-    name: str, dtype: torch.dtype, targets: str, rank: int, rows: int, side: int
+    name: str, dtype: torch.dtype, lora: _Lora, rows: int, side: int
 ) -> tuple[Pass, int]:
     model = model_skeleton(name, dtype)
     condition = _condition(model)
     added = add_trainable(
-        model.transformer, "edit", model.lora_targets(targets), rank, torch.Generator(), dtype
+        model.transformer,
+        "edit",
+        model.lora_targets(lora.targets),
+        lora.rank,
+        torch.Generator(),
+        dtype,
     )
     activate(model.transformer, ["edit"])
     x = torch.empty(rows, *model.latent_shape(side, side), device=META)
     sigma = torch.empty((), device=META)
+    if lora.reference == "before":
+        condition = replace(condition, references=(x,))
 
     @torch.no_grad()
     def one() -> None:

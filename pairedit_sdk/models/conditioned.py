@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.lora.adapters import set_scales
@@ -43,6 +43,7 @@ class ConditionedModel:
         states: torch.Tensor,
         sigma: torch.Tensor,
         row_scales: Mapping[str, Scale] | None = None,
+        reference: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """v(x, σ) with each attached LoRA at a scale of its own in every row.
 
@@ -54,10 +55,15 @@ class ConditionedModel:
             sigma: σ, a scalar or [B].
             row_scales: by a LoRA's name one number for all rows, or a tensor [B]. A LoRA that is
                 not named keeps the scale of the pass before, and 1 if there was none.
+            reference: latents of a picture that each row sees beside its state, [B, C, h, w], in
+                the place of the condition's own references. Only for a model that takes them.
 
         Returns:
             v [B, C, h, w], in the model's dtype; for every scale 0 that of the bare model.
         """
         if row_scales is not None:
             set_scales(self.base.transformer, row_scales)
-        return self.base.velocity(states, sigma, self.condition, self.guidance)
+        condition = self.condition
+        if reference is not None:
+            condition = replace(condition, references=(reference,))
+        return self.base.velocity(states, sigma, condition, self.guidance)

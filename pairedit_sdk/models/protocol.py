@@ -43,6 +43,8 @@ class FlowModel(Protocol):
     dtype: torch.dtype
     precision: str
     default_guidance: float
+    #: Whether the model sees condition images beside the noisy picture, as edit models do.
+    takes_references: bool
 
     @property
     def transformer(self) -> nn.Module:

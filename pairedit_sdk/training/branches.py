@@ -96,9 +96,9 @@ class Branches:
             yield Losses(part.content * share, part.semantic * share)
 
     def velocities(
-        self, states: list[torch.Tensor], sigma: torch.Tensor, signs: list[float]
+        self, states: list[torch.Tensor], sigma: torch.Tensor, signs: list[float], x_a: torch.Tensor
     ) -> list[torch.Tensor]:
-        """The velocity at each state, as rows of one pass.
+        """The velocity at each state, as rows of one pass, which see x_A if the settings say so.
 
         ``signs`` are the semantic LoRA's factors, 0 for a content row. Rows that carry the semantic
         LoRA carry the twin of the content LoRA, too.
@@ -110,7 +110,10 @@ class Branches:
             is_content = (semantic == 0).to(semantic.dtype)
             scales[CONTENT] = is_content * self.scaling
             scales[TWIN] = (1 - is_content) * self.scaling
-        v = self.model.velocity(torch.cat(states), sigma.repeat(len(states)), scales)
+        reference = self._seen(x_a)
+        if reference is not None:
+            reference = reference.repeat(len(states), 1, 1, 1)
+        v = self.model.velocity(torch.cat(states), sigma.repeat(len(states)), scales, reference)
         return list(torch.split(v.float(), rows))
 
     @property
@@ -133,11 +136,18 @@ class Branches:
             )
         return layers
 
-    def plain(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """The plain model's velocity. To be asked for before :meth:`velocities`: what gradient
-        checkpointing computes again must find the scales of its own pass."""
+    def _seen(self, x_a: torch.Tensor) -> torch.Tensor | None:
+        """What the model sees beside the states."""
+        return x_a if self.config.reference == "before" else None
+
+    def plain(self, x: torch.Tensor, sigma: torch.Tensor, x_a: torch.Tensor) -> torch.Tensor:
+        """The plain model's velocity, x_A seen if the settings say so.
+
+        To be asked for before :meth:`velocities`: what gradient checkpointing computes again must
+        find the scales of its own pass.
+        """
         with torch.no_grad():
-            return self.model.velocity(x, sigma, {SEMANTIC: 0.0}).float()
+            return self.model.velocity(x, sigma, {SEMANTIC: 0.0}, self._seen(x_a)).float()
 
     def noised(self, x: torch.Tensor, rows: Rows) -> Noised:
         """``x`` [B, C, H, W] with the noise of ``rows``, as the settings say."""

@@ -36,6 +36,7 @@ def unit_scale(
     guidance: float,
     scales: Sequence[float] = SCALES,
     steps: int = 28,
+    sees_picture: bool = False,
 ) -> float:
     """The scale s that minimises Σ_pairs ‖FlowEdit_s(x_A) − x_B‖² / ‖x_A − x_B‖².
 
@@ -50,6 +51,7 @@ def unit_scale(
         guidance: distilled guidance.
         scales: ascending, evenly spaced in their logarithm.
         steps: length of FlowEdit's schedule.
+        sees_picture: whether the model sees x_A beside the states.
     """
     error = torch.zeros(len(scales), dtype=torch.float64)
     conditioned = ConditionedModel(model, condition, guidance)
@@ -61,7 +63,11 @@ def unit_scale(
                 states = flowedit(
                     repeated(pair.x_a, len(part)),
                     sigmas,
-                    BranchVelocities(conditioned, [{EDIT: scale} for scale in part]),
+                    BranchVelocities(
+                        conditioned,
+                        [{EDIT: scale} for scale in part],
+                        pair.x_a if sees_picture else None,
+                    ),
                     noise_source(pair.x_a, 0, len(part)),
                     n_max=last_steps(steps),
                 )

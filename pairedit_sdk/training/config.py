@@ -30,6 +30,7 @@ OBJECTIVES = ("pairedit", "difference", "slider", "reconstruction", "flowedit")
 NOISINGS = ("content-preserving", "standard")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "nf4", "int8")
 SIGMA_SAMPLINGS = ("uniform", "stratified")
+REFERENCES = ("none", "before")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class LossSettings:
         sigma_count: σ is drawn from the noise levels of a sampling schedule this long.
         sigma_sampling: "uniform" draws every σ by itself; "stratified" gives each draw of a batch
             its own part of the schedule.
+        reference: what the model sees beside the noisy picture, in training and when the edit is
+            used: "none", or "before", the picture that is edited. That takes an edit model, and
+            holds the content by itself, so that no content LoRA is needed.
     """
 
     objective: str = "pairedit"
@@ -63,6 +67,7 @@ class LossSettings:
     lead: float = 0.0
     sigma_count: int = 28
     sigma_sampling: str = "uniform"
+    reference: str = "none"
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ class TrainConfig(TrainingSettings):
     lead = Short[float]("loss.lead")
     sigma_count = Short[int]("loss.sigma_count")
     sigma_sampling = Short[str]("loss.sigma_sampling")
+    reference = Short[str]("loss.reference")
     edit_steps = Short[int]("editing.steps")
     edit_n_avg = Short[int]("editing.n_avg")
     edit_threshold = Short[float]("editing.threshold")
@@ -139,12 +145,13 @@ class TrainConfig(TrainingSettings):
         "loss.lead": (lambda v: 0 <= v <= 1, "0 to 1"),
         "loss.sigma_count": (lambda v: 2 <= v <= 1000, "2 to 1000"),
         "loss.sigma_sampling": one_of(SIGMA_SAMPLINGS),
+        "loss.reference": one_of(REFERENCES),
         "editing.steps": (lambda v: 2 <= v <= 1000, "2 to 1000"),
         "editing.n_avg": whole(1),
         "editing.threshold": (lambda v: 0 <= v <= 1, "0 to 1"),
         "editing.gain": positive(10.0),
     }
-    newer: ClassVar[tuple[str, ...]] = ("beta1", "beta2")
+    newer: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "reference")
 
     def conflicts(self) -> list[str]:
         """What does not go together, a phrase each."""

@@ -48,6 +48,7 @@ def fidelity(branches: Branches, latents: list[PairLatents]) -> float:
 def _edited(branches: Branches, pair: PairLatents, scale: float) -> torch.Tensor:
     model, config = branches.base, branches.config
     sigmas = model.sigmas(config.edit_steps, *model.image_size(pair.x_a))
-    live = BranchVelocities(branches.model, [branches.live_scales(scale)])
+    reference = pair.x_a if config.reference == "before" else None
+    live = BranchVelocities(branches.model, [branches.live_scales(scale)], reference)
     noise, n_max = noise_source(pair.x_a, 0), last_steps(config.edit_steps)
     return last_state(flowedit(pair.x_a, sigmas, live, noise, n_max=n_max))

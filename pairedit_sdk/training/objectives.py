@@ -65,7 +65,7 @@ def difference(branches: Branches, rows: Rows) -> Losses:
     v is the content branch's velocity, or the plain model's where there is no content LoRA.
     """
     noised = branches.noised(rows.x_a, rows)
-    plain = None if branches.config.content_lora else branches.plain(noised.x, rows.sigma)
+    plain = None if branches.config.content_lora else branches.plain(noised.x, rows.sigma, rows.x_a)
     content, (v,) = _velocities(branches, rows, noised, [noised.x], [1.0])
     reference = content if plain is None else plain
     assert reference is not None
@@ -84,8 +84,8 @@ def flowedit(branches: Branches, rows: Rows) -> Losses:
     linear = linear_progress(sigma, float(branches.levels(x_a)[0]))
     behind, ahead = config.lag * linear, config.lead * (1 - linear)
     progress = linear - behind + rows.place * (behind + ahead)
-    target = flowedit_target(branches.plain(noised.x, sigma), x_a, x_b, sigma, progress)
-    (v,) = branches.velocities([flowedit_state(noised, x_a, x_b, progress)], sigma, [1.0])
+    target = flowedit_target(branches.plain(noised.x, sigma, x_a), x_a, x_b, sigma, progress)
+    (v,) = branches.velocities([flowedit_state(noised, x_a, x_b, progress)], sigma, [1.0], x_a)
     # σ² (v − target)² is the squared error of the picture that the model sees.
     return Losses(_zero(v), semantic_loss(v, target, sigma.square()))
 
@@ -102,7 +102,7 @@ def slider(branches: Branches, rows: Rows) -> Losses:
 def reconstruction(branches: Branches, rows: Rows) -> Losses:
     """A plain LoRA of the after images: the flow-matching loss ‖v − (ε − x_B)‖²."""
     noised = branches.noised(rows.x_b, rows)
-    (v,) = branches.velocities([noised.x], rows.sigma, [1.0])
+    (v,) = branches.velocities([noised.x], rows.sigma, [1.0], rows.x_a)
     return Losses(_zero(v), semantic_loss(v, noised.velocity))
 
 
@@ -126,8 +126,10 @@ def _velocities(
     """The content branch's velocity at ``noised``, if it is trained, and the semantic one's at
     each of ``states``; all in one pass, content rows first."""
     if not branches.config.content_lora:
-        return None, branches.velocities([*states], rows.sigma, [*signs])
-    content, *semantic = branches.velocities([noised.x, *states], rows.sigma, [0.0, *signs])
+        return None, branches.velocities([*states], rows.sigma, [*signs], rows.x_a)
+    content, *semantic = branches.velocities(
+        [noised.x, *states], rows.sigma, [0.0, *signs], rows.x_a
+    )
     return content, semantic
 
 

@@ -194,7 +194,13 @@ def finished(
     if config.calibrate:
         condition = prompt_condition(model, "")
         factor *= unit_scale(
-            model, semantic, latents, condition, config.guidance, steps=config.edit_steps
+            model,
+            semantic,
+            latents,
+            condition,
+            config.guidance,
+            steps=config.edit_steps,
+            sees_picture=config.reference == "before",
         )
     if factor != 1:
         semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
@@ -211,6 +217,12 @@ def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainCo
     any file is written."""
     require_tracker(config.track, folder=has_folder)
     require_bare(model.transformer)
+    if config.reference == "before" and not model.takes_references:
+        raise UsageError(
+            f"loss.reference is before, and {model.name} sees no picture beside the noisy one",
+            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            next_step="Use --base mini-kontext, or --set loss.reference=none",
+        )
     check_rank(model.transformer, model.lora_targets(config.targets), config.rank)
     if config.edit_even:
         encoder_of(model, TRAIN_WITHOUT)
@@ -242,7 +254,11 @@ def _info(
         settings=config.as_dict(),
         unit_scale=factor,
         editor=EditorSettings(
-            config.edit_steps, config.edit_n_avg, config.edit_threshold, config.edit_even
+            config.edit_steps,
+            config.edit_n_avg,
+            config.edit_threshold,
+            config.edit_even,
+            config.reference == "before",
         ),
         sdk_version=__version__,
     )

@@ -58,7 +58,7 @@ def test_a_step_takes_what_was_told(tiny_model, configs, change):
     sigma = torch.full((config.batch,), 0.5)
 
     def step():
-        errors = branches.velocities([x, x], sigma, [0.0, 1.0])
+        errors = branches.velocities([x, x], sigma, [0.0, 1.0], x)
         torch.autograd.backward([torch.stack([e.square().mean() for e in errors]).sum()])
 
     real = measured(step, [*tiny_model.transformer.parameters(), x, sigma])

@@ -25,9 +25,16 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
 def test_the_recipes_that_are_promised_are_there():
     promised = {
         "published", "ablation-a", "ablation-b", "ablation-c", "mini", "flux-dev", "flux-dev-fast",
-        "lowmem",
+        "lowmem", "mini-kontext", "kontext-dev",
     }  # fmt: skip
     assert promised <= set(recipe_names())
+
+
+def test_the_recipes_of_edit_models_see_the_picture_and_agree():
+    mini, dev = load_recipe("mini-kontext"), load_recipe("kontext-dev")
+    assert (mini.reference, load_recipe("mini").reference) == ("before", "none")
+    held = {"resolution": None, "precision": "auto", "gradient_checkpointing": False}
+    assert dev.with_values(base="mini-kontext", **held) == mini
 
 
 def test_published_is_the_default_settings():

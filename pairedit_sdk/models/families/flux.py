@@ -35,6 +35,8 @@ class FluxModel:
     when they are needed there (:class:`pairedit_sdk.models.offload.Placement`).
     """
 
+    takes_references = False
+
     def __init__(
         self,
         name: str,

@@ -29,6 +29,8 @@ class KontextModel(FluxModel):
     size that they are given in.
     """
 
+    takes_references = True
+
     @staticmethod
     def _architecture(kind: str) -> str:
         return "flux-1-mini-kontext" if kind == "mini" else "flux-1-kontext"
