@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.library import EditLibrary
-    from pairedit_sdk.edits.metadata import EditDirection, EditInfo
+    from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditWords
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.metadata import read_made
@@ -54,6 +54,7 @@ __all__ = [
     "EditOptions",
     "EditOutcome",
     "EditStack",
+    "EditWords",
     "EditedImage",
     "LoRWeBBasis",
     "ManifestEntry",
@@ -96,6 +97,7 @@ _HOME = {
     "EditOptions": "editing.options",
     "EditOutcome": "jobs.outcomes",
     "EditStack": "edits.edit",
+    "EditWords": "edits.metadata",
     "EditedImage": "editing.edit_images",
     "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",

@@ -1,6 +1,7 @@
 """A description that a file brings along is believed only as far as it can be true."""
 
 import json
+import math
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pairedit_sdk.edits.metadata import (
     EditDirection,
     EditInfo,
     EditorSettings,
+    EditWords,
     description,
     read_description,
     shareable,
@@ -64,7 +66,7 @@ def test_version_0_1_reads_what_is_written() -> None:
     assert said["shown"] == {"encoder": "mini", "direction": [0.6, 0.8], "size": 0.25}
     assert json.loads(description(EditInfo("plain")))["shown"] is None
     new = {field.name for field in fields(EditInfo)} - said.keys()
-    assert new == {"direction"}
+    assert new == {"direction", "words"}
 
 
 def test_the_newer_spelling_is_read() -> None:
@@ -136,3 +138,23 @@ def test_what_is_shared_names_no_folders_of_this_machine(stored, shared):
     assert (found.base_fingerprint, found.settings["steps"]) == ("f", 3)
     assert shareable(found) == found
     assert info.base == stored
+
+
+def test_words_are_kept(tmp_path: Path) -> None:
+    words = EditWords("add round glasses", 0.6, 0.21)
+    made = EditInfo("x", words=words)
+    assert read_description({"pairedit": description(made)}, 1, tmp_path / "x").words == words
+    assert '"words"' not in description(EditInfo("x"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"phrase": ""}, {"phrase": 3}, {"phrase": "x" * 1001}, {"phrase": "a", "scale": True},
+        {"phrase": "a", "scale": math.inf}, {"phrase": "a", "ratio": "b"}, {"spoken": "a"}, [1],
+    ],
+)  # fmt: skip
+def test_words_are_not_taken_for_granted(words: object, tmp_path: Path) -> None:
+    values = json.loads(description(EditInfo("x"))) | {"words": words}
+    with pytest.raises(EditError, match="damaged"):
+        read_description({"pairedit": json.dumps(values)}, 1, tmp_path / "x")
