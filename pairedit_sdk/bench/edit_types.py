@@ -22,12 +22,15 @@ class EditType:
     Args:
         kind: "local", "shape", "global" or "relational".
         example: the change and the faces it suits.
-        caption: what a person would ask for in words.
+        caption: what the picture shows after the edit, in words.
+        instruction: what an edit model is told to do, in the words that the built-in one knows
+            (:func:`pairedit_sdk.builtin.faces.instructions.instruction`).
     """
 
     kind: str
     example: Example
     caption: str
+    instruction: str
 
 
 _COLOURED_SHIRT = frozenset(ATTRIBUTES["shirt_color"]) - {"white"}
@@ -37,36 +40,67 @@ _ANY_HAIR = {
 }
 
 EDIT_TYPES: dict[str, EditType] = {
-    "glasses": EditType("local", EXAMPLES["glasses"], "a person with round glasses"),
-    "lipstick": EditType("local", EXAMPLES["lipstick"], "a person with red lipstick"),
-    "earrings": EditType("local", EXAMPLES["earrings"], "a person with gold earrings"),
-    "freckles": EditType(
-        "local", Example({"freckles": "no"}, {"freckles": "yes"}), "a person with freckles"
+    "glasses": EditType(
+        "local", EXAMPLES["glasses"], "a person with round glasses", "add round glasses"
     ),
-    "hat": EditType("local", EXAMPLES["hat"], "a person with a red beanie"),
-    "smile": EditType("shape", EXAMPLES["smile"], "a person with a smile"),
-    "chubby": EditType("shape", EXAMPLES["chubby"], "a chubby person"),
+    "lipstick": EditType(
+        "local", EXAMPLES["lipstick"], "a person with red lipstick", "add red lipstick"
+    ),
+    "earrings": EditType(
+        "local", EXAMPLES["earrings"], "a person with gold earrings", "add gold earrings"
+    ),
+    "freckles": EditType(
+        "local",
+        Example({"freckles": "no"}, {"freckles": "yes"}),
+        "a person with freckles",
+        "add freckles",
+    ),
+    "hat": EditType("local", EXAMPLES["hat"], "a person with a red beanie", "add a beanie"),
+    "smile": EditType("shape", EXAMPLES["smile"], "a person with a smile", "add a smile"),
+    "chubby": EditType("shape", EXAMPLES["chubby"], "a chubby person", "make the person chubby"),
     "eye-size": EditType(
-        "shape", Example({"eye_size": "small"}, {"eye_size": "big"}), "a person with big eyes"
+        "shape",
+        Example({"eye_size": "small"}, {"eye_size": "big"}),
+        "a person with big eyes",
+        "make the eyes big",
     ),
     "nose": EditType(
-        "shape", Example({"nose": "small"}, {"nose": "big"}), "a person with a big nose"
+        "shape",
+        Example({"nose": "small"}, {"nose": "big"}),
+        "a person with a big nose",
+        "make the nose big",
     ),
-    "age": EditType("global", EXAMPLES["age"], "an old person"),
-    "hair-color": EditType("global", EXAMPLES["hair-color"], "a person with red hair"),
+    "age": EditType("global", EXAMPLES["age"], "an old person", "make the person old"),
+    "hair-color": EditType(
+        "global", EXAMPLES["hair-color"], "a person with red hair", "make the hair red"
+    ),
     "background": EditType(
         "global",
         Example(
-            {}, {"background": "blue"},
+            {},
+            {"background": "blue"},
             {"background": frozenset(ATTRIBUTES["background"]) - {"blue"}},
         ),
         "a person with a blue background",
+        "make the background blue",
     ),
-    "sketch": EditType("global", Example({}, {"style": "sketch"}), "a pencil sketch of a person"),
-    "night": EditType("global", Example({}, {"style": "night"}), "a night photo of a person"),
+    "sketch": EditType(
+        "global",
+        Example({}, {"style": "sketch"}),
+        "a pencil sketch of a person",
+        "turn it into a pencil sketch",
+    ),
+    "night": EditType(
+        "global",
+        Example({}, {"style": "night"}),
+        "a night photo of a person",
+        "turn it into a night photo",
+    ),
     "own-beard": EditType(
-        "relational", Example({"beard": "none"}, {"beard": "full"}, _ANY_HAIR),
+        "relational",
+        Example({"beard": "none"}, {"beard": "full"}, _ANY_HAIR),
         "a person with a beard",
+        "add a beard",
     ),
     "matching-hat": EditType(
         "relational",
@@ -74,8 +108,9 @@ EDIT_TYPES: dict[str, EditType] = {
             {}, {"hat": "beanie"}, {"shirt_color": _COLOURED_SHIRT}, {"hat_color": "shirt_color"}
         ),
         "a person with a beanie",
+        "add a beanie",
     ),
-}  # fmt: skip
+}
 
 
 def training_faces(name: str, count: int = PAIRS, seed: int = 0) -> list[tuple[Face, Face]]:
