@@ -153,6 +153,13 @@ def is_file_name(text: str) -> bool:
     return known or (len(text) < 256 and Path(text).is_file())
 
 
+def located_vocabulary(given: str | None) -> str | None:
+    """A vocabulary's setting that means the same from every folder: a file's absolute path."""
+    if given is None or not is_file_name(given):
+        return given
+    return str(Path(given).absolute())
+
+
 def _listed(path: Path, text: str, kind: str) -> list[str]:
     import yaml
 
