@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 #: What FLUX.1-Kontext is usually sampled with.
 GUIDANCE = 2.5
-#: Above this ratio no phrase explains the pairs; docs/experiments/words.md says how it was chosen.
-MOST_RATIO = 0.7
+#: A sureness below this is that of phrases that explain nothing; docs/experiments/words.md says how
+#: it was chosen.
+LEAST_SURENESS = 0.45
 OnPhrases = Callable[[int, int], None]
 
 
@@ -39,10 +40,13 @@ class ScoredPhrase:
         phrase: the instruction.
         ratio: the flow loss of the after pictures with it over that without words. 1 says nothing;
             the smaller the better.
+        explained: how much of the change it explains: the share of the loss that it takes away, of
+            what the sight of the after picture itself takes away. 1 for all of it, 0 for nothing.
     """
 
     phrase: str
     ratio: float
+    explained: float
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,10 @@ class FoundWords:
 
     Attributes:
         phrases: the best of those that were asked, best first; never empty.
-        none: whether not even the best explains the pairs.
         asked: how many phrases were asked.
     """
 
     phrases: tuple[ScoredPhrase, ...]
-    none: bool
     asked: int
 
     @property
@@ -68,6 +70,23 @@ class FoundWords:
     def runner_up(self) -> ScoredPhrase | None:
         """The second best, if two were asked."""
         return self.phrases[1] if len(self.phrases) > 1 else None
+
+    @property
+    def sureness(self) -> float:
+        """e₁ / 2 + (e₁ − e₂), where e₁ and e₂ are what the best phrase and the second explain.
+
+        It is large where a phrase explains much, or much more than any other. A phrase that is
+        right takes what its neighbours cannot, even of a change that is hard to see; wrong ones
+        explain a part, but several do so alike. No phrase at all explains 0, so e₂ is at least
+        that.
+        """
+        second = 0.0 if self.runner_up is None else max(0.0, self.runner_up.explained)
+        return 1.5 * self.best.explained - second
+
+    @property
+    def none(self) -> bool:
+        """Whether not even the best explains the pairs."""
+        return self.sureness < LEAST_SURENESS
 
     @property
     def sentence(self) -> str:
@@ -160,40 +179,64 @@ def words_of_latents(
     require_bare(model.transformer)
     conditions = prompt_conditions(model, ["", *vocabulary])
     finalists = min(FINALISTS, len(vocabulary))
-    total, done = (2 + len(vocabulary) + finalists) * len(latents), 0
+    total, done = (2 * len(_BOUNDS) + len(vocabulary) + finalists) * len(latents), 0
 
-    def losses(texts: Sequence[str], levels: Sequence[float]) -> torch.Tensor:
+    def losses(questions: Sequence[_Question], levels: Sequence[float]) -> torch.Tensor:
         nonlocal done
-        found = torch.zeros(len(texts), dtype=torch.float64)
+        found = torch.zeros(len(questions), dtype=torch.float64)
         for number, pair in enumerate(latents):
             own = derive_seed(seed, "words", number)
-            for start in range(0, len(texts), ROWS):
-                part = [Asked(text, pair.x_a) for text in texts[start : start + ROWS]]
+            for start in range(0, len(questions), ROWS):
+                part = questions[start : start + ROWS]
+                asked = [Asked(q.text, pair.x_b if q.sees_after else pair.x_a) for q in part]
                 found[start : start + ROWS] += pair_losses(
-                    model, pair, part, conditions, levels, guidance=guidance, seed=own
+                    model, pair, asked, conditions, levels, guidance=guidance, seed=own
                 ).sum(dim=1)
                 done += len(part)
                 on_phrase(done, total)
         return found
 
-    texts = ["", *vocabulary]
-    first = losses(texts, [FIRST])
-    kept = [0, *(1 + first[1:].argsort(stable=True)[:finalists]).tolist()]
-    sums = first[kept] + losses([texts[k] for k in kept], [s for s in LEVELS if s != FIRST])
-    ratios = (sums[1:] / sums[0]).tolist()
-    return judged({texts[k]: r for k, r in zip(kept[1:], ratios, strict=True)}, len(vocabulary))
+    questions = [*_BOUNDS, *map(_Question, vocabulary)]
+    first = losses(questions, [FIRST])
+    best = first[len(_BOUNDS) :].argsort(stable=True)[:finalists] + len(_BOUNDS)
+    kept = [*range(len(_BOUNDS)), *best.tolist()]
+    sums = first[kept] + losses([questions[k] for k in kept], [s for s in LEVELS if s != FIRST])
+    nothing, everything, *own = sums.tolist()
+    phrases = [questions[k].text for k in kept[len(_BOUNDS) :]]
+    by_phrase = dict(zip(phrases, own, strict=True))
+    return judged(by_phrase, nothing, everything, len(vocabulary))
 
 
-def judged(ratios: Mapping[str, float], asked: int) -> FoundWords:
-    """Phrases with their ratios, best first, and whether the best explains the pairs.
+@dataclass(frozen=True)
+class _Question:
+    """A text, and whether the model looks at the after picture in the place of the before."""
+
+    text: str
+    sees_after: bool = False
+
+
+#: What explains nothing of a change, and what shows all of it.
+_BOUNDS = (_Question(""), _Question("", sees_after=True))
+
+
+def judged(
+    losses: Mapping[str, float], nothing: float, everything: float, asked: int
+) -> FoundWords:
+    """Phrases by their losses, best first.
 
     Args:
-        ratios: of the phrases that were asked at all noise levels.
+        losses: of the phrases that were asked at all noise levels.
+        nothing: the loss without words.
+        everything: the loss without words where the after picture is what the model sees. Should it
+            be no smaller than ``nothing``, no phrase explains anything.
         asked: how many phrases were asked in all.
     """
-    scored = sorted((ratio, phrase) for phrase, ratio in ratios.items())
-    phrases = tuple(ScoredPhrase(phrase, ratio) for ratio, phrase in scored)
-    return FoundWords(phrases, phrases[0].ratio > MOST_RATIO, asked)
+    gap = nothing - everything
+    phrases = tuple(
+        ScoredPhrase(phrase, loss / nothing, (nothing - loss) / gap if gap > 0 else 0.0)
+        for loss, phrase in sorted((loss, phrase) for phrase, loss in losses.items())
+    )
+    return FoundWords(phrases, asked)
 
 
 def require_edit_model(model: FlowModel) -> None:

@@ -6,6 +6,9 @@ For a pair, noise levels σ and noises ε, with x_σ = (1 − σ) x_B + σ ε an
 
 σ² (v − …)² is the squared error of the picture that the model sees behind the noise. The weight w
 is larger where x_A and x_B differ, as the rest of the picture is there to be copied.
+
+Two bounds make L a share of the change: L of no words explains nothing, and L of no words where x_B
+itself is what the model looks at has nothing left to be explained.
 """
 
 from __future__ import annotations
