@@ -178,6 +178,18 @@ RegionOf = Annotated[
         "the part that the edit changes. For models that know more than aligned faces.",
     ),
 ]
+Instructions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instruction",
+        metavar="TEXT[=SCALE]",
+        help="What an edit model is told, such as 'add round glasses', with or without edits; may "
+        "be repeated. Without edits and --base the model is mini-kontext.",
+    ),
+]
+NoWords = Annotated[
+    bool, typer.Option("--no-words", help="Leave out the instructions that edits carry.")
+]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Do not write into the file how the picture was made.")
 ]
@@ -236,3 +248,5 @@ Track = Annotated[
 ]
 
 DEFAULT_LIBRARY = EditLibrary("edits")
+#: The built-in model that can be told something.
+DEFAULT_EDIT_MODEL = "mini-kontext"
