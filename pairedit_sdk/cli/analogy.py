@@ -156,10 +156,9 @@ def analogy(
         route = basis.route_by_velocity(model, before, after, count=count, seed=seed)
     else:
         route = basis.route(before, after, picture, count=count)
-    output.table(mix_table(route))
-    output.say(route.sentence)
     answer: EditStack = route @ scale
     found: FoundWords | None = None
+    named = None
     if not route.known and not force:
         named = _edit_model(base, basis.require_base(), to_ask) if not no_words else None
         if named is None:
@@ -167,6 +166,9 @@ def analogy(
                 route.sentence.rstrip("."),
                 next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
             )
+    output.table(mix_table(route))
+    output.say(route.sentence)
+    if named is not None:
         if model is None or model.name != named:
             model = load_model(named, device=device, precision=precision or "auto")
         found = _found(output, model, before, after, to_ask, seed)
@@ -183,9 +185,16 @@ def analogy(
         labels = ["a", "a'", "b", "b'"]
         write_image(draw_strip([before, after, picture, result.seen()], labels), shown)
     output.say(f"Wrote {target}.")
-    made = {"path": target, "strip": shown, "seed": seed, "words": words}
-    made["found_words"] = None if found is None else found_values(found, count)
-    output.result(made | as_values(route))
+    output.result(
+        {
+            "path": target,
+            "strip": shown,
+            "seed": seed,
+            "words": words,
+            "found_words": None if found is None else found_values(found, count),
+            **as_values(route),
+        }
+    )
 
 
 def _phrases(said: str | None, vocabulary: Path | None, no_words: bool) -> str | Path | None:
