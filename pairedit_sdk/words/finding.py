@@ -117,7 +117,7 @@ def find_words(
     seed: int = 0,
     resolution: int | None = None,
     encoder: str | None = None,
-    on_phrase: OnPhrases = lambda done, total: None,
+    on_phrase: OnPhrases | None = None,
 ) -> FoundWords:
     """Ask an edit model which phrase explains how the pairs change.
 
@@ -159,7 +159,7 @@ def words_of_latents(
     *,
     guidance: float = GUIDANCE,
     seed: int = 0,
-    on_phrase: OnPhrases = lambda done, total: None,
+    on_phrase: OnPhrases | None = None,
 ) -> FoundWords:
     """:func:`find_words` for pairs that are encoded already.
 
@@ -193,7 +193,8 @@ def words_of_latents(
                     model, pair, asked, conditions, levels, guidance=guidance, seed=own
                 ).sum(dim=1)
                 done += len(part)
-                on_phrase(done, total)
+                if on_phrase is not None:
+                    on_phrase(done, total)
         return found
 
     questions = [*_BOUNDS, *map(_Question, vocabulary)]
