@@ -184,7 +184,7 @@ def load_for(
     offload: bool = False,
 ) -> FlowModel:
     """The model that was asked for, or else the one that the edits were learned on. Where there
-    are instructions alone, it is the built-in one that can be told something."""
+    are instructions alone, it is the built-in one that follows instructions."""
     from pairedit_sdk.cli.services import load_model
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
@@ -193,8 +193,8 @@ def load_for(
     # device's matter.
     held = {info.precision for info in infos}
     chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
-    told = stack is not None and any(not edit.layers for edit, _ in stack.parts)
-    default = options.DEFAULT_EDIT_MODEL if told else options.DEFAULT_BASE
+    instructed = stack is not None and any(not edit.layers for edit, _ in stack.parts)
+    default = options.DEFAULT_EDIT_MODEL if instructed else options.DEFAULT_BASE
     return load_model(base or known or default, device=device, precision=chosen, offload=offload)
 
 

@@ -182,7 +182,7 @@ def test_progress_ends_at_the_whole(model, x):
 
 def test_a_model_that_takes_no_references_is_refused(tiny_model, picture):
     x = torch.zeros(1, *tiny_model.latent_shape(64, 64))
-    said = r"cannot be told 'add round glasses'.*mini-kontext.*--no-words"
+    said = r"cannot follow the instruction 'add round glasses'.*mini-kontext.*--no-words"
     with pytest.raises(UsageError, match=said):
         edit_latents(tiny_model, x, Instruction(GLASSES), **SMALL)
     with pytest.raises(UsageError, match=said):
