@@ -198,12 +198,18 @@ def load_for(
     return load_model(base or known or default, device=device, precision=chosen, offload=offload)
 
 
-def say_words(output: Output, stack: EditStack, asked: EditOptions) -> list[dict[str, Any]]:
-    """Say which instructions act, in one line; the same as JSON has it."""
+def say_words(output: Output | None, stack: EditStack, asked: EditOptions) -> list[dict[str, Any]]:
+    """Say which instructions act, in one line; the same as JSON has it.
+
+    Args:
+        output: of the command; ``None`` where standard output is the picture's.
+        stack: the edits.
+        asked: how they are applied.
+    """
     from pairedit_sdk.editing.words import words_for
 
     words = words_for(stack, asked)
-    if words:
+    if words and output is not None:
         said = "; ".join(f"{printable(phrase)} @ {scale:g}" for phrase, scale in words.items())
         output.say(f"Words: {said}.")
     return [{"phrase": phrase, "scale": scale} for phrase, scale in words.items()]

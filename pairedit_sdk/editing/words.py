@@ -152,7 +152,7 @@ def do_without_words(stack: EditStack, what: str, next_step: str) -> None:
     Raises:
         UsageError: an instruction is all that an edit is.
     """
-    alone = [edit.name for edit, scale in stack.parts if scale != 0 and not edit.layers]
+    alone = [edit.name for edit, _ in stack.parts if not edit.layers]
     if alone:
         raise UsageError(
             f"The instruction {alone[0]!r} cannot be used with {what}",

@@ -193,6 +193,8 @@ def test_a_model_that_takes_no_references_is_refused(tiny_model, picture):
 def test_other_methods_have_no_words(model, x, method, caplog):
     with pytest.raises(UsageError, match=rf"'add a cap' cannot be used with the method {method}"):
         edit_latents(model, x, _edit(model) + Instruction("add a cap"), method=method)
+    with pytest.raises(UsageError, match="'add a cap' cannot be used"):
+        edit_latents(model, x, Instruction("add a cap") @ 0, method=method)
     if method == "inversion-lora":
         return
     edit = _edit(model, words=EditWords(f"add {method}"))
