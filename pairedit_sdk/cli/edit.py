@@ -146,7 +146,8 @@ def edit(
     model = load_for(base, device, precision, stack, offload=offload)
     done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}
     run = Run(output, model, stack, asked, not no_metadata)
-    facts = {"edits": named(chosen), "words": say_words(output, stack, asked), **done}
+    words_used = say_words(None if out == STREAM else output, stack, asked)
+    facts = {"edits": named(chosen), "words": words_used, **done}
     if in_folder:
         _many(run, todo, read, facts)
         return

@@ -183,8 +183,8 @@ Instructions = Annotated[
     typer.Option(
         "--instruction",
         metavar="TEXT[=SCALE]",
-        help="What an edit model is told, such as 'add round glasses', with or without edits; may "
-        "be repeated. Without edits and --base the model is mini-kontext.",
+        help="An instruction to an edit model, such as 'add round glasses'; may be repeated, and "
+        "go with edits. Without edits and --base the model is mini-kontext.",
     ),
 ]
 NoWords = Annotated[
@@ -266,5 +266,5 @@ Track = Annotated[
 ]
 
 DEFAULT_LIBRARY = EditLibrary("edits")
-#: The built-in model that can be told something.
+#: The built-in model that follows instructions.
 DEFAULT_EDIT_MODEL = "mini-kontext"

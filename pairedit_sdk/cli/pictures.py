@@ -184,7 +184,7 @@ def load_for(
     offload: bool = False,
 ) -> FlowModel:
     """The model that was asked for, or else the one that the edits were learned on. Where there
-    are instructions alone, it is the built-in one that can be told something."""
+    are instructions alone, it is the built-in one that follows instructions."""
     from pairedit_sdk.cli.services import load_model
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
@@ -193,17 +193,23 @@ def load_for(
     # device's matter.
     held = {info.precision for info in infos}
     chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
-    told = stack is not None and any(not edit.layers for edit, _ in stack.parts)
-    default = options.DEFAULT_EDIT_MODEL if told else options.DEFAULT_BASE
+    instructed = stack is not None and any(not edit.layers for edit, _ in stack.parts)
+    default = options.DEFAULT_EDIT_MODEL if instructed else options.DEFAULT_BASE
     return load_model(base or known or default, device=device, precision=chosen, offload=offload)
 
 
-def say_words(output: Output, stack: EditStack, asked: EditOptions) -> list[dict[str, Any]]:
-    """Say which instructions act, in one line; the same as JSON has it."""
+def say_words(output: Output | None, stack: EditStack, asked: EditOptions) -> list[dict[str, Any]]:
+    """Say which instructions act, in one line; the same as JSON has it.
+
+    Args:
+        output: of the command; ``None`` where standard output is the picture's.
+        stack: the edits.
+        asked: how they are applied.
+    """
     from pairedit_sdk.editing.words import words_for
 
     words = words_for(stack, asked)
-    if words:
+    if words and output is not None:
         said = "; ".join(f"{printable(phrase)} @ {scale:g}" for phrase, scale in words.items())
         output.say(f"Words: {said}.")
     return [{"phrase": phrase, "scale": scale} for phrase, scale in words.items()]

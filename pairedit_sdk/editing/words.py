@@ -37,36 +37,39 @@ _noted: set[str] = set()
 
 
 class InstructedVelocities:
-    """The model told something, on a branch for each instruction, and the model told nothing.
+    """The model with an instruction, on a branch for each of them, and with the empty prompt.
 
     Args:
-        told: the model with each of the P instructions; without any LoRA active.
-        untold: the same model with the empty prompt.
+        instructed: the model with each of the P instructions; without any LoRA active.
+        plain: the same model with the empty prompt.
         pictures: latents [B, C, h, w] that all of them see beside the states.
     """
 
     def __init__(
-        self, told: Sequence[ConditionedModel], untold: ConditionedModel, pictures: torch.Tensor
+        self,
+        instructed: Sequence[ConditionedModel],
+        plain: ConditionedModel,
+        pictures: torch.Tensor,
     ) -> None:
-        self.told, self.untold, self.pictures = told, untold, pictures
+        self.instructed, self.plain, self.pictures = instructed, plain, pictures
 
     def __call__(
-        self, x_told: torch.Tensor, x_untold: torch.Tensor, sigma: torch.Tensor
+        self, x_instructed: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Both velocities of states [P · B · n, C, h, w]: all pictures under the first instruction,
-        then all under the second, and so on. ``x_untold`` is the same for all of them, and is
+        then all under the second, and so on. ``x_plain`` is the same for all of them, and is
         computed once.
         """
-        count = len(self.told)
-        rows = len(x_told) // count
+        count = len(self.instructed)
+        rows = len(x_instructed) // count
         seen = self.pictures.repeat_interleave(rows // len(self.pictures), dim=0)
         # A pass for each, as a condition is that of all rows in a pass.
-        told = [
+        instructed = [
             model.velocity(states, sigma, reference=seen)
-            for model, states in zip(self.told, x_told.chunk(count), strict=True)
+            for model, states in zip(self.instructed, x_instructed.chunk(count), strict=True)
         ]
-        untold = self.untold.velocity(x_untold[:rows], sigma, reference=seen)
-        return torch.cat(told), repeated(untold, count)
+        plain = self.plain.velocity(x_plain[:rows], sigma, reference=seen)
+        return torch.cat(instructed), repeated(plain, count)
 
 
 @holding
@@ -86,12 +89,14 @@ def edited_by_words(
         options: of editing.
         on_step: called with (done, total).
     """
-    told = [replace(model, condition=prompt_condition(model.base, phrase)) for phrase in phrases]
+    instructed = [
+        replace(model, condition=prompt_condition(model.base, phrase)) for phrase in phrases
+    ]
     count = len(phrases)
     states = flowedit(
         repeated(x, count),
         model.base.sigmas(options.steps, *model.base.image_size(x)),
-        InstructedVelocities(told, model, x),
+        InstructedVelocities(instructed, model, x),
         options.noise_for(x, count),
         n_max=options.n_max,
         n_avg=options.n_avg,
@@ -128,7 +133,7 @@ def check_words(model: FlowModel, stack: EditStack, options: EditOptions) -> Non
         )
     elif stack.words and not model.takes_references:
         raise UsageError(
-            f"Model {model.name} cannot be told {next(iter(stack.words))!r}",
+            f"Model {model.name} cannot follow the instruction {next(iter(stack.words))!r}",
             expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
             got=model.name,
             next_step="Load an edit model (--base mini-kontext), with edits that were learned on "
@@ -147,7 +152,7 @@ def do_without_words(stack: EditStack, what: str, next_step: str) -> None:
     Raises:
         UsageError: an instruction is all that an edit is.
     """
-    alone = [edit.name for edit, scale in stack.parts if scale != 0 and not edit.layers]
+    alone = [edit.name for edit, _ in stack.parts if not edit.layers]
     if alone:
         raise UsageError(
             f"The instruction {alone[0]!r} cannot be used with {what}",

@@ -1,4 +1,4 @@
-"""An edit by words alone: what an edit model is told, in the place of a learned LoRA."""
+"""An edit by words alone: an instruction to an edit model, in the place of a learned LoRA."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ GUIDANCE = 2.5
 
 
 class Instruction(Edit):
-    """An edit without a LoRA, which an edit model makes of an instruction: ``Instruction("add
-    round glasses") @ 0.8``. It is used and added like any other edit.
+    """An edit by words alone, without a LoRA: ``Instruction("add round glasses") @ 0.8``.
 
-    Only an edit model, such as mini-kontext or FLUX.1-Kontext-dev, can be told something; see
-    :mod:`pairedit_sdk.editing.words` for what it then does.
+    It is scaled, added and applied like any other edit, but only on an edit model, such as
+    mini-kontext or FLUX.1-Kontext-dev; see :mod:`pairedit_sdk.editing.words`.
 
     Args:
         phrase: the instruction, at most 1000 characters; also the edit's name.

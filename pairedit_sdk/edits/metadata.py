@@ -67,7 +67,7 @@ class EditWords:
     """An instruction that is part of an edit, or describes it.
 
     Attributes:
-        phrase: what an edit model is told, such as "add round glasses".
+        phrase: the instruction to an edit model, such as "add round glasses".
         scale: how strongly the instruction itself acts at the edit's scale 1, beside the LoRA; at 0
             it only describes the edit.
         ratio: the flow loss of the pairs with the phrase over that without words, if it was found

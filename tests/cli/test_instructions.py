@@ -49,6 +49,14 @@ def test_an_instruction_needs_no_edit(pairedit: Pairedit, rooms: Rooms, picture:
     assert pairedit("edit", picture, *given, "-q").output == ""
 
 
+def test_a_picture_on_standard_output_is_alone_there(
+    pairedit: Pairedit, rooms: Rooms, picture: Path
+) -> None:
+    result = pairedit("edit", picture, "--instruction", "add a hat", "-o", "-")
+    assert result.exit_code == 0
+    assert result.stdout_bytes.startswith(b"\x89PNG")
+
+
 def test_it_goes_together_with_edits(
     pairedit: Pairedit, rooms: Rooms, picture: Path, told: Path
 ) -> None:

@@ -182,7 +182,7 @@ def test_progress_ends_at_the_whole(model, x):
 
 def test_a_model_that_takes_no_references_is_refused(tiny_model, picture):
     x = torch.zeros(1, *tiny_model.latent_shape(64, 64))
-    said = r"cannot be told 'add round glasses'.*mini-kontext.*--no-words"
+    said = r"cannot follow the instruction 'add round glasses'.*mini-kontext.*--no-words"
     with pytest.raises(UsageError, match=said):
         edit_latents(tiny_model, x, Instruction(GLASSES), **SMALL)
     with pytest.raises(UsageError, match=said):
@@ -193,6 +193,8 @@ def test_a_model_that_takes_no_references_is_refused(tiny_model, picture):
 def test_other_methods_have_no_words(model, x, method, caplog):
     with pytest.raises(UsageError, match=rf"'add a cap' cannot be used with the method {method}"):
         edit_latents(model, x, _edit(model) + Instruction("add a cap"), method=method)
+    with pytest.raises(UsageError, match="'add a cap' cannot be used"):
+        edit_latents(model, x, Instruction("add a cap") @ 0, method=method)
     if method == "inversion-lora":
         return
     edit = _edit(model, words=EditWords(f"add {method}"))
