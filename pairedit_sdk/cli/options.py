@@ -178,6 +178,36 @@ RegionOf = Annotated[
         "the part that the edit changes. For models that know more than aligned faces.",
     ),
 ]
+Instructions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instruction",
+        metavar="TEXT[=SCALE]",
+        help="An instruction to an edit model, such as 'add round glasses'; may be repeated, and "
+        "go with edits. Without edits and --base the model is mini-kontext.",
+    ),
+]
+NoWords = Annotated[
+    bool, typer.Option("--no-words", help="Leave out the instructions that edits carry.")
+]
+Words = Annotated[
+    str | None,
+    typer.Option(
+        "--words",
+        metavar="'A; B; C'",
+        help="Phrases to choose from, such as 'add glasses; add sunglasses'. Without it and "
+        "--vocabulary: all that mini-kontext was taught, or for other models a list of common "
+        "instructions.",
+    ),
+]
+VocabularyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocabulary",
+        metavar="FILE",
+        help="The same as a file: a phrase a line, or a JSON or YAML list.",
+    ),
+]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Do not write into the file how the picture was made.")
 ]
@@ -236,3 +266,5 @@ Track = Annotated[
 ]
 
 DEFAULT_LIBRARY = EditLibrary("edits")
+#: The built-in model that follows instructions.
+DEFAULT_EDIT_MODEL = "mini-kontext"

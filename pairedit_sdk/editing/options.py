@@ -43,6 +43,7 @@ class EditSettings(TypedDict, total=False):
     guidance: float | None
     seed: int
     mode: str | None
+    words: bool
     resolution: int | None
     detail: str
     mask: ImageLike | None
@@ -64,15 +65,17 @@ class EditOptions:
         n_avg: FlowEdit only: noises averaged in each step; ``None`` is the edits' own.
         threshold: FlowEdit only: damps small changes, 0 to 1, see
             :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
-        limit_scale: FlowEdit only: whether no picture is changed more than the pairs show, see
-            :mod:`pairedit_sdk.editing.scale_limit`. Edits that are merged into one LoRA cannot
-            have it. ``None`` is each edit's own.
+        limit_scale: FlowEdit only: whether the LoRA of no edit changes a picture more than the
+            pairs show, see :mod:`pairedit_sdk.editing.scale_limit`. Edits that are merged into one
+            LoRA cannot have it, and instructions have none. ``None`` is each edit's own.
         guidance: distilled guidance; ``None`` is the edits' own.
         seed: of the noise.
         mode: how several edits act together, one of
             :data:`pairedit_sdk.editing.composition.MODES`. ``None`` is the stack's own with
             FlowEdit ("guided", or "merged" for the answer of a basis), and "merged" with the
             other methods.
+        words: FlowEdit only: whether instructions of edits act, see
+            :mod:`pairedit_sdk.editing.words`.
         resolution: side in pixels of a square with the area at which the model sees a picture;
             ``None`` is the one that the edit was trained at.
         detail: where a picture's fine detail comes from: "original", wherever the edit keeps the
@@ -96,6 +99,7 @@ class EditOptions:
     guidance: float | None = None
     seed: int = 0
     mode: str | None = None
+    words: bool = True
     resolution: int | None = None
     detail: str = "original"
     mask: ImageLike | None = None
@@ -141,10 +145,11 @@ class EditOptions:
         warn_if_extreme(edits)
         own = edits.editor if self.method == "flowedit" else EditorSettings()
         mode = self.mode or default_mode(edits, self.method)
-        active = [edit for edit, scale in edits.parts if scale != 0]
+        acting = [edit for edit, scale in edits.parts if scale != 0]
+        active = [edit for edit in acting if edit.layers]
         is_merged = mode == "merged" and (len(active) > 1 or edits.default_mode == "merged")
         if self.limit_scale:
-            _check_limits(active, is_merged)
+            _check_limits(acting, is_merged)
         steps = own.steps if self.steps is None else self.steps
         return ResolvedOptions(
             method=self.method,
@@ -156,6 +161,7 @@ class EditOptions:
             guidance=self.guidance,
             seed=self.seed,
             mode=mode,
+            words=self.words,
             resolution=self.resolution,
             detail=self.detail,
             mask=self.mask,
@@ -254,8 +260,12 @@ def options_from(options: EditOptions | None, settings: EditSettings) -> EditOpt
     return replace(options or EditOptions(), **given)
 
 
-def _check_limits(active: list[Edit], is_merged: bool) -> None:
+def _check_limits(acting: list[Edit], is_merged: bool) -> None:
     """Refuse a scale limit where nobody knows how much should be seen.
+
+    Args:
+        acting: the edits and instructions that act.
+        is_merged: whether the edits act as one LoRA.
 
     Raises:
         UsageError: naming the edit.
@@ -264,6 +274,12 @@ def _check_limits(active: list[Edit], is_merged: bool) -> None:
         raise UsageError(
             "Edits that are merged into one LoRA have no scale limit",
             next_step="Use --mode guided or sequential, or leave out --limit-scale",
+        )
+    active = [edit for edit in acting if edit.layers]
+    if acting and not active:
+        raise UsageError(
+            "Instructions have no scale limit, as no pairs show how much is meant",
+            next_step="Use a smaller scale, and leave out --limit-scale",
         )
     unknown = [edit.name for edit in active if edit.info.direction is None]
     if unknown:
