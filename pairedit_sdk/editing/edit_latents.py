@@ -68,18 +68,33 @@ def edit_latents(
 
 
 def changed_alone(
-    model: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
+    model: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0, words: bool = True
 ) -> torch.Tensor:
-    """What the LoRA of each edit by itself, at scale 1, makes of latents x [B, C, h, w]:
-    [E, B, C, h, w].
+    """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
 
-    FlowEdit's plain model runs once for as many edits as there is room for. No scale is limited,
-    and no instruction acts.
+    FlowEdit's plain model runs once for as many edits as there is room for. No scale is limited.
+
+    Args:
+        model: without any LoRA attached.
+        x: latents of the pictures.
+        edits: E of them, each with a LoRA.
+        seed: of the noise.
+        words: whether their instructions act, on a model that takes any.
     """
     stack = EditStack([(edit, 1.0) for edit in edits])
-    options = EditOptions(seed=seed, mode="guided", limit_scale=False).resolved(stack)
+    words = words and model.takes_references
+    asked = EditOptions(seed=seed, mode="guided", limit_scale=False, words=words)
+    options = asked.resolved(stack)
     conditioned = _conditioned(model, stack, options)
-    return torch.stack(_each_alone(conditioned, x, stack.parts, [1.0], options, no_hook)[0])
+    ends = torch.stack(_each_alone(conditioned, x, stack.parts, [1.0], options, no_hook)[0])
+    phrases = list(dict.fromkeys(p for edit in edits for p in words_for(edit @ 1.0, options)))
+    if not phrases:
+        return ends
+    told = edited_by_words(conditioned, x, phrases, options, no_hook) - x
+    for end, edit in zip(ends, edits, strict=True):
+        for phrase, scale in words_for(edit @ 1.0, options).items():
+            end += scale * told[phrases.index(phrase)]
+    return ends
 
 
 def _edit(

@@ -14,7 +14,7 @@ from PIL import Image
 from pairedit_sdk.builtin.faces.example_pairs import example_faces
 from pairedit_sdk.editing.edit_image import edit_image
 from pairedit_sdk.editing.edit_images import edit_images
-from pairedit_sdk.editing.edit_latents import edit_latents, sweep_latents
+from pairedit_sdk.editing.edit_latents import changed_alone, edit_latents, sweep_latents
 from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.editing.options import EditOptions
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings, EditStack
@@ -240,3 +240,16 @@ def test_a_picture_says_which_words_made_it(model, picture):
 def test_at_zero_a_picture_is_the_original(model, picture):
     found = edit_image(model, picture, Instruction(GLASSES) @ 0, **SMALL)
     assert (as_photo(found).pixels == as_photo(picture).pixels).all()
+
+
+def test_what_an_edit_makes_by_itself_counts_its_words(model, x):
+    told, same = (_edit(model, k, words=EditWords(GLASSES, 0.5)) for k in (1, 2))
+    edits = [told, _edit(model, 3), same]
+    for words in (True, False):
+        found = changed_alone(model, x, edits, seed=3, words=words)
+        for alone, edit in zip(found, edits, strict=True):
+            expected = edit_latents(model, x, edit, seed=3, mode="guided", words=words)
+            assert torch.allclose(alone, expected, atol=1e-4)
+    assert not torch.allclose(
+        changed_alone(model, x, [told]), changed_alone(model, x, [told], words=False), atol=1e-3
+    )
