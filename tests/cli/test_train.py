@@ -39,7 +39,11 @@ def test_trains_and_saves(pairedit: Pairedit, rooms: Rooms, pairs: Path, library
     assert "pairedit sweep PICTURE --edit glasses" in result.stdout
     (call,) = rooms.of("train")
     assert call["model"].name == "mini-kontext"
-    assert (call["config"].steps, call["config"].eta, call["config"].base) == (20, 3, "mini")
+    assert (call["config"].steps, call["config"].eta, call["config"].base) == (
+        20,
+        3,
+        "mini-kontext",
+    )
     assert call["run_dir"] == library / "runs" / "glasses"
     assert (len(call["pairs"]), call["resume"]) == (2, False)
 
