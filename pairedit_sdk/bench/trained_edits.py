@@ -7,12 +7,32 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.bench.edit_types import training_pairs
+from pairedit_sdk.models.folders import BUILT_IN
 from pairedit_sdk.training.config import load_recipe
 from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.models.protocol import FlowModel
+
+
+def model_for(recipe: str) -> str:
+    """The built-in model that a recipe's edits are learned on.
+
+    It is the model that the recipe is meant for. A recipe of a model that is not built in is tried
+    on "mini", as the faces of the benchmarks are those that the built-in models know.
+
+    Args:
+        recipe: its name or file.
+
+    Returns:
+        A key of :data:`pairedit_sdk.models.folders.BUILT_IN`.
+
+    Raises:
+        UsageError: there is no such recipe, or it cannot be read.
+    """
+    base = load_recipe(recipe).base
+    return base if base in BUILT_IN else "mini"
 
 
 def learned(
@@ -27,7 +47,7 @@ def learned(
     """Learn these edits, each from the training pairs of this seed.
 
     Args:
-        model: the built-in model.
+        model: a built-in model, see :func:`model_for`.
         names: keys of ``EDIT_TYPES``.
         seed: of the faces and of the training.
         recipe: its name or file.
