@@ -23,6 +23,9 @@ app.command("edits")(bench_edits.edits)
 app.command("speed")(speed.speed)
 app.command("photo")(bench_photo.photo)
 
+_LEARNS = "Recipe that learns the edits, on the built-in model that it is for."
+Recipe = Annotated[str, typer.Option("--recipe", help=_LEARNS)]
+
 
 @app.command("compose")
 def compose(
@@ -38,7 +41,15 @@ def compose(
     faces: Annotated[
         int | None, typer.Option("--faces", min=1, help="Number of held-out faces. [24]")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe that learns the edits.")] = "mini",
+    combination: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--combination",
+            metavar="NAME+NAME",
+            help="Only these edits together, such as glasses+smile; may be repeated.",
+        ),
+    ] = None,
+    recipe: Recipe = "mini",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A folder for one collage per combination.")
@@ -49,6 +60,8 @@ def compose(
 ) -> None:
     """Score pairs and triples of edits in every mode of composition."""
     from pairedit_sdk.bench.compose import SMALL, Plan, run
+    from pairedit_sdk.bench.edit_types import as_combination
+    from pairedit_sdk.bench.trained_edits import model_for
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.composition import check_mode
 
@@ -56,6 +69,7 @@ def compose(
     for name in mode or []:
         check_mode(name)
     given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out, "modes": mode or None}
+    given["combinations"] = [as_combination(text) for text in combination or []] or None
     plan: Plan = replace(
         SMALL if small else Plan(),
         recipe=recipe,
@@ -63,7 +77,7 @@ def compose(
     )
     if out is not None:
         require_writable_folder(out)
-    base = load_model("mini", device=values.device(device))
+    base = load_model(model_for(recipe), device=values.device(device))
     with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Mode"))
@@ -77,7 +91,7 @@ def basis(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe that learns the edits.")] = "mini",
+    recipe: Recipe = "mini",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -85,12 +99,13 @@ def basis(
 ) -> None:
     """Ask a basis of learned edits for analogies of held-out faces."""
     from pairedit_sdk.bench.basis import SMALL, Plan, run
+    from pairedit_sdk.bench.trained_edits import model_for
     from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
     plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
     plan = plan if seeds is None else replace(plan, seeds=seeds)
-    base = load_model("mini", device=values.device(device))
+    base = load_model(model_for(recipe), device=values.device(device))
     with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Router"))

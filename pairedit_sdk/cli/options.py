@@ -132,8 +132,12 @@ Guidance = Annotated[
     ),
 ]
 Method = Annotated[
-    Literal["flowedit", "rf-inversion", "inversion-lora"],
-    typer.Option("--method", help="How a real picture is edited."),
+    Literal["flowedit", "from-noise", "rf-inversion", "inversion-lora"],
+    typer.Option(
+        "--method",
+        help="How a real picture is edited. from-noise draws it anew, for edits that see the "
+        "picture.",
+    ),
 ]
 ModeName = Literal["merged", "guided", "sequential"]
 MODE = typer.Option(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.metadata import EditDirection
 
-METHODS = ("flowedit", "rf-inversion", "inversion-lora")
+METHODS = ("flowedit", "from-noise", "rf-inversion", "inversion-lora")
 DETAILS = ("original", "off")
 
 
@@ -55,8 +55,9 @@ class EditOptions:
     """How a picture is edited. ``None`` is what suits the edits, see :meth:`resolved`.
 
     Attributes:
-        method: "flowedit", "rf-inversion", or "inversion-lora" (as published; slow: it trains a
-            LoRA on this one picture first).
+        method: "flowedit"; "from-noise", for edits that see the picture: it is drawn anew with the
+            picture as the reference; "rf-inversion"; or "inversion-lora" (as published; slow: it
+            trains a LoRA on this one picture first).
         steps: length of the noise schedule. ``None`` is what FlowEdit needs with these edits, and
             28 with the other methods.
         n_max: FlowEdit only: how many of the last steps run, 1 to ``steps``; fewer keep more of
@@ -142,6 +143,8 @@ class EditOptions:
         own = edits.editor if self.method == "flowedit" else EditorSettings()
         mode = self.mode or default_mode(edits, self.method)
         active = [edit for edit, scale in edits.parts if scale != 0]
+        if self.method == "from-noise":
+            _check_sight(active)
         is_merged = mode == "merged" and (len(active) > 1 or edits.default_mode == "merged")
         if self.limit_scale:
             _check_limits(active, is_merged)
@@ -252,6 +255,21 @@ def options_from(options: EditOptions | None, settings: EditSettings) -> EditOpt
         warnings.warn("even is now called limit_scale", DeprecationWarning, stacklevel=3)
         given["limit_scale"] = given.pop("even")
     return replace(options or EditOptions(), **given)
+
+
+def _check_sight(active: list[Edit]) -> None:
+    """Refuse to draw a picture anew with an edit that does not see it: nothing of it would stay.
+
+    Raises:
+        UsageError: naming the edit.
+    """
+    blind = [edit.name for edit in active if not edit.info.editor.reference]
+    if blind:
+        raise UsageError(
+            f"The method from-noise draws the picture anew, and edit {blind[0]!r} does not see it",
+            expected="an edit of an edit model, learned with loss.reference=before",
+            next_step="Use the method flowedit",
+        )
 
 
 def _check_limits(active: list[Edit], is_merged: bool) -> None:
