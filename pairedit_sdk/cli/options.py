@@ -188,7 +188,8 @@ Instructions = Annotated[
     ),
 ]
 NoWords = Annotated[
-    bool, typer.Option("--no-words", help="Leave out the instructions that edits carry.")
+    bool,
+    typer.Option("--no-words", help="Leave out all instructions, also those that edits carry."),
 ]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Do not write into the file how the picture was made.")
