@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit, EditStack
+    from pairedit_sdk.edits.instruction import Instruction
     from pairedit_sdk.edits.library import EditLibrary
     from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditWords
     from pairedit_sdk.errors import PairEditError
@@ -56,6 +57,7 @@ __all__ = [
     "EditStack",
     "EditWords",
     "EditedImage",
+    "Instruction",
     "LoRWeBBasis",
     "ManifestEntry",
     "PairEditError",
@@ -99,6 +101,7 @@ _HOME = {
     "EditStack": "edits.edit",
     "EditWords": "edits.metadata",
     "EditedImage": "editing.edit_images",
+    "Instruction": "edits.instruction",
     "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",
     "PairEditError": "errors",

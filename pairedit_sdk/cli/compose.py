@@ -32,6 +32,7 @@ def compose(
             "--guidance", min=0, help="The new edit's guidance. Without it: the edits' own."
         ),
     ] = None,
+    no_words: options.NoWords = False,
     library: options.Library = options.DEFAULT_LIBRARY,
     force: Annotated[bool, typer.Option("--force", help="Replace an edit of that name.")] = False,
     as_json: options.Json = False,
@@ -40,7 +41,7 @@ def compose(
     """Combine several edits into one: their weighted sum.
 
     The sum is exact: its rank is the sum of their ranks. --rank makes it smaller, and how much is
-    lost is printed.
+    lost is printed. An instruction that one of them carries goes along; of several none can.
     """
     output = Output(as_json, quiet)
     target = require_writable(library.target(name, replace=force))
@@ -49,7 +50,8 @@ def compose(
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lora.compression import compressed
 
-    edit = values.load_stack(chosen).merged(name, guidance)
+    stack = values.load_stack(chosen)
+    edit = (stack.without_words() if no_words else stack).merged(name, guidance)
     error = 0.0
     if rank is not None:
         layers, error = compressed(edit.layers, rank)

@@ -12,7 +12,7 @@ import typer
 
 from pairedit_sdk.cli import options, sources, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.pictures import EDITS_HELP, load_for, named
+from pairedit_sdk.cli.pictures import EDITS_HELP, load_for, named, say_words
 from pairedit_sdk.cli.sources import STREAM, Job
 from pairedit_sdk.errors import (
     InputError,
@@ -41,7 +41,6 @@ def edit(
             "standard input.",
         ),
     ],
-    edits: Annotated[list[str], typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)],
     out: Annotated[
         str,
         typer.Option(
@@ -52,6 +51,10 @@ def edit(
             "standard output, as PNG.",
         ),
     ],
+    edits: Annotated[
+        list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)
+    ] = None,
+    instructions: options.Instructions = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -65,6 +68,7 @@ def edit(
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
     limit_scale: options.LimitScale = None,
+    no_words: options.NoWords = False,
     resolution: options.Resolution = None,
     detail: options.Detail = "original",
     mask: options.Mask = None,
@@ -80,7 +84,7 @@ def edit(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Apply one edit, or several together, to pictures.
+    """Apply edits and instructions, one or several, to pictures.
 
     A picture comes back at its own size and with its own detail, transparency, colour profile and
     EXIF data. Several pictures go into a folder: those that are there are skipped, and those that
@@ -91,17 +95,19 @@ def edit(
         raise UsageError("Both the picture and --json want standard output", next_step="Name a "
                          "file with -o")  # fmt: skip
     output = Output(as_json, quiet)
-    chosen = values.edits_and_scales(edits, library)
+    values.require_edits(edits, instructions)
+    chosen = values.edits_and_scales(edits or [], library)
+    told = [values.instruction_and_scale(text) for text in instructions or []]
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
-    todo = []
+    words, todo = not no_words and method == "flowedit", []
     for job in jobs:
         if mask is not None and job.target is not None:
             sources.another_picture(job.target, mask, "the mask")
         if overwrite or not in_folder or not _is_there(job):
             todo.append(job)
             continue
-        otherwise = _is_made_otherwise(job, chosen)
+        otherwise = _is_made_otherwise(job, chosen, told, words)
         by = ", made with other edits or scales; see --overwrite" if otherwise else ""
         output.say(f"Skipped {job.name}: {job.target} is there already{by}.")
         output.line({"input": job.name, "path": job.target, "skipped": True})
@@ -125,6 +131,7 @@ def edit(
         guidance=guidance,
         seed=seed,
         mode=mode,
+        words=not no_words,
         resolution=resolution,
         detail=detail,
         mask=None if mask is None else Photo.read(mask),
@@ -135,11 +142,12 @@ def edit(
     for job, photo in read.items():
         if job.target is not None:
             require_size(photo.size, FORMATS[job.target.suffix.lower()])
-    stack = values.load_stack(chosen)
+    stack = values.load_stack(chosen, told)
     model = load_for(base, device, precision, stack, offload=offload)
     done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}
     run = Run(output, model, stack, asked, not no_metadata)
-    facts = {"edits": named(chosen), **done}
+    words_used = say_words(None if out == STREAM else output, stack, asked)
+    facts = {"edits": named(chosen), "words": words_used, **done}
     if in_folder:
         _many(run, todo, read, facts)
         return
@@ -204,9 +212,13 @@ class Run:
         return edited.photo
 
 
-def _is_made_otherwise(job: Job, chosen: Sequence[tuple[Path, float]]) -> bool:
-    """Whether the file that is there says that it was made with other edits or scales."""
+def _is_made_otherwise(
+    job: Job, chosen: Sequence[tuple[Path, float]], told: Sequence[tuple[str, float]], words: bool
+) -> bool:
+    """Whether the file that is there says that it was made with other edits, scales or words."""
     from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.edits.instruction import Instruction
+    from pairedit_sdk.edits.merging import acting_words
     from pairedit_sdk.images.metadata import read_made
 
     assert job.target is not None
@@ -214,8 +226,12 @@ def _is_made_otherwise(job: Job, chosen: Sequence[tuple[Path, float]]) -> bool:
         made = read_made(job.target)
     except InputError:
         return False
-    wanted = [{"name": Edit.read_info(path).name, "scale": scale} for path, scale in chosen]
-    return made is not None and made.get("edits") != wanted
+    parts = [(Edit.read_info(path), scale) for path, scale in chosen]
+    parts += [(Instruction(phrase).info, scale) for phrase, scale in told]
+    wanted = [{"name": info.name, "scale": scale} for info, scale in parts]
+    acting = acting_words(parts).items() if words else []
+    said = [{"phrase": phrase, "scale": scale} for phrase, scale in acting]
+    return made is not None and (made.get("edits"), made.get("words", [])) != (wanted, said)
 
 
 def _is_there(job: Job) -> bool:

@@ -93,12 +93,22 @@ def _applied(info: EditInfo) -> list[tuple[str, str]]:
     gain = f"{info.unit_scale:g}, in the weights already: use scale 1"
     noises = counted(editor.n_avg, "noise")
     return [
+        ("words", _words(info)),
         ("schedule", f"{counted(editor.steps, 'step')}, {noises} in each"),
         ("threshold", f"{editor.threshold:g}"),
         ("scale limit", f"{limit}{encoder}"),
         ("guidance", f"{info.guidance:g}"),
         ("unit scale", gain if info.unit_scale != 1 else ""),
     ]
+
+
+def _words(info: EditInfo) -> str:
+    if info.words is None:
+        return ""
+    words = info.words
+    acts = f"acts at scale {words.scale:g}" if words.scale else "a description only"
+    ratio = "" if words.ratio is None else f", loss ratio {words.ratio:.2f}"
+    return f'"{words.phrase}", {acts}{ratio}'
 
 
 def _file(path: Path, info: EditInfo) -> list[tuple[str, str]]:

@@ -44,30 +44,45 @@ def _group(ctx: typer.Context) -> None:
 
 @app.command("list")
 def list_command(
-    library: ReadLibrary = DEFAULT_LIBRARY, as_json: Json = False, quiet: Quiet = False
+    words: Annotated[
+        str | None,
+        typer.Option("--words", metavar="TEXT", help="Only edits whose words hold this text."),
+    ] = None,
+    library: ReadLibrary = DEFAULT_LIBRARY,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """List the edits in the library."""
+    """List the edits in the library.
+
+    An edit's words are its instruction, whether that acts or only describes it.
+    """
     from rich.table import Table
     from rich.text import Text
 
     output = Output(as_json, quiet)
     rows = [_row(path) for path in library.paths()]
-    if rows:
+    found = [row for row in rows if words is None or words.casefold() in _said(row).casefold()]
+    if found:
+        # A column of words where there are any.
+        told = [] if not any(map(_said, found)) else ["Words"]
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        for heading in ("Name", "Model", "Rank", "Steps", "Pairs"):
+        for heading in ("Name", "Model", "Rank", "Steps", *told, "Pairs"):
             table.add_column(heading)
-        for row in rows:
+        for row in found:
             if "error" in row:
                 # In the last column, so that it does not widen the others.
-                cells = ["", "", "", f"unusable: {row['reason']}"]
+                cells = ["", "", "", *("" for _ in told), f"unusable: {row['reason']}"]
             else:
-                cells = [row["base"], row["rank"], row["steps"], ", ".join(row["pairs"])]
+                said = [_said(row) for _ in told]
+                cells = [row["base"], row["rank"], row["steps"], *said, ", ".join(row["pairs"])]
             table.add_row(*(Text(printable(str(c))) for c in (row["path"].stem, *cells)))
         output.table(table)
+    elif rows:
+        output.say(f"No edit in {library} has words with {words!r}.")
     else:
         make = "" if library.is_remote else " Make one with: pairedit train PAIRS --name NAME"
         output.say(f"No edits in {library} yet.{make}")
-    output.result({"library": library, "edits": rows})
+    output.result({"library": library, "edits": found})
 
 
 @app.command("show")
@@ -223,6 +238,11 @@ def _row(path: Path) -> dict[str, Any]:
     except PairEditError as error:
         # One damaged file must not hide the others.
         return {"path": path, "error": str(error), "reason": _reason(error, path)}
+
+
+def _said(row: dict[str, Any]) -> str:
+    """The instruction of an edit, or nothing."""
+    return row["words"]["phrase"] if row.get("words") else ""
 
 
 def _reason(error: PairEditError, path: Path) -> str:

@@ -182,6 +182,19 @@ RegionOf = Annotated[
         "the part that the edit changes. For models that know more than aligned faces.",
     ),
 ]
+Instructions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instruction",
+        metavar="TEXT[=SCALE]",
+        help="An instruction to an edit model, such as 'add round glasses'; may be repeated, and "
+        "go with edits. Without edits and --base the model is mini-kontext.",
+    ),
+]
+NoWords = Annotated[
+    bool,
+    typer.Option("--no-words", help="Leave out all instructions, also those that edits carry."),
+]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Do not write into the file how the picture was made.")
 ]
@@ -240,3 +253,5 @@ Track = Annotated[
 ]
 
 DEFAULT_LIBRARY = EditLibrary("edits")
+#: The built-in model that follows instructions.
+DEFAULT_EDIT_MODEL = "mini-kontext"

@@ -10,10 +10,11 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.sources import new_picture
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, printable
 from pairedit_sdk.images.files import write_image
 
 if TYPE_CHECKING:
+    from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import EditStack
     from pairedit_sdk.models.protocol import FlowModel
 
@@ -93,8 +94,11 @@ def generate(
 
 def sweep(
     image: Image,
-    edit: Annotated[str, typer.Option("--edit", metavar="NAME", help="A name or a path.")],
     out: options.Out,
+    edit: Annotated[
+        str | None, typer.Option("--edit", metavar="NAME", help="A name or a path.")
+    ] = None,
+    instructions: options.Instructions = None,
     scales: Annotated[
         str, typer.Option("--scales", help="The scales to show, separated by commas.")
     ] = "0,.25,.5,.75,1",
@@ -104,6 +108,7 @@ def sweep(
     n_avg: options.NAvg = None,
     threshold: options.Threshold = None,
     limit_scale: options.LimitScale = None,
+    no_words: options.NoWords = False,
     resolution: options.Resolution = None,
     detail: options.Detail = "original",
     mask: options.Mask = None,
@@ -118,23 +123,27 @@ def sweep(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show one edit at several scales, as a labelled strip."""
+    """Show an edit or an instruction at several scales, as a strip.
+
+    Those that are given together act together.
+    """
     output = Output(as_json, quiet)
     target = new_picture(out, [image], mask)
     strengths = values.scales(scales)
-    if "=" in edit and not Path(edit).is_file():
+    values.require_edits([edit] if edit else None, instructions)
+    if edit and "=" in edit and not Path(edit).is_file():
         raise UsageError(
             f"--edit {edit} has a scale",
             expected="the edit's name alone",
             next_step="Give the scales with --scales",
         )
-    path = library.path(edit)
+    path = library.path(edit) if edit else None
+    told = [values.instruction_and_scale(text) for text in instructions or []]
     values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale)
     device = values.device(device)
 
     from pairedit_sdk.cli.services import sweep as run_sweep
     from pairedit_sdk.editing.options import EditOptions
-    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip
 
@@ -147,21 +156,23 @@ def sweep(
         limit_scale=limit_scale,
         guidance=guidance,
         seed=seed,
+        words=not no_words,
         resolution=resolution,
         detail=detail,
         mask=None if mask is None else Photo.read(mask),
         region=values.region(region),
     )
     picture = Photo.read(image)
-    loaded = Edit.load(path)
-    stack = loaded @ 1.0
+    stack = values.load_stack([] if path is None else [(path, 1.0)], told)
+    title = " + ".join(one.name for one, _ in stack.parts)
     model = load_for(base, device, precision, stack, offload=offload)
-    with output.meter(f"sweeping {loaded.name}") as meter:
+    words = say_words(output, stack, asked)
+    with output.meter(f"sweeping {title}") as meter:
         results = run_sweep(model, picture, stack, strengths, asked, on_step=meter.update)
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
-    write_image(strip([picture.seen(), *results], labels, title=loaded.name), target)
+    write_image(strip([picture.seen(), *results], labels, title=title), target)
     output.say(f"Wrote {target}.")
-    output.result({"path": target, "edit": path, "scales": strengths, "seed": seed})
+    output.result({"path": target, "edit": path, "words": words, "scales": strengths, "seed": seed})
 
 
 def load_for(
@@ -172,7 +183,8 @@ def load_for(
     *,
     offload: bool = False,
 ) -> FlowModel:
-    """The model that was asked for, or else the one that the edits were learned on."""
+    """The model that was asked for, or else the one that the edits were learned on. Where there
+    are instructions alone, it is the built-in one that follows instructions."""
     from pairedit_sdk.cli.services import load_model
 
     infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
@@ -181,9 +193,26 @@ def load_for(
     # device's matter.
     held = {info.precision for info in infos}
     chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
-    return load_model(
-        base or known or options.DEFAULT_BASE, device=device, precision=chosen, offload=offload
-    )
+    instructed = stack is not None and any(not edit.layers for edit, _ in stack.parts)
+    default = options.DEFAULT_EDIT_MODEL if instructed else options.DEFAULT_BASE
+    return load_model(base or known or default, device=device, precision=chosen, offload=offload)
+
+
+def say_words(output: Output | None, stack: EditStack, asked: EditOptions) -> list[dict[str, Any]]:
+    """Say which instructions act, in one line; the same as JSON has it.
+
+    Args:
+        output: of the command; ``None`` where standard output is the picture's.
+        stack: the edits.
+        asked: how they are applied.
+    """
+    from pairedit_sdk.editing.words import words_for
+
+    words = words_for(stack, asked)
+    if words and output is not None:
+        said = "; ".join(f"{printable(phrase)} @ {scale:g}" for phrase, scale in words.items())
+        output.say(f"Words: {said}.")
+    return [{"phrase": phrase, "scale": scale} for phrase, scale in words.items()]
 
 
 def named(chosen: list[tuple[Path, float]]) -> list[dict[str, Any]]:

@@ -56,15 +56,56 @@ def edits_and_scales(texts: Sequence[str], library: EditLibrary) -> list[tuple[P
     return [(library.path(name), scale) for name, scale in chosen]
 
 
-def load_stack(chosen: Sequence[tuple[Path, float]]) -> EditStack:
-    """The sum of the edits in ``chosen`` at their scales."""
-    from pairedit_sdk.edits.edit import Edit
+def instruction_and_scale(text: str) -> tuple[str, float]:
+    """``TEXT`` or ``TEXT=SCALE``; the scale is 1 if it is not said. What follows a ``=`` and is no
+    number belongs to the text.
+
+    Raises:
+        UsageError: there is no text, or the scale is not finite.
+    """
+    phrase, equals, scale = text.rpartition("=")
+    try:
+        float(scale)
+    except ValueError:
+        phrase, equals = text, ""
+    if not phrase.strip():
+        raise UsageError(
+            f"--instruction {text!r} says nothing",
+            expected="TEXT or TEXT=SCALE",
+            next_step="For example --instruction 'add round glasses=1.2'",
+        )
+    return phrase, finite(scale, f"The scale in --instruction {text!r}") if equals else 1.0
+
+
+def require_edits(edits: Sequence[str] | None, instructions: Sequence[str] | None) -> None:
+    """Refuse a command line that does not say what is to be changed.
+
+    Raises:
+        UsageError: there is neither an edit nor an instruction.
+    """
+    if not edits and not instructions:
+        raise UsageError(
+            "Nothing says what to change",
+            expected="--edit or --instruction",
+            next_step="For example --edit glasses=0.8, or --instruction 'add round glasses'",
+        )
+
+
+def load_stack(
+    chosen: Sequence[tuple[Path, float]], instructions: Sequence[tuple[str, float]] = ()
+) -> EditStack:
+    """The sum of the edits in ``chosen`` and of instructions at their scales.
+
+    Raises:
+        EditError: the file of an edit is damaged.
+        UsageError: an instruction is too long, or there is nothing at all.
+    """
+    from pairedit_sdk.edits.edit import Edit, EditStack
+    from pairedit_sdk.edits.instruction import Instruction
 
     loaded = {path: Edit.load(path) for path in dict.fromkeys(path for path, _ in chosen)}
-    first, *rest = [loaded[path] @ scale for path, scale in chosen]
-    for other in rest:
-        first = first + other
-    return first
+    edits = [(loaded[path], scale) for path, scale in chosen]
+    return EditStack([*edits, *((Instruction(said), scale) for said, scale in instructions)])
 
 
 def scales(text: str) -> list[float]:

@@ -52,8 +52,8 @@ def edit_image(
 
     Raises:
         UsageError: no picture or no edits, an unknown method, mode or detail, numbers out of
-            range, a mask or region that does not fit, or ``limit_scale`` for edits that do not
-            know how much their pairs show.
+            range, a mask or region that does not fit, ``limit_scale`` for edits that do not
+            know how much their pairs show, or an instruction that the model cannot be given.
         InputError: the picture, or the mask, cannot be read.
         EditError: an edit of another model.
         BaseModelError: the image encoder of a scale limit cannot be loaded.

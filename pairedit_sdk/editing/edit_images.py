@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from pairedit_sdk.editing.edit_latents import StepHook, no_hook
 from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_once, seen_size
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
+from pairedit_sdk.editing.words import check_words
 from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.edits.inputs import Edits, as_stack
 from pairedit_sdk.errors import PairEditError, UsageError, explained
@@ -100,8 +101,8 @@ def edit_images(
         settings: single fields of :class:`pairedit_sdk.editing.options.EditOptions`.
 
     Raises:
-        UsageError: one picture in the place of many, no edits, or options that do not go together;
-            before the first picture.
+        UsageError: one picture in the place of many, no edits, options that do not go together, or
+            an instruction that the model cannot be given; before the first picture.
         InputError: the mask cannot be read; before the first picture.
         EditError: an edit of another model; before the first picture.
     """
@@ -117,6 +118,7 @@ def edit_images(
     resolved = options_from(options, settings).resolved(stack)
     for edit, _ in stack.parts:
         edit.require_base(model)
+    check_words(model, stack, resolved)
     return _Run(model, stack, resolved, _carrying(on_step or no_hook)).through(images)
 
 

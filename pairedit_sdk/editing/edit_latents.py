@@ -11,6 +11,7 @@ import torch
 from pairedit_sdk.editing.composition import attached_stack
 from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
+from pairedit_sdk.editing.words import check_words, edited_by_words, words_for
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.flow.schedule import starting_noise
@@ -39,9 +40,9 @@ def sweep_latents(
     """Latents [B, C, h, w] at several scales: one tensor of that shape for each of them.
 
     What does not depend on the scale, such as the inversion LoRA or a picture's scale limit, is
-    done once, unless the mode is sequential: there every edit works on another picture. FlowEdit's
-    plain model runs once for several scales, so many of them cost little more than half of as many
-    edits. At scale 0 nothing runs, and the result is ``x`` itself.
+    done once, unless the mode is sequential: there every edit works on another picture. The same
+    goes for instructions. FlowEdit's plain model runs once for several scales, so many of them cost
+    little more than half of as many edits. At scale 0 nothing runs, and the result is ``x`` itself.
     """
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
@@ -70,9 +71,11 @@ def edit_latents(
 def changed_alone(
     model: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
 ) -> torch.Tensor:
-    """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
+    """What the LoRA of each edit by itself, at scale 1, makes of latents x [B, C, h, w]:
+    [E, B, C, h, w].
 
-    FlowEdit's plain model runs once for as many edits as there is room for. No scale is limited.
+    FlowEdit's plain model runs once for as many edits as there is room for. No scale is limited,
+    and no instruction acts.
     """
     stack = EditStack([(edit, 1.0) for edit in edits])
     options = EditOptions(seed=seed, mode="guided", limit_scale=False).resolved(stack)
@@ -91,6 +94,7 @@ def _edit(
     """Latents x [B, C, h, w] under the stack at each of the scales."""
     for edit, _ in stack.parts:
         edit.require_base(model)
+    check_words(model, stack, options)
     stack = stack if options.mode == "sequential" else stack.without_repeats()
     if not scales or (stack.is_zero and options.method in ("flowedit", "from-noise")):
         return [x for _ in scales]
@@ -108,12 +112,43 @@ def _edit(
             edited_by(conditioned, x, stack @ scale, options, part_of(hook, k, len(scales)))
             for k, scale in enumerate(scales)
         ]
-    # One picture that all parts move together, or a copy for each of them, and what they did added.
-    active: list[Part] = [(edit, scale) for edit, scale in stack.parts if scale != 0]
+    return _together(conditioned, x, stack, scales, options, hook)
+
+
+def _together(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    stack: EditStack,
+    scales: Sequence[float],
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> list[torch.Tensor]:
+    """x at each of the scales by FlowEdit, the changes of all LoRAs and instructions added."""
+    # One picture that all LoRAs move together, or a copy for each of them.
+    active: list[Part] = [
+        (edit, scale) for edit, scale in stack.parts if scale != 0 and edit.layers
+    ]
     if options.mode == "merged" and len(active) > 1:
-        active = [(stack.merged("sum", conditioned.guidance), 1.0)]
-    edited = _each_alone(conditioned, x, active, scales, options, hook)
-    return [each[0] if len(each) == 1 else x + sum(z - x for z in each) for each in edited]
+        loras = EditStack(active).without_words()
+        active = [(loras.merged("sum", model.guidance), 1.0)]
+    words = words_for(stack, options)
+    groups = bool(active) + bool(words)
+    edited: list[list[torch.Tensor]] = [[] for _ in scales]
+    if active:
+        edited = _each_alone(model, x, active, scales, options, part_of(hook, 0, groups))
+    if not words:
+        return [_sum(x, each) for each in edited]
+    # A pass has one prompt. What an instruction does is the same at every scale.
+    by_words = edited_by_words(model, x, list(words), options, part_of(hook, groups - 1, groups))
+    told = [own * (z - x) for own, z in zip(words.values(), by_words, strict=True)]
+    return [_sum(x, each) + scale * sum(told) for scale, each in zip(scales, edited, strict=True)]
+
+
+def _sum(x: torch.Tensor, edited: Sequence[torch.Tensor]) -> torch.Tensor:
+    """x with what was done to each copy of it."""
+    if not edited:
+        return x
+    return edited[0] if len(edited) == 1 else x + sum(z - x for z in edited)
 
 
 def _each_alone(
@@ -124,7 +159,8 @@ def _each_alone(
     options: ResolvedOptions,
     hook: StepHook,
 ) -> list[list[torch.Tensor]]:
-    """For each scale, what each part by itself makes of x at its own scale times that one.
+    """For each scale, what the LoRA of each part by itself makes of x at its own scale times that
+    one.
 
     Parts that see the picture and parts that do not cannot share a pass, whose rows are equally
     long.

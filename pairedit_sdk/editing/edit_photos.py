@@ -19,6 +19,7 @@ from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, 
 from pairedit_sdk.editing.masks import mask_weights
 from pairedit_sdk.editing.region import as_box, changed_box, fading, in_context
 from pairedit_sdk.editing.resolution import warn_if_far_above
+from pairedit_sdk.editing.words import words_for
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.images.image import fit_size, to_tensor
@@ -131,8 +132,10 @@ def made_with(model: FlowModel, stack: EditStack, options: ResolvedOptions) -> d
     """What is written into a picture's file of how it was made: names, and no paths."""
     from pairedit_sdk import __version__
 
+    words = [{"phrase": p, "scale": s} for p, s in words_for(stack, options).items()]
     return {
         "edits": [{"name": edit.name, "scale": scale} for edit, scale in stack.parts],
+        **({"words": words} if words else {}),
         # A model from a folder is called by the folder's path.
         "model": Path(model.name).name if Path(model.name).exists() else model.name,
         "method": options.method,

@@ -153,7 +153,7 @@ def edit_branches(
         if trials:
             branches, z = _limited(run, branches, trials, range(first, half))
         _, ends = run.through(branches, z, range(half, options.steps))
-        return _damped(x, ends, options.threshold)
+        return without_faint(x, ends, options.threshold)
 
 
 class _Run:
@@ -242,7 +242,7 @@ def _limited(
     x, sigmas, half = run.x, run.sigmas, steps.stop
     before, so_far = run.through(list(trials.values()), x.expand(len(trials), *x.shape), steps)
     velocity = (so_far - before) / (sigmas[half] - sigmas[half - 1])
-    ahead = _damped(x, so_far - sigmas[half] * velocity, run.options.threshold)
+    ahead = without_faint(x, so_far - sigmas[half] * velocity, run.options.threshold)
     limited = [k for k, trial in enumerate(trials.values()) if trial.limit]
     shown = [
         trial.limit if key[1] > 0 else replace(trial.limit, magnitude=-trial.limit.magnitude)
@@ -263,8 +263,8 @@ def _limited(
     return after, torch.stack(states)
 
 
-def _damped(x: torch.Tensor, z: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Latents z [P, B, …] with every change from x damped by itself."""
+def without_faint(x: torch.Tensor, z: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Latents z [P, B, …] whose changes from x [B, …] are damped, each by itself."""
     if not threshold:
         return z
     return x + damped((z - x).flatten(0, 1), threshold).view_as(z)

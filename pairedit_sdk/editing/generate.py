@@ -11,6 +11,7 @@ import torch
 from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_latents import edit_latents, part_of
 from pairedit_sdk.editing.options import EditOptions, whole_number
+from pairedit_sdk.editing.words import do_without_words
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.errors import UsageError, counted
@@ -88,15 +89,16 @@ def generate(
     Args:
         model: the model.
         prompt: what to generate; the empty prompt draws freely.
-        edits: an edit or a sum of them, or ``None``.
+        edits: an edit or a sum of them, or ``None``. Their LoRAs act, and their instructions do
+            not.
         options: how; ``settings`` take the place of its fields.
         references: condition images for a Kontext model, which then does to the first of them what
             the prompt says. Each is seen at the model's resolution, its aspect ratio kept.
         on_step: called with (done, total).
 
     Raises:
-        UsageError: a size or steps that do not fit, an unknown mode, or references for a model that
-            takes none.
+        UsageError: a size or steps that do not fit, an unknown mode, references for a model that
+            takes none, or an edit that is an instruction alone.
         EditError: an edit of another model.
     """
     asked = replace(options or GenerateOptions(), **settings)
@@ -109,6 +111,8 @@ def generate(
     stack = None if edits is None else as_stack(edits)
     for edit, _ in [] if stack is None else stack.parts:
         edit.require_base(model)
+    if stack is not None:
+        do_without_words(stack, "generate", "Say it in the prompt, with the picture as a reference")
     condition = prompt_condition(model, prompt)
     if references:
         condition = replace(condition, references=_encoded(model, references, sizes))
@@ -123,7 +127,7 @@ def generate(
         )
     first, later = EditStack(stack.parts[:1]), EditStack(stack.parts[1:])
     x = _drawn(conditioned, x, sigmas, first, asked.mode, start_step, part_of(hook, 0, 2)).float()
-    then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance)
+    then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance, words=False)
     return to_image(model.decode(edit_latents(model, x, later, then, on_step=part_of(hook, 1, 2))))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypedDict
 
 from pairedit_sdk.editing.composition import check_mode, default_mode
+from pairedit_sdk.editing.fitting import check_limits, check_sight
 from pairedit_sdk.editing.region import Region, as_box
 from pairedit_sdk.editing.resolution import warn_if_extreme
 from pairedit_sdk.edits.edit import EditorSettings
@@ -43,6 +44,7 @@ class EditSettings(TypedDict, total=False):
     guidance: float | None
     seed: int
     mode: str | None
+    words: bool
     resolution: int | None
     detail: str
     mask: ImageLike | None
@@ -65,15 +67,17 @@ class EditOptions:
         n_avg: FlowEdit only: noises averaged in each step; ``None`` is the edits' own.
         threshold: FlowEdit only: damps small changes, 0 to 1, see
             :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
-        limit_scale: FlowEdit only: whether no picture is changed more than the pairs show, see
-            :mod:`pairedit_sdk.editing.scale_limit`. Edits that are merged into one LoRA cannot
-            have it. ``None`` is each edit's own.
+        limit_scale: FlowEdit only: whether the LoRA of no edit changes a picture more than the
+            pairs show, see :mod:`pairedit_sdk.editing.scale_limit`. Edits that are merged into one
+            LoRA cannot have it, and instructions have none. ``None`` is each edit's own.
         guidance: distilled guidance; ``None`` is the edits' own.
         seed: of the noise.
         mode: how several edits act together, one of
             :data:`pairedit_sdk.editing.composition.MODES`. ``None`` is the stack's own with
             FlowEdit ("guided", or "merged" for the answer of a basis), and "merged" with the
             other methods.
+        words: FlowEdit only: whether instructions of edits act, see
+            :mod:`pairedit_sdk.editing.words`.
         resolution: side in pixels of a square with the area at which the model sees a picture;
             ``None`` is the one that the edit was trained at.
         detail: where a picture's fine detail comes from: "original", wherever the edit keeps the
@@ -97,6 +101,7 @@ class EditOptions:
     guidance: float | None = None
     seed: int = 0
     mode: str | None = None
+    words: bool = True
     resolution: int | None = None
     detail: str = "original"
     mask: ImageLike | None = None
@@ -142,12 +147,13 @@ class EditOptions:
         warn_if_extreme(edits)
         own = edits.editor if self.method == "flowedit" else EditorSettings()
         mode = self.mode or default_mode(edits, self.method)
-        active = [edit for edit, scale in edits.parts if scale != 0]
+        acting = [edit for edit, scale in edits.parts if scale != 0]
+        active = [edit for edit in acting if edit.layers]
         if self.method == "from-noise":
-            _check_sight(active)
+            check_sight(active)
         is_merged = mode == "merged" and (len(active) > 1 or edits.default_mode == "merged")
         if self.limit_scale:
-            _check_limits(active, is_merged)
+            check_limits(acting, is_merged)
         steps = own.steps if self.steps is None else self.steps
         return ResolvedOptions(
             method=self.method,
@@ -159,6 +165,7 @@ class EditOptions:
             guidance=self.guidance,
             seed=self.seed,
             mode=mode,
+            words=self.words,
             resolution=self.resolution,
             detail=self.detail,
             mask=self.mask,
@@ -255,39 +262,3 @@ def options_from(options: EditOptions | None, settings: EditSettings) -> EditOpt
         warnings.warn("even is now called limit_scale", DeprecationWarning, stacklevel=3)
         given["limit_scale"] = given.pop("even")
     return replace(options or EditOptions(), **given)
-
-
-def _check_sight(active: list[Edit]) -> None:
-    """Refuse to draw a picture anew with an edit that does not see it: nothing of it would stay.
-
-    Raises:
-        UsageError: naming the edit.
-    """
-    blind = [edit.name for edit in active if not edit.info.editor.reference]
-    if blind:
-        raise UsageError(
-            f"The method from-noise draws the picture anew, and edit {blind[0]!r} does not see it",
-            expected="an edit of an edit model, learned with loss.reference=before",
-            next_step="Use the method flowedit",
-        )
-
-
-def _check_limits(active: list[Edit], is_merged: bool) -> None:
-    """Refuse a scale limit where nobody knows how much should be seen.
-
-    Raises:
-        UsageError: naming the edit.
-    """
-    if is_merged:
-        raise UsageError(
-            "Edits that are merged into one LoRA have no scale limit",
-            next_step="Use --mode guided or sequential, or leave out --limit-scale",
-        )
-    unknown = [edit.name for edit in active if edit.info.direction is None]
-    if unknown:
-        raise UsageError(
-            f"Edit {unknown[0]!r} does not know how much its pairs show",
-            expected="an edit that was trained with editing.limit_scale=true",
-            next_step="Train it again with --set editing.limit_scale=true, or leave out "
-            "--limit-scale",
-        )

@@ -1,5 +1,7 @@
 """A learned edit: a semantic LoRA with what is known about it, in one safetensors file.
 
+Beside the LoRA an instruction may act, see :mod:`pairedit_sdk.editing.words`.
+
 ``edit @ 0.8`` gives it a strength, ``a @ 1 + b @ 0.5`` adds edits; both are an :class:`EditStack`.
 """
 
@@ -12,12 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.edits.merging import acting_words, merged_parts, summed_layers
 from pairedit_sdk.edits.metadata import (
     EditDirection,
     EditInfo,
     EditorSettings,
     description,
+    modelspec,
     read_description,
+    words_scale,
 )
 from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.io.files import write_tensors
@@ -41,12 +46,16 @@ class Edit:
     """A learned edit.
 
     Args:
-        layers: the update of each layer, by the layer's name in the transformer.
+        layers: the update of each layer, by the layer's name in the transformer; none for an edit
+            that acts by its instruction alone, see :class:`pairedit_sdk.Instruction`.
         info: what is known about it.
+
+    Raises:
+        EditError: there are no layers, and no instruction that acts.
     """
 
     def __init__(self, layers: Mapping[str, LoraLayer], info: EditInfo) -> None:
-        if not layers:
+        if not layers and not words_scale(info):
             raise EditError(f"Edit {info.name!r} has no layers")
         self.layers = dict(layers)
         self.info = info
@@ -70,13 +79,25 @@ class Edit:
         return f"<Edit {self.name}: {counted(len(self.layers), 'layer')}, rank {self.info.rank}>"
 
     def save(self, path: str | Path) -> Path:
-        """Write the edit as one safetensors file that stock diffusers loads as a LoRA."""
+        """Write the edit as one safetensors file that stock diffusers loads as a LoRA.
+
+        Raises:
+            UsageError: it has no layers, so that there is nothing that a file could hold.
+        """
+        if not self.layers:
+            raise UsageError(
+                f"The instruction {self.name!r} cannot be saved as an edit",
+                expected="an edit with a LoRA",
+                got="an instruction alone",
+                next_step="Say it again wherever it is wanted (Instruction, or --instruction), or "
+                "add it to a learned edit: edit.with_info(words=EditWords(…))",
+            )
         tensors, header = to_diffusers(self.layers)
         return write_tensors(Path(path), tensors, {**header, **self.header()})
 
     def header(self) -> dict[str, str]:
         """What a file's metadata says of the edit, for this SDK and for other tools."""
-        return {"pairedit": description(self.info), **self._modelspec()}
+        return {"pairedit": description(self.info), **modelspec(self.info)}
 
     @classmethod
     def load(cls, path: str | Path) -> Edit:
@@ -131,8 +152,9 @@ class Edit:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it changes no weight at all: in every layer A or B is zero."""
-        return not any(
+        """Whether it changes no weight at all, as in every layer A or B is zero, and says nothing
+        to the model either."""
+        return not words_scale(self.info) and not any(
             bool(layer.up.any()) and bool(layer.down.any()) for layer in self.layers.values()
         )
 
@@ -141,19 +163,6 @@ class Edit:
         if not self._noted and self.is_idle:
             _log.warning("Edit %s does nothing: %s", self.name, IDLE)
         self._noted = True
-
-    def _modelspec(self) -> dict[str, str]:
-        side = self.info.resolution
-        return {
-            "modelspec.sai_model_spec": "1.0.1",
-            "modelspec.architecture": f"{self.info.architecture}/lora",
-            "modelspec.implementation": "diffusers",
-            "modelspec.title": self.name,
-            "modelspec.resolution": f"{side}x{side}",
-            "modelspec.tags": "pairedit, image-editing",
-            **({"modelspec.date": self.info.created} if self.info.created else {}),
-            **({"modelspec.license": self.info.licence} if self.info.licence else {}),
-        }
 
 
 class EditStack:
@@ -188,20 +197,42 @@ class EditStack:
             scales[id(edit)] = scales.get(id(edit), 0.0) + scale
         return EditStack([(edits[key], scale) for key, scale in scales.items()])
 
+    def without_words(self) -> EditStack:
+        """The same sum in which no instruction acts: those of edits describe them, and parts that
+        are nothing else are left out.
+
+        Raises:
+            UsageError: nothing is left.
+        """
+        return EditStack(
+            (edit.with_info(words=replace(edit.info.words, scale=0.0)), scale)
+            if edit.info.words is not None
+            else (edit, scale)
+            for edit, scale in self.parts
+            if edit.layers
+        )
+
     @property
     def is_zero(self) -> bool:
         """Whether every scale is 0, so that nothing can change."""
         return all(scale == 0 for _, scale in self.parts)
 
     @property
+    def words(self) -> dict[str, float]:
+        """The instructions that act, each with the sum of its scales over the parts."""
+        return acting_words((edit.info, scale) for edit, scale in self.parts)
+
+    @property
     def guidance(self) -> float:
-        """The distilled guidance that the parts were trained with.
+        """The distilled guidance that the parts were trained with. That of an instruction, which
+        was not trained, counts only where nothing was.
 
         Raises:
             UsageError: it differs between parts that have an effect.
         """
-        active = [edit.info for edit, scale in self.parts if scale != 0]
-        known = {info.guidance for info in active or [self.parts[0][0].info]}
+        acting = [edit for edit, scale in self.parts if scale != 0] or [self.parts[0][0]]
+        active = [edit.info for edit in [e for e in acting if e.layers] or acting]
+        known = {info.guidance for info in active}
         if len(known) > 1:
             raise UsageError(
                 "The edits were trained with different guidance",
@@ -229,68 +260,27 @@ class EditStack:
 
         ``ΔW = Σ s_i B_i A_i = [s_1 B_1, s_2 B_2, …] [A_1; A_2; …]``
 
+        Instructions are no part of it.
+
         Raises:
             EditError: two edits have a layer of one name and different shapes.
         """
-        import torch
-
-        merged: dict[str, LoraLayer] = {}
-        for name in sorted({n for edit, _ in self.parts for n in edit.layers}):
-            having = [(e.layers[name], s) for e, s in self.parts if name in e.layers]
-            shapes = {(layer.up.shape[0], layer.down.shape[1]) for layer, _ in having}
-            if len(shapes) > 1:
-                raise EditError(
-                    f"{self!r} mixes edits whose layer {name} differs in shape",
-                    got=" and ".join(f"{out} x {into}" for out, into in sorted(shapes)),
-                    next_step="Use edits that were learned on one model",
-                )
-            down = torch.cat([layer.down.float() for layer, _ in having])
-            up = torch.cat([layer.up.float() * s for layer, s in having], dim=1)
-            merged[name] = LoraLayer(down, up)
-        return merged
+        return summed_layers(self)
 
     def merged(self, name: str, guidance: float | None = None) -> Edit:
-        """The sum as a new edit.
+        """The sum as a new edit. An instruction goes along if it is the only one that acts, at the
+        sum of its scales; instructions that only describe the parts do not describe the sum.
 
         Args:
             name: of the new edit.
             guidance: its distilled guidance; ``None`` is the edits' own.
 
         Raises:
-            UsageError: the edits' own guidance differs, and none is given.
+            UsageError: the edits' own guidance differs, and none is given; several instructions
+                act, or nothing else does.
             EditError: the edits were learned on different models, or their shapes differ.
         """
-        # A LoRA from elsewhere says nothing of its model.
-        own = [edit.info for edit, _ in self.parts if edit.info.base_fingerprint]
-        if len({info.base_fingerprint for info in own}) > 1:
-            raise EditError(
-                f"{self!r} mixes edits of different models",
-                got=", ".join(
-                    f"{info.name} on {info.base} ({info.base_fingerprint})" for info in own
-                ),
-                next_step="Train them on one model",
-            )
-        first = (own or [self.parts[0][0].info])[0]
-        layers = self.layers()
-        info = EditInfo(
-            name=name,
-            base=first.base,
-            architecture=first.architecture,
-            base_fingerprint=first.base_fingerprint,
-            precision=next(
-                (kind for kind in ("nf4", "int8") if any(i.precision == kind for i in own)),
-                first.precision,
-            ),
-            guidance=self.guidance if guidance is None else guidance,
-            resolution=max(edit.info.resolution for edit, _ in self.parts),
-            rank=max(layer.rank for layer in layers.values()),
-            # What is one LoRA now cannot be told apart by what the pairs of each part show.
-            editor=replace(self.editor, limit_scale=False),
-            parts=[(edit.name, scale) for edit, scale in self.parts],
-            created=EditInfo.now(),
-            sdk_version=first.sdk_version,
-        )
-        return Edit(layers, info)
+        return Edit(*merged_parts(self, name, guidance))
 
 
 def _checked(scale: float, edit: Edit) -> float:

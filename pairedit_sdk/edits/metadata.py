@@ -65,7 +65,7 @@ class EditWords:
     """An instruction that is part of an edit, or describes it.
 
     Attributes:
-        phrase: what an edit model is told, such as "add round glasses".
+        phrase: the instruction to an edit model, such as "add round glasses".
         scale: how strongly the instruction itself acts at the edit's scale 1, beside the LoRA; at 0
             it only describes the edit.
         ratio: the flow loss of the pairs with the phrase over that without words, if it was found
@@ -132,6 +132,12 @@ class EditInfo:
         return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def words_scale(info: EditInfo) -> float:
+    """How strongly an edit's instruction acts at scale 1; 0 where there is none, or it only
+    describes."""
+    return 0.0 if info.words is None else info.words.scale
+
+
 def shareable(info: EditInfo) -> EditInfo:
     """``info`` without the folders of this machine, for a file that others get.
 
@@ -167,6 +173,20 @@ def description(info: EditInfo) -> str:
     if seen is not None:
         seen["size"] = seen.pop("magnitude")
     return json.dumps({"schema": SCHEMA, "revision": REVISION, **values}, sort_keys=True)
+
+
+def modelspec(info: EditInfo) -> dict[str, str]:
+    """What a file's metadata says of an edit for other tools, as the modelspec standard has it."""
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{info.architecture}/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": info.name,
+        "modelspec.resolution": f"{info.resolution}x{info.resolution}",
+        "modelspec.tags": "pairedit, image-editing",
+        **({"modelspec.date": info.created} if info.created else {}),
+        **({"modelspec.license": info.licence} if info.licence else {}),
+    }
 
 
 def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edits.library import SUFFIX
+from pairedit_sdk.edits.metadata import words_scale
 from pairedit_sdk.errors import counted
 
 if TYPE_CHECKING:
@@ -97,8 +98,11 @@ def _summary(info: EditInfo) -> str:
     else:
         made = "kept as a LoRA."
     model = f" It works on {_base(info)}." if info.base else ""
+    prompt = "It needs no prompt."
+    if info.words is not None and words_scale(info):
+        prompt = f"It also tells the model: {_text(info.words.phrase)}."
     return (
-        f"A picture edit, {made}{model} It needs no prompt. Its strength is a number: 0 changes "
+        f"A picture edit, {made}{model} {prompt} Its strength is a number: 0 changes "
         "nothing, and a negative one goes the other way."
     )
 
@@ -121,6 +125,7 @@ def _facts(info: EditInfo) -> list[tuple[str, str]]:
         ("resolution", f"{info.resolution} × {info.resolution}" if info.resolution else ""),
         ("guidance", f"{info.guidance:g}"),
         ("unit scale", f"{info.unit_scale:g}, which is in the weights already: use scale 1"),
+        ("instruction", _words(info)),
         ("applied with FlowEdit", f"schedule of {editor.steps} steps, "
          f"{counted(editor.n_avg, 'noise')} a step, threshold {editor.threshold:g}"
          + (", with the scale limit" if editor.limit_scale else "")),
@@ -129,6 +134,13 @@ def _facts(info: EditInfo) -> list[tuple[str, str]]:
         ("made with", f"pairedit-sdk {_text(info.sdk_version)}" if info.sdk_version else ""),
     ]  # fmt: skip
     return [(name, value) for name, value in facts if value]
+
+
+def _words(info: EditInfo) -> str:
+    if info.words is None:
+        return ""
+    acts = f"at scale {info.words.scale:g}" if info.words.scale else "a description only"
+    return f"{_text(info.words.phrase)}, {acts}"
 
 
 def _settings(info: EditInfo) -> list[str]:
@@ -169,8 +181,13 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
         f'pipe.load_lora_weights("{repo_id}", weight_name="{file}", adapter_name="{name}")',
         f'pipe.set_adapters("{name}", adapter_weights=0.8)',
     ]
+    alone = (
+        ""
+        if not words_scale(info)
+        else ("These lines load the LoRA alone, without the instruction that pairedit adds. ")
+    )
     return (
-        "```python\n" + "\n".join(lines) + "\n```\n\n"
+        "```python\n" + "\n".join(lines) + f"\n```\n\n{alone}"
         "At the same scale every weight gets the same update as in pairedit. With these lines the "
         "edit acts in all steps of the schedule; `pairedit generate` lets it act in the second "
         "half only, so that the layout of the picture stays."

@@ -86,6 +86,16 @@ BAD_INPUTS = [
      "The scale in --edit glasses=much cannot be used. Expected finite numbers. Got 'much'."),
     ("edit me.png --edit =0.5 -o x.png",
      "--edit =0.5 names no edit. Expected NAME or NAME=SCALE. For example --edit glasses=0.8."),
+    ("edit me.png -o x.png",
+     "Nothing says what to change. Expected --edit or --instruction. For example --edit "
+     "glasses=0.8, or --instruction 'add round glasses'."),
+    ("sweep me.png -o x.png", "Nothing says what to change. Expected --edit or --instruction. …"),
+    ("edit me.png --instruction =0.5 -o x.png",
+     "--instruction '=0.5' says nothing. Expected TEXT or TEXT=SCALE. For example --instruction "
+     "'add round glasses=1.2'."),
+    ("edit me.png --instruction 'add a hat=nan' -o x.png",
+     "The scale in --instruction 'add a hat=nan' cannot be used. Expected finite numbers. Got "
+     "'nan'."),
     ("edit me.png --edit glasses --mode guided --method inversion-lora -o x.png",
      "The method inversion-lora has no --mode guided. Expected merged or sequential."),
     ("edit me.png --edit glasses --method from-noise --n-avg 2 -o x.png",

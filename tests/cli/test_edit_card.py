@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pairedit_sdk.cli.edit_card import card, lines
-from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditorSettings
+from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditorSettings, EditWords
 from pairedit_sdk.training.config import load_recipe
 
 LEARNED = EditInfo(
@@ -27,6 +27,18 @@ LEARNED = EditInfo(
     licence="CC0",
     sdk_version="0.1.0",
 )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (EditWords("add a hat", 0.6, 0.214), '"add a hat", acts at scale 0.6, loss ratio 0.21'),
+        (EditWords("add a hat", 0.0), '"add a hat", a description only'),
+    ],
+)
+def test_words_say_whether_they_act(path: Path, words: EditWords, said: str) -> None:
+    shown = lines(card(path, replace(LEARNED, words=words)), 400)
+    assert f"  words         {said}" in shown
 
 
 @pytest.fixture

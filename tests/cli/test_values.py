@@ -29,6 +29,27 @@ def test_a_file_may_hold_an_equals_sign(tmp_path: Path) -> None:
     assert values.edit_and_scale(str(path)) == (str(path), 1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("add round glasses", ("add round glasses", 1.0)),
+        ("add round glasses=1.2", ("add round glasses", 1.2)),
+        ("make a=b", ("make a=b", 1.0)),
+        ("make a=b=-0.5", ("make a=b", -0.5)),
+        ("add glasses=", ("add glasses=", 1.0)),
+    ],
+)
+def test_instruction_and_scale(text: str, expected: tuple[str, float]) -> None:
+    assert values.instruction_and_scale(text) == expected
+
+
+def test_edits_and_instructions_are_one_sum() -> None:
+    stack = values.load_stack([], [("add a hat", 0.5), ("smile", 1.0)])
+    assert stack.words == {"add a hat": 0.5, "smile": 1.0}
+    with pytest.raises(UsageError, match="no edits"):
+        values.load_stack([])
+
+
 @pytest.mark.parametrize("text", ["nan", "-inf", "1e999", "", "half", "0,5"])
 def test_only_finite_numbers(text: str) -> None:
     with pytest.raises(UsageError, match=r"^The scale cannot be used\. Expected finite numbers\. "):

@@ -1,0 +1,138 @@
+"""A sum of edits as one: its LoRA, what is known about it, and its instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.edits.metadata import EditInfo, EditWords
+from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.lora.layers import LoraLayer
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edits.edit import EditStack
+
+
+def summed_layers(stack: EditStack) -> dict[str, LoraLayer]:
+    """``ΔW = Σ s_i B_i A_i = [s_1 B_1, s_2 B_2, …] [A_1; A_2; …]``, layer by layer.
+
+    Returns:
+        A [Σ r_i, in] and B [out, Σ r_i] of each layer.
+
+    Raises:
+        EditError: two edits have a layer of one name and different shapes.
+    """
+    import torch
+
+    merged: dict[str, LoraLayer] = {}
+    for name in sorted({n for edit, _ in stack.parts for n in edit.layers}):
+        having = [(e.layers[name], s) for e, s in stack.parts if name in e.layers]
+        shapes = {(layer.up.shape[0], layer.down.shape[1]) for layer, _ in having}
+        if len(shapes) > 1:
+            raise EditError(
+                f"{stack!r} mixes edits whose layer {name} differs in shape",
+                got=" and ".join(f"{out} x {into}" for out, into in sorted(shapes)),
+                next_step="Use edits that were learned on one model",
+            )
+        down = torch.cat([layer.down.float() for layer, _ in having])
+        up = torch.cat([layer.up.float() * s for layer, s in having], dim=1)
+        merged[name] = LoraLayer(down, up)
+    return merged
+
+
+def acting_words(parts: Iterable[tuple[EditInfo, float]]) -> dict[str, float]:
+    """The instructions that act in a sum, each with the sum of its scales over the parts.
+
+    Args:
+        parts: what is known about each edit, and its scale.
+    """
+    found: dict[str, float] = {}
+    for info, scale in parts:
+        if info.words is not None and scale * info.words.scale:
+            phrase = info.words.phrase
+            found[phrase] = found.get(phrase, 0.0) + scale * info.words.scale
+    return {phrase: scale for phrase, scale in found.items() if scale}
+
+
+def merged_parts(
+    stack: EditStack, name: str, guidance: float | None
+) -> tuple[dict[str, LoraLayer], EditInfo]:
+    """The layers of a sum, and what is known about it; see :meth:`EditStack.merged`.
+
+    Args:
+        stack: the sum.
+        name: of the new edit.
+        guidance: its distilled guidance; ``None`` is the edits' own.
+
+    Raises:
+        UsageError: the edits' own guidance differs, and none is given; several instructions act,
+            or nothing else does.
+        EditError: the edits were learned on different models, or their shapes differ.
+    """
+    info = _info(stack, name)
+    layers = summed_layers(stack)
+    return layers, replace(
+        info,
+        guidance=stack.guidance if guidance is None else guidance,
+        rank=max(layer.rank for layer in layers.values()),
+        # What is one LoRA now cannot be told apart by what the pairs of each part show.
+        editor=replace(stack.editor, limit_scale=False),
+        words=_words(stack),
+    )
+
+
+def _info(stack: EditStack, name: str) -> EditInfo:
+    """What a sum takes from its parts' descriptions.
+
+    Raises:
+        EditError: the edits were learned on different models.
+        UsageError: none of them has any layer.
+    """
+    learned = [edit.info for edit, _ in stack.parts if edit.layers]
+    if not learned:
+        raise UsageError(
+            f"{stack!r} has no LoRA that could be merged",
+            expected="at least one learned edit",
+            got="instructions alone",
+            next_step="Add a learned edit",
+        )
+    # A LoRA from elsewhere says nothing of its model.
+    own = [info for info in learned if info.base_fingerprint]
+    if len({info.base_fingerprint for info in own}) > 1:
+        raise EditError(
+            f"{stack!r} mixes edits of different models",
+            got=", ".join(f"{info.name} on {info.base} ({info.base_fingerprint})" for info in own),
+            next_step="Train them on one model",
+        )
+    first = (own or learned)[0]
+    return EditInfo(
+        name=name,
+        base=first.base,
+        architecture=first.architecture,
+        base_fingerprint=first.base_fingerprint,
+        precision=next(
+            (kind for kind in ("nf4", "int8") if any(i.precision == kind for i in own)),
+            first.precision,
+        ),
+        resolution=max(info.resolution for info in learned),
+        parts=[(edit.name, scale) for edit, scale in stack.parts],
+        created=EditInfo.now(),
+        sdk_version=first.sdk_version,
+    )
+
+
+def _words(stack: EditStack) -> EditWords | None:
+    """The only instruction that acts in a sum.
+
+    Raises:
+        UsageError: there are several, and a file holds one.
+    """
+    if len(stack.words) > 1:
+        raise UsageError(
+            f"{stack!r} has several instructions, and a merged edit holds one",
+            got=", ".join(stack.words),
+            next_step="Apply the edits together without merging them, or merge them without "
+            "instructions (without_words(), or --no-words)",
+        )
+    return next((EditWords(phrase, scale) for phrase, scale in stack.words.items()), None)
