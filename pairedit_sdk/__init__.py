@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, check_set
     from pairedit_sdk.training.config import TrainConfig, load_recipe
     from pairedit_sdk.training.trainer import train
+    from pairedit_sdk.words.finding import FoundWords, find_words
+    from pairedit_sdk.words.vocabulary import Vocabulary
 
 __version__ = "0.2.0"
 
@@ -57,6 +59,7 @@ __all__ = [
     "EditStack",
     "EditWords",
     "EditedImage",
+    "FoundWords",
     "Instruction",
     "LoRWeBBasis",
     "ManifestEntry",
@@ -66,12 +69,14 @@ __all__ = [
     "RayWorkers",
     "TrainConfig",
     "TrainedEdit",
+    "Vocabulary",
     "__version__",
     "answer",
     "check_pairs",
     "check_set",
     "edit_image",
     "edit_images",
+    "find_words",
     "generate",
     "load_base",
     "load_model",
@@ -101,6 +106,7 @@ _HOME = {
     "EditStack": "edits.edit",
     "EditWords": "edits.metadata",
     "EditedImage": "editing.edit_images",
+    "FoundWords": "words.finding",
     "Instruction": "edits.instruction",
     "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",
@@ -110,11 +116,13 @@ _HOME = {
     "RayWorkers": "jobs.ray_cluster",
     "TrainConfig": "training.config",
     "TrainedEdit": "jobs.make_edit",
+    "Vocabulary": "words.vocabulary",
     "answer": "lorweb.answering",
     "check_pairs": "pairs.pair_set",
     "check_set": "pairs.pair_set",
     "edit_image": "editing.edit_image",
     "edit_images": "editing.edit_images",
+    "find_words": "words.finding",
     "generate": "editing.generate",
     "load_base": "models.loading",
     "load_model": "models.loading",

@@ -126,6 +126,24 @@ def tiny_kontext_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def tiny_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole CLIP model of the real class, both sides, with random weights."""
+    import torch
+    from transformers import CLIPImageProcessorPil
+
+    from pairedit_sdk.builtin.build import parts
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("clip")
+    side = parts.IMAGE_SIZE
+    parts.clip().save_pretrained(folder)
+    parts.tokenizer(begin=True).save_pretrained(folder)
+    size = {"height": side, "width": side}
+    CLIPImageProcessorPil(size=size, crop_size=size).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def tiny_model(tiny_folder: Path) -> FluxModel:
     from pairedit_sdk.models.families.flux import FluxModel

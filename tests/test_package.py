@@ -23,8 +23,8 @@ PACKAGE = "pairedit_sdk"
 #: most of what is here.
 ORDER = (
     "errors", "io", "flow", "images", "lora", "models", "builtin.faces", "pairs", "edits",
-    "editing", "training", "basis", "lorweb", "sharing", "estimates", "jobs", "builtin.build",
-    "bench", "cli", "__main__",
+    "words", "editing", "training", "basis", "lorweb", "sharing", "estimates", "jobs",
+    "builtin.build", "bench", "cli", "__main__",
 )  # fmt: skip
 #: Research and what builds the built-in models: the SDK works without them.
 APART = {"bench", "builtin.build"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +13,20 @@ from pairedit_sdk.cli.basis import Count, Router, as_values, check_router, mix_t
 from pairedit_sdk.cli.edit import Run
 from pairedit_sdk.cli.lorweb import answer_command
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.pictures import load_for
+from pairedit_sdk.cli.pictures import load_for, say_words
 from pairedit_sdk.cli.renamed import note
 from pairedit_sdk.cli.sources import new_picture
-from pairedit_sdk.errors import InputError, UsageError
+from pairedit_sdk.cli.words import as_values as found_values
+from pairedit_sdk.cli.words import phrases
+from pairedit_sdk.errors import InputError, UsageError, printable
 from pairedit_sdk.images.files import write_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.edits.edit import EditStack
+    from pairedit_sdk.models.protocol import FlowModel
+    from pairedit_sdk.words.finding import FoundWords
 
 #: Edits in a mix, unless more are asked for.
 COUNT = 3
@@ -33,6 +43,16 @@ def analogy(
     strip: options.Strip = None,
     force: Annotated[
         bool, typer.Option("--force", help="Answer even if no edit is like this change.")
+    ] = False,
+    said: options.Words = None,
+    vocabulary: options.VocabularyFile = None,
+    no_words: Annotated[
+        bool,
+        typer.Option(
+            "--no-words",
+            help="Ask no model for the words of an unknown change, and leave out the instructions "
+            "that edits carry.",
+        ),
     ] = False,
     method: options.Method = "flowedit",
     steps: options.EditorSteps = None,
@@ -54,7 +74,8 @@ def analogy(
     """Make the change from A to A_PRIME on picture B.
 
     The router finds the edits of the basis that make this change, and B is edited with their mix. A
-    change that is like none of them is refused; --force mixes the nearest. See also pairedit
+    change that is like none of them is looked for in words, if the model is an edit model or
+    --words says which, and else refused; --force mixes the nearest edits. See also pairedit
     lorweb answer.
     """
     check_router(router)
@@ -73,6 +94,9 @@ def analogy(
                 "--mask": mask is not None,
                 "--region": region is not None,
                 "--no-metadata": no_metadata,
+                "--words": said is not None,
+                "--vocabulary": vocabulary is not None,
+                "--no-words": no_words,
             }
         )
         note("pairedit analogy --basis", "pairedit lorweb answer", quiet=quiet)
@@ -102,10 +126,12 @@ def analogy(
         )
     device = values.device(device)
     scale = values.finite(str(scale), "The scale")
+    to_ask = _phrases(said, vocabulary, no_words)
 
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.options import EditOptions
+    from pairedit_sdk.edits.instruction import Instruction
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip as draw_strip
@@ -119,6 +145,7 @@ def analogy(
         detail=detail,
         mask=None if mask is None else Photo.read(mask),
         region=values.region(region),
+        words=not no_words,
     )
     basis = EditBasis.open(library)
     model = None
@@ -129,20 +156,96 @@ def analogy(
         route = basis.route_by_velocity(model, before, after, count=count, seed=seed)
     else:
         route = basis.route(before, after, picture, count=count)
+    answer: EditStack = route @ scale
+    found: FoundWords | None = None
+    named = None
     if not route.known and not force:
-        raise InputError(
-            route.sentence.rstrip("."),
-            next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
-        )
+        named = _edit_model(base, basis.require_base(), to_ask) if not no_words else None
+        if named is None:
+            raise InputError(
+                route.sentence.rstrip("."),
+                next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
+            )
     output.table(mix_table(route))
     output.say(route.sentence)
+    if named is not None:
+        if model is None or model.name != named:
+            model = load_model(named, device=device, precision=precision or "auto")
+        found = _found(output, model, before, after, to_ask, seed)
+        if found.none:
+            raise InputError(
+                f"{route.sentence.rstrip('.')}, and words do not say it either: {found.sentence}",
+                next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
+            )
+        answer = Instruction(found.best.phrase) @ scale
     model = model or load_for(base, device, precision, route)
-    result = Run(output, model, route @ scale, asked, not no_metadata).one(photo, target)
+    words = say_words(output, answer, asked)
+    result = Run(output, model, answer, asked, not no_metadata).one(photo, target)
     if shown is not None:
         labels = ["a", "a'", "b", "b'"]
         write_image(draw_strip([before, after, picture, result.seen()], labels), shown)
     output.say(f"Wrote {target}.")
-    output.result({"path": target, "strip": shown, "seed": seed, **as_values(route)})
+    output.result(
+        {
+            "path": target,
+            "strip": shown,
+            "seed": seed,
+            "words": words,
+            "found_words": None if found is None else found_values(found, count),
+            **as_values(route),
+        }
+    )
+
+
+def _phrases(said: str | None, vocabulary: Path | None, no_words: bool) -> str | Path | None:
+    """What is asked where no edit makes the change.
+
+    Raises:
+        UsageError: options that contradict each other.
+        InputError: the vocabulary cannot be read.
+    """
+    asked = phrases(said, vocabulary)
+    if asked is not None and no_words:
+        raise UsageError(
+            f"--no-words and {'--vocabulary' if said is None else '--words'} contradict each other",
+            next_step="Leave one of them out",
+        )
+    return asked
+
+
+def _edit_model(base: str | None, own: str, asked: str | Path | None) -> str | None:
+    """The model that can be asked for words, if there is one.
+
+    Args:
+        base: the one that was asked for.
+        own: that of the basis.
+        asked: the phrases, if some were given. Then a basis of another model has mini-kontext.
+    """
+    from pairedit_sdk.models import folders
+    from pairedit_sdk.models.families.kontext import model_class
+
+    for name in (base or own, options.DEFAULT_EDIT_MODEL if asked and base is None else None):
+        if name and model_class(folders.resolve(name, configs_only=True)).takes_references:
+            return name
+    return None
+
+
+def _found(
+    output: Output,
+    model: FlowModel,
+    before: Image.Image,
+    after: Image.Image,
+    asked: str | Path | None,
+    seed: int,
+) -> FoundWords:
+    """The words of the change, and say them."""
+    from pairedit_sdk.cli.services import find_words
+
+    with output.meter("asking for words", unit="phrase") as meter:
+        found = find_words(model, [(before, after)], asked, seed=seed, on_phrase=meter.update)
+    if not found.none:
+        output.say(f"Answered by words: {printable(found.sentence)} --no-words does without.")
+    return found
 
 
 def _refuse_own(given: Mapping[str, bool]) -> None:

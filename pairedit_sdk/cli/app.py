@@ -22,6 +22,7 @@ from pairedit_sdk.cli import (
     plot,
     train,
     train_many,
+    words,
 )
 from pairedit_sdk.cli.errors import Root
 
@@ -49,6 +50,7 @@ app.command("sweep")(pictures.sweep)
 app.command("compose")(compose.compose)
 app.add_typer(edits.app, name="edits")
 app.add_typer(basis.app, name="basis")
+app.command("words")(words.words)
 app.command("analogy")(analogy.analogy)
 app.add_typer(lorweb.app, name="lorweb")
 app.add_typer(bench.app, name="bench")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli import bench_edits, bench_photo, options, speed, values
+from pairedit_sdk.cli import bench_edits, bench_photo, bench_words, options, speed, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.io.files import require_writable_folder
@@ -22,6 +22,7 @@ app = typer.Typer(help="Measure quality and speed on the built-in model.", no_ar
 app.command("edits")(bench_edits.edits)
 app.command("speed")(speed.speed)
 app.command("photo")(bench_photo.photo)
+app.command("words")(bench_words.words)
 
 _LEARNS = "Recipe that learns the edits, on the built-in model that it is for."
 Recipe = Annotated[str, typer.Option("--recipe", help=_LEARNS)]

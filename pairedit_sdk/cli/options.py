@@ -195,6 +195,24 @@ NoWords = Annotated[
     bool,
     typer.Option("--no-words", help="Leave out all instructions, also those that edits carry."),
 ]
+Words = Annotated[
+    str | None,
+    typer.Option(
+        "--words",
+        metavar="'A; B; C'",
+        help="Phrases to choose from, such as 'add glasses; add sunglasses'. Without it and "
+        "--vocabulary: all that mini-kontext was taught, or for other models a list of common "
+        "instructions.",
+    ),
+]
+VocabularyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocabulary",
+        metavar="FILE",
+        help="The same as a file: a phrase a line, or a JSON or YAML list.",
+    ),
+]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Do not write into the file how the picture was made.")
 ]

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.models.loading import load_model
     from pairedit_sdk.training.trainer import train
+    from pairedit_sdk.words.finding import find_words
 
-__all__ = ["HOME", "edit_image", "edit_images", "generate", "load_model", "sweep", "train"]
+__all__ = [
+    "HOME", "edit_image", "edit_images", "find_words", "generate", "load_model", "sweep", "train",
+]  # fmt: skip
 
 #: The module of each function.
 HOME = {
     "edit_image": "pairedit_sdk.editing.edit_image",
     "edit_images": "pairedit_sdk.editing.edit_images",
+    "find_words": "pairedit_sdk.words.finding",
     "generate": "pairedit_sdk.editing.generate",
     "load_model": "pairedit_sdk.models.loading",
     "sweep": "pairedit_sdk.editing.edit_image",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +15,15 @@ from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.rehearsal import rehearse
-from pairedit_sdk.errors import UsageError, counted
+from pairedit_sdk.cli.words import phrases
+from pairedit_sdk.errors import UsageError, counted, printable
 from pairedit_sdk.io.files import require_writable, require_writable_folder
 from pairedit_sdk.jobs.make_edit import advice_on, make_edit, resume_hint, settings_for
 from pairedit_sdk.training.trackers import require_tracker
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edits.metadata import EditInfo
+    from pairedit_sdk.training.config import TrainConfig
 
 
 def train(
@@ -46,6 +53,17 @@ def train(
     place: Annotated[
         bool, typer.Option("--place", help="Put the edit into the library's basis as well.")
     ] = False,
+    said: options.Words = None,
+    vocabulary: options.VocabularyFile = None,
+    find: Annotated[
+        bool | None,
+        typer.Option(
+            "--find-words/--no-words",
+            help="Whether an edit model is asked which instruction explains the pairs, to act "
+            "beside what is learned from them. --words and --vocabulary ask for it too. Without "
+            "any: the recipe's.",
+        ),
+    ] = None,
     licence: Annotated[
         str, typer.Option("--licence", help="Licence of the edit; kept in its file.")
     ] = "",
@@ -71,7 +89,8 @@ def train(
         require_writable(target)
         require_writable_folder(run_dir)
     given = {"precision": precision, "track": track, "offload": "true" if offload else None}
-    config = settings_for(base, recipe, overridden(settings, given))
+    asked = _words(said, vocabulary, find)
+    config = settings_for(base, recipe, overridden(settings, given), asked)
     require_tracker(config.track)
     base_name = config.base or options.DEFAULT_BASE
 
@@ -107,7 +126,7 @@ def train(
                 on_step=meter.training,
             )
     except KeyboardInterrupt as error:
-        said = {
+        repeated = {
             "--base": base,
             "--recipe": recipe,
             "--device": device,
@@ -115,9 +134,10 @@ def train(
             "--track": track,
         }
         if library != options.DEFAULT_LIBRARY:
-            said["--library"] = str(library)
+            repeated["--library"] = str(library)
         changed = [*(settings or []), *(["offload=true"] if offload else [])]
-        again = _command(pairs, name, said, changed, skip_check=skip_check)
+        changed += [f"{key}={json.dumps(value)}" for key, value in asked.items()]
+        again = _command(pairs, name, repeated, changed, skip_check=skip_check)
         raise StoppedError(
             f"Training {name} was stopped {resume_hint(run_dir)}",
             next_step=f"Go on with `{again} --resume`",
@@ -130,7 +150,7 @@ def train(
     seconds = made.train_seconds
     learned = f"{counted(len(pair_set), 'pair')}, {counted(config.steps, 'step')}"
     output.say(
-        f"Saved {target} ({learned}, {seconds:.0f} s).\n"
+        f"Saved {target} ({learned}, {seconds:.0f} s).\n{_words_line(config, made.edit.info)}"
         f"Look at it:  pairedit sweep PICTURE --edit {name}{shown} -o sweep.png\n"
         f"Use it:      pairedit edit PICTURE --edit {name}{shown} -o out.png"
     )
@@ -143,10 +163,40 @@ def train(
             "base": base_name,
             "pairs": [pair.name for pair in pair_set],
             "steps": config.steps,
+            "words": None if made.edit.info.words is None else asdict(made.edit.info.words),
             "train_seconds": seconds,
             **meter.losses,
         }
     )
+
+
+def _words(said: str | None, vocabulary: Path | None, find: bool | None) -> dict[str, Any]:
+    """The settings that the options about words stand for.
+
+    Raises:
+        UsageError: options that contradict each other.
+    """
+    asked = phrases(said, vocabulary)
+    if asked is not None and find is False:
+        raise UsageError(
+            f"--no-words and {'--vocabulary' if said is None else '--words'} contradict each other",
+            next_step="Leave one of them out",
+        )
+    if asked is None:
+        return {} if find is None else {"words.find": find}
+    return {"words.find": True, "words.vocabulary": str(asked)}
+
+
+def _words_line(config: TrainConfig, info: EditInfo) -> str:
+    """Which words were found, or that none were, where they were asked for."""
+    if not config.words.find:
+        return ""
+    if info.words is None:
+        return "Words:       none explains the pairs; the edit is what was learned from them.\n"
+    one = info.words
+    acts = f"acts at {one.scale:g} beside what was learned" if one.scale else "describes the edit"
+    ratio = "" if one.ratio is None else f" (ratio {one.ratio:.2f})"
+    return f"Words:       {printable(one.phrase)}{ratio}; {acts}.\n"
 
 
 def overridden(settings: Sequence[str] | None, options: Mapping[str, str | None]) -> list[str]:

@@ -21,6 +21,8 @@ from pairedit_sdk.errors import EditError
 SCHEMA, REVISION = 1, 2
 #: Characters of an edit's instruction.
 LONGEST_PHRASE = 1000
+#: Settings that may name a folder or file of this machine.
+_PLACES = ("base", "encoder", "vocabulary")
 _ANEW = "Copy the file again, or train the edit again"
 
 
@@ -146,7 +148,7 @@ def shareable(info: EditInfo) -> EditInfo:
     """
     base, direction = _last_name(info.base), info.direction
     settings = {
-        key: _last_name(value) if key in ("base", "encoder") and isinstance(value, str) else value
+        key: _last_name(value) if key in _PLACES and isinstance(value, str) else value
         for key, value in info.settings.items()
     }
     if direction is not None:

@@ -144,6 +144,7 @@ def settings_for(
     """
     from pairedit_sdk.models.folders import has_image_encoder, is_small
     from pairedit_sdk.training.config import load_recipe
+    from pairedit_sdk.words.vocabulary import located_vocabulary
 
     if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
         raise UsageError("--set cannot change the model", next_step="Give it with --base")
@@ -154,6 +155,7 @@ def settings_for(
             # Nobody asked for what would first have to be downloaded.
             overrides = ["editing.limit_scale=false", *overrides]
     config = load_recipe(recipe, overrides, values)
+    config = config.with_values(vocabulary=located_vocabulary(config.vocabulary))
     return replace(config, base=base or config.base or DEFAULT_BASE)
 
 

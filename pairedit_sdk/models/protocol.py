@@ -17,8 +17,8 @@ class Condition:
     """A prompt as the model takes it, and the pictures it refers to.
 
     Attributes:
-        prompt_embeds: token embeddings [1, T, D].
-        pooled: the pooled embedding [1, P].
+        prompt_embeds: token embeddings [1 or B, T, D]: of all rows, or of each its own.
+        pooled: the pooled embedding [1 or B, P].
         references: latents of condition images, each [1 or B, C, h, w], of any sizes; only a model
             that takes them may be given any.
     """
@@ -100,7 +100,8 @@ class FlowModel(Protocol):
     def velocity(
         self, x: torch.Tensor, sigma: torch.Tensor, condition: Condition, guidance: float
     ) -> torch.Tensor:
-        """v(x, σ): x [B, C, h, w], σ scalar or [B]; the condition is shared by all rows."""
+        """v(x, σ): x [B, C, h, w], σ scalar or [B]; of the condition's parts those with one row
+        are shared by all rows."""
 
     def set_gradient_checkpointing(self, on: bool) -> None:
         """Whether activations are computed again in the backward pass instead of being kept."""

@@ -96,6 +96,27 @@ class EditingSettings:
     gain: float = 1.0
 
 
+@dataclass(frozen=True)
+class WordsSettings:
+    """Whether the pairs' instruction is found, and what becomes of it.
+
+    Args:
+        find: ask an edit model which instruction explains the pairs, and make the best one part of
+            the edit, see :mod:`pairedit_sdk.words`. Where none explains them, the edit is as
+            without.
+        vocabulary: the instructions that are asked: a file, or "a; b; c"; ``None`` is the model's
+            own list.
+        scale: how strongly the instruction itself acts at the edit's scale 1; at 0 it only
+            describes the edit.
+        pairs: a factor on the learned LoRA where words are found, on top of ``editing.gain``.
+    """
+
+    find: bool = False
+    vocabulary: str | None = None
+    scale: float = 0.6
+    pairs: float = 0.6
+
+
 @dataclass(frozen=True, init=False)
 class TrainConfig(TrainingSettings):
     """Settings of a training run. The defaults are PairEdit's published values.
@@ -110,6 +131,7 @@ class TrainConfig(TrainingSettings):
         offload: let the transformer leave the device while other parts of the model are used.
         loss: see :class:`LossSettings`.
         editing: see :class:`EditingSettings`.
+        words: see :class:`WordsSettings`.
     """
 
     base: str | None = None
@@ -117,6 +139,7 @@ class TrainConfig(TrainingSettings):
     offload: bool = False
     loss: LossSettings = LossSettings()  # frozen
     editing: EditingSettings = EditingSettings()
+    words: WordsSettings = WordsSettings()
 
     objective = Short[str]("loss.objective")
     eta = Short[float]("loss.eta")
@@ -134,6 +157,10 @@ class TrainConfig(TrainingSettings):
     edit_even = Short[bool]("editing.limit_scale")
     calibrate = Short[bool]("editing.calibrate")
     gain = Short[float]("editing.gain")
+    find_words = Short[bool]("words.find")
+    vocabulary = Short["str | None"]("words.vocabulary")
+    words_scale = Short[float]("words.scale")
+    words_pairs = Short[float]("words.pairs")
 
     own_rules: ClassVar[dict[str, Rule]] = {
         "precision": one_of(PRECISIONS),
@@ -150,8 +177,12 @@ class TrainConfig(TrainingSettings):
         "editing.n_avg": whole(1),
         "editing.threshold": (lambda v: 0 <= v <= 1, "0 to 1"),
         "editing.gain": positive(10.0),
+        "words.scale": (lambda v: 0 <= v <= 10, "a number from 0 to 10"),
+        "words.pairs": positive(10.0),
     }
-    newer: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "reference")
+    newer: ClassVar[tuple[str, ...]] = (
+        "beta1", "beta2", "reference", "find_words", "vocabulary", "words_scale", "words_pairs",
+    )  # fmt: skip
 
     def conflicts(self) -> list[str]:
         """What does not go together, a phrase each."""

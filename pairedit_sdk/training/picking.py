@@ -22,6 +22,7 @@ from pairedit_sdk.training.checkpoints import Checkpoints, read_parameters
 from pairedit_sdk.training.config import TrainConfig, make_config
 from pairedit_sdk.training.run_folder import read_settings
 from pairedit_sdk.training.trainer import PAIRS, finished
+from pairedit_sdk.training.words import found_words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -71,10 +72,11 @@ def candidates(model: FlowModel, run_dir: str | Path, name: str) -> list[Candida
         )
     config = make_config(read_settings(run_dir / "config.json"))
     latents = pair_latents(run_dir, model)
+    words = found_words(model, latents, config)
     result = []
     for one in saved:
         semantic = _layers(read_parameters(one.path), config)
-        edit = finished(model, semantic, latents, config, name, one.step)
+        edit = finished(model, semantic, latents, config, name, one.step, words)
         edit.require_base(model)
         result.append(Candidate(one.step, one.fidelity, edit))
     return result

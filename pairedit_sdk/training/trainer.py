@@ -35,10 +35,12 @@ from pairedit_sdk.training.fidelity import fidelity, preview_strip
 from pairedit_sdk.training.loop import training_loop
 from pairedit_sdk.training.task import Task
 from pairedit_sdk.training.trackers import require_tracker
+from pairedit_sdk.training.words import found_words, settled_words
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from pairedit_sdk.edits.metadata import EditWords
     from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.latents import PairLatents
 
@@ -109,12 +111,13 @@ def train(
         model.release_text_encoders()
         cache = None if folder is None else folder.path / "cache"
         latents = encode_pairs(model, pairs, config.resolution, cache)
+        words = found_words(model, latents, config)
         branches = Branches(model, config, condition)
         loop.run(PairTask(branches, latents), on_step)
         semantic = branches.export_lora(SEMANTIC)
         content = branches.export_lora(CONTENT) if config.content_lora else None
         detach_all(model.transformer)
-        edit = finished(model, semantic, latents, config, name)
+        edit = finished(model, semantic, latents, config, name, words=words)
         edit = edit.with_info(pairs_fingerprint=pairs.fingerprint)
         if folder is not None and folder.writes:
             if content is not None:
@@ -179,6 +182,7 @@ def finished(
     config: TrainConfig,
     name: str,
     steps: int | None = None,
+    words: EditWords | None = None,
 ) -> Edit:
     """The edit that a trained LoRA becomes: with gain and calibration in it, and described.
 
@@ -189,6 +193,7 @@ def finished(
         config: it was trained with.
         name: of the edit.
         steps: that were trained; ``None`` are the config's.
+        words: that act beside the LoRA, see :func:`found_words`.
     """
     factor = config.gain if len(latents) > 1 else 1.0
     if config.calibrate:
@@ -202,10 +207,12 @@ def finished(
             steps=config.edit_steps,
             sees_picture=config.reference == "before",
         )
+    factor *= 1.0 if words is None else config.words.pairs
     if factor != 1:
         semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
     pairs = [pair.name for pair in latents]
     info = _info(model, pairs, config, name, factor, steps or config.steps)
+    info = replace(info, words=words)
     return Edit(
         semantic,
         replace(info, direction=shown_change(model, latents)) if config.edit_even else info,
@@ -223,6 +230,7 @@ def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainCo
             expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
             next_step="Use --base mini-kontext, or --set loss.reference=none",
         )
+    config = settled_words(model, config)
     check_rank(model.transformer, model.lora_targets(config.targets), config.rank)
     if config.edit_even:
         encoder_of(model, TRAIN_WITHOUT)

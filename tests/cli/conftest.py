@@ -22,6 +22,7 @@ from pairedit_sdk.cli import services
 if TYPE_CHECKING:
     from pairedit_sdk.editing.edit_images import EditedImage
     from pairedit_sdk.edits.edit import Edit, EditInfo, EditStack
+    from pairedit_sdk.words.finding import FoundWords
 
 Pairedit = Callable[..., Result]
 
@@ -62,12 +63,14 @@ def _tiny_edit(info: EditInfo) -> Edit:
 class Rooms:
     """Stand-ins for loading a model, training and editing.
 
-    ``calls`` are (function, arguments) in order; ``on_train`` is called at the end of a training.
+    ``calls`` are (function, arguments) in order; ``on_train`` is called at the end of a training;
+    ``losses`` are those of the phrases that are asked.
     """
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.on_train: Callable[[], None] = lambda: None
+        self.losses = {"add a hat": 0.2, "add a cap": 0.6, "make it night": 1.2}
 
     @staticmethod
     def named(stack: EditStack) -> list[tuple[str, float]]:
@@ -132,6 +135,18 @@ class Rooms:
                 continue
             made = self.edit_image(model, photo.seen(), edits, options, on_step=on_step, **settings)
             yield EditedImage(source, replace(as_photo(made), alpha=photo.alpha, exif=photo.exif))
+
+    def find_words(
+        self, model: Any, pairs: Any, vocabulary: Any = None, *, seed: int = 0,
+        resolution: int | None = None, encoder: str | None = None,
+        on_phrase: Any = None,
+    ) -> FoundWords:  # fmt: skip
+        from pairedit_sdk.words.finding import judged
+
+        self.calls.append(("find_words", {k: v for k, v in locals().items() if k != "self"}))
+        for done in range(1, 4) if on_phrase else ():
+            on_phrase(done, 3)
+        return judged(self.losses, nothing=1.0, everything=0.1, asked=3)
 
     def generate(
         self, model: Any, prompt: str = "", edits: Any = None, options: Any = None, *,

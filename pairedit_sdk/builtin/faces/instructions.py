@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pairedit_sdk.builtin.faces.face import Face
+from pairedit_sdk.builtin.faces.face import ATTRIBUTES, Face
 
 _NONE = ("none", "no")
 _NOUNS = {
@@ -60,3 +60,16 @@ def instruction(after: Face, attribute: str) -> str:
     if (attribute, value) == ("hair_style", "bun"):
         return "turn the hair into a bun"
     return f"make the {_NOUNS.get(attribute, attribute)} {value}"
+
+
+def all_instructions() -> tuple[str, ...]:
+    """Every instruction that :func:`instruction` has for the attributes' values, sorted."""
+    return tuple(
+        sorted(
+            {
+                instruction(Face().with_(**{name: value}), name)
+                for name, values in ATTRIBUTES.items()
+                for value in values
+            }
+        )
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,6 +31,7 @@ class TextEncoders:
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
         self.folder, self.device, self.dtype = folder, device, dtype
         self.loaded: tuple[nn.Module, nn.Module] | None = None
+        self._read: tuple[Any, Any] | None = None
 
     @torch.no_grad()
     def encode(
@@ -45,12 +47,11 @@ class TextEncoders:
         Raises:
             BaseModelError: the encoders or tokenizers cannot be read.
         """
-        from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
+        from transformers import CLIPTextModel, T5EncoderModel
 
         folder, dtype = str(self.folder), precisions.text_dtype(self.dtype)
         with folders.explain_damage(self.folder), no_bars():
-            clip_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer")
-            t5_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder="tokenizer_2")
+            clip_tokenizer, t5_tokenizer = self._tokenizers()
             if self.loaded is None:
                 make_room()
                 clip = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=dtype)
@@ -69,10 +70,22 @@ class TextEncoders:
         """Free their memory; they are loaded again when they are needed."""
         if self.loaded is None:
             return
-        self.loaded = None
+        self.loaded = self._read = None
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _tokenizers(self) -> tuple[Any, Any]:
+        """CLIP's and T5's, read once for many prompts."""
+        from transformers import AutoTokenizer
+
+        if self._read is None:
+            clip, t5 = (
+                AutoTokenizer.from_pretrained(str(self.folder), subfolder=part)
+                for part in ("tokenizer", "tokenizer_2")
+            )
+            self._read = clip, t5
+        return self._read
 
     def _place(self) -> torch.device:
         """The device, or the CPU where both encoders no longer fit on the GPU."""

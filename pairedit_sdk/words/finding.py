@@ -1,0 +1,255 @@
+"""The instruction of a vocabulary that explains pairs, or that none does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.errors import BaseModelError, counted
+from pairedit_sdk.flow.seeds import derive_seed
+from pairedit_sdk.lora.adapters import require_bare
+from pairedit_sdk.lora.holding import holding
+from pairedit_sdk.models.prompts import prompt_conditions
+from pairedit_sdk.pairs.latents import encode_pairs
+from pairedit_sdk.pairs.pair_set import Pairs, as_pairs
+from pairedit_sdk.words.losses import FINALISTS, FIRST, LEVELS, ROWS, Asked, pair_losses
+from pairedit_sdk.words.narrowing import narrowed
+from pairedit_sdk.words.vocabulary import Phrases, Vocabulary, as_vocabulary
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.protocol import FlowModel
+    from pairedit_sdk.pairs.latents import PairLatents
+
+#: What FLUX.1-Kontext is usually sampled with.
+GUIDANCE = 2.5
+#: A sureness below this is that of phrases that explain nothing; docs/experiments/words.md says how
+#: it was chosen.
+LEAST_SURENESS = 0.45
+OnPhrases = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ScoredPhrase:
+    """A phrase, and how well it explains the pairs.
+
+    Attributes:
+        phrase: the instruction.
+        ratio: the flow loss of the after pictures with it over that without words. 1 says nothing;
+            the smaller the better.
+        explained: how much of the change it explains: the share of the loss that it takes away, of
+            what the sight of the after picture itself takes away. 1 for all of it, 0 for nothing.
+    """
+
+    phrase: str
+    ratio: float
+    explained: float
+
+
+@dataclass(frozen=True)
+class FoundWords:
+    """What a vocabulary has to say of some pairs.
+
+    Attributes:
+        phrases: the best of those that were asked, best first; never empty.
+        asked: how many phrases were asked.
+    """
+
+    phrases: tuple[ScoredPhrase, ...]
+    asked: int
+
+    @property
+    def best(self) -> ScoredPhrase:
+        """The phrase that explains most, whether that is enough or not."""
+        return self.phrases[0]
+
+    @property
+    def runner_up(self) -> ScoredPhrase | None:
+        """The second best, if two were asked."""
+        return self.phrases[1] if len(self.phrases) > 1 else None
+
+    @property
+    def sureness(self) -> float:
+        """e₁ / 2 + (e₁ − e₂), where e₁ and e₂ are what the best phrase and the second explain.
+
+        It is large where a phrase explains much, or much more than any other. A phrase that is
+        right takes what its neighbours cannot, even of a change that is hard to see; wrong ones
+        explain a part, but several do so alike. No phrase at all explains 0, so e₂ is at least
+        that.
+        """
+        second = 0.0 if self.runner_up is None else max(0.0, self.runner_up.explained)
+        return 1.5 * self.best.explained - second
+
+    @property
+    def none(self) -> bool:
+        """Whether not even the best explains the pairs."""
+        return self.sureness < LEAST_SURENESS
+
+    @property
+    def sentence(self) -> str:
+        """What was found, for people."""
+        asked = counted(self.asked, "phrase")
+        best = f"{self.best.phrase!r} (ratio {self.best.ratio:.2f})"
+        if self.none:
+            return f"None of {asked} explains the change; the nearest is {best}."
+        second = self.runner_up
+        other = f", next {second.phrase!r} ({second.ratio:.2f})" if second else ""
+        return f"The change is {best}{other}."
+
+    def edit_words(self, scale: float = 1.0) -> EditWords | None:
+        """The best phrase as part of an edit; ``None`` where none explains the pairs.
+
+        Args:
+            scale: how strongly the instruction acts at the edit's scale 1.
+        """
+        return None if self.none else EditWords(self.best.phrase, scale, self.best.ratio)
+
+
+@holding
+def find_words(
+    model: FlowModel,
+    pairs: Pairs,
+    vocabulary: Phrases | None = None,
+    *,
+    seed: int = 0,
+    resolution: int | None = None,
+    encoder: str | None = None,
+    on_phrase: OnPhrases | None = None,
+) -> FoundWords:
+    """Ask an edit model which phrase explains how the pairs change.
+
+    A phrase's ratio is the flow loss of the after pictures, given the before pictures and the
+    phrase, over that without words; see :mod:`pairedit_sdk.words.losses`. Losses are summed over
+    the pairs. All phrases are asked at one noise level, the best 16 of them at three.
+
+    Args:
+        model: an edit model, left as it was.
+        pairs: before/after pictures: a set, a folder, or a list of (before, after).
+        vocabulary: phrases, a file of them, or "a; b; c"; ``None`` is what the model was taught
+            (mini-kontext), or a list of common instructions.
+        seed: of the noises.
+        resolution: side of a square with the area at which the model sees the pictures; ``None``
+            is the model's own.
+        encoder: a whole CLIP model, which first narrows a vocabulary of more than 50 phrases down
+            to 50; ``None`` asks them all.
+        on_phrase: called with how many questions were asked, of how many.
+
+    Raises:
+        BaseModelError: the model takes no references, or there is no such encoder.
+        InputError: pictures or a vocabulary that cannot be used.
+        UsageError: no pairs, or LoRAs are attached to the model.
+    """
+    require_edit_model(model)
+    pairs = as_pairs(pairs)
+    phrases = as_vocabulary(vocabulary, model)
+    if encoder is not None:
+        phrases = narrowed(phrases, pairs, encoder)
+    latents = encode_pairs(model, pairs, resolution)
+    return words_of_latents(model, latents, phrases, seed=seed, on_phrase=on_phrase)
+
+
+@holding
+def words_of_latents(
+    model: FlowModel,
+    latents: Sequence[PairLatents],
+    vocabulary: Vocabulary,
+    *,
+    guidance: float = GUIDANCE,
+    seed: int = 0,
+    on_phrase: OnPhrases | None = None,
+) -> FoundWords:
+    """:func:`find_words` for pairs that are encoded already.
+
+    Args:
+        model: an edit model.
+        latents: of the pairs, at least one.
+        vocabulary: the phrases.
+        guidance: distilled guidance.
+        seed: of the noises; each pair has its own.
+        on_phrase: called with how many questions were asked, of how many.
+
+    Raises:
+        BaseModelError: the model takes no references.
+        UsageError: LoRAs are attached to the model.
+    """
+    require_edit_model(model)
+    require_bare(model.transformer)
+    conditions = prompt_conditions(model, ["", *vocabulary])
+    finalists = min(FINALISTS, len(vocabulary))
+    total, done = (2 * len(_BOUNDS) + len(vocabulary) + finalists) * len(latents), 0
+
+    def losses(questions: Sequence[_Question], levels: Sequence[float]) -> torch.Tensor:
+        nonlocal done
+        found = torch.zeros(len(questions), dtype=torch.float64)
+        for number, pair in enumerate(latents):
+            own = derive_seed(seed, "words", number)
+            for start in range(0, len(questions), ROWS):
+                part = questions[start : start + ROWS]
+                asked = [Asked(q.text, pair.x_b if q.sees_after else pair.x_a) for q in part]
+                found[start : start + ROWS] += pair_losses(
+                    model, pair, asked, conditions, levels, guidance=guidance, seed=own
+                ).sum(dim=1)
+                done += len(part)
+                if on_phrase is not None:
+                    on_phrase(done, total)
+        return found
+
+    questions = [*_BOUNDS, *map(_Question, vocabulary)]
+    first = losses(questions, [FIRST])
+    best = first[len(_BOUNDS) :].argsort(stable=True)[:finalists] + len(_BOUNDS)
+    kept = [*range(len(_BOUNDS)), *best.tolist()]
+    sums = first[kept] + losses([questions[k] for k in kept], [s for s in LEVELS if s != FIRST])
+    nothing, everything, *own = sums.tolist()
+    phrases = [questions[k].text for k in kept[len(_BOUNDS) :]]
+    by_phrase = dict(zip(phrases, own, strict=True))
+    return judged(by_phrase, nothing, everything, len(vocabulary))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A text, and whether the model looks at the after picture in the place of the before."""
+
+    text: str
+    sees_after: bool = False
+
+
+#: What explains nothing of a change, and what shows all of it.
+_BOUNDS = (_Question(""), _Question("", sees_after=True))
+
+
+def judged(
+    losses: Mapping[str, float], nothing: float, everything: float, asked: int
+) -> FoundWords:
+    """Phrases by their losses, best first.
+
+    Args:
+        losses: of the phrases that were asked at all noise levels.
+        nothing: the loss without words.
+        everything: the loss without words where the after picture is what the model sees. Should it
+            be no smaller than ``nothing``, no phrase explains anything.
+        asked: how many phrases were asked in all.
+    """
+    gap = nothing - everything
+    phrases = tuple(
+        ScoredPhrase(phrase, loss / nothing, (nothing - loss) / gap if gap > 0 else 0.0)
+        for loss, phrase in sorted((loss, phrase) for phrase, loss in losses.items())
+    )
+    return FoundWords(phrases, asked)
+
+
+def require_edit_model(model: FlowModel) -> None:
+    """Refuse a model that cannot look at the before picture.
+
+    Raises:
+        BaseModelError: naming it.
+    """
+    if not model.takes_references:
+        raise BaseModelError(
+            f"{model.name} cannot be asked for the words of a change: it sees no picture beside "
+            "the noisy one",
+            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            next_step="Use --base mini-kontext",
+        )

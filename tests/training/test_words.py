@@ -1,0 +1,114 @@
+"""Words that a training finds for its pairs, and what becomes of them in the edit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.edits.metadata import EditWords, shareable
+from pairedit_sdk.errors import InputError, UsageError
+from pairedit_sdk.jobs.make_edit import settings_for
+from pairedit_sdk.models.loading import load_model
+from pairedit_sdk.training.config import TrainConfig, load_recipe
+from pairedit_sdk.training.picking import candidates
+from pairedit_sdk.training.trainer import train
+
+PHRASE = "add round glasses"
+SHORT = load_recipe("mini-kontext", ["steps=2", "batch=1", "lora.rank=2", "checkpointing.every=1"])
+ASKED = SHORT.with_values(find_words=True, vocabulary=f"{PHRASE}; make the hair red")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("mini-kontext", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pairs(face_pairs):
+    return face_pairs({"glasses": "round"}, 2)
+
+
+@pytest.fixture(scope="module")
+def plain(model, pairs):
+    return train(model, pairs, SHORT, name="e")
+
+
+@pytest.fixture(scope="module")
+def worded(model, pairs, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run")
+    return train(model, pairs, ASKED, name="e", run_dir=run), run
+
+
+def test_the_found_words_are_part_of_the_edit(plain, worded):
+    edit, run = worded
+    words = edit.info.words
+    assert words == EditWords(PHRASE, 0.6, words.ratio)
+    assert words.ratio < 0.5
+    assert plain.info.words is None
+    assert edit.info.unit_scale == pytest.approx(plain.info.unit_scale * 0.6)
+    for name, layer in edit.layers.items():
+        assert torch.equal(layer.down, plain.layers[name].down)
+        assert torch.allclose(layer.up, plain.layers[name].up * 0.6)
+    assert Edit.load(run / "edit.safetensors").info.words == words
+
+
+def test_a_resumed_run_finds_them_again(model, pairs, worded, tmp_path):
+    edit, _ = worded
+
+    def stop(info):
+        if info.step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, pairs, ASKED, name="e", run_dir=tmp_path, on_step=stop)
+    again = train(model, pairs, ASKED, name="e", run_dir=tmp_path, resume=True)
+    assert again.info == edit.info
+    assert all(torch.equal(again.layers[n].up, layer.up) for n, layer in edit.layers.items())
+
+
+def test_every_checkpoint_has_them_too(model, worded):
+    edit, run = worded
+    found = candidates(model, run, "e")
+    assert [one.edit.info.words for one in found] == [edit.info.words] * len(found)
+    assert len(found) == 2
+    last = found[-1].edit.layers
+    assert all(torch.equal(last[name].up, layer.up) for name, layer in edit.layers.items())
+
+
+def test_where_none_explains_the_pairs_the_edit_is_as_without(model, pairs, plain):
+    config = ASKED.with_values(vocabulary="make the shirt red; add freckles")
+    edit = train(model, pairs, config, name="e")
+    assert edit.info.words is None
+    assert edit.info.unit_scale == plain.info.unit_scale
+    assert all(torch.equal(edit.layers[n].up, layer.up) for n, layer in plain.layers.items())
+
+
+def test_what_cannot_work_is_refused_before_anything_is_written(model, tiny_model, pairs, tmp_path):
+    config = TrainConfig(steps=1, rank=2, find_words=True)
+    with pytest.raises(UsageError, match=r"words\.find is true, and .* cannot be asked"):
+        train(tiny_model, pairs, config, name="e", run_dir=tmp_path / "run")
+    config = ASKED.with_values(vocabulary=str(tmp_path / "absent.txt"))
+    with pytest.raises(InputError, match="There is no vocabulary"):
+        train(model, pairs, config, name="e", run_dir=tmp_path / "run")
+
+
+def test_settings_say_nothing_of_words_unless_they_are_asked_for(plain, worded):
+    names = {"find_words", "vocabulary", "words_scale", "words_pairs"}
+    assert not names & plain.info.settings.keys()
+    assert worded[0].info.settings.keys() & names == {"find_words", "vocabulary"}
+    for wrong in ({"words_scale": -1.0}, {"words_pairs": 0.0}):
+        with pytest.raises(UsageError, match=r"words\."):
+            SHORT.with_values(**wrong)
+
+
+def test_a_vocabularys_file_is_found_from_everywhere_and_shared_by_its_name(
+    plain, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = settings_for("mini-kontext", None, ["words.find=true", "words.vocabulary=v.txt"])
+    assert config.vocabulary == str(tmp_path / "v.txt")
+    info = replace(plain.info, settings=config.as_dict())
+    assert shareable(info).settings["vocabulary"] == "v.txt"
+    said = settings_for("mini-kontext", None, ["words.vocabulary=a hat; a cap"])
+    assert said.vocabulary == "a hat; a cap"
