@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError, counted
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.lora.adapters import require_bare
