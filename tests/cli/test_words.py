@@ -110,8 +110,7 @@ def test_a_training_asks_for_words(
 
     monkeypatch.setattr("pairedit_sdk.training.trainer.train", train)
     found = pairedit(*line, "--find-words")
-    assert "Words:       add a hat (ratio 0.25); acts at 0.6, and what was learned from the pairs at "
-        "0.5.\n" in found.stdout
+    assert "Words:       add a hat (ratio 0.25); acts at 0.6, and what was learned" in found.stdout
     said = json.loads(pairedit(*line, "--find-words", "--json").stdout)
     assert said["words"] == [{"phrase": "add a hat", "scale": 0.6, "ratio": 0.25, "lora": 0.5}]
 
