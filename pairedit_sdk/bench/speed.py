@@ -151,20 +151,19 @@ def _reach(base: Any, pairs: Any, published: Any, default: Any) -> dict[str, Any
     """Seconds of the shortest default training that is as accurate as the published recipe."""
     from pairedit_sdk.bench.edit_types import held_out_faces
     from pairedit_sdk.bench.edits import SCALES
-    from pairedit_sdk.bench.fidelity import measure
+    from pairedit_sdk.bench.fidelity import measure, truth_of
     from pairedit_sdk.builtin.faces.attribute_classifier import load_attribute_classifier
     from pairedit_sdk.editing.edit_latents import sweep_latents
     from pairedit_sdk.training.trainer import train
 
-    faces, classifier = held_out_faces(EDIT, FACES), load_attribute_classifier()
+    faces = held_out_faces(EDIT, FACES)
+    truth = truth_of(base, faces, [EDIT], load_attribute_classifier())
 
     def accuracy(config: Any, scales: Sequence[float]) -> tuple[float, float]:
         started = time.perf_counter()
         edit = train(base, pairs, config, name=EDIT)
         seconds = time.perf_counter() - started
-        rows = measure(
-            base, lambda x, s: sweep_latents(base, x, edit, s), faces, [EDIT], scales, classifier
-        )
+        rows = measure(base, lambda x, s: sweep_latents(base, x, edit, s), truth, scales)
         return max(row.accuracy for row in rows), seconds
 
     wanted, published_seconds = accuracy(published, SCALES)

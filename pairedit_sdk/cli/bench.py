@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pairedit_sdk.cli import bench_photo, bench_words, options, speed, values
+from pairedit_sdk.cli import bench_edits, bench_photo, bench_words, options, speed, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.io.files import require_writable_folder
@@ -18,101 +18,14 @@ from pairedit_sdk.io.files import require_writable_folder
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pairedit_sdk.bench.edits import Job
-    from pairedit_sdk.bench.fidelity import Fidelity
-
 app = typer.Typer(help="Measure quality and speed on the built-in model.", no_args_is_help=True)
+app.command("edits")(bench_edits.edits)
 app.command("speed")(speed.speed)
 app.command("photo")(bench_photo.photo)
 app.command("words")(bench_words.words)
 
-_SHOWN = {
-    "accuracy": "Accuracy",
-    "accuracy_std": "± faces",
-    "accuracy_pooled": "Pooled",
-    "success": "Success",
-    "leakage": "Leakage",
-    "preservation_db": "Preserved dB",
-    "monotone": "Monotone",
-    "scale": "Scale",
-    "train_seconds": "Learning s",
-}
-
-
-@app.command("edits")
-def edits(
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--recipe",
-            metavar="NAME",
-            help="default, published, A, B, C, plain, text, or another recipe; may be repeated. "
-            "Without it: all of these.",
-        ),
-    ] = None,
-    edit: Annotated[
-        list[str] | None,
-        typer.Option("--edit", metavar="NAME", help="Only this edit; may be repeated."),
-    ] = None,
-    pairs: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--pairs",
-            metavar="NUMBER",
-            min=1,
-            max=8,
-            help="Number of training pairs; may be repeated. [1, 2, 3]",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
-    ] = None,
-    faces: Annotated[
-        int | None, typer.Option("--faces", min=1, help="Number of held-out faces. [24]")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe default."),
-    ] = None,
-    small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="A folder for one collage per edit.")
-    ] = None,
-    device: options.Device = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Score recipes on held-out faces.
-
-    Every recipe learns the same edits from the same drawn pairs. The recipe default is scored at
-    scale 1, the others each at their own best scale.
-    """
-    from pairedit_sdk.bench.edit_types import EDIT_TYPES
-    from pairedit_sdk.bench.edits import SMALL, Plan, run
-    from pairedit_sdk.cli.services import load_model
-
-    output = Output(as_json, quiet)
-    unknown = [name for name in edit or [] if name not in EDIT_TYPES]
-    if unknown:
-        raise UsageError(
-            f"The benchmark has no edit {unknown[0]!r}",
-            next_step=nearest(unknown[0], list(EDIT_TYPES)),
-        )
-    lists = {"recipes": recipe, "edits": edit, "pairs": pairs, "settings": settings}
-    given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out}
-    given |= {name: tuple(value) for name, value in lists.items() if value}
-    plan: Plan = replace(
-        SMALL if small else Plan(), **{k: v for k, v in given.items() if v is not None}
-    )
-    if out is not None:
-        require_writable_folder(out)
-    base = load_model("mini", device=values.device(device))
-    with output.meter("benchmark", len(plan.jobs()), "run") as meter:
-        result = run(base, plan, lambda job, row: meter.advance(_note(job, row)))
-    output.table(_table(result["summary"]))
-    if out is not None:
-        output.say(f"Collages: {out}")
-    output.result(result)
+_LEARNS = "Recipe that learns the edits, on the built-in model that it is for."
+Recipe = Annotated[str, typer.Option("--recipe", help=_LEARNS)]
 
 
 @app.command("compose")
@@ -129,7 +42,15 @@ def compose(
     faces: Annotated[
         int | None, typer.Option("--faces", min=1, help="Number of held-out faces. [24]")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe that learns the edits.")] = "mini",
+    combination: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--combination",
+            metavar="NAME+NAME",
+            help="Only these edits together, such as glasses+smile; may be repeated.",
+        ),
+    ] = None,
+    recipe: Recipe = "mini",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A folder for one collage per combination.")
@@ -140,6 +61,8 @@ def compose(
 ) -> None:
     """Score pairs and triples of edits in every mode of composition."""
     from pairedit_sdk.bench.compose import SMALL, Plan, run
+    from pairedit_sdk.bench.edit_types import as_combination
+    from pairedit_sdk.bench.trained_edits import model_for
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.composition import check_mode
 
@@ -147,6 +70,7 @@ def compose(
     for name in mode or []:
         check_mode(name)
     given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out, "modes": mode or None}
+    given["combinations"] = [as_combination(text) for text in combination or []] or None
     plan: Plan = replace(
         SMALL if small else Plan(),
         recipe=recipe,
@@ -154,7 +78,7 @@ def compose(
     )
     if out is not None:
         require_writable_folder(out)
-    base = load_model("mini", device=values.device(device))
+    base = load_model(model_for(recipe), device=values.device(device))
     with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Mode"))
@@ -168,7 +92,7 @@ def basis(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe that learns the edits.")] = "mini",
+    recipe: Recipe = "mini",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -176,12 +100,13 @@ def basis(
 ) -> None:
     """Ask a basis of learned edits for analogies of held-out faces."""
     from pairedit_sdk.bench.basis import SMALL, Plan, run
+    from pairedit_sdk.bench.trained_edits import model_for
     from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
     plan: Plan = replace(SMALL if small else Plan(), recipe=recipe)
     plan = plan if seeds is None else replace(plan, seeds=seeds)
-    base = load_model("mini", device=values.device(device))
+    base = load_model(model_for(recipe), device=values.device(device))
     with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(base, plan, meter.advance)
     output.table(_by_row(result["summary"], "Router"))
@@ -265,25 +190,3 @@ def _by_row(summary: Mapping[str, Mapping[str, float]], name: str) -> Table:
             figure.replace("_", " "), *("" if math.isnan(v) else f"{v:.3g}" for v in shown)
         )
     return table
-
-
-def _note(job: Job, row: Fidelity) -> str:
-    return f"{job.edit}, {job.recipe}: {row.accuracy:.2f}, {row.success:.0%} at {row.scale:g}"
-
-
-def _table(summary: Mapping[str, Mapping[str, float]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("Recipe")
-    for heading in _SHOWN.values():
-        table.add_column(heading, justify="right")
-    for recipe, figures in summary.items():
-        table.add_row(recipe, *(_figure(name, figures[name]) for name in _SHOWN))
-    return table
-
-
-def _figure(name: str, value: float) -> str:
-    if name in ("success", "leakage", "monotone"):
-        return f"{value:.1%}"
-    return f"{value:.1f}" if name in ("preservation_db", "train_seconds") else f"{value:.2f}"

@@ -14,7 +14,8 @@ from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOpti
 from pairedit_sdk.editing.words import check_words, edited_by_words, words_for
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
-from pairedit_sdk.flow.solvers import last_state, rf_inversion
+from pairedit_sdk.flow.schedule import starting_noise
+from pairedit_sdk.flow.solvers import euler, last_state, rf_inversion
 from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 
@@ -94,7 +95,8 @@ def _edit(
     for edit, _ in stack.parts:
         edit.require_base(model)
     check_words(model, stack, options)
-    if not scales or (stack.is_zero and options.method == "flowedit"):
+    stack = stack if options.mode == "sequential" else stack.without_repeats()
+    if not scales or (stack.is_zero and options.method in ("flowedit", "from-noise")):
         return [x for _ in scales]
     if options.mode == "sequential":
         return [
@@ -103,11 +105,11 @@ def _edit(
         ]
     if options.method == "inversion-lora":
         return _with_inversion_lora(model, x, [stack @ scale for scale in scales], options, hook)
-    stack = stack.without_repeats()
     conditioned = _conditioned(model, stack, options)
-    if options.method == "rf-inversion":
+    if options.method in _WHOLE:
+        edited_by = _WHOLE[options.method]
         return [
-            _inverted(conditioned, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            edited_by(conditioned, x, stack @ scale, options, part_of(hook, k, len(scales)))
             for k, scale in enumerate(scales)
         ]
     return _together(conditioned, x, stack, scales, options, hook)
@@ -209,6 +211,35 @@ def _inverted(
     with torch.no_grad(), attached_stack(model, stack, options.mode, reference) as velocities:
         states = rf_inversion(x, sigmas, velocities.plain, velocities.edited, noise)
         return last_state(states, lambda done: hook(done, 2 * options.steps))
+
+
+def _from_noise(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    stack: EditStack,
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> torch.Tensor:
+    """A picture drawn from noise by the edited model, which sees x as the reference.
+
+    The noise is the one that ``FluxKontextPipeline`` draws with
+    ``torch.Generator("cpu").manual_seed(seed)``, so with one edit as its LoRA both give the same
+    picture. Scales have nothing to share: every state depends on them.
+    """
+    base = model.base
+    count = 1 if options.same_noise else len(x)
+    noise = starting_noise((count, *x.shape[1:]), options.seed, base.dtype).to(x.device)
+    sigmas = base.sigmas(options.steps, *base.image_size(x))
+    with torch.no_grad(), attached_stack(model, stack, options.mode, x) as velocities:
+
+        def velocity(z: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
+            return velocities.edited(z, sigma).to(base.dtype)
+
+        return euler(noise.expand_as(x), sigmas, velocity, hook).float()
+
+
+#: Methods that edit with all parts of a stack together, at one scale after the other.
+_WHOLE = {"rf-inversion": _inverted, "from-noise": _from_noise}
 
 
 def _with_inversion_lora(

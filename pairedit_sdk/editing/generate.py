@@ -16,6 +16,7 @@ from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.flow import solvers
+from pairedit_sdk.flow.schedule import starting_noise
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.models.conditioned import ConditionedModel
@@ -117,7 +118,8 @@ def generate(
         condition = replace(condition, references=_encoded(model, references, sizes))
     guidance = model.default_guidance if asked.guidance is None else asked.guidance
     conditioned = ConditionedModel(model, condition, guidance)
-    x = _noise(model, (1, *model.latent_shape(height, width)), asked.seed)
+    shape = (1, *model.latent_shape(height, width))
+    x = starting_noise(shape, asked.seed, model.dtype).to(model.device)
     sigmas, hook = model.sigmas(asked.steps, height, width), on_step or (lambda done, total: None)
     if asked.mode != "sequential" or stack is None or len(stack.parts) == 1:
         return to_image(
@@ -127,11 +129,6 @@ def generate(
     x = _drawn(conditioned, x, sigmas, first, asked.mode, start_step, part_of(hook, 0, 2)).float()
     then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance, words=False)
     return to_image(model.decode(edit_latents(model, x, later, then, on_step=part_of(hook, 1, 2))))
-
-
-def _noise(model: FlowModel, shape: Sequence[int], seed: int) -> torch.Tensor:
-    generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=model.dtype).to(model.device)
 
 
 def _check(model: FlowModel, size: tuple[int, int], steps: int, start_step: int) -> None:

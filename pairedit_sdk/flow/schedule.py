@@ -5,7 +5,7 @@ x_0 clean latents, ε standard normal noise, σ in [0, 1] the noise level; any l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +50,20 @@ def column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """``values`` [B] or a scalar, such as σ, shaped to multiply ``like`` [B, …]."""
     values = values.to(like.dtype)
     return values if values.ndim == 0 else values.view(-1, *([1] * (like.ndim - 1)))
+
+
+def starting_noise(
+    shape: Sequence[int], seed: int, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """ε at σ = 1, on the CPU: what a diffusers pipeline draws from
+    ``torch.Generator("cpu").manual_seed(seed)``.
+
+    Args:
+        shape: of the latents, [B, C, h, w].
+        seed: of the generator.
+        dtype: the model's; a draw in bf16 is not a rounded one in float32.
+    """
+    return torch.randn(*shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=dtype)
 
 
 def noise_source(x: torch.Tensor, seed: int, count: int = 1) -> Callable[[int, int], torch.Tensor]:

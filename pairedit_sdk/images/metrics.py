@@ -90,14 +90,61 @@ def pooled_accuracy(
     return float(1 - left.nansum() / _nan_where_zero(whole.nansum()))
 
 
+def progress(
+    out: torch.Tensor,
+    rb: torch.Tensor,
+    rb_true: torch.Tensor,
+    mask: torch.Tensor,
+    blur: float = 0.02,
+) -> torch.Tensor:
+    """How far the edit went towards the truth: p = ⟨out − r(b), r(b′) − r(b)⟩ / ‖r(b′) − r(b)‖².
+
+    Both products are over M, of blurred pictures as in :func:`edit_accuracy`. 1 is as far as the
+    truth, 0 is nowhere, above 1 is too far. A larger scale or gain mends p alone.
+
+    Args:
+        blur: as in :func:`edit_accuracy`.
+
+    Returns:
+        float32 [B]; NaN where M is empty or r(b) equals r(b′) on it.
+    """
+    seen, before, wanted = _blurred(out, rb, rb_true, blur)
+    along = _masked_mean((seen - before) * (wanted - before), mask)
+    return along / _nan_where_zero(masked_mse(wanted, before, mask))
+
+
+def remaining_error(accuracy: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
+    """What is wrong with an edit beside how far it went: e = √(1 − accuracy − (1 − p)²).
+
+    1 − accuracy is the squared distance from the truth, in units of the true change. (1 − p)² is
+    its part along that change, and e² the part across it: content that the truth does not have.
+
+    Args:
+        accuracy: of :func:`edit_accuracy`, [B].
+        progress: of :func:`progress` for the same pictures and blur, [B].
+
+    Returns:
+        [B], at least 0, as e² is rounded below it for an edit that only went too short or too far;
+        NaN where either is.
+    """
+    return (1 - accuracy - (1 - progress).square()).clamp(min=0).sqrt()
+
+
 def _left_of_whole(
     out: torch.Tensor, rb: torch.Tensor, rb_true: torch.Tensor, mask: torch.Tensor, blur: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Squared error within M after the edit and without one, each [B]."""
+    seen, before, wanted = _blurred(out, rb, rb_true, blur)
+    return masked_mse(seen, wanted, mask), masked_mse(before, wanted, mask)
+
+
+def _blurred(
+    out: torch.Tensor, rb: torch.Tensor, rb_true: torch.Tensor, blur: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """G of each picture, ``blur`` as a share of the width."""
     _same_shape(out=out, rb=rb, rb_true=rb_true)
     sigma = blur * out.shape[-1]
-    seen, before, wanted = (gaussian_blur(x, sigma) for x in (out, rb, rb_true))
-    return masked_mse(seen, wanted, mask), masked_mse(before, wanted, mask)
+    return gaussian_blur(out, sigma), gaussian_blur(rb, sigma), gaussian_blur(rb_true, sigma)
 
 
 def preservation_db(out: torch.Tensor, rb: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -206,11 +253,16 @@ def mean_over_edits(values: Mapping[str, torch.Tensor]) -> float:
 
 def masked_mse(x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean of (x − y)² over the mask's pixels and the channels, float32 [B]; NaN if empty."""
-    expected = (x.shape[0], 1, *x.shape[2:])
+    return _masked_mean((x.float() - y.float()).square(), mask)
+
+
+def _masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of [B, 3, H, W] over the mask's pixels and the channels, [B]; NaN if it is empty."""
+    expected = (values.shape[0], 1, *values.shape[2:])
     if tuple(mask.shape) != expected or mask.dtype != torch.bool:
         raise ValueError(f"mask: expected bool {expected}; got {mask.dtype} {tuple(mask.shape)}")
-    squared = (x.float() - y.float()).square().mean(dim=1, keepdim=True)
-    return squared.mul(mask).sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3))
+    total = values.mean(dim=1, keepdim=True).mul(mask).sum(dim=(1, 2, 3))
+    return total / mask.sum(dim=(1, 2, 3))
 
 
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -18,6 +18,8 @@ from pairedit_sdk.images.metrics import (
     monotonicity,
     pooled_accuracy,
     preservation_db,
+    progress,
+    remaining_error,
     success,
 )
 
@@ -149,6 +151,59 @@ def test_pooled_accuracy_weighs_faces_by_what_there_is_to_change() -> None:
     expected = 1 - (0.1**2 + 0.1**2) / (1 + 0.01**2)
     assert pooled_accuracy(out, rb, true, mask, blur=0) == pytest.approx(expected, abs=1e-5)
     assert math.isnan(pooled_accuracy(rb, rb, rb, ~mask))
+
+
+# how far, and what else is wrong
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.02])
+@pytest.mark.parametrize("share", [-0.5, 0.0, 0.6, 1.0, 1.4])
+def test_progress_is_the_share_of_the_way_and_nothing_else_is_wrong(
+    share: float, blur: float
+) -> None:
+    rb, true = pictures(seed=1), pictures(seed=2)
+    mask = left_half(rb)
+    out = rb + share * (true - rb)
+    gone = progress(out, rb, true, mask, blur)
+    assert gone.tolist() == pytest.approx([share] * 2, abs=1e-5)
+    left = remaining_error(edit_accuracy(out, rb, true, mask, blur), gone)
+    assert left.tolist() == pytest.approx([0] * 2, abs=2e-3)
+
+
+def test_progress_and_the_remaining_error_by_hand() -> None:
+    rb = torch.zeros(1, 3, 1, 4)
+    true, out = rb.clone(), rb.clone()
+    true[..., 0] = 1.0
+    out[..., 0], out[..., 1], out[..., 3] = 0.7, 0.4, 1.0  # 3 is outside
+    mask = left_half(rb)
+    gone = progress(out, rb, true, mask, blur=0)
+    accuracy = edit_accuracy(out, rb, true, mask, blur=0)
+    assert gone.item() == pytest.approx(0.7, abs=1e-6)
+    assert accuracy.item() == pytest.approx(1 - 0.3**2 - 0.4**2, abs=1e-6)
+    assert remaining_error(accuracy, gone).item() == pytest.approx(0.4, abs=1e-6)
+
+
+def test_both_grow_in_proportion_to_the_edit() -> None:
+    rb, true, other = pictures(seed=1), pictures(seed=2), pictures(seed=3)
+    mask = whole(rb)
+    change = other - rb
+    half, twice = rb + 0.5 * change, rb + change
+    one, two = (progress(out, rb, true, mask) for out in (half, twice))
+    torch.testing.assert_close(two, 2 * one)
+    left = [
+        remaining_error(edit_accuracy(out, rb, true, mask), gone)
+        for out, gone in ((half, one), (twice, two))
+    ]
+    torch.testing.assert_close(left[1], 2 * left[0])  # what is wrong grows alike
+
+
+def test_rounding_makes_no_error_and_nothing_to_change_has_no_value() -> None:
+    accuracy, gone = torch.tensor([0.9901, math.nan]), torch.tensor([0.9, 1.0])
+    left = remaining_error(accuracy, gone)
+    assert left[0] == 0
+    assert left[1].isnan()
+    rb = pictures()
+    assert progress(rb, rb, rb, whole(rb)).isnan().all()
 
 
 def test_accuracy_without_an_edit_has_no_value() -> None:

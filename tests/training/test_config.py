@@ -25,7 +25,7 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
 def test_the_recipes_that_are_promised_are_there():
     promised = {
         "published", "ablation-a", "ablation-b", "ablation-c", "mini", "flux-dev", "flux-dev-fast",
-        "lowmem", "mini-kontext", "kontext-dev",
+        "lowmem", "mini-kontext", "kontext-dev", "kontext-plain",
     }  # fmt: skip
     assert promised <= set(recipe_names())
 
@@ -35,6 +35,14 @@ def test_the_recipes_of_edit_models_see_the_picture_and_agree():
     assert (mini.reference, load_recipe("mini").reference) == ("before", "none")
     held = {"resolution": None, "precision": "auto", "gradient_checkpointing": False}
     assert dev.with_values(base="mini-kontext", **held) == mini
+
+
+def test_the_trainers_way_differs_from_an_edit_that_sees_the_picture_in_what_is_learned():
+    seeing, plain = load_recipe("mini-kontext"), load_recipe("kontext-plain")
+    assert (plain.objective, plain.reference, plain.alpha) == ("reconstruction", "before", 16)
+    learned = dict.fromkeys(("objective", "sigma_sampling", "lag", "lead", "alpha", "gain"))
+    learned = {name: getattr(seeing, name) for name in learned}
+    assert plain.with_values(**learned) == seeing
 
 
 def test_published_is_the_default_settings():
