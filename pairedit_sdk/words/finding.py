@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 #: What FLUX.1-Kontext is usually sampled with.
 GUIDANCE = 2.5
-#: A sureness below this is that of phrases that explain nothing; docs/experiments/words.md says how
-#: it was chosen.
-LEAST_SURENESS = 0.45
+#: Below one of these a phrase explains nothing; docs/experiments/words.md says how they were chosen.
+LEAST_SURENESS, LEAST_PREFERENCE = 0.45, -0.25
 OnPhrases = Callable[[int, int], None]
 
 
@@ -90,7 +89,7 @@ class FoundWords:
     @property
     def none(self) -> bool:
         """Whether not even the best explains the pairs."""
-        return self.sureness < LEAST_SURENESS or self.best.preference <= 0
+        return self.sureness < LEAST_SURENESS or self.best.preference < LEAST_PREFERENCE
 
     @property
     def sentence(self) -> str:
