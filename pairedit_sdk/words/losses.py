@@ -8,7 +8,8 @@ For a pair, noise levels σ and noises ε, with x_σ = (1 − σ) x_B + σ ε an
 is larger where x_A and x_B differ, as the rest of the picture is there to be copied.
 
 Two bounds make L a share of the change: L of no words explains nothing, and L of no words where x_B
-itself is what the model looks at has nothing left to be explained.
+itself is what the model looks at has nothing left to be explained. And with x_A in the place of x_B
+L says whether the phrase would rather leave the picture as it is.
 """
 
 from __future__ import annotations
