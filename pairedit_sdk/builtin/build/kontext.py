@@ -1,14 +1,16 @@
 """Training of the built-in Kontext base: a face, and an instruction that says what to change.
 
 It starts from the built-in model and learns, with the usual flow loss on unlimited drawn pairs, to
-look at condition images. Steps take turns:
+look at condition images. Steps take turns, in the shares of :mod:`~.turns`:
 
-- one picture to be changed as the instruction says, or, with nothing said, to be left as it is;
-- the same with two other people's pictures behind it, so that further pictures are known;
-- a grid of four faces, every one of which is to be changed, so that larger pictures are known;
-- no picture and a caption, as before.
+- "one": one picture to be changed as the instruction says, or, with nothing said, to be left as it
+  is;
+- "three": an analogy, b with a and a′ behind it, two pictures of another person that show the same
+  change. In half of the rows nothing is said, so that the change must be read from them;
+- "grid": four faces, every one of which is to be changed, so that larger pictures are known;
+- "caption": no picture and a caption, as before.
 
-None of them is an analogy: what a′ has to do with a is for a basis of LoRAs to learn.
+The changes that LoRWeB's tests keep back (``analogies.UNSEEN``) are in no analogy.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 It starts from the built-in model, or from ``--start PIPELINE``, and keeps its autoencoder and image
 encoder. The checkpoint is in ``--folder``; started again, the command goes on where it was, and
 with more ``--minutes`` it trains on. The result goes to ``--output`` and not into the package.
+``--captions SHARE`` of the steps draw from a caption, without a picture to look at; the rest are
+edits.
 
 Drawing the changes, on all cores, is no part of the budget. Where there is an NVIDIA GPU it trains
 there, in larger batches and under bfloat16 autocast, with float32 weights.
@@ -27,6 +29,7 @@ from pairedit_sdk.builtin.build.kontext import train_kontext
 from pairedit_sdk.builtin.build.kontext_data import KontextData
 from pairedit_sdk.builtin.build.loop import on_cuda
 from pairedit_sdk.builtin.build.pool import usable_cores
+from pairedit_sdk.builtin.build.turns import CAPTIONS, shares_of
 from pairedit_sdk.models.folders import fingerprint, mini_folder
 from pairedit_sdk.models.precision import avoid_cudnn_attention
 
@@ -46,6 +49,7 @@ class Options:
     start: Path
     count: int
     device: str
+    captions: float
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,10 +60,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("out/kontext"), help="the pipeline")
     parser.add_argument("--start", type=Path, default=mini_folder(), help="a FluxPipeline's folder")
     parser.add_argument("--changes", type=int, default=CHANGES, help="drawn changes")
+    parser.add_argument("--captions", type=float, default=CAPTIONS, help="share of caption steps")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args(arguments)
+    shares_of(given.captions)  # a share that is none is refused before anything is drawn
     build(
-        Options(given.folder, given.output, given.minutes, given.start, given.changes, given.device)
+        Options(
+            given.folder,
+            given.output,
+            given.minutes,
+            given.start,
+            given.changes,
+            given.device,
+            given.captions,
+        )
     )
 
 
@@ -79,7 +93,8 @@ def build(options: Options) -> None:
     transformer = FluxTransformer2DModel.from_pretrained(start / "transformer", dtype=torch.float32)
     changes = drawn_changes(options.folder, options.count, usable_cores())
     batch = GPU_BATCH if on_cuda(device) else BATCH
-    data = KontextData(_latents(vae, changes, device), changes, clip, batch, device)
+    latents = _latents(vae, changes, device)
+    data = KontextData(latents, changes, clip, batch, device, options.captions)
     model = CaptionedFlow(transformer, t5)
     train_kontext(
         model,
