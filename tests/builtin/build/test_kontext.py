@@ -1,5 +1,7 @@
 """What the Kontext model is taught: rows that say what they show."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import torch
 from pairedit_sdk.builtin.build import clip, mini_kontext, parts
 from pairedit_sdk.builtin.build.assemble import text_tower
 from pairedit_sdk.builtin.build.clip import Changes
+from pairedit_sdk.builtin.build.flow import CaptionedFlow
+from pairedit_sdk.builtin.build.kontext import train_kontext
 from pairedit_sdk.builtin.build.kontext_data import KontextData
 from pairedit_sdk.builtin.build.turns import ROWS, turn_of
 from pairedit_sdk.builtin.faces.analogies import UNSEEN
@@ -14,6 +18,7 @@ from pairedit_sdk.builtin.faces.instructions import instruction
 from pairedit_sdk.builtin.faces.numbered import change_at
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.models.families.kontext import KontextModel
+from pairedit_sdk.models.folders import mini_folder
 from pairedit_sdk.models.loading import load_base
 
 COUNT = 120
@@ -127,6 +132,32 @@ def test_the_loss_lies_where_the_picture_changes(data):
     assert weights.mean() == pytest.approx(1)
     assert weights[0, 0, 0, 0] == pytest.approx(0.5 + 0.5 * 16)
     assert torch.equal(_weights(_Rows(before, before, even)), even[None])
+
+
+def _moved_by_captions(data, folder, teacher_of):
+    """How far one step of captions with this teacher takes a model's weights, relative."""
+    torch.manual_seed(0)
+    model = CaptionedFlow(parts.transformer(64, 1, 1), parts.t5())
+    begun = torch.cat([value.detach().flatten() for value in model.transformer.parameters()])
+    latents, clip_text = torch.randn(COUNT, 2, 16, 4, 4), text_tower(parts.clip())
+    captions = KontextData(latents, data.changes, clip_text, 4, "cpu", captions=1)
+    train_kontext(model, captions, folder, minutes=1e-6, teacher=teacher_of(model))
+    ended = torch.cat([value.detach().flatten() for value in model.transformer.parameters()])
+    return float((ended - begun).norm() / begun.norm())
+
+
+def test_what_is_drawn_from_captions_is_kept_as_the_teacher_has_it(data, tmp_path):
+    # A model that is its own teacher has nothing to learn.
+    kept = _moved_by_captions(data, tmp_path / "kept", copy.deepcopy)
+    learned = _moved_by_captions(data, tmp_path / "learned", lambda _: None)
+    assert kept < learned / 10
+
+
+def test_a_teacher_with_another_autoencoder_is_refused(tiny_folder, tmp_path):
+    given = ["--start", str(tiny_folder), "--folder", str(tmp_path / "folder")]
+    with pytest.raises(UsageError, match="another autoencoder"):
+        mini_kontext.main([*given, "--teacher", str(mini_folder())])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_whole_build(tiny_folder, tmp_path, monkeypatch):
