@@ -65,17 +65,12 @@ def train_kontext(
 
     def loss(step: int) -> dict[str, torch.Tensor]:
         plan = plans(step)
-        example = data.example(plan)
-        count, _, height, width = example.target.shape
-        ids, pooled = data.text(plan)
-        x_0 = example.target
+        example, (ids, pooled) = data.example(plan), data.text(plan)
+        x_0, count = example.target, len(plan.texts)
         noise = torch.randn(x_0.shape, device=data.device)
-        u = (torch.arange(count) + torch.rand(count)) / count
-        sigma = on_device(u + 0.15 * torch.sin(2 * torch.pi * u) / torch.pi, data.device)
+        sigma = on_device(_levels(count), data.device)
         at = sigma[:, None, None, None]
-        pictures = [(1 - at) * x_0 + at * noise, *example.references]
-        tokens = torch.cat([pack(picture) for picture in pictures], dim=1)
-        places = torch.cat([position_ids(height // 2, width // 2, k) for k in range(len(pictures))])
+        tokens, places = _packed([(1 - at) * x_0 + at * noise, *example.references])
         guidance = torch.empty(count, device=data.device).uniform_(*GUIDANCE)
         given = (tokens, sigma, ids, pooled, guidance, on_device(places, data.device))
         aim = pack(noise - x_0)
@@ -83,7 +78,7 @@ def train_kontext(
             if teacher is not None and plan.kind == "caption":
                 with torch.no_grad():
                     aim = teacher(*given).float()
-            v = model(*given)[:, : height * width // 4]
+            v = model(*given)[:, : aim.shape[1]]
         squared = (v.float() - aim).square()
         error = (squared * pack(example.weights)).mean()
         return {"loss": error, plan.kind: squared.mean()}
@@ -95,3 +90,16 @@ def train_kontext(
     stage.use_average()
     model.forget()
     return stage.step
+
+
+def _levels(count: int) -> torch.Tensor:
+    """σ of each row, stratified and denser in the middle, as the flow model's [count]."""
+    u = (torch.arange(count) + torch.rand(count)) / count
+    return u + 0.15 * torch.sin(2 * torch.pi * u) / torch.pi
+
+
+def _packed(pictures: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens [B, T, 4C] of pictures of one size [B, C, h, w], and their places [T, 3]."""
+    height, width = pictures[0].shape[2:]
+    places = [position_ids(height // 2, width // 2, number) for number in range(len(pictures))]
+    return torch.cat([pack(picture) for picture in pictures], dim=1), torch.cat(places)
