@@ -92,7 +92,7 @@ def train(
     asked = _words(said, vocabulary, find)
     config = settings_for(base, recipe, overridden(settings, given), asked)
     require_tracker(config.track)
-    base_name = config.base or options.DEFAULT_BASE
+    base_name = config.base or options.DEFAULT_MODEL
 
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.pairs.pair_set import PairSet

@@ -90,7 +90,7 @@ class Edit:
                 expected="an edit with a LoRA",
                 got="an instruction alone",
                 next_step="Say it again wherever it is wanted (Instruction, or --instruction), or "
-                "add it to a learned edit: edit.with_info(words=EditWords(…))",
+                "add it to a learned edit: edit.with_info(words=[EditWords(…)])",
             )
         tensors, header = to_diffusers(self.layers)
         return write_tensors(Path(path), tensors, {**header, **self.header()})

@@ -210,10 +210,9 @@ def test_other_methods_have_no_words(model, x, method, caplog):
 def test_a_drawn_picture_takes_its_words_from_the_prompt(model, caplog):
     with pytest.raises(UsageError, match=r"cannot be used with generate.*in the prompt"):
         generate(model, "", Instruction(GLASSES), steps=2)
+    plain = _edit(model, words=[EditWords("add a bow")], sees=False)
     with caplog.at_level(logging.WARNING):
-        generate(
-            model, "", _edit(model, words=[EditWords("add a bow")]), steps=2, width=64, height=64
-        )
+        generate(model, "", plain, steps=2, width=64, height=64)
     assert "these instructions of edits are left out: add a bow" in caplog.text
 
 
