@@ -127,31 +127,37 @@ def _together(
     """x at each of the scales by FlowEdit, the changes of all LoRAs and instructions added."""
     # One picture that all LoRAs move together, or a copy for each of them.
     active: list[Part] = [
-        (edit, scale * (lora_beside_words(edit.info) if options.words else 1))
-        for edit, scale in stack.parts
-        if scale != 0 and edit.layers
+        (edit, scale) for edit, scale in stack.parts if scale != 0 and edit.layers
     ]
+    # What the words leave to each: a part of what it does, which is more than a LoRA does that is
+    # scaled down by as much.
+    shares = [lora_beside_words(edit.info) if options.words else 1.0 for edit, _ in active]
     if options.mode == "merged" and len(active) > 1:
-        loras = EditStack(active).without_words()
-        active = [(loras.merged("sum", model.guidance), 1.0)]
+        loras = EditStack(active)
+        loras = loras.beside_words() if options.words else loras.without_words()
+        active, shares = [(loras.merged("sum", model.guidance), 1.0)], [1.0]
     words = words_for(stack, options)
     groups = bool(active) + bool(words)
     edited: list[list[torch.Tensor]] = [[] for _ in scales]
     if active:
         edited = _each_alone(model, x, active, scales, options, part_of(hook, 0, groups))
+    moved = [_sum(x, each, shares) for each in edited]
     if not words:
-        return [_sum(x, each) for each in edited]
+        return moved
     # A pass has one prompt. What an instruction does is the same at every scale.
     by_words = edited_by_words(model, x, list(words), options, part_of(hook, groups - 1, groups))
     told = [own * (z - x) for own, z in zip(words.values(), by_words, strict=True)]
-    return [_sum(x, each) + scale * sum(told) for scale, each in zip(scales, edited, strict=True)]
+    return [z + scale * sum(told) for scale, z in zip(scales, moved, strict=True)]
 
 
-def _sum(x: torch.Tensor, edited: Sequence[torch.Tensor]) -> torch.Tensor:
-    """x with what was done to each copy of it."""
+def _sum(x: torch.Tensor, edited: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
+    """x with so much of what was done to each copy of it."""
     if not edited:
         return x
-    return edited[0] if len(edited) == 1 else x + sum(z - x for z in edited)
+    if len(edited) == 1 and shares[0] == 1:
+        return edited[0]
+    each = zip(shares, edited, strict=True)
+    return x + sum((z - x) if share == 1 else share * (z - x) for share, z in each)
 
 
 def _each_alone(

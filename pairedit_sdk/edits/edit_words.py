@@ -23,7 +23,7 @@ class EditWords:
             it only describes the edit.
         ratio: the flow loss of the pairs with the phrase over that without words, if it was found
             from them; the smaller the better it explains them.
-        lora: a factor on the edit's LoRA while the instruction acts, which does a part of its work.
+        lora: while the instruction acts, so much of what the LoRA does to a picture is added to it.
     """
 
     phrase: str

@@ -108,7 +108,7 @@ class WordsSettings:
             own list.
         scale: how strongly the instruction itself acts at the edit's scale 1 where it makes the
             whole change on the pairs; at 0 it only describes the edit.
-        pairs: a factor on the learned LoRA beside such an instruction. Where the instruction makes
+        pairs: so much of what the learned LoRA does is added beside such an instruction. Where the instruction makes
             only a part of the change, both are in between, see
             :func:`pairedit_sdk.training.words.shared_out`.
     """
@@ -116,7 +116,7 @@ class WordsSettings:
     find: bool = False
     vocabulary: str | None = None
     scale: float = 1.1
-    pairs: float = 0.2
+    pairs: float = 0.35
 
 
 @dataclass(frozen=True, init=False)
