@@ -83,9 +83,9 @@ def shared_out(words: EditWords, made: float, pairs: float) -> EditWords:
     """The instruction's and the LoRA's parts of an edit, by what the instruction alone makes.
 
     With t = (made − LEAST) / (MOST − LEAST), cut to 0 … 1, the instruction acts at t times its
-    scale, and 1 − t (1 − ``pairs``) of what the LoRA does is added. What the model knows a word for it does
-    better than what three pairs teach it; what no word says, such as a hat in the colour of the
-    shirt, is left to the LoRA, and the words only describe the edit.
+    scale, and 1 − t (1 − ``pairs``) of what the LoRA does is added. What the model knows a word for
+    it does better than what three pairs teach it. What no word says, such as a hat in the colour of
+    the shirt, is left to the LoRA, and the words only describe the edit.
 
     Args:
         words: with the scale at which the instruction was tried.
