@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: What FLUX.1-Kontext is usually sampled with.
 GUIDANCE = 2.5
-#: Below one of these a phrase explains nothing; docs/experiments/words.md says how they were chosen.
+#: Below one of these nothing is explained; docs/experiments/words.md says how they were chosen.
 LEAST_SURENESS, LEAST_PREFERENCE = 0.45, -0.25
 OnPhrases = Callable[[int, int], None]
 
