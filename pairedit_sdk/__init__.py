@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit, EditStack
+    from pairedit_sdk.edits.edit_words import EditWords
     from pairedit_sdk.edits.instruction import Instruction
     from pairedit_sdk.edits.library import EditLibrary
-    from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditWords
+    from pairedit_sdk.edits.metadata import EditDirection, EditInfo
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.metadata import read_made
@@ -104,7 +105,7 @@ _HOME = {
     "EditOptions": "editing.options",
     "EditOutcome": "jobs.outcomes",
     "EditStack": "edits.edit",
-    "EditWords": "edits.metadata",
+    "EditWords": "edits.edit_words",
     "EditedImage": "editing.edit_images",
     "FoundWords": "words.finding",
     "Instruction": "edits.instruction",

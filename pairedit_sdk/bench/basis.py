@@ -61,7 +61,7 @@ class Plan:
     seeds: int = 3
     asked: int = 24
     answered: int = 8
-    recipe: str = "mini"
+    recipe: str = "mini-kontext"
     counts: Sequence[int] = COUNTS
 
     @property

@@ -74,7 +74,7 @@ class Plan:
     modes: Sequence[str] = MODES
     seeds: int = 3
     faces: int = 24
-    recipe: str = "mini"
+    recipe: str = "mini-kontext"
     output: Path | None = None
 
     @property

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 #: What the table calls a recipe, and the recipe's file, which says on what model it learns; words
 #: need none.
 RECIPES: dict[str, str | None] = {
-    "default": "mini",
+    "default": "mini-kontext",
+    "plain-model": "mini",
     "published": "published",
     "A": "ablation-a",
     "B": "ablation-b",
     "C": "ablation-c",
     "plain": "plain",
-    "seeing": "mini-kontext",
     "seeing-plain": "kontext-plain",
     "text": None,
     "instruction": None,

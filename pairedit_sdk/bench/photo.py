@@ -56,7 +56,7 @@ class Plan:
     sizes: Sequence[int] = (512, 1024)
     seeds: int = 1
     faces: int = 6
-    recipe: str = "mini"
+    recipe: str = "mini-kontext"
 
     @property
     def parts(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.bench.edit_types import training_pairs
-from pairedit_sdk.models.folders import BUILT_IN
+from pairedit_sdk.models.folders import BUILT_IN, built_in_for
 from pairedit_sdk.training.config import load_recipe
 from pairedit_sdk.training.trainer import train
 
@@ -36,14 +36,14 @@ def model_for(recipe: str) -> str:
     config = load_recipe(recipe)
     if config.base in BUILT_IN:
         return config.base
-    return "mini" if config.reference == "none" else "mini-kontext"
+    return built_in_for(config.reference)
 
 
 def learned(
     model: FlowModel,
     names: Sequence[str],
     seed: int,
-    recipe: str = "mini",
+    recipe: str = "mini-kontext",
     *,
     limit_scale: bool = False,
     on_edit: Callable[[str], None] = lambda name: None,

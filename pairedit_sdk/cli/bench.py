@@ -50,7 +50,7 @@ def compose(
             help="Only these edits together, such as glasses+smile; may be repeated.",
         ),
     ] = None,
-    recipe: Recipe = "mini",
+    recipe: Recipe = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A folder for one collage per combination.")
@@ -92,7 +92,7 @@ def basis(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
     ] = None,
-    recipe: Recipe = "mini",
+    recipe: Recipe = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,

@@ -51,8 +51,8 @@ def edits(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="default, published, A, B, C, plain, seeing, seeing-plain, text, instruction, or "
-            "another recipe; may be repeated. Without it: all of these.",
+            help="default, plain-model, published, A, B, C, plain, seeing-plain, text, "
+            "instruction, or another recipe; may be repeated. Without it: all of these.",
         ),
     ] = None,
     edit: Annotated[

@@ -35,7 +35,7 @@ def photo(
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds. [1]")] = None,
     faces: Annotated[int | None, typer.Option("--faces", min=1, help="Held-out faces. [6]")] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Learns the edits.")] = "mini",
+    recipe: Annotated[str, typer.Option("--recipe", help="Learns the edits.")] = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A form of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -47,6 +47,7 @@ def photo(
     """
     from pairedit_sdk.bench.edit_types import EDIT_TYPES
     from pairedit_sdk.bench.photo import LATENTS, SMALL, Plan, run
+    from pairedit_sdk.bench.trained_edits import model_for
     from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
@@ -64,7 +65,7 @@ def photo(
         recipe=recipe,
         **{name: value for name, value in given.items() if value is not None},
     )
-    base = load_model("mini", device=values.device(device))
+    base = load_model(model_for(recipe), device=values.device(device))
     with output.meter("benchmark", plan.parts) as meter:
         result = run(base, plan, meter.advance)
     output.table(_table(result["summary"]))

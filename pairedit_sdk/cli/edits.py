@@ -11,7 +11,6 @@ import typer
 
 from pairedit_sdk.cli import exchange, hub, values
 from pairedit_sdk.cli.options import (
-    DEFAULT_BASE,
     DEFAULT_LIBRARY,
     Base,
     Device,
@@ -163,6 +162,7 @@ def pick(
     """
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit, EditInfo
+    from pairedit_sdk.models.folders import built_in_for
     from pairedit_sdk.training.picking import candidates, strip
     from pairedit_sdk.training.run_folder import read_settings
 
@@ -177,7 +177,7 @@ def pick(
     if step is not None:
         require_writable(library.target(name))
     model = load_model(
-        base or settings.get("base") or DEFAULT_BASE,
+        base or settings.get("base") or built_in_for(settings.get("reference", "none")),
         device=values.device(device),
         precision=settings.get("precision", "auto"),
     )
@@ -241,8 +241,8 @@ def _row(path: Path) -> dict[str, Any]:
 
 
 def _said(row: dict[str, Any]) -> str:
-    """The instruction of an edit, or nothing."""
-    return row["words"]["phrase"] if row.get("words") else ""
+    """The instructions of an edit, or nothing."""
+    return "; ".join(words["phrase"] for words in row.get("words", []))
 
 
 def _reason(error: PairEditError, path: Path) -> str:

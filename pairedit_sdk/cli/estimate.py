@@ -56,7 +56,7 @@ def estimate(
     output = Output(as_json, quiet)
     given = {"precision": precision, "offload": "true" if offload else None}
     config = settings_for(base, recipe, overridden(settings, given))
-    name = config.base or options.DEFAULT_BASE
+    name = config.base or options.DEFAULT_MODEL
     here = _device_here(device)
     kind = device or (here.type if here is not None else "cpu")
     needs = (training_needs if method == "train" else editing_needs)(name, config, kind)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from pairedit_sdk.edits.library import EditLibrary
-from pairedit_sdk.jobs.make_edit import DEFAULT_BASE as DEFAULT_BASE
+from pairedit_sdk.models.folders import DEFAULT_MODEL as DEFAULT_MODEL
+from pairedit_sdk.models.folders import EDIT_MODEL, PLAIN_MODEL
 
 _BASE = "The model: mini, mini-kontext, a folder, or a hub id like black-forest-labs/FLUX.1-dev."
 Base = Annotated[
@@ -24,7 +25,9 @@ Base = Annotated[
 TrainBase = Annotated[
     str | None,
     typer.Option(
-        "--base", envvar="PAIREDIT_BASE", help=f"{_BASE} Without it: the recipe's, else mini."
+        "--base",
+        envvar="PAIREDIT_BASE",
+        help=f"{_BASE} Without it: the recipe's, and without a recipe mini-kontext.",
     ),
 ]
 #: For learned models, which need a model that takes reference images.
@@ -40,8 +43,8 @@ Recipe = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="A recipe's name or a YAML file. Without it: mini for the model mini and other "
-        "small models, flux-dev for others.",
+        help="A recipe's name or a YAML file. Without it the one for the model: mini-kontext, or "
+        "mini for the model mini; kontext-dev or flux-dev for a FLUX.1.",
     ),
 ]
 Settings = Annotated[
@@ -271,5 +274,5 @@ Track = Annotated[
 ]
 
 DEFAULT_LIBRARY = EditLibrary("edits")
-#: The built-in model that follows instructions.
-DEFAULT_EDIT_MODEL = "mini-kontext"
+#: Where no edit says its model: with instructions, and without.
+DEFAULT_EDIT_MODEL, DEFAULT_PLAIN_MODEL = EDIT_MODEL, PLAIN_MODEL

@@ -183,18 +183,22 @@ def load_for(
     *,
     offload: bool = False,
 ) -> FlowModel:
-    """The model that was asked for, or else the one that the edits were learned on. Where there
-    are instructions alone, it is the built-in one that follows instructions."""
+    """The model that was asked for, or else the one that the edits were learned on.
+
+    Where none says its model, it is a built-in one: mini-kontext for instructions and edits that
+    see the picture, and else mini, which draws best from prompts.
+    """
     from pairedit_sdk.cli.services import load_model
 
-    infos = [edit.info for edit, _ in stack.parts] if stack is not None else []
+    parts = [] if stack is None else stack.parts
+    infos = [edit.info for edit, _ in parts]
     known = next((info.base for info in infos if info.base), None)
     # Whoever trained on a quantised model has no memory for more; any other precision is the
     # device's matter.
     held = {info.precision for info in infos}
     chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
-    instructed = stack is not None and any(not edit.layers for edit, _ in stack.parts)
-    default = options.DEFAULT_EDIT_MODEL if instructed else options.DEFAULT_BASE
+    sees = any(edit.info.editor.reference or not edit.layers for edit, _ in parts)
+    default = options.DEFAULT_EDIT_MODEL if sees else options.DEFAULT_PLAIN_MODEL
     return load_model(base or known or default, device=device, precision=chosen, offload=offload)
 
 

@@ -119,7 +119,7 @@ def train_many(
     overrides = [*(settings or []), *([f"precision={precision}"] if precision else [])]
     entries = read_manifest(manifest, base, recipe, overrides)
     config = entries[0].config
-    base_name = config.base or options.DEFAULT_BASE
+    base_name = config.base or options.DEFAULT_MODEL
     require_writable(log_path(library.folder))
 
     shown = _Shown(output, len(entries))

@@ -13,6 +13,7 @@ from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.editing.words import check_words, edited_by_words, words_for
 from pairedit_sdk.edits.edit import Edit, EditStack
+from pairedit_sdk.edits.edit_words import lora_beside_words
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.flow.schedule import starting_noise
 from pairedit_sdk.flow.solvers import euler, last_state, rf_inversion
@@ -126,7 +127,9 @@ def _together(
     """x at each of the scales by FlowEdit, the changes of all LoRAs and instructions added."""
     # One picture that all LoRAs move together, or a copy for each of them.
     active: list[Part] = [
-        (edit, scale) for edit, scale in stack.parts if scale != 0 and edit.layers
+        (edit, scale * (lora_beside_words(edit.info) if options.words else 1))
+        for edit, scale in stack.parts
+        if scale != 0 and edit.layers
     ]
     if options.mode == "merged" and len(active) > 1:
         loras = EditStack(active).without_words()

@@ -1,4 +1,8 @@
-"""Generating pictures, with edits active in the late steps."""
+"""Generating pictures, with edits active in the late steps, or applied to what was drawn.
+
+An edit that sees its picture was learned with a reference, and drawing from noise has none. So the
+model alone draws the picture, and such an edit is then applied to it as to any other picture.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +52,7 @@ class GenerateOptions:
         seed: of the noise.
         steps: Euler steps.
         start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
-            that they act in steps 15 to 28 of 28.
+            that they act in steps 15 to 28 of 28. Edits that see their picture act after the last.
         guidance: distilled guidance; ``None`` is the model's default.
         width: pixels, a multiple of the model's grid; ``None`` is the size at which the first
             reference is seen, or else the model's own.
@@ -82,15 +86,16 @@ def generate(
 ) -> Image.Image:
     """Generate a picture, with edits active in the late steps only.
 
-    Until ``start_step`` the model alone fixes the layout. The noise is the one that
-    ``FluxPipeline`` draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the same
-    picture (with ``max_sequence_length=32`` on the built-in model, 256 on schnell).
+    Until ``start_step`` the model alone fixes the layout. Edits that see their picture
+    (``EditorSettings.reference``) are applied to what was drawn, by FlowEdit. The noise is the one
+    that ``FluxPipeline`` draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the
+    same picture (with ``max_sequence_length=32`` on the built-in model, 256 on schnell).
 
     Args:
         model: the model.
         prompt: what to generate; the empty prompt draws freely.
-        edits: an edit or a sum of them, or ``None``. Their LoRAs act, and their instructions do
-            not.
+        edits: an edit or a sum of them, or ``None``. Their LoRAs act. Their instructions act only
+            where the edit sees its picture.
         options: how; ``settings`` take the place of its fields.
         references: condition images for a Kontext model, which then does to the first of them what
             the prompt says. Each is seen at the model's resolution, its aspect ratio kept.
@@ -98,7 +103,8 @@ def generate(
 
     Raises:
         UsageError: a size or steps that do not fit, an unknown mode, references for a model that
-            takes none, or an edit that is an instruction alone.
+            takes none, an edit that is an instruction alone, or edits that see their picture and
+            whose guidance differs, where none is asked for.
         EditError: an edit of another model.
     """
     asked = replace(options or GenerateOptions(), **settings)
@@ -111,8 +117,10 @@ def generate(
     stack = None if edits is None else as_stack(edits)
     for edit, _ in [] if stack is None else stack.parts:
         edit.require_base(model)
-    if stack is not None:
-        do_without_words(stack, "generate", "Say it in the prompt, with the picture as a reference")
+    drawing, later = (None, None) if stack is None else _in_turn(stack, asked.mode)
+    then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance)
+    if later is not None and asked.mode != "sequential":
+        then.resolved(later).guidance_of(later)  # refused before anything is drawn
     condition = prompt_condition(model, prompt)
     if references:
         condition = replace(condition, references=_encoded(model, references, sizes))
@@ -121,14 +129,41 @@ def generate(
     shape = (1, *model.latent_shape(height, width))
     x = starting_noise(shape, asked.seed, model.dtype).to(model.device)
     sigmas, hook = model.sigmas(asked.steps, height, width), on_step or (lambda done, total: None)
-    if asked.mode != "sequential" or stack is None or len(stack.parts) == 1:
-        return to_image(
-            model.decode(_drawn(conditioned, x, sigmas, stack, asked.mode, start_step, hook))
-        )
-    first, later = EditStack(stack.parts[:1]), EditStack(stack.parts[1:])
-    x = _drawn(conditioned, x, sigmas, first, asked.mode, start_step, part_of(hook, 0, 2)).float()
-    then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance, words=False)
-    return to_image(model.decode(edit_latents(model, x, later, then, on_step=part_of(hook, 1, 2))))
+    drawn_hook = hook if later is None else part_of(hook, 0, 2)
+    x = _drawn(conditioned, x, sigmas, drawing, asked.mode, start_step, drawn_hook)
+    if later is not None:
+        x = edit_latents(model, x.float(), later, then, on_step=part_of(hook, 1, 2))
+    return to_image(model.decode(x))
+
+
+def _in_turn(stack: EditStack, mode: str) -> tuple[EditStack | None, EditStack | None]:
+    """What the picture is drawn with, and what is then applied to it.
+
+    Raises:
+        UsageError: an edit is an instruction alone.
+    """
+    blind = [part for part in stack.parts if not _sees(part)]
+    if blind:
+        advice = "Say it in the prompt, with the picture as a reference"
+        do_without_words(EditStack(blind), "generate", advice)
+    if len(blind) == len(stack.parts) and mode != "sequential":
+        return stack, None
+    if mode == "sequential":
+        count = 0 if _sees(stack.parts[0]) else 1
+        drawing, later = stack.parts[:count], stack.parts[count:]
+    else:
+        drawing, later = blind, [part for part in stack.parts if _sees(part)]
+    # An edit that does not see the picture does without its instruction in every mode.
+    acting = [part if _sees(part) else _without_words(part) for part in later]
+    return EditStack(drawing) if drawing else None, EditStack(acting) if acting else None
+
+
+def _sees(part: tuple[Edit, float]) -> bool:
+    return part[0].info.editor.reference
+
+
+def _without_words(part: tuple[Edit, float]) -> tuple[Edit, float]:
+    return EditStack([part]).without_words().parts[0]
 
 
 def _check(model: FlowModel, size: tuple[int, int], steps: int, start_step: int) -> None:

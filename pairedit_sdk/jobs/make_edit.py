@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import InputError, UsageError, printable
 from pairedit_sdk.io.files import require_writable
+from pairedit_sdk.models.folders import (
+    DEFAULT_MODEL,
+    built_in_for,
+    has_image_encoder,
+    is_edit_model,
+    is_small,
+)
 from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
@@ -27,7 +34,6 @@ if TYPE_CHECKING:
 
 EarlierRun = Literal["refuse", "resume", "replace"]
 
-DEFAULT_BASE = "mini"
 LESS_MEMORY = (
     "Use --recipe lowmem, which holds the model in 4 bits, or smaller pictures (--set "
     "resolution=384) and a smaller batch (--set batch=1)."
@@ -132,9 +138,10 @@ def settings_for(
     """The settings of a run, its model filled in.
 
     Args:
-        base: the one asked for; without it the recipe's, and without that mini.
-        recipe: a recipe's name or file; without it, the one for such a model, without an even
-            strength if the model has no image encoder of its own.
+        base: the model asked for; without it the recipe's, and without a recipe mini-kontext. A
+            recipe that names no model is for mini, or mini-kontext if it gives a reference.
+        recipe: a recipe's name or file; without it, :func:`recipe_for` the model, without a scale
+            limit if the model has no image encoder of its own.
         overrides: ``key=value`` words, the last of which prevails.
         values: the same as plain values, which prevail over both.
 
@@ -142,21 +149,35 @@ def settings_for(
         UsageError: an unknown recipe or setting, a value out of range, or the model among the
             overrides.
     """
-    from pairedit_sdk.models.folders import has_image_encoder, is_small
     from pairedit_sdk.training.config import load_recipe
     from pairedit_sdk.words.vocabulary import located_vocabulary
 
     if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
         raise UsageError("--set cannot change the model", next_step="Give it with --base")
     if recipe is None:
-        wanted = base or DEFAULT_BASE
-        recipe = "mini" if is_small(wanted) else "flux-dev"
+        wanted = base or DEFAULT_MODEL
+        recipe = recipe_for(wanted)
         if not has_image_encoder(wanted):
             # Nobody asked for what would first have to be downloaded.
             overrides = ["editing.limit_scale=false", *overrides]
     config = load_recipe(recipe, overrides, values)
     config = config.with_values(vocabulary=located_vocabulary(config.vocabulary))
-    return replace(config, base=base or config.base or DEFAULT_BASE)
+    return replace(config, base=base or config.base or built_in_for(config.reference))
+
+
+def recipe_for(base: str) -> str:
+    """The recipe for a model where none is asked for, by the model's size and kind.
+
+    Args:
+        base: a built-in model, a folder or a hub id; nothing is downloaded.
+
+    Returns:
+        "mini-kontext" or "mini" for a small model, "kontext-dev" or "flux-dev" for any other.
+    """
+    sees = is_edit_model(base)
+    if is_small(base):
+        return "mini-kontext" if sees else "mini"
+    return "kontext-dev" if sees else "flux-dev"
 
 
 def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:

@@ -30,13 +30,19 @@ _BUILT_IN = Path(__file__).resolve().parents[1] / "builtin" / "weights"
 SHAPES = Path(__file__).resolve().parent / "shapes"
 #: The models that are part of the package, and their pipeline folders.
 BUILT_IN = {"mini": _BUILT_IN / "mini", "mini-kontext": _BUILT_IN / "mini-kontext"}
+#: The built-in model that takes no references; it draws from captions best.
+PLAIN_MODEL = "mini"
+#: The built-in model that takes them.
+EDIT_MODEL = "mini-kontext"
+#: The model of those who name none.
+DEFAULT_MODEL = EDIT_MODEL
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 MINI_HINT = "or use the built-in model with --base mini, which needs no download"
 
 
 def mini_folder() -> Path:
     """The built-in model's pipeline folder."""
-    return BUILT_IN["mini"]
+    return BUILT_IN[PLAIN_MODEL]
 
 
 def pipeline_class(folder: Path) -> str:
@@ -53,6 +59,31 @@ def is_small(name_or_path: str) -> bool:
         return int(json.loads(config.read_text(encoding="utf-8"))["num_layers"]) < FLUX_BLOCKS
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def built_in_for(reference: str) -> str:
+    """The built-in model of settings that name no model.
+
+    Args:
+        reference: the setting ``loss.reference``; all but "none" take an edit model.
+    """
+    return PLAIN_MODEL if reference == "none" else EDIT_MODEL
+
+
+def is_edit_model(name_or_path: str) -> bool:
+    """Whether a model takes references, as far as can be told without any download.
+
+    Args:
+        name_or_path: a built-in model, a local pipeline folder, or a hub id. One of the shipped
+            configurations is known by its pipeline class, and any other hub id by its name.
+    """
+    folder = BUILT_IN.get(name_or_path, Path(name_or_path).expanduser())
+    if not folder.is_dir():
+        folder = SHAPES / name_or_path
+    try:
+        return pipeline_class(folder) == KONTEXT
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # loading says what is wrong
+        return _HUB_ID.fullmatch(name_or_path) is not None and "kontext" in name_or_path.lower()
 
 
 def has_image_encoder(name_or_path: str) -> bool:

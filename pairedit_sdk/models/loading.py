@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.io.quiet import quiet
+from pairedit_sdk.models.folders import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
 
 def load_model(
-    name_or_path: str = "mini",
+    name_or_path: str = DEFAULT_MODEL,
     *,
     device: str | None = None,
     precision: str = "auto",
@@ -21,8 +22,9 @@ def load_model(
     """Load a model: the frozen network with its autoencoder and text encoders.
 
     Args:
-        name_or_path: "mini" or "mini-kontext" (built in), a pipeline folder, or a Hugging Face id
-            such as "black-forest-labs/FLUX.1-dev".
+        name_or_path: "mini-kontext" or "mini" (built in), a pipeline folder, or a Hugging Face id
+            such as "black-forest-labs/FLUX.1-dev". The default is the model that ``pairedit train``
+            learns on by default, the built-in edit model.
         device: "cpu", "cuda", "cuda:1", "mps"; by default a GPU if there is one.
         precision: "fp32", "bf16", "fp16", or, with bitsandbytes, "nf4" (4 bits) or "int8"; "auto"
             is bf16 on a GPU and fp32 on a CPU.
@@ -34,7 +36,9 @@ def load_model(
         UsageError: a device or precision that does not exist here.
     """
     if not name_or_path:
-        raise UsageError("The model's name is empty", next_step="Use mini, a folder or a hub id")
+        raise UsageError(
+            "The model's name is empty", next_step="Use mini-kontext, a folder or a hub id"
+        )
     with quiet():  # the first import of diffusers, and by it of transformers
         from pairedit_sdk.models import folders
         from pairedit_sdk.models.families.kontext import model_class

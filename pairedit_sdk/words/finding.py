@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError, counted
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.lora.adapters import require_bare
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 #: What FLUX.1-Kontext is usually sampled with.
 GUIDANCE = 2.5
-#: Below one of these nothing is explained; docs/experiments/words.md says how they were chosen.
+#: Below one of these a phrase explains nothing; docs/experiments/words.md says how they were
+#: chosen.
 LEAST_SURENESS, LEAST_PREFERENCE = 0.45, -0.25
 OnPhrases = Callable[[int, int], None]
 

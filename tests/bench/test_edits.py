@@ -190,7 +190,7 @@ def test_a_small_run_has_a_row_for_everything(base, load, tmp_path, monkeypatch)
     )  # fmt: skip
     seen = []
     result = run(load, plan, lambda job, row: seen.append((job, row.scale)))
-    assert load.asked == ["mini"]
+    assert load.asked == ["mini-kontext", "mini"]  # words are given to the plain model
     assert seen == [
         (Job("default", "glasses", 1, 0), 1.0),
         (Job("default", "glasses", 2, 0), 1.0),
@@ -226,7 +226,7 @@ def test_recipes_of_both_models_stand_in_one_table_at_scale_1(load, tmp_path, mo
 
     monkeypatch.setattr(edits, "truth_of", truth_once)
     plan = Plan(
-        recipes=("default", "instruction", str(short)), edits=("glasses", "hat"), pairs=(1,),
+        recipes=("plain-model", "instruction", str(short)), edits=("glasses", "hat"), pairs=(1,),
         seeds=1, faces=1, settings=("steps=2", "batch=1"), at_one=True,
     )  # fmt: skip
     result = run(load, plan)
@@ -234,7 +234,7 @@ def test_recipes_of_both_models_stand_in_one_table_at_scale_1(load, tmp_path, mo
     assert len(scored) == len(set(scored)) == 4  # each edit's truth once for each model
     models = {row["recipe"]: row["model"] for row in result["rows"]}
     assert models == {
-        "default": "mini", "instruction": "mini-kontext", str(short): "mini-kontext"
+        "plain-model": "mini", "instruction": "mini-kontext", str(short): "mini-kontext"
     }  # fmt: skip
     assert {row["scale"] for row in result["rows"] if row["counts"]} == {1.0}
     assert set(result["summary"]) == set(plan.recipes)

@@ -12,8 +12,8 @@ import torch
 
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.errors import OtherRunError, UsageError
-from pairedit_sdk.jobs.make_edit import make_edit, resume_hint, settings_for
-from pairedit_sdk.training.config import TrainConfig
+from pairedit_sdk.jobs.make_edit import make_edit, recipe_for, resume_hint, settings_for
+from pairedit_sdk.training.config import TrainConfig, load_recipe
 from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_a_run_of_other_settings_is_an_error_of_its_kind_and_force_clears_it(
 def test_an_even_strength_is_for_bases_that_bring_their_encoder(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    assert settings_for(None, None, []).edit_even
+    assert settings_for("mini", None, []).edit_even
     assert settings_for(str(tiny_folder), None, []).edit_even
     small = str(tmp_path / "bare")
     shutil.copytree(tiny_folder, small, ignore=shutil.ignore_patterns("image_encoder"))
@@ -92,8 +92,55 @@ def test_an_even_strength_is_for_bases_that_bring_their_encoder(
     assert settings_for(small, "mini", []).edit_even  # as the recipe says that was asked for
 
 
+def test_the_edit_model_and_its_recipe_are_the_default() -> None:
+    config = settings_for(None, None, [])
+    assert config == load_recipe("mini-kontext") == settings_for("mini-kontext", None, [])
+    assert (config.base, config.reference, config.find_words) == ("mini-kontext", "before", True)
+    assert settings_for("mini", None, []) == load_recipe("mini")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "base"),
+    [
+        ("mini", "mini"), ("mini-kontext", "mini-kontext"), ("published", "mini"),
+        ("flux-dev", "black-forest-labs/FLUX.1-dev"),
+    ],
+)  # fmt: skip
+def test_a_recipe_without_a_model_says_which_it_is_for(recipe: str, base: str) -> None:
+    assert settings_for(None, recipe, []).base == base
+
+
+def test_a_recipe_that_names_no_model_has_the_built_in_one_that_it_takes(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("steps: 3\n", encoding="utf-8")
+    assert settings_for(None, own, []).base == "mini"
+    assert settings_for(None, own, ["loss.reference=before"]).base == "mini-kontext"
+    assert settings_for("elsewhere", own, []).base == "elsewhere"
+
+
+def test_without_a_recipe_it_follows_the_model(
+    tiny_folder: Path, tiny_kontext_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("nothing is downloaded to find out")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    found = {
+        "mini": "mini",
+        "mini-kontext": "mini-kontext",
+        str(tiny_folder): "mini",
+        str(tiny_kontext_folder): "mini-kontext",
+        "black-forest-labs/FLUX.1-dev": "flux-dev",
+        "black-forest-labs/FLUX.1-Kontext-dev": "kontext-dev",
+        "somebody/FLUX-fill": "flux-dev",
+        "somebody/my-KONTEXT-tuned": "kontext-dev",
+        "./not/there": "flux-dev",
+    }
+    assert {base: recipe_for(base) for base in found} == found
+
+
 def test_the_base_is_none_of_the_settings(tmp_path: Path) -> None:
-    assert settings_for(None, None, [], {"steps": 3}).base == "mini"
+    assert settings_for(None, None, [], {"steps": 3}).base == "mini-kontext"
     for words, values in ((["base=x"], {}), ([], {"base": "x"})):
         with pytest.raises(UsageError, match="--set cannot change the model"):
             settings_for(None, None, words, values)

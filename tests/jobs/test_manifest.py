@@ -43,9 +43,9 @@ def test_lines_become_entries_in_their_order(folder: Path) -> None:
     )  # fmt: skip
     two, one = read_manifest(path)
     assert (two.name, two.pairs, two.licence) == ("two", folder / "b", "mine")
-    assert (two.config.steps, two.config.lr, two.config.base) == (9, 1e-3, "mini")
+    assert (two.config.steps, two.config.lr, two.config.base) == (9, 1e-3, "mini-kontext")
     assert (one.name, one.pairs, one.licence) == ("one", folder / "sub" / "c", None)
-    assert one.config.steps == 150  # the recipe mini's
+    assert one.config.steps == 150  # that of mini-kontext
 
 
 def test_settings_come_from_the_recipe_the_command_and_the_line_in_this_order(folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_all_problems_are_said_at_once(folder: Path) -> None:
         "line 2: 'b/b' cannot be the name of an edit; expected 1 to 64 letters, digits, - and _, "
         "not beginning with -",
         f"line 2: pairs: there is no folder {folder / 'no'}",
-        "line 3: Recipe mini.yaml: unknown key 'stepz' (Did you mean steps)",
+        "line 3: Recipe mini-kontext.yaml: unknown key 'stepz' (Did you mean steps)",
         "line 4: the name x is that of line 3 too",
         "line 4: There is no recipe 'mimi' (Did you mean mini?)",
         "line 5: not JSON (Expecting value: line 1 column 1 (char 0))",
@@ -106,8 +106,8 @@ def test_a_recipe_of_another_base_is_refused(folder: Path) -> None:
     )  # fmt: skip
     way_out = "(say which with --base, or make a manifest for each)"
     assert problems(path) == [
-        f"line 2: base my/base, but mini in line 1 {way_out}",
-        f"line 3: base black-forest-labs/FLUX.1-dev, but mini in line 1 {way_out}",
+        f"line 2: base my/base, but mini-kontext in line 1 {way_out}",
+        f"line 3: base black-forest-labs/FLUX.1-dev, but mini-kontext in line 1 {way_out}",
     ]
 
 

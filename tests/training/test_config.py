@@ -34,14 +34,15 @@ def test_the_recipes_of_edit_models_see_the_picture_and_agree():
     mini, dev = load_recipe("mini-kontext"), load_recipe("kontext-dev")
     assert (mini.reference, load_recipe("mini").reference) == ("before", "none")
     held = {"resolution": None, "precision": "auto", "gradient_checkpointing": False}
-    assert dev.with_values(base="mini-kontext", **held) == mini
+    assert (mini.find_words, dev.find_words) == (True, False)
+    assert dev.with_values(base="mini-kontext", find_words=True, **held) == mini
 
 
-def test_the_trainers_way_differs_from_an_edit_that_sees_the_picture_in_what_is_learned():
+def test_the_trainers_way_differs_from_an_edit_that_sees_the_picture_in_what_is_learned_and_how():
     seeing, plain = load_recipe("mini-kontext"), load_recipe("kontext-plain")
     assert (plain.objective, plain.reference, plain.alpha) == ("reconstruction", "before", 16)
-    learned = dict.fromkeys(("objective", "sigma_sampling", "lag", "lead", "alpha", "gain"))
-    learned = {name: getattr(seeing, name) for name in learned}
+    learned = ("objective", "sigma_sampling", "lag", "lead", "alpha", "gain", "find_words")
+    learned = {name: getattr(seeing, name) for name in (*learned, "lr", "lr_schedule", "beta2")}
     assert plain.with_values(**learned) == seeing
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pairedit_sdk.builtin.faces.instructions import all_instructions
-from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.models.loading import load_model
 from pairedit_sdk.pairs.latents import encode_pairs
