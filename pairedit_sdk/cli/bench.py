@@ -125,8 +125,8 @@ def analogy(
         typer.Option(
             "--variant",
             metavar="NAME",
-            help="none, instruction, single, basis, tanh, uniform or own-edits; may be repeated. "
-            "[all]",
+            help="none, instruction, words, single, basis, tanh, uniform or own-edits; may be "
+            "repeated. [all]",
         ),
     ] = None,
     settings: Annotated[

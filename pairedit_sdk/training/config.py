@@ -108,8 +108,8 @@ class WordsSettings:
             own list.
         scale: how strongly the instruction itself acts at the edit's scale 1 where it makes the
             whole change on the pairs; at 0 it only describes the edit.
-        pairs: so much of what the learned LoRA does is added beside such an instruction. Where the instruction makes
-            only a part of the change, both are in between, see
+        pairs: so much of what the learned LoRA does is added beside such an instruction. Where the
+            instruction makes only a part of the change, both are in between, see
             :func:`pairedit_sdk.training.words.shared_out`.
     """
 
