@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError, counted
-from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.lora.adapters import require_bare
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.models.prompts import prompt_conditions
 from pairedit_sdk.pairs.latents import PairLatents, encode_pairs
 from pairedit_sdk.pairs.pair_set import Pairs, as_pairs
-from pairedit_sdk.words.losses import FINALISTS, FIRST, LEVELS, ROWS, Asked, pair_losses
+from pairedit_sdk.words.asking import BOUNDS, Asking, OnPhrases, Question, best_of
+from pairedit_sdk.words.losses import FINALISTS, FIRST, LEVELS, SHORTLIST
 from pairedit_sdk.words.narrowing import narrowed
 from pairedit_sdk.words.vocabulary import Phrases, Vocabulary, as_vocabulary
 
@@ -29,7 +26,6 @@ GUIDANCE = 2.5
 #: Below one of these a phrase explains nothing; docs/experiments/words.md says how they were
 #: chosen.
 LEAST_SURENESS, LEAST_PREFERENCE = 0.45, -0.25
-OnPhrases = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -181,51 +177,19 @@ def words_of_latents(
     """
     require_edit_model(model)
     require_bare(model.transformer)
-    conditions = prompt_conditions(model, ["", *vocabulary])
-    finalists = min(FINALISTS, len(vocabulary))
-    total, done = (2 * len(_BOUNDS) + len(vocabulary) + 2 * finalists) * len(latents), 0
-
-    def losses(
-        questions: Sequence[_Question], levels: Sequence[float], *, of_before: bool = False
-    ) -> torch.Tensor:
-        nonlocal done
-        found = torch.zeros(len(questions), dtype=torch.float64)
-        for number, pair in enumerate(latents):
-            own = derive_seed(seed, "words", number)
-            for start in range(0, len(questions), ROWS):
-                part = questions[start : start + ROWS]
-                asked = [Asked(q.text, pair.x_b if q.sees_after else pair.x_a) for q in part]
-                aim = PairLatents(pair.name, pair.x_b, pair.x_a) if of_before else pair
-                found[start : start + ROWS] += pair_losses(
-                    model, aim, asked, conditions, levels, guidance=guidance, seed=own
-                ).sum(dim=1)
-                done += len(part)
-                if on_phrase is not None:
-                    on_phrase(done, total)
-        return found
-
-    questions = [*_BOUNDS, *map(_Question, vocabulary)]
-    first = losses(questions, [FIRST])
-    best = first[len(_BOUNDS) :].argsort(stable=True)[:finalists] + len(_BOUNDS)
-    kept = [*range(len(_BOUNDS)), *best.tolist()]
-    sums = first[kept] + losses([questions[k] for k in kept], [s for s in LEVELS if s != FIRST])
+    asking = Asking(model, latents, vocabulary, guidance, seed, on_phrase)
+    questions = [*BOUNDS, *map(Question, vocabulary)]
+    first = asking.losses(questions, [FIRST], range(1))
+    questions, first = best_of(questions, first, SHORTLIST)
+    first = first + asking.losses(questions, [FIRST], range(1, len(latents)))
+    questions, first = best_of(questions, first, FINALISTS)
+    every = range(len(latents))
+    sums = first + asking.losses(questions, [s for s in LEVELS if s != FIRST], every)
     nothing, everything, *own = sums.tolist()
-    finals = [questions[k] for k in kept[len(_BOUNDS) :]]
-    before = losses(finals, LEVELS, of_before=True).tolist()
+    finals = questions[len(BOUNDS) :]
+    before = asking.losses(finals, LEVELS, every, of_before=True).tolist()
     by_phrase = {q.text: both for q, *both in zip(finals, own, before, strict=True)}
     return judged(by_phrase, nothing, everything, len(vocabulary))
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A text, and whether the model looks at the after picture in the place of the before."""
-
-    text: str
-    sees_after: bool = False
-
-
-#: What explains nothing of a change, and what shows all of it.
-_BOUNDS = (_Question(""), _Question("", sees_after=True))
 
 
 def judged(

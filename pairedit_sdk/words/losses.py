@@ -37,6 +37,8 @@ ROWS = 12
 #: The level at which every phrase is asked, and how many of the best are asked at the others too.
 #: Of 92 phrases and 22 pairs the best three at all levels are among the best 10 at this one.
 FIRST, FINALISTS = 0.7, 16
+#: Of several pairs the first is asked for all phrases, the others for so many of its best.
+SHORTLIST = 24
 
 
 @dataclass(frozen=True)
