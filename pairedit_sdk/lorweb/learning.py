@@ -107,20 +107,28 @@ def learn_edit(
     encoder = load_encoder(basis.info.encoder, str(model.device))
     asked = basis.asked(encoder, pair_set)
     with training_loop(model, settings, name=name, run_dir=run_dir, resume=resume) as loop:
-        rows = AnalogyRows(kontext, encoder, own_analogies(pair_set), basis.info.settings)
+        known, unseen = own_analogies(pair_set), own_analogies(pair_set, hidden=True)
+        rows = AnalogyRows(kontext, encoder, known, basis.info.settings)
+        hidden = AnalogyRows(kontext, encoder, unseen, basis.info.settings)
         said = prompt_condition(model, "")
         element = OwnElement(model, basis, settings)
         shares = own_shares(basis, rows, *asked)
-        loop.run(OwnEditTask(element, rows, shares, said), on_step)
-        edit = Edit(element.finished(), _info(model, pair_set, settings, name))
+        loop.run(OwnEditTask(element, (rows, hidden), shares, said), on_step)
+        gain = settings.gain if len(pair_set) > 1 else 1.0
+        edit = Edit(element.finished(gain), _info(model, pair_set, settings, name, gain))
     return basis.join(edit, *asked)
 
 
-def own_analogies(pairs: PairSet) -> list[Analogy]:
+def own_analogies(pairs: PairSet, *, hidden: bool = False) -> list[Analogy]:
     """Every pair as b and b′, with each of the others as a and a′; a single pair is
-    both."""
+    both.
+
+    Args:
+        pairs: of the edit.
+        hidden: show no change, a in the place of a′.
+    """
     return [
-        Analogy(shown.before, shown.after, asked.before, asked.after)
+        Analogy(shown.before, shown.before if hidden else shown.after, asked.before, asked.after)
         for asked in pairs
         for shown in pairs
         if shown is not asked or len(pairs) == 1
@@ -156,7 +164,7 @@ class OwnEditTask(Task):
 
     Args:
         element: the LoRA and the basis, attached.
-        rows: the analogies.
+        rows: the analogies, and the same with the change hidden.
         shares: the coefficients of each of them, [R, W, E].
         said: the empty prompt.
     """
@@ -165,12 +173,19 @@ class OwnEditTask(Task):
     info = OwnEditStep
 
     def __init__(
-        self, element: OwnElement, rows: AnalogyRows, shares: torch.Tensor, said: Condition
+        self,
+        element: OwnElement,
+        rows: tuple[AnalogyRows, AnalogyRows],
+        shares: torch.Tensor,
+        said: Condition,
     ) -> None:
-        self.element, self.rows, self.shares, self.said = element, rows, shares, said
+        self.element, self.shares, self.said = element, shares, said
+        self.rows, self.hidden = rows
         self.base, self.settings = element.base, element.settings
         self.parameters = element.parameters
-        self.elements = rows[0].target.numel()
+        self.elements = self.rows[0].target.numel()
+        # The after picture of a single pair would be there to be copied.
+        self.hiding = self.settings.hidden if len(self.rows) > 1 else 1.0
 
     def losses(self, draw: int, rows: Sequence[int]) -> Iterator[Mapping[str, torch.Tensor]]:
         """The loss of the rows, an item for each size of pictures."""
@@ -180,7 +195,8 @@ class OwnEditTask(Task):
         chosen = torch.randint(len(self.rows), (batch,), generator=generator).tolist()
         picks = torch.tensor(stratified(batch, settings.sigma_count, generator))
         places = torch.rand(batch, generator=generator)
-        shown = {k: self.rows[chosen[k]] for k in rows}
+        hide = (torch.rand(batch, generator=generator) < self.hiding).tolist()
+        shown = {k: (self.hidden if hide[k] else self.rows)[chosen[k]] for k in rows}
         for group in by_size(shown):
             own = [shown[k] for k in group]
             x_b = torch.cat([row.target for row in own]).to(device)
@@ -257,7 +273,9 @@ class OwnEditTask(Task):
         return preview(self.rows, made)
 
 
-def _info(model: FlowModel, pairs: PairSet, settings: OwnEditSettings, name: str) -> EditInfo:
+def _info(
+    model: FlowModel, pairs: PairSet, settings: OwnEditSettings, name: str, gain: float
+) -> EditInfo:
     # No time of day in here: the same run gives the same basis.
     return EditInfo(
         name=name,
@@ -271,5 +289,6 @@ def _info(model: FlowModel, pairs: PairSet, settings: OwnEditSettings, name: str
         steps=settings.steps,
         pairs=[pair.name for pair in pairs],
         settings=settings.as_dict(),
+        unit_scale=gain,
         sdk_version=__version__,
     )

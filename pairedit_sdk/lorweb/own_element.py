@@ -85,12 +85,12 @@ class OwnElement:
         """Let the next forward pass be that of the model alone."""
         set_scales(self.base.transformer, dict.fromkeys(self.names, 0.0))
 
-    def finished(self) -> dict[str, LoraLayer]:
-        """The trained LoRA as it now is, alpha / r baked in, on the CPU."""
+    def finished(self, gain: float = 1.0) -> dict[str, LoraLayer]:
+        """The trained LoRA as it now is, alpha / r and ``gain`` baked in, on the CPU."""
         return {
             name: LoraLayer(
                 layer.lora_A[OWN].detach().float().cpu().clone(),
-                layer.lora_B[OWN].detach().float().cpu() * self.settings.lora.scaling,
+                layer.lora_B[OWN].detach().float().cpu() * (self.settings.lora.scaling * gain),
             )
             for name, layer in lora_layers(self.base.transformer, OWN)
         }

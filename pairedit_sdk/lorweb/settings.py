@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from pairedit_sdk.io.settings import Rule, by_path, from_values, one_of, whole, with_overrides
+from pairedit_sdk.io.settings import (
+    Rule,
+    by_path,
+    from_values,
+    one_of,
+    positive,
+    whole,
+    with_overrides,
+)
 from pairedit_sdk.training.settings import (
     CheckpointSettings,
     LoraSettings,
@@ -112,16 +120,22 @@ class OwnEditSettings(TrainingSettings):
             left.
         in_mix: learn beside the basis's own LoRAs, as they are in the mix; without, the edit is
             learned as if the basis added nothing.
+        hidden: share of the draws that see no change, a in the place of a′. With a single pair,
+            whose after picture would be there to be copied, it is all of them.
         sigma_count: σ is drawn from the noise levels of a sampling schedule this long.
+        gain: a factor put into the edit after training: it moves new pictures less far than its own
+            pairs, and new examples give it less of the mix. Not used with a single pair.
     """
 
     objective: str = "difference"
     lag: float = 0.75
     lead: float = 0.3
     in_mix: bool = True
+    hidden: float = 0.0
     sigma_count: int = 28
+    gain: float = 1.25
     guidance: float = 2.5
-    steps: int = 150
+    steps: int = 100
     batch: int = 4
     optim: OptimSettings = OptimSettings(lr=2e-3, lr_schedule="cosine")  # noqa: RUF009
     checkpointing: CheckpointSettings = CheckpointSettings(every=50)  # noqa: RUF009
@@ -130,7 +144,9 @@ class OwnEditSettings(TrainingSettings):
         "objective": one_of(OBJECTIVES),
         "lag": (lambda v: 0 <= v <= 1, "0 to 1"),
         "lead": (lambda v: 0 <= v <= 1, "0 to 1"),
+        "hidden": (lambda v: 0 <= v <= 1, "0 to 1"),
         "sigma_count": (lambda v: 2 <= v <= 1000, "2 to 1000"),
+        "gain": positive(10.0),
     }
 
 

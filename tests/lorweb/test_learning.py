@@ -158,7 +158,7 @@ def _edit(basis, layers):
 
 
 @pytest.mark.parametrize("layout", ["grid", "sequence"])
-@pytest.mark.parametrize("changed", [{}, {"objective": "flow"}, {"in_mix": False}])
+@pytest.mark.parametrize("changed", [{}, {"objective": "flow", "hidden": 0.5}, {"in_mix": False}])
 def test_an_edit_is_learned_and_nothing_else_is_changed(base, make, pairs, layout, changed, caplog):
     basis = make(layout)
     weights = {n: p.clone() for n, p in base.transformer.named_parameters()}
@@ -190,6 +190,26 @@ def test_the_basis_is_part_of_what_is_learned_only_in_the_mix(base, make, pairs)
     name = next(iter(basis.layers))
     assert not torch.equal(learned[0][0][name].up, learned[0][1][name].up)
     assert torch.equal(learned[1][0][name].up, learned[1][1][name].up)
+
+
+def test_the_gain_is_in_the_edit_of_several_pairs_and_not_in_that_of_one(base, make, pairs):
+    basis, one = make(), _pictures(pairs)[:1]
+    plain, more = (replace(SMALL, gain=gain) for gain in (1.0, 2.0))
+    for given, factor in ((pairs, 2.0), (one, 1.0)):
+        first, second = (
+            _layers(learn_edit(base, basis, given, how, name="hat"), "hat") for how in (plain, more)
+        )
+        for name, layer in first.items():
+            assert torch.allclose(second[name].up, factor * layer.up)
+
+
+def test_the_after_picture_of_a_single_pair_is_not_seen(base, make, pairs):
+    basis, (pair,) = make(), _pictures(pairs)[:1]
+    found = [
+        _layers(learn_edit(base, basis, [pair], replace(SMALL, hidden=hidden), name="hat"), "hat")
+        for hidden in (0.0, 1.0)
+    ]
+    assert all(torch.equal(layer.up, found[1][name].up) for name, layer in found[0].items())
 
 
 def test_the_share_in_learning_is_that_of_an_example_that_the_key_does_not_know(
