@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.answering import answer
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.lorweb.settings import BasisSettings
+    from pairedit_sdk.lorweb.learning import learn_edit
+    from pairedit_sdk.lorweb.settings import BasisSettings, OwnEditSettings
     from pairedit_sdk.lorweb.trainer import train_basis
     from pairedit_sdk.models.loading import load_base, load_model
     from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, check_set
@@ -58,6 +59,7 @@ __all__ = [
     "EditedImage",
     "LoRWeBBasis",
     "ManifestEntry",
+    "OwnEditSettings",
     "PairEditError",
     "PairSet",
     "Photo",
@@ -71,6 +73,7 @@ __all__ = [
     "edit_image",
     "edit_images",
     "generate",
+    "learn_edit",
     "load_base",
     "load_model",
     "load_recipe",
@@ -101,6 +104,7 @@ _HOME = {
     "EditedImage": "editing.edit_images",
     "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",
+    "OwnEditSettings": "lorweb.settings",
     "PairEditError": "errors",
     "PairSet": "pairs.pair_set",
     "Photo": "images.photo",
@@ -113,6 +117,7 @@ _HOME = {
     "edit_image": "editing.edit_image",
     "edit_images": "editing.edit_images",
     "generate": "editing.generate",
+    "learn_edit": "lorweb.learning",
     "load_base": "models.loading",
     "load_model": "models.loading",
     "load_recipe": "training.config",
