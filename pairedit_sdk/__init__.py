@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.answering import answer
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.lorweb.settings import BasisSettings
+    from pairedit_sdk.lorweb.learning import learn_edit
+    from pairedit_sdk.lorweb.settings import BasisSettings, OwnEditSettings
     from pairedit_sdk.lorweb.trainer import train_basis
     from pairedit_sdk.models.loading import load_base, load_model
     from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, check_set
@@ -64,6 +65,7 @@ __all__ = [
     "Instruction",
     "LoRWeBBasis",
     "ManifestEntry",
+    "OwnEditSettings",
     "PairEditError",
     "PairSet",
     "Photo",
@@ -79,6 +81,7 @@ __all__ = [
     "edit_images",
     "find_words",
     "generate",
+    "learn_edit",
     "load_base",
     "load_model",
     "load_recipe",
@@ -111,6 +114,7 @@ _HOME = {
     "Instruction": "edits.instruction",
     "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",
+    "OwnEditSettings": "lorweb.settings",
     "PairEditError": "errors",
     "PairSet": "pairs.pair_set",
     "Photo": "images.photo",
@@ -125,6 +129,7 @@ _HOME = {
     "edit_images": "editing.edit_images",
     "find_words": "words.finding",
     "generate": "editing.generate",
+    "learn_edit": "lorweb.learning",
     "load_base": "models.loading",
     "load_model": "models.loading",
     "load_recipe": "training.config",

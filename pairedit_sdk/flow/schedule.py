@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from pairedit_sdk.flow.seeds import derive_seed
+
 
 @dataclass(frozen=True)
 class Noised:
@@ -36,6 +38,21 @@ def content_preserving_noising(
     """PairEdit's x_t = x_0 + σ β ε, which does not shrink the image; velocity β ε (Eq. 3)."""
     scaled = beta * noise
     return Noised(x_0 + column(sigma, x_0) * scaled, scaled)
+
+
+def row_noise(like: torch.Tensor, seed: int, *path: int) -> torch.Tensor:
+    """ε shaped like ``like``, on the CPU, with a seed of its own for whatever ``path`` numbers: of
+    several processes each draws the noise of its rows alone."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, *path))
+    return torch.randn(like.shape, generator=generator)
+
+
+def stratified(count: int, levels: int, generator: torch.Generator) -> list[int]:
+    """Numbers of ``count`` noise levels out of ``levels``, one in each equal part, in any order."""
+    parts = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    picks = (parts * levels).long().clamp(max=levels - 1)
+    found: list[int] = picks[torch.randperm(count, generator=generator)].tolist()
+    return found
 
 
 def schedule_shift(
