@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Time budget of `make base` and `make kontext` in minutes; empty means the builder's own.
+# Time budget of `make base` and `make kontext` in minutes, and the share of caption steps in the
+# latter; empty means the builder's own.
 MINUTES ?=
+CAPTIONS ?=
 
 # Threads that spin while another process holds their core take ten times as long; see
 # pairedit_sdk/io/threads.py. Whoever has set one of these has decided.
@@ -58,7 +60,8 @@ adopt-base: $(READY)
 
 # The built-in Kontext base starts from the built-in base, and is trained again when that changes.
 kontext: $(READY)
-	$(BIN)/python -m pairedit_sdk.builtin.build.mini_kontext $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m pairedit_sdk.builtin.build.mini_kontext $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(CAPTIONS),--captions $(CAPTIONS))
 
 adopt-kontext: $(READY)
 	test -f out/kontext/model_index.json

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pairedit_sdk.editing.generate import generate
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.edits.edit import Edit, EditStack
+    from pairedit_sdk.edits.edit_words import EditWords
     from pairedit_sdk.edits.instruction import Instruction
     from pairedit_sdk.edits.library import EditLibrary
-    from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditWords
+    from pairedit_sdk.edits.metadata import EditDirection, EditInfo
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.metadata import read_made
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
     from pairedit_sdk.lorweb.answering import answer
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.lorweb.settings import BasisSettings
+    from pairedit_sdk.lorweb.learning import learn_edit
+    from pairedit_sdk.lorweb.settings import BasisSettings, OwnEditSettings
     from pairedit_sdk.lorweb.trainer import train_basis
     from pairedit_sdk.models.loading import load_base, load_model
     from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, check_set
@@ -63,6 +65,7 @@ __all__ = [
     "Instruction",
     "LoRWeBBasis",
     "ManifestEntry",
+    "OwnEditSettings",
     "PairEditError",
     "PairSet",
     "Photo",
@@ -78,6 +81,7 @@ __all__ = [
     "edit_images",
     "find_words",
     "generate",
+    "learn_edit",
     "load_base",
     "load_model",
     "load_recipe",
@@ -104,12 +108,13 @@ _HOME = {
     "EditOptions": "editing.options",
     "EditOutcome": "jobs.outcomes",
     "EditStack": "edits.edit",
-    "EditWords": "edits.metadata",
+    "EditWords": "edits.edit_words",
     "EditedImage": "editing.edit_images",
     "FoundWords": "words.finding",
     "Instruction": "edits.instruction",
     "LoRWeBBasis": "lorweb.basis",
     "ManifestEntry": "jobs.manifest",
+    "OwnEditSettings": "lorweb.settings",
     "PairEditError": "errors",
     "PairSet": "pairs.pair_set",
     "Photo": "images.photo",
@@ -124,6 +129,7 @@ _HOME = {
     "edit_images": "editing.edit_images",
     "find_words": "words.finding",
     "generate": "editing.generate",
+    "learn_edit": "lorweb.learning",
     "load_base": "models.loading",
     "load_model": "models.loading",
     "load_recipe": "training.config",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from docs._tools.roles import to_markdown
-from pairedit_sdk import BasisSettings, TrainConfig
+from pairedit_sdk import BasisSettings, OwnEditSettings, TrainConfig
 
 PAGE = Path(__file__).resolve().parents[1] / "settings.md"
 
@@ -47,14 +47,22 @@ for three, [which the method names](method.md#a-learned-basis).
 **Every setting of a LoRWeB basis, with its default.**
 
 {BasisSettings}
+
+## Learning an edit in a LoRWeB basis
+
+The settings of `pairedit lorweb learn`, the fields of
+[`OwnEditSettings`](api.md#pairedit_sdk.OwnEditSettings).
+
+**Every setting of an edit learned in a LoRWeB basis, with its default.**
+
+{OwnEditSettings}
 """
 
 
 def page() -> str:
     """The whole page."""
-    return TEXT.format(
-        **{cls.__name__: "\n".join(table(cls)) for cls in (TrainConfig, BasisSettings)}
-    )
+    kinds = (TrainConfig, BasisSettings, OwnEditSettings)
+    return TEXT.format(**{cls.__name__: "\n".join(table(cls)) for cls in kinds})
 
 
 def table(cls: type) -> Iterator[str]:

@@ -209,7 +209,6 @@ class EditBasis:
         *,
         count: int = TOP,
         seed: int = 0,
-        words: bool = True,
     ) -> EditMix:
         """The mix of edits that makes of a what is seen in a′: see :mod:`.velocity`.
 
@@ -223,7 +222,6 @@ class EditBasis:
             a_prime: after.
             count: at most so many edits are mixed.
             seed: of the noise.
-            words: whether the edits' instructions act; to be the same where the mix is applied.
 
         Raises:
             UsageError: the basis is empty, or nothing changes from a to a′.
@@ -239,7 +237,7 @@ class EditBasis:
         pair = PairSet.from_images([(a, a_prime)])
         resolution = max(edit.info.resolution for edit in edits)
         (latents,) = encode_pairs(model, pair, resolution or None)
-        found = strengths(model, edits, latents.x_a, latents.x_b, seed, words=words)
+        found = strengths(model, edits, latents.x_a, latents.x_b, seed)
         coefficients = torch.zeros(len(index.names))
         coefficients[nearest_ones.indices] = torch.tensor(found)
         kept = coefficients.topk(min(count, len(index.names))).indices

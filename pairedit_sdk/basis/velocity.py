@@ -18,13 +18,7 @@ SPARSITY = 0.02
 
 
 def strengths(
-    model: FlowModel,
-    edits: Sequence[Edit],
-    x_a: torch.Tensor,
-    x_b: torch.Tensor,
-    seed: int = 0,
-    *,
-    words: bool = True,
+    model: FlowModel, edits: Sequence[Edit], x_a: torch.Tensor, x_b: torch.Tensor, seed: int = 0
 ) -> list[float]:
     """Non-negative c that minimise ‖x_B − x_A − Σ_i c_i ∫ Δv_i dσ‖² + sparsity.
 
@@ -38,12 +32,11 @@ def strengths(
         x_a: latents of a, [1, C, h, w].
         x_b: of a′.
         seed: of the noise.
-        words: whether the edits' instructions act, as they will in the mix.
 
     Returns:
         c, one for each edit.
     """
-    changes = changed_alone(model, x_a, edits, seed=seed, words=words) - x_a
+    changes = changed_alone(model, x_a, edits, seed=seed) - x_a
     columns = changes.flatten(1).T
     found = nonnegative(columns.double().cpu(), (x_b - x_a).flatten().double().cpu())
     values: list[float] = found.tolist()

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.basis.edit_basis import EditBasis
+from pairedit_sdk.bench.analogy_answers import Answered, by_found_words, own_edits, pictures_of
 from pairedit_sdk.bench.trained_edits import plain_mean
-from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, DrawnAnalogy, drawn_analogy
-from pairedit_sdk.editing.edit_latents import edit_latents
+from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
 from pairedit_sdk.images import metrics
-from pairedit_sdk.images.image import to_image, to_tensor
+from pairedit_sdk.images.image import to_tensor
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.analogies import Analogy
@@ -30,9 +29,6 @@ from pairedit_sdk.lorweb.answering import GUIDANCE, answer_with
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.lorweb.trainer import train_basis
 from pairedit_sdk.models.image_encoder import load_encoder
-from pairedit_sdk.pairs.pair_set import PairSet
-from pairedit_sdk.training.config import load_recipe
-from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
 Change = tuple[str, str]
-VARIANTS = ("none", "instruction", "single", "basis", "tanh", "uniform", "own-edits")
+VARIANTS = ("none", "instruction", "words", "single", "basis", "tanh", "uniform", "own-edits")
 #: Those of the training's changes that are asked for, one of each kind.
 ASKED: tuple[Change, ...] = (
     ("glasses", "round"),
@@ -55,7 +51,6 @@ ASKED: tuple[Change, ...] = (
     ("mouth", "smiling"),
     ("age", "old"),
 )
-PAIRS = 3
 #: Passes that are timed.
 TIMED = 20
 
@@ -155,16 +150,6 @@ def run(
     return {"summary": summary(rows), "rows": rows, "cost": cost}
 
 
-def pictures_of(drawn: DrawnAnalogy) -> Analogy:
-    """The drawn analogy as pictures."""
-    return Analogy(
-        drawn.a.draw(), drawn.a_prime.draw(), drawn.b.draw(), drawn.b_prime.draw(), drawn.caption
-    )
-
-
-Answered = Callable[[Analogy], "Image.Image"]
-
-
 def _variant(
     model: KontextModel,
     plain: FlowModel,
@@ -194,8 +179,10 @@ def _variant(
 
     if variant in ("none", "instruction"):
         return (lambda q: drawn(None, q, q.caption if variant == "instruction" else "")), None
+    if variant == "words":
+        return by_found_words(model, seed), None
     if variant == "own-edits":
-        return _own_edits(plain, plan, seed, folder), None
+        return own_edits(plain, plan.seen, plan.recipe, seed, folder), None
     changed: dict[str, Any] = {}
     if variant == "single":
         # Its alpha is its rank; a basis of that alpha is this very LoRA where it mixes all alike.
@@ -212,24 +199,6 @@ def _variant(
         return drawn(basis.mixed(basis.coefficients(query)), asked, "")
 
     return answered, basis
-
-
-def _own_edits(model: FlowModel, plan: Plan, seed: int, folder: str) -> Answered:
-    """A basis of edits of the seen changes, each learned from three pairs."""
-    basis = EditBasis.open(folder)
-    config = load_recipe(plan.recipe)
-    config = config.with_values(seed=seed, checkpoint_every=0, preview_every=0)
-    for change in plan.seen:
-        shown = [pictures_of(drawn_analogy(change, i, f"own-{seed}")) for i in range(PAIRS)]
-        pairs = PairSet.from_images([(analogy.a, analogy.a_prime) for analogy in shown])
-        basis.place(train(model, pairs, config, name="-".join(change)), pairs)
-
-    def answered(asked: Analogy) -> Image.Image:
-        route = basis.route(asked.a, asked.a_prime, asked.b)
-        x = model.encode(to_tensor(asked.b)).float()
-        return to_image(model.decode(edit_latents(model, x, route, seed=seed)))
-
-    return answered
 
 
 @torch.no_grad()

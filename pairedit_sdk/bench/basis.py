@@ -100,7 +100,7 @@ def run(
     """Fill a basis for every seed and ask it.
 
     Args:
-        model: the built-in model.
+        model: a built-in model, see :func:`.trained_edits.model_for`.
         plan: what to do.
         on_part: called after every edit learned and every edit asked for.
 

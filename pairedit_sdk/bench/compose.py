@@ -140,7 +140,7 @@ def run(
     """Learn the edits and score every combination in every mode.
 
     Args:
-        model: the built-in model.
+        model: a built-in model, see :func:`.trained_edits.model_for`.
         plan: what to do.
         on_part: called after every edit learned and every combination scored.
 
@@ -211,13 +211,12 @@ def _score(
         pooled[name] = metrics.pooled_accuracy(out, truth.rb, after, mask)
         found[name] = float(_right(classifier, out, wanted[name]).mean())
         kept_db[name] = _mean(metrics.preservation_db(out, truth.rb, mask))
+    nowhere = torch.zeros_like(truth.mask)
     for mode in plan.modes:
-        begun, order = time.perf_counter(), float("nan")
+        begun = time.perf_counter()
         out = edited(edits, mode)
         seconds = (time.perf_counter() - begun) / plan.faces
-        if mode == "sequential":
-            nowhere = torch.zeros_like(truth.mask)
-            order = _mean(metrics.preservation_db(edited(edits[::-1], mode), out, nowhere))
+        order = _mean(metrics.preservation_db(edited(edits[::-1], mode), out, nowhere))
         shares = [truth.pooled(out, name) / pooled[name] for name in names]
         right = torch.stack([_right(classifier, out, wanted[name]) for name in names])
         alone_db = plain_mean(list(kept_db.values()))

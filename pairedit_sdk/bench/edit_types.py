@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pairedit_sdk.builtin.faces.example_pairs import EXAMPLES, PAIRS, Example, varied_faces
 from pairedit_sdk.builtin.faces.face import ATTRIBUTES, Face
 from pairedit_sdk.builtin.faces.numbered import face_at
+from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.pairs.pair_set import PairSet
 
 #: Faces that one seed's search for training pairs may use up, so that no two seeds share any.
@@ -142,6 +143,47 @@ def combined(names: Sequence[str]) -> Example:
         for attribute, allowed in example.only.items():
             only[attribute] = only.get(attribute, allowed) & allowed
     return Example(parts["before"], parts["after"], only, parts["copied"])
+
+
+def as_combination(text: str) -> tuple[str, ...]:
+    """Edits that are measured together, of a text such as "glasses+smile".
+
+    Args:
+        text: two or more keys of :data:`EDIT_TYPES` with "+" between them.
+
+    Raises:
+        UsageError: an unknown edit, the same one twice, fewer than two, or edits that no face can
+            show together.
+    """
+    names = tuple(name.strip() for name in text.split("+"))
+    require_edits(names)
+    if len(set(names)) < max(2, len(names)):
+        raise UsageError(
+            f"The combination {text!r}", expected="two or more different edits, as glasses+smile"
+        )
+    try:
+        possible = all(combined(names).only.values())
+    except ValueError:
+        possible = False
+    if not possible:
+        raise UsageError(
+            f"The combination {text!r}", expected="edits that one face can show together"
+        )
+    return names
+
+
+def require_edits(names: Sequence[str]) -> None:
+    """Refuse what is no edit of the benchmark.
+
+    Raises:
+        UsageError: naming the first that is none.
+    """
+    unknown = [name for name in names if name not in EDIT_TYPES]
+    if unknown:
+        raise UsageError(
+            f"The benchmark has no edit {unknown[0]!r}",
+            next_step=nearest(unknown[0], list(EDIT_TYPES)),
+        )
 
 
 def held_out_faces(name: str, count: int) -> list[tuple[Face, Face]]:

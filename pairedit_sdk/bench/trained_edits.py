@@ -51,7 +51,7 @@ def learned(
     """Learn these edits, each from the training pairs of this seed.
 
     Args:
-        model: the built-in model.
+        model: a built-in model, see :func:`model_for`.
         names: keys of ``EDIT_TYPES``.
         seed: of the faces and of the training.
         recipe: its name or file.

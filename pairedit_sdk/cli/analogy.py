@@ -153,9 +153,7 @@ def analogy(
         model = load_model(
             base or basis.require_base(), device=device, precision=precision or "auto"
         )
-        route = basis.route_by_velocity(
-            model, before, after, count=count, seed=seed, words=not no_words
-        )
+        route = basis.route_by_velocity(model, before, after, count=count, seed=seed)
     else:
         route = basis.route(before, after, picture, count=count)
     answer: EditStack = route @ scale

@@ -24,6 +24,9 @@ app.command("speed")(speed.speed)
 app.command("photo")(bench_photo.photo)
 app.command("words")(bench_words.words)
 
+_LEARNS = "Recipe that learns the edits, on the built-in model that it is for."
+Recipe = Annotated[str, typer.Option("--recipe", help=_LEARNS)]
+
 
 @app.command("compose")
 def compose(
@@ -39,9 +42,15 @@ def compose(
     faces: Annotated[
         int | None, typer.Option("--faces", min=1, help="Number of held-out faces. [24]")
     ] = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="Recipe that learns the edits.")
-    ] = "mini-kontext",
+    combination: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--combination",
+            metavar="NAME+NAME",
+            help="Only these edits together, such as glasses+smile; may be repeated.",
+        ),
+    ] = None,
+    recipe: Recipe = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A folder for one collage per combination.")
@@ -52,6 +61,7 @@ def compose(
 ) -> None:
     """Score pairs and triples of edits in every mode of composition."""
     from pairedit_sdk.bench.compose import SMALL, Plan, run
+    from pairedit_sdk.bench.edit_types import as_combination
     from pairedit_sdk.bench.trained_edits import model_for
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.composition import check_mode
@@ -60,6 +70,7 @@ def compose(
     for name in mode or []:
         check_mode(name)
     given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out, "modes": mode or None}
+    given["combinations"] = [as_combination(text) for text in combination or []] or None
     plan: Plan = replace(
         SMALL if small else Plan(),
         recipe=recipe,
@@ -81,9 +92,7 @@ def basis(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Number of seeds. [3]")
     ] = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="Recipe that learns the edits.")
-    ] = "mini-kontext",
+    recipe: Recipe = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -116,8 +125,8 @@ def analogy(
         typer.Option(
             "--variant",
             metavar="NAME",
-            help="none, instruction, single, basis, tanh, uniform or own-edits; may be repeated. "
-            "[all]",
+            help="none, instruction, words, single, basis, tanh, uniform or own-edits; may be "
+            "repeated. [all]",
         ),
     ] = None,
     settings: Annotated[

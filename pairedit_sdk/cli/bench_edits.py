@@ -12,7 +12,6 @@ import typer
 
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.io.files import require_writable_folder
 
 if TYPE_CHECKING:
@@ -96,17 +95,12 @@ def edits(
     Every recipe learns the same edits from the same drawn pairs, on the built-in model it is for.
     The recipe default is scored at scale 1, the others each at their own best scale.
     """
-    from pairedit_sdk.bench.edit_types import EDIT_TYPES
+    from pairedit_sdk.bench.edit_types import require_edits
     from pairedit_sdk.bench.edits import SMALL, Plan, run
     from pairedit_sdk.cli.services import load_model
 
     output = Output(as_json, quiet)
-    unknown = [name for name in edit or [] if name not in EDIT_TYPES]
-    if unknown:
-        raise UsageError(
-            f"The benchmark has no edit {unknown[0]!r}",
-            next_step=nearest(unknown[0], list(EDIT_TYPES)),
-        )
+    require_edits(edit or [])
     lists = {"recipes": recipe, "edits": edit, "pairs": pairs, "settings": settings}
     given: dict[str, Any] = {"seeds": seeds, "faces": faces, "output": out, "at_one": at_one}
     given |= {name: tuple(value) for name, value in lists.items() if value}

@@ -148,9 +148,9 @@ def _train(
         edit = train(base, pairs, config, name=name, run_dir=run_dir, on_step=meter.training)
     seconds = time.perf_counter() - started
     edit_file = library.save(edit, replace=True)
-    words = edit.info.words
-    found = "" if words is None else f" The words that the pairs say: {printable(words.phrase)}."
-    tell(f"   {seconds:.0f} s.{found} Saved {edit_file}")
+    found = "; ".join(printable(words.phrase) for words in edit.info.words)
+    said = f" The words of the change: {found}." if found else ""
+    tell(f"   {seconds:.0f} s.{said} Saved {edit_file}")
     return edit, seconds
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pairedit_sdk.edits.edit import EditInfo
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.edits.library import preview_path
+from pairedit_sdk.edits.metadata import EditInfo
 from pairedit_sdk.errors import PairEditError, counted, printable
 from pairedit_sdk.training.closest_recipe import ClosestRecipe, closest_recipe
 
@@ -103,12 +104,14 @@ def _applied(info: EditInfo) -> list[tuple[str, str]]:
 
 
 def _words(info: EditInfo) -> str:
-    if info.words is None:
-        return ""
-    words = info.words
+    return "; ".join(_instruction(words) for words in info.words)
+
+
+def _instruction(words: EditWords) -> str:
     acts = f"acts at scale {words.scale:g}" if words.scale else "a description only"
+    lora = f", the LoRA at {words.lora:g}" if words.scale and words.lora != 1 else ""
     ratio = "" if words.ratio is None else f", loss ratio {words.ratio:.2f}"
-    return f'"{words.phrase}", {acts}{ratio}'
+    return f'"{words.phrase}", {acts}{lora}{ratio}'
 
 
 def _file(path: Path, info: EditInfo) -> list[tuple[str, str]]:

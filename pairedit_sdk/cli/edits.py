@@ -241,8 +241,8 @@ def _row(path: Path) -> dict[str, Any]:
 
 
 def _said(row: dict[str, Any]) -> str:
-    """The instruction of an edit, or nothing."""
-    return row["words"]["phrase"] if row.get("words") else ""
+    """The instructions of an edit, or nothing."""
+    return "; ".join(words["phrase"] for words in row.get("words", []))
 
 
 def _reason(error: PairEditError, path: Path) -> str:

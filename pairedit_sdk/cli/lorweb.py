@@ -10,6 +10,7 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.lorweb_draw import draw
+from pairedit_sdk.cli.lorweb_learn import learn
 from pairedit_sdk.cli.lorweb_values import basis_path, coefficient_table, find_basis
 from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 app.command("draw")(draw)
+app.command("learn")(learn)
 
 Name = Annotated[str, typer.Option("--name", help="Name of the basis.")]
 BasisFile = Annotated[
@@ -148,8 +150,6 @@ def join(
     quiet: options.Quiet = False,
 ) -> None:
     """Add an edit to a LoRWeB basis, for analogies to choose."""
-    import torch
-
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.image_encoder import load_encoder
     from pairedit_sdk.pairs.pair_set import PairSet
@@ -163,9 +163,7 @@ def join(
         )
     pair_set = PairSet.from_folder(pairs)
     encoder = load_encoder(loaded.info.encoder)
-    queries = [loaded.embed(encoder, p.before, p.after, p.before) for p in pair_set]
-    nothing = [loaded.embed(encoder, p.before, p.before, p.before) for p in pair_set]
-    joined = loaded.join(own, torch.stack(queries), torch.stack(nothing))
+    joined = loaded.join(own, *loaded.asked(encoder, pair_set))
     joined.save(path)
     output.say(f"{own.name} joined {path}; it has {counted(len(joined.elements), 'element')}.")
     output.result({"path": path, "elements": joined.elements})

@@ -135,8 +135,12 @@ Guidance = Annotated[
     ),
 ]
 Method = Annotated[
-    Literal["flowedit", "rf-inversion", "inversion-lora"],
-    typer.Option("--method", help="How a real picture is edited."),
+    Literal["flowedit", "from-noise", "rf-inversion", "inversion-lora"],
+    typer.Option(
+        "--method",
+        help="How a real picture is edited. from-noise draws it anew, for edits that see the "
+        "picture.",
+    ),
 ]
 ModeName = Literal["merged", "guided", "sequential"]
 MODE = typer.Option(
@@ -191,7 +195,8 @@ Instructions = Annotated[
     ),
 ]
 NoWords = Annotated[
-    bool, typer.Option("--no-words", help="Leave out the instructions that edits carry.")
+    bool,
+    typer.Option("--no-words", help="Leave out all instructions, also those that edits carry."),
 ]
 Words = Annotated[
     str | None,

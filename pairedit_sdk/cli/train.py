@@ -163,7 +163,7 @@ def train(
             "base": base_name,
             "pairs": [pair.name for pair in pair_set],
             "steps": config.steps,
-            "words": None if made.edit.info.words is None else asdict(made.edit.info.words),
+            "words": [asdict(words) for words in made.edit.info.words],
             "train_seconds": seconds,
             **meter.losses,
         }
@@ -191,12 +191,16 @@ def _words_line(config: TrainConfig, info: EditInfo) -> str:
     """Which words were found, or that none were, where they were asked for."""
     if not config.words.find:
         return ""
-    if info.words is None:
+    if not info.words:
         return "Words:       none explains the pairs; the edit is what was learned from them.\n"
-    one = info.words
-    acts = f"acts at {one.scale:g} beside what was learned" if one.scale else "describes the edit"
-    ratio = "" if one.ratio is None else f" (ratio {one.ratio:.2f})"
-    return f"Words:       {printable(one.phrase)}{ratio}; {acts}.\n"
+    said = []
+    for one in info.words:
+        acts = "describes the edit, which acts by what was learned alone"
+        if one.scale:
+            acts = f"acts at {one.scale:.2g}, and what was learned from the pairs at {one.lora:.2g}"
+        ratio = "" if one.ratio is None else f" (ratio {one.ratio:.2f})"
+        said.append(f"Words:       {printable(one.phrase)}{ratio}; {acts}.\n")
+    return "".join(said)
 
 
 def overridden(settings: Sequence[str] | None, options: Mapping[str, str | None]) -> list[str]:

@@ -13,8 +13,10 @@ from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.editing.words import check_words, edited_by_words, words_for
 from pairedit_sdk.edits.edit import Edit, EditStack
+from pairedit_sdk.edits.edit_words import lora_beside_words
 from pairedit_sdk.edits.inputs import as_stack
-from pairedit_sdk.flow.solvers import last_state, rf_inversion
+from pairedit_sdk.flow.schedule import starting_noise
+from pairedit_sdk.flow.solvers import euler, last_state, rf_inversion
 from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 
@@ -68,33 +70,18 @@ def edit_latents(
 
 
 def changed_alone(
-    model: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0, words: bool = True
+    model: FlowModel, x: torch.Tensor, edits: Sequence[Edit], *, seed: int = 0
 ) -> torch.Tensor:
-    """What each edit by itself, at scale 1, makes of latents x [B, C, h, w]: [E, B, C, h, w].
+    """What the LoRA of each edit by itself, at scale 1, makes of latents x [B, C, h, w]:
+    [E, B, C, h, w].
 
-    FlowEdit's plain model runs once for as many edits as there is room for. No scale is limited.
-
-    Args:
-        model: without any LoRA attached.
-        x: latents of the pictures.
-        edits: E of them, each with a LoRA.
-        seed: of the noise.
-        words: whether their instructions act, on a model that takes any.
+    FlowEdit's plain model runs once for as many edits as there is room for. No scale is limited,
+    and no instruction acts.
     """
     stack = EditStack([(edit, 1.0) for edit in edits])
-    words = words and model.takes_references
-    asked = EditOptions(seed=seed, mode="guided", limit_scale=False, words=words)
-    options = asked.resolved(stack)
+    options = EditOptions(seed=seed, mode="guided", limit_scale=False).resolved(stack)
     conditioned = _conditioned(model, stack, options)
-    ends = torch.stack(_each_alone(conditioned, x, stack.parts, [1.0], options, no_hook)[0])
-    phrases = list(dict.fromkeys(p for edit in edits for p in words_for(edit @ 1.0, options)))
-    if not phrases:
-        return ends
-    told = edited_by_words(conditioned, x, phrases, options, no_hook) - x
-    for end, edit in zip(ends, edits, strict=True):
-        for phrase, scale in words_for(edit @ 1.0, options).items():
-            end += scale * told[phrases.index(phrase)]
-    return ends
+    return torch.stack(_each_alone(conditioned, x, stack.parts, [1.0], options, no_hook)[0])
 
 
 def _edit(
@@ -109,7 +96,8 @@ def _edit(
     for edit, _ in stack.parts:
         edit.require_base(model)
     check_words(model, stack, options)
-    if not scales or (stack.is_zero and options.method == "flowedit"):
+    stack = stack if options.mode == "sequential" else stack.without_repeats()
+    if not scales or (stack.is_zero and options.method in ("flowedit", "from-noise")):
         return [x for _ in scales]
     if options.mode == "sequential":
         return [
@@ -118,11 +106,11 @@ def _edit(
         ]
     if options.method == "inversion-lora":
         return _with_inversion_lora(model, x, [stack @ scale for scale in scales], options, hook)
-    stack = stack.without_repeats()
     conditioned = _conditioned(model, stack, options)
-    if options.method == "rf-inversion":
+    if options.method in _WHOLE:
+        edited_by = _WHOLE[options.method]
         return [
-            _inverted(conditioned, x, stack @ scale, options, part_of(hook, k, len(scales)))
+            edited_by(conditioned, x, stack @ scale, options, part_of(hook, k, len(scales)))
             for k, scale in enumerate(scales)
         ]
     return _together(conditioned, x, stack, scales, options, hook)
@@ -141,27 +129,35 @@ def _together(
     active: list[Part] = [
         (edit, scale) for edit, scale in stack.parts if scale != 0 and edit.layers
     ]
+    # What the words leave to each: a part of what it does, which is more than a LoRA does that is
+    # scaled down by as much.
+    shares = [lora_beside_words(edit.info) if options.words else 1.0 for edit, _ in active]
     if options.mode == "merged" and len(active) > 1:
-        loras = EditStack(active).without_words()
-        active = [(loras.merged("sum", model.guidance), 1.0)]
+        loras = EditStack(active)
+        loras = loras.beside_words() if options.words else loras.without_words()
+        active, shares = [(loras.merged("sum", model.guidance), 1.0)], [1.0]
     words = words_for(stack, options)
     groups = bool(active) + bool(words)
     edited: list[list[torch.Tensor]] = [[] for _ in scales]
     if active:
         edited = _each_alone(model, x, active, scales, options, part_of(hook, 0, groups))
+    moved = [_sum(x, each, shares) for each in edited]
     if not words:
-        return [_sum(x, each) for each in edited]
+        return moved
     # A pass has one prompt. What an instruction does is the same at every scale.
     by_words = edited_by_words(model, x, list(words), options, part_of(hook, groups - 1, groups))
     told = [own * (z - x) for own, z in zip(words.values(), by_words, strict=True)]
-    return [_sum(x, each) + scale * sum(told) for scale, each in zip(scales, edited, strict=True)]
+    return [z + scale * sum(told) for scale, z in zip(scales, moved, strict=True)]
 
 
-def _sum(x: torch.Tensor, edited: Sequence[torch.Tensor]) -> torch.Tensor:
-    """x with what was done to each copy of it."""
+def _sum(x: torch.Tensor, edited: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
+    """x with so much of what was done to each copy of it."""
     if not edited:
         return x
-    return edited[0] if len(edited) == 1 else x + sum(z - x for z in edited)
+    if len(edited) == 1 and shares[0] == 1:
+        return edited[0]
+    each = zip(shares, edited, strict=True)
+    return x + sum((z - x) if share == 1 else share * (z - x) for share, z in each)
 
 
 def _each_alone(
@@ -224,6 +220,35 @@ def _inverted(
     with torch.no_grad(), attached_stack(model, stack, options.mode, reference) as velocities:
         states = rf_inversion(x, sigmas, velocities.plain, velocities.edited, noise)
         return last_state(states, lambda done: hook(done, 2 * options.steps))
+
+
+def _from_noise(
+    model: ConditionedModel,
+    x: torch.Tensor,
+    stack: EditStack,
+    options: ResolvedOptions,
+    hook: StepHook,
+) -> torch.Tensor:
+    """A picture drawn from noise by the edited model, which sees x as the reference.
+
+    The noise is the one that ``FluxKontextPipeline`` draws with
+    ``torch.Generator("cpu").manual_seed(seed)``, so with one edit as its LoRA both give the same
+    picture. Scales have nothing to share: every state depends on them.
+    """
+    base = model.base
+    count = 1 if options.same_noise else len(x)
+    noise = starting_noise((count, *x.shape[1:]), options.seed, base.dtype).to(x.device)
+    sigmas = base.sigmas(options.steps, *base.image_size(x))
+    with torch.no_grad(), attached_stack(model, stack, options.mode, x) as velocities:
+
+        def velocity(z: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
+            return velocities.edited(z, sigma).to(base.dtype)
+
+        return euler(noise.expand_as(x), sigmas, velocity, hook).float()
+
+
+#: Methods that edit with all parts of a stack together, at one scale after the other.
+_WHOLE = {"rf-inversion": _inverted, "from-noise": _from_noise}
 
 
 def _with_inversion_lora(

@@ -20,6 +20,7 @@ from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.flow import solvers
+from pairedit_sdk.flow.schedule import starting_noise
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.models.conditioned import ConditionedModel
@@ -125,7 +126,8 @@ def generate(
         condition = replace(condition, references=_encoded(model, references, sizes))
     guidance = model.default_guidance if asked.guidance is None else asked.guidance
     conditioned = ConditionedModel(model, condition, guidance)
-    x = _noise(model, (1, *model.latent_shape(height, width)), asked.seed)
+    shape = (1, *model.latent_shape(height, width))
+    x = starting_noise(shape, asked.seed, model.dtype).to(model.device)
     sigmas, hook = model.sigmas(asked.steps, height, width), on_step or (lambda done, total: None)
     drawn_hook = hook if later is None else part_of(hook, 0, 2)
     x = _drawn(conditioned, x, sigmas, drawing, asked.mode, start_step, drawn_hook)
@@ -162,11 +164,6 @@ def _sees(part: tuple[Edit, float]) -> bool:
 
 def _without_words(part: tuple[Edit, float]) -> tuple[Edit, float]:
     return EditStack([part]).without_words().parts[0]
-
-
-def _noise(model: FlowModel, shape: Sequence[int], seed: int) -> torch.Tensor:
-    generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=model.dtype).to(model.device)
 
 
 def _check(model: FlowModel, size: tuple[int, int], steps: int, start_step: int) -> None:

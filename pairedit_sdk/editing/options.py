@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypedDict
 
 from pairedit_sdk.editing.composition import check_mode, default_mode
+from pairedit_sdk.editing.fitting import check_limits, check_sight
 from pairedit_sdk.editing.region import Region, as_box
 from pairedit_sdk.editing.resolution import warn_if_extreme
 from pairedit_sdk.edits.edit import EditorSettings
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.metadata import EditDirection
 
-METHODS = ("flowedit", "rf-inversion", "inversion-lora")
+METHODS = ("flowedit", "from-noise", "rf-inversion", "inversion-lora")
 DETAILS = ("original", "off")
 
 
@@ -56,8 +57,9 @@ class EditOptions:
     """How a picture is edited. ``None`` is what suits the edits, see :meth:`resolved`.
 
     Attributes:
-        method: "flowedit", "rf-inversion", or "inversion-lora" (as published; slow: it trains a
-            LoRA on this one picture first).
+        method: "flowedit"; "from-noise", for edits that see the picture: it is drawn anew with the
+            picture as the reference; "rf-inversion"; or "inversion-lora" (as published; slow: it
+            trains a LoRA on this one picture first).
         steps: length of the noise schedule. ``None`` is what FlowEdit needs with these edits, and
             28 with the other methods.
         n_max: FlowEdit only: how many of the last steps run, 1 to ``steps``; fewer keep more of
@@ -147,9 +149,11 @@ class EditOptions:
         mode = self.mode or default_mode(edits, self.method)
         acting = [edit for edit, scale in edits.parts if scale != 0]
         active = [edit for edit in acting if edit.layers]
+        if self.method == "from-noise":
+            check_sight(active)
         is_merged = mode == "merged" and (len(active) > 1 or edits.default_mode == "merged")
         if self.limit_scale:
-            _check_limits(acting, is_merged)
+            check_limits(acting, is_merged)
         steps = own.steps if self.steps is None else self.steps
         return ResolvedOptions(
             method=self.method,
@@ -258,34 +262,3 @@ def options_from(options: EditOptions | None, settings: EditSettings) -> EditOpt
         warnings.warn("even is now called limit_scale", DeprecationWarning, stacklevel=3)
         given["limit_scale"] = given.pop("even")
     return replace(options or EditOptions(), **given)
-
-
-def _check_limits(acting: list[Edit], is_merged: bool) -> None:
-    """Refuse a scale limit where nobody knows how much should be seen.
-
-    Args:
-        acting: the edits and instructions that act.
-        is_merged: whether the edits act as one LoRA.
-
-    Raises:
-        UsageError: naming the edit.
-    """
-    if is_merged:
-        raise UsageError(
-            "Edits that are merged into one LoRA have no scale limit",
-            next_step="Use --mode guided or sequential, or leave out --limit-scale",
-        )
-    active = [edit for edit in acting if edit.layers]
-    if acting and not active:
-        raise UsageError(
-            "Instructions have no scale limit, as no pairs show how much is meant",
-            next_step="Use a smaller scale, and leave out --limit-scale",
-        )
-    unknown = [edit.name for edit in active if edit.info.direction is None]
-    if unknown:
-        raise UsageError(
-            f"Edit {unknown[0]!r} does not know how much its pairs show",
-            expected="an edit that was trained with editing.limit_scale=true",
-            next_step="Train it again with --set editing.limit_scale=true, or leave out "
-            "--limit-scale",
-        )

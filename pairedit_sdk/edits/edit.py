@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.edits.edit_words import acting, lora_beside_words
 from pairedit_sdk.edits.merging import acting_words, merged_parts, summed_layers
 from pairedit_sdk.edits.metadata import (
     EditDirection,
@@ -22,7 +23,6 @@ from pairedit_sdk.edits.metadata import (
     description,
     modelspec,
     read_description,
-    words_scale,
 )
 from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.io.files import write_tensors
@@ -55,7 +55,7 @@ class Edit:
     """
 
     def __init__(self, layers: Mapping[str, LoraLayer], info: EditInfo) -> None:
-        if not layers and not words_scale(info):
+        if not layers and not acting(info):
             raise EditError(f"Edit {info.name!r} has no layers")
         self.layers = dict(layers)
         self.info = info
@@ -90,7 +90,7 @@ class Edit:
                 expected="an edit with a LoRA",
                 got="an instruction alone",
                 next_step="Say it again wherever it is wanted (Instruction, or --instruction), or "
-                "add it to a learned edit: edit.with_info(words=EditWords(…))",
+                "add it to a learned edit: edit.with_info(words=[EditWords(…)])",
             )
         tensors, header = to_diffusers(self.layers)
         return write_tensors(Path(path), tensors, {**header, **self.header()})
@@ -154,7 +154,7 @@ class Edit:
     def is_idle(self) -> bool:
         """Whether it changes no weight at all, as in every layer A or B is zero, and says nothing
         to the model either."""
-        return not words_scale(self.info) and not any(
+        return not acting(self.info) and not any(
             bool(layer.up.any()) and bool(layer.down.any()) for layer in self.layers.values()
         )
 
@@ -205,12 +205,22 @@ class EditStack:
             UsageError: nothing is left.
         """
         return EditStack(
-            (edit.with_info(words=replace(edit.info.words, scale=0.0)), scale)
-            if edit.info.words is not None
-            else (edit, scale)
+            (edit.with_info(words=[replace(words, scale=0.0) for words in edit.info.words]), scale)
             for edit, scale in self.parts
             if edit.layers
         )
+
+    def beside_words(self) -> EditStack:
+        """The LoRAs alone, each at the scale that it has while its edit's instructions act.
+
+        Raises:
+            UsageError: no part has a LoRA.
+        """
+        return EditStack(
+            (edit, scale * lora_beside_words(edit.info))
+            for edit, scale in self.parts
+            if edit.layers
+        ).without_words()
 
     @property
     def is_zero(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pairedit_sdk.edits.edit import Edit
-from pairedit_sdk.edits.metadata import LONGEST_PHRASE, EditInfo, EditorSettings, EditWords
+from pairedit_sdk.edits.edit_words import LONGEST_PHRASE, EditWords
+from pairedit_sdk.edits.metadata import EditInfo, EditorSettings
 from pairedit_sdk.errors import UsageError, counted
 
 #: As edits are applied that the recipes mini-kontext and kontext-dev teach.
@@ -36,7 +37,7 @@ class Instruction(Edit):
                 got=counted(len(said), "character") if isinstance(phrase, str) else repr(phrase),
                 next_step="Say for example 'add round glasses'",
             )
-        info = EditInfo(said, guidance=GUIDANCE, editor=editor or EDITOR, words=EditWords(said))
+        info = EditInfo(said, guidance=GUIDANCE, editor=editor or EDITOR, words=[EditWords(said)])
         super().__init__({}, info)
 
     def __repr__(self) -> str:

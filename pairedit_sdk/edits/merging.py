@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pairedit_sdk.edits.metadata import EditInfo, EditWords
+from pairedit_sdk.edits.edit_words import EditWords, acting
+from pairedit_sdk.edits.metadata import EditInfo
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
 
@@ -49,9 +50,8 @@ def acting_words(parts: Iterable[tuple[EditInfo, float]]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for info, scale in parts:
-        if info.words is not None and scale * info.words.scale:
-            phrase = info.words.phrase
-            found[phrase] = found.get(phrase, 0.0) + scale * info.words.scale
+        for words in acting(info):
+            found[words.phrase] = found.get(words.phrase, 0.0) + scale * words.scale
     return {phrase: scale for phrase, scale in found.items() if scale}
 
 
@@ -66,19 +66,19 @@ def merged_parts(
         guidance: its distilled guidance; ``None`` is the edits' own.
 
     Raises:
-        UsageError: the edits' own guidance differs, and none is given; several instructions act,
-            or nothing else does.
+        UsageError: the edits' own guidance differs, and none is given; or no edit has a LoRA.
         EditError: the edits were learned on different models, or their shapes differ.
     """
     info = _info(stack, name)
-    layers = summed_layers(stack)
+    # What the words leave to each LoRA, as it can be said of the sum no more.
+    layers = summed_layers(stack.beside_words())
     return layers, replace(
         info,
         guidance=stack.guidance if guidance is None else guidance,
         rank=max(layer.rank for layer in layers.values()),
         # What is one LoRA now cannot be told apart by what the pairs of each part show.
         editor=replace(stack.editor, limit_scale=False),
-        words=_words(stack),
+        words=[EditWords(phrase, scale) for phrase, scale in stack.words.items()],
     )
 
 
@@ -120,19 +120,3 @@ def _info(stack: EditStack, name: str) -> EditInfo:
         created=EditInfo.now(),
         sdk_version=first.sdk_version,
     )
-
-
-def _words(stack: EditStack) -> EditWords | None:
-    """The only instruction that acts in a sum.
-
-    Raises:
-        UsageError: there are several, and a file holds one.
-    """
-    if len(stack.words) > 1:
-        raise UsageError(
-            f"{stack!r} has several instructions, and a merged edit holds one",
-            got=", ".join(stack.words),
-            next_step="Apply the edits together without merging them, or merge them without "
-            "instructions (without_words(), or --no-words)",
-        )
-    return next((EditWords(phrase, scale) for phrase, scale in stack.words.items()), None)

@@ -16,11 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pairedit_sdk.edits.edit_words import EditWords, checked_words
 from pairedit_sdk.errors import EditError
 
 SCHEMA, REVISION = 1, 2
-#: Characters of an edit's instruction.
-LONGEST_PHRASE = 1000
 #: Settings that may name a folder or file of this machine.
 _PLACES = ("base", "encoder", "vocabulary")
 _ANEW = "Copy the file again, or train the edit again"
@@ -63,23 +62,6 @@ class EditDirection:
 
 
 @dataclass(frozen=True)
-class EditWords:
-    """An instruction that is part of an edit, or describes it.
-
-    Attributes:
-        phrase: the instruction to an edit model, such as "add round glasses".
-        scale: how strongly the instruction itself acts at the edit's scale 1, beside the LoRA; at 0
-            it only describes the edit.
-        ratio: the flow loss of the pairs with the phrase over that without words, if it was found
-            from them; the smaller the better it explains them.
-    """
-
-    phrase: str
-    scale: float = 1.0
-    ratio: float | None = None
-
-
-@dataclass(frozen=True)
 class EditInfo:
     """What an edit was learned from and on.
 
@@ -100,7 +82,8 @@ class EditInfo:
         unit_scale: the factor that gain and calibration have put into the LoRA.
         editor: how the edit is meant to be applied to pictures.
         direction: that the pairs show an image encoder; ``None`` where nobody asked.
-        words: an instruction that acts together with the LoRA, or names the change.
+        words: instructions that act together with the LoRA, or name the change; a learned edit has
+            one at most, a sum one of each part.
         parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
         licence: under which the edit may be used, in its owner's words.
@@ -122,7 +105,7 @@ class EditInfo:
     unit_scale: float = 1.0
     editor: EditorSettings = field(default_factory=EditorSettings)
     direction: EditDirection | None = None
-    words: EditWords | None = None
+    words: list[EditWords] = field(default_factory=list)
     parts: list[tuple[str, float]] = field(default_factory=list)
     created: str = ""
     licence: str = ""
@@ -132,12 +115,6 @@ class EditInfo:
     def now() -> str:
         """The present moment for ``created``."""
         return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def words_scale(info: EditInfo) -> float:
-    """How strongly an edit's instruction acts at scale 1; 0 where there is none, or it only
-    describes."""
-    return 0.0 if info.words is None else info.words.scale
 
 
 def shareable(info: EditInfo) -> EditInfo:
@@ -169,7 +146,7 @@ def description(info: EditInfo) -> str:
     values["editor"]["even"] = values["editor"].pop("limit_scale")
     if not info.editor.reference:  # what earlier versions do not know, they need not read
         del values["editor"]["reference"]
-    if info.words is None:
+    if not info.words:
         del values["words"]
     seen = values["shown"] = values.pop("direction")
     if seen is not None:
@@ -236,7 +213,7 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     editor = EditorSettings(**_renamed(values.get("editor", {}), {"even": "limit_scale"}))
     seen = values.get("direction")
     direction = None if seen is None else _checked_direction(seen)
-    words = None if values.get("words") is None else _checked_words(values["words"])
+    words = [checked_words(each) for each in values.get("words", [])]
     known = {f.name: f.type for f in fields(EditInfo)}
     read = {"parts": parts, "editor": editor, "direction": direction, "words": words}
     info = EditInfo(**{k: v for k, v in values.items() if k in known} | read)
@@ -271,20 +248,6 @@ def _checked_direction(values: dict[str, Any]) -> EditDirection:
         raise TypeError("the direction is not of numbers")
     if not all(math.isfinite(n) for n in numbers) or not found.direction or found.magnitude <= 0:
         raise ValueError("the direction is out of range")
-    return found
-
-
-def _checked_words(values: dict[str, Any]) -> EditWords:
-    found = EditWords(**values)
-    numbers = [found.scale, *([] if found.ratio is None else [found.ratio])]
-    if not isinstance(found.phrase, str):
-        raise TypeError("the words are not of their kind")
-    if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
-        raise TypeError("the words' scale and ratio are not numbers")
-    if not found.phrase.strip() or len(found.phrase) > LONGEST_PHRASE:
-        raise ValueError("the words are empty, or too long")
-    if not all(math.isfinite(n) for n in numbers):
-        raise ValueError("the words' scale or ratio is not finite")
     return found
 
 

@@ -66,7 +66,7 @@ def edit_accuracy(
     Returns:
         float32 [B]; NaN where M is empty or r(b) equals r(b′) on it.
     """
-    left, whole = _left_of_whole(out, rb, rb_true, mask, blur)
+    left, whole = left_of_whole(out, rb, rb_true, mask, blur)
     return 1 - left / _nan_where_zero(whole)
 
 
@@ -86,7 +86,7 @@ def pooled_accuracy(
     Returns:
         NaN where no face has anything to change.
     """
-    left, whole = _left_of_whole(out, rb, rb_true, mask, blur)
+    left, whole = left_of_whole(out, rb, rb_true, mask, blur)
     return float(1 - left.nansum() / _nan_where_zero(whole.nansum()))
 
 
@@ -130,10 +130,15 @@ def remaining_error(accuracy: torch.Tensor, progress: torch.Tensor) -> torch.Ten
     return (1 - accuracy - (1 - progress).square()).clamp(min=0).sqrt()
 
 
-def _left_of_whole(
-    out: torch.Tensor, rb: torch.Tensor, rb_true: torch.Tensor, mask: torch.Tensor, blur: float
+def left_of_whole(
+    out: torch.Tensor,
+    rb: torch.Tensor,
+    rb_true: torch.Tensor,
+    mask: torch.Tensor,
+    blur: float = 0.02,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared error within M after the edit and without one, each [B]."""
+    """The two errors of :func:`edit_accuracy`: within M after the edit, and without one, each [B];
+    NaN where M is empty."""
     seen, before, wanted = _blurred(out, rb, rb_true, blur)
     return masked_mse(seen, wanted, mask), masked_mse(before, wanted, mask)
 

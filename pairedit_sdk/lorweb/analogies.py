@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -53,6 +53,16 @@ class Analogy:
     b_prime: Image.Image
     caption: str = ""
     task: str = ""
+
+
+def pictures_digest(analogies: Iterable[Analogy]) -> str:
+    """A short hash of the pictures and captions themselves."""
+    digest = hashlib.sha256()
+    for analogy in analogies:
+        for picture in (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime):
+            digest.update(picture.tobytes())
+        digest.update(analogy.caption.encode())
+    return digest.hexdigest()[:16]
 
 
 class AnalogyFolder(Sequence[Analogy]):

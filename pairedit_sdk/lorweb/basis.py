@@ -7,7 +7,7 @@ analogy, and is then one ordinary LoRA.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.models.image_encoder import ImageEncoder
     from pairedit_sdk.models.protocol import FlowModel
+    from pairedit_sdk.pairs.pair_set import Pair
 
 #: The share of the mix that an edit which joins gets for its own pairs.
 OWN_SHARE = 0.9
@@ -54,6 +55,7 @@ class LoRWeBBasis:
     ) -> None:
         self.layers, self.router, self.info = dict(layers), router, info
         self.joined = list(joined)
+        self._places = {weight: place for place, weight in enumerate(self.layers)}
 
     @property
     def elements(self) -> list[str]:
@@ -81,10 +83,29 @@ class LoRWeBBasis:
             )
         return found
 
-    def coefficients(self, query: torch.Tensor) -> torch.Tensor:
-        """e of every weight, [W, N and the joined ones]; W is 1 where all weights share them."""
-        keys = [self.router.keys, *(own.keys[:, None] for own in self.joined)]
-        return replace(self.router, keys=torch.cat(keys, dim=-2)).coefficients(query)
+    def coefficients(self, query: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        """e of every weight, [W, N and the joined ones]; W is 1 where all weights share them.
+
+        Args:
+            query: as :meth:`embed` gives it, [Q].
+            more: keys of further elements, as :meth:`key_for` gives them, [W, d].
+        """
+        keys = torch.cat([self._all_keys(), *(key[:, None] for key in more)], dim=-2)
+        return replace(self.router, keys=keys).coefficients(query)
+
+    def of_weight(self, coefficients: torch.Tensor, weight: str) -> torch.Tensor:
+        """e of one weight: its own, or the mean where it is none of the basis's.
+
+        Args:
+            coefficients: [..., W, E], W as :meth:`coefficients` gives it.
+            weight: the weight's layer.
+
+        Returns:
+            [..., E].
+        """
+        if coefficients.shape[-2] > 1 and weight in self.layers:
+            return coefficients[..., self._places[weight], :]
+        return coefficients.mean(dim=-2)
 
     def mixed(self, coefficients: torch.Tensor, name: str = "mix") -> Edit:
         """Σ_i e_i B_i A_i of every weight as one LoRA.
@@ -95,17 +116,13 @@ class LoRWeBBasis:
         """
         count = self.router.keys.shape[-2]
         layers = {}
-        for index, (weight, layer) in enumerate(self.layers.items()):
-            e = coefficients[index if len(coefficients) > 1 else 0].to(layer.up)
-            down = layer.down.flatten(0, 1)
-            up = (layer.up * e[:count, None, None]).transpose(0, 1).flatten(1)
-            layers[weight] = LoraLayer(down, up)
-        mean = coefficients.mean(dim=0)
+        for weight, layer in self.layers.items():
+            e = self.of_weight(coefficients, weight)[:count].to(layer.up)
+            layers[weight] = side_by_side(layer, layer.up * e[:, None, None])
         for number, own in enumerate(self.joined):
             for weight, part in own.edit.layers.items():
-                at = list(self.layers).index(weight) if weight in self.layers else None
-                each = coefficients[at] if at is not None and len(coefficients) > 1 else mean
-                more = LoraLayer(part.down, part.up * each[count + number].to(part.up))
+                e = self.of_weight(coefficients, weight)[count + number].to(part.up)
+                more = LoraLayer(part.down, part.up * e)
                 layers[weight] = _beside(layers[weight], more) if weight in layers else more
         rank = max(layer.rank for layer in layers.values())
         info = self.info
@@ -125,20 +142,68 @@ class LoRWeBBasis:
     def join(self, edit: Edit, queries: torch.Tensor, nothing: torch.Tensor) -> LoRWeBBasis:
         """The basis with a user's edit as one more element, which has a key of its own.
 
-        The key is how the queries of the edit's own pairs differ from those of no change, without
-        what all queries have in common, and so long that these pairs give it
-        :data:`OWN_SHARE` of the mix.
-
         Args:
             edit: learned on the same model.
-            queries: :meth:`embed` of its pairs, each with its own before picture as b, [P, Q].
-            nothing: the same with the before picture in the place of the after picture, [P, Q].
+            queries: of its pairs, as :meth:`asked` gives them, [P, Q].
+            nothing: the same of no change, [P, Q].
 
         Raises:
             EditError: the edit was learned on another model or has layers of other shapes, or the
                 basis mixes all alike.
         """
         self._check_joining(edit)
+        joined = [*self.joined, Joined(edit, self.key_for(queries, nothing))]
+        return LoRWeBBasis(self.layers, self.router, self.info, joined)
+
+    def without(self, name: str) -> LoRWeBBasis:
+        """The basis without the user's edit of that name, or as it is if there is none."""
+        left = [own for own in self.joined if own.edit.name != name]
+        return LoRWeBBasis(self.layers, self.router, self.info, left)
+
+    def asked(
+        self, encoder: ImageEncoder, pairs: Iterable[Pair]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the router is asked with by an edit's own pairs, for :meth:`join`.
+
+        Args:
+            encoder: the basis's own.
+            pairs: P of them.
+
+        Returns:
+            The queries of the pairs, each with its own before picture as b, and the same with the
+            before picture in the place of the after picture, both [P, Q].
+
+        Raises:
+            EditError: the encoder does not fit.
+        """
+        shown = [
+            (
+                self.embed(encoder, p.before, p.after, p.before),
+                self.embed(encoder, p.before, p.before, p.before),
+            )
+            for p in pairs
+        ]
+        return torch.stack([one for one, _ in shown]), torch.stack([two for _, two in shown])
+
+    def key_for(self, queries: torch.Tensor, nothing: torch.Tensor) -> torch.Tensor:
+        """The key of an edit that joins, [W, d].
+
+        It is how the queries of the edit's own pairs differ from those of no change, without
+        what all queries have in common, and so long that these pairs give it
+        :data:`OWN_SHARE` of the mix.
+
+        Args:
+            queries: of its pairs, as :meth:`asked` gives them, [P, Q].
+            nothing: the same of no change, [P, Q].
+
+        Raises:
+            EditError: the basis mixes all alike.
+        """
+        if self.router.activation == "uniform":
+            raise EditError(
+                f"The basis {self.info.name} mixes all its elements alike",
+                next_step="Train one with another activation",
+            )
         q, still = (self.router.query(given[:, None]) for given in (queries, nothing))  # [P, W, d]
         direction = (q - still).mean(dim=0)
         common = torch.nn.functional.normalize(still.mean(dim=0), dim=-1)
@@ -152,19 +217,9 @@ class LoRWeBBasis:
         if self.router.activation == "tanh":
             aim = torch.full_like(aim, float(torch.atanh(torch.tensor(OWN_SHARE))))
         length = self.router.temperature * aim / reached.clamp(min=1e-8)
-        return LoRWeBBasis(
-            self.layers,
-            self.router,
-            self.info,
-            [*self.joined, Joined(edit, direction * length[:, None])],
-        )
+        return direction * length[:, None]
 
     def _check_joining(self, edit: Edit) -> None:
-        if self.router.activation == "uniform":
-            raise EditError(
-                f"The basis {self.info.name} mixes all its elements alike",
-                next_step="Train one with another activation",
-            )
         own, known = edit.info.base_fingerprint, self.info.base_fingerprint
         if own and known and own != known:
             raise EditError(
@@ -196,7 +251,8 @@ class LoRWeBBasis:
         Raises:
             EditError: naming both.
         """
-        self.mixed(torch.zeros(1, len(self.elements))).require_base(model)
+        # Not a mix of nothing: an edit that does nothing is warned of.
+        self.mixed(torch.ones(1, len(self.elements))).require_base(model)
 
     def save(self, path: str | Path) -> Path:
         """Write ``NAME.safetensors``, and the settings beside it as ``NAME.json``."""
@@ -210,6 +266,17 @@ class LoRWeBBasis:
             EditError: no such file, damaged, or something else.
         """
         return cls(*read_basis(Path(path)))
+
+
+def side_by_side(layer: BasisLayer, up: torch.Tensor | None = None) -> LoraLayer:
+    """All LoRAs of a weight as one of rank N · r, its components in the order (N, r).
+
+    Args:
+        layer: of the basis.
+        up: B_i in the place of the layer's own, [N, out, r].
+    """
+    up = layer.up if up is None else up
+    return LoraLayer(layer.down.flatten(0, 1), up.transpose(0, 1).flatten(1))
 
 
 def _beside(one: LoraLayer, other: LoraLayer) -> LoraLayer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.models.families.kontext import KontextModel
     from pairedit_sdk.models.image_encoder import ImageEncoder
-    from pairedit_sdk.models.protocol import FlowModel
+    from pairedit_sdk.models.protocol import Condition, FlowModel
 
 #: Analogies whose latents are held in memory; further ones are encoded whenever they are drawn.
 KEPT = 4096
@@ -90,6 +90,27 @@ class AnalogyRows:
         target, references = laid_out(self.base, self.settings.layout, *pictures)
         looked = tuple(latents.cpu() for latents in references)
         return Shown(target.cpu(), looked, query, analogy.caption)
+
+
+def batched(said: Sequence[Condition], shown: Sequence[Shown], device: torch.device) -> Condition:
+    """The prompts and references of some rows, whose pictures have one size, as one batch's."""
+    return replace(
+        said[0],
+        prompt_embeds=torch.cat([one.prompt_embeds.to(device) for one in said]),
+        pooled=torch.cat([one.pooled.to(device) for one in said]),
+        references=tuple(
+            torch.cat(pictures).to(device)
+            for pictures in zip(*(row.references for row in shown), strict=True)
+        ),
+    )
+
+
+def by_size(shown: Mapping[int, Shown]) -> list[list[int]]:
+    """The numbers of the rows in groups whose pictures have one size and can share a pass."""
+    sizes: dict[tuple[int, ...], list[int]] = {}
+    for number, row in shown.items():
+        sizes.setdefault(tuple(row.target.shape), []).append(number)
+    return list(sizes.values())
 
 
 def cell_size(model: FlowModel, b: Image.Image, resolution: int | None) -> tuple[int, int]:

@@ -7,9 +7,17 @@ There are three exceptions, as a CPU or the built-in model needs them: see ``res
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from pairedit_sdk.io.settings import Rule, by_path, from_values, one_of, whole, with_overrides
+from pairedit_sdk.io.settings import (
+    Rule,
+    by_path,
+    from_values,
+    one_of,
+    positive,
+    whole,
+    with_overrides,
+)
 from pairedit_sdk.training.settings import (
     CheckpointSettings,
     LoraSettings,
@@ -17,9 +25,12 @@ from pairedit_sdk.training.settings import (
     TrainingSettings,
 )
 
+S = TypeVar("S", bound=TrainingSettings)
+
 ACTIVATIONS = ("softmax", "tanh", "uniform")
 LAYOUTS = ("grid", "sequence")
 QUERIES = ("pictures", "grid")
+OBJECTIVES = ("difference", "flow")
 STARTS = ("random", "difference")
 
 
@@ -93,11 +104,69 @@ class BasisSettings(TrainingSettings):
         return []
 
 
+@dataclass(frozen=True, init=False)
+class OwnEditSettings(TrainingSettings):
+    """Settings of learning a user's own edit under the references of a LoRWeB basis.
+
+    Those of :class:`pairedit_sdk.training.settings.TrainingSettings`, and these. A row of ``batch``
+    is a draw of a pair that is answered, one that is shown, σ and ε.
+
+    Attributes:
+        objective: "difference" adds the pair's difference to the velocity of the model alone, at
+            states on the way from the before to the after picture; "flow" is the flow loss on the
+            after picture.
+        lag, lead: only with "difference": the states are behind linear progress to the after
+            picture by up to ``lag`` of what has been gone, or ahead by up to ``lead`` of what is
+            left.
+        in_mix: learn beside the basis's own LoRAs, as they are in the mix; without, the edit is
+            learned as if the basis added nothing.
+        hidden: share of the draws that see no change, a in the place of a′. With a single pair,
+            whose after picture would be there to be copied, it is all of them.
+        sigma_count: σ is drawn from the noise levels of a sampling schedule this long.
+        gain: a factor put into the edit after training: it moves new pictures less far than its own
+            pairs, and new examples give it less of the mix. Not used with a single pair.
+    """
+
+    objective: str = "difference"
+    lag: float = 0.75
+    lead: float = 0.3
+    in_mix: bool = True
+    hidden: float = 0.0
+    sigma_count: int = 28
+    gain: float = 1.25
+    guidance: float = 2.5
+    steps: int = 100
+    batch: int = 4
+    optim: OptimSettings = OptimSettings(lr=2e-3, lr_schedule="cosine")  # noqa: RUF009
+    checkpointing: CheckpointSettings = CheckpointSettings(every=50)  # noqa: RUF009
+
+    own_rules: ClassVar[dict[str, Rule]] = {
+        "objective": one_of(OBJECTIVES),
+        "lag": (lambda v: 0 <= v <= 1, "0 to 1"),
+        "lead": (lambda v: 0 <= v <= 1, "0 to 1"),
+        "hidden": (lambda v: 0 <= v <= 1, "0 to 1"),
+        "sigma_count": (lambda v: 2 <= v <= 1000, "2 to 1000"),
+        "gain": positive(10.0),
+    }
+
+
 def basis_settings(overrides: list[str], source: str = "The settings") -> BasisSettings:
     """The published values, changed by ``key=value`` words.
 
     Raises:
         UsageError: unknown keys, or values of another kind or out of range, all at once.
     """
-    values = by_path(BasisSettings, with_overrides({}, overrides), note=True)
-    return from_values(BasisSettings, values, source)
+    return _changed(BasisSettings, overrides, source)
+
+
+def own_edit_settings(overrides: list[str], source: str = "The settings") -> OwnEditSettings:
+    """The defaults, changed by ``key=value`` words.
+
+    Raises:
+        UsageError: unknown keys, or values of another kind or out of range, all at once.
+    """
+    return _changed(OwnEditSettings, overrides, source)
+
+
+def _changed(kind: type[S], overrides: list[str], source: str) -> S:
+    return from_values(kind, by_path(kind, with_overrides({}, overrides), note=True), source)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.flow.schedule import row_noise
 from pairedit_sdk.flow.seeds import derive_seed
-from pairedit_sdk.images.image import resized
-from pairedit_sdk.images.plots import collage
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.lorweb.analogies import Analogy
+from pairedit_sdk.lorweb.analogies import Analogy, pictures_digest
 from pairedit_sdk.lorweb.answering import sampled
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.mixture import Mixture, require_width
 from pairedit_sdk.lorweb.parts import LearnedInfo
-from pairedit_sdk.lorweb.rows import AnalogyRows, Shown, require_kontext
+from pairedit_sdk.lorweb.previews import preview
+from pairedit_sdk.lorweb.rows import AnalogyRows, Shown, batched, by_size, require_kontext
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.image_encoder import encoder_for, load_encoder
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 LEVELS = 1000
 #: Longer gradients are cut to this, as LoRWeB's trainer does.
 GRADIENT_NORM = 1.0
-#: Analogies in a preview.
-PREVIEWED = 6
 
 
 @dataclass(frozen=True)
@@ -143,16 +140,14 @@ class BasisTask(Task):
         levels = torch.randint(LEVELS, (batch,), generator=generator)
         shown = {k: self.rows[chosen[k]] for k in rows}
         said = {k: self.captions["" if dropped[k] else shown[k].caption] for k in rows}
-        sizes: dict[tuple[int, ...], list[int]] = {}
-        for k in rows:
-            sizes.setdefault(tuple(shown[k].target.shape), []).append(k)
-        for group in sizes.values():
+        for group in by_size(shown):
             x_0 = torch.cat([shown[k].target for k in group]).to(model.device)
-            noise = torch.cat([self._noise(x_0[:1], draw, k) for k in group]).to(model.device)
+            noise = torch.cat([row_noise(x_0[:1], settings.seed, draw, k) for k in group])
+            noise = noise.to(model.device)
             sigmas = model.sigmas(LEVELS, *model.image_size(x_0))[:-1]
             sigma = sigmas[levels[group].to(sigmas.device)]
             at = sigma.view(-1, 1, 1, 1)
-            condition = self._condition([said[k] for k in group], [shown[k] for k in group])
+            condition = batched([said[k] for k in group], [shown[k] for k in group], model.device)
             self.mixture.mix(torch.stack([shown[k].query for k in group]))
             v = model.velocity((1 - at) * x_0 + at * noise, sigma, condition, settings.guidance)
             error = (v.float() - (noise - x_0)).square().mean()
@@ -164,47 +159,20 @@ class BasisTask(Task):
         known = getattr(self.rows.analogies, "digest", None)
         if known is not None:
             return str(known)
-        digest = hashlib.sha256()
-        for analogy in self.rows.analogies:
-            for picture in (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime):
-                digest.update(picture.tobytes())
-            digest.update(analogy.caption.encode())
-        return digest.hexdigest()[:16]
+        return pictures_digest(self.rows.analogies)
 
     @torch.no_grad()
     def preview(self) -> Image.Image:
         """Some of the analogies, and what is made of b as the basis now is."""
-        model, settings, rows = self.base, self.settings, self.rows
-        count = min(PREVIEWED, len(rows))
-        shown = []
-        for index in (k * len(rows) // count for k in range(count)):
-            row, analogy = rows[index], rows.analogies[index]
+        model, settings = self.base, self.settings
+
+        def made(row: Shown) -> Image.Image:
             said = self.captions["" if settings.caption_dropout == 1 else row.caption]
-            references = tuple(latents.to(model.device) for latents in row.references)
             self.mixture.mix(row.query[None])
-            condition = replace(said, references=references)
-            made = sampled(model, condition, row.target.shape, layout=settings.layout)
-            sides = (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime)
-            shown.append([*(resized(picture, made.size) for picture in sides), made])
-        return collage(shown, ["a", "a'", "b", "b'", "made"])
+            condition = batched([said], [row], model.device)
+            return sampled(model, condition, row.target.shape, layout=settings.layout)
 
-    def _noise(self, like: torch.Tensor, draw: int, row: int) -> torch.Tensor:
-        """ε of one row, with a seed of its own: each process draws the noise of its rows alone."""
-        seed = derive_seed(self.settings.seed, draw, row)
-        return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
-
-    def _condition(self, said: Sequence[Condition], shown: Sequence[Shown]) -> Condition:
-        """The captions and references of some rows, as those of one batch."""
-        device = self.base.device
-        return replace(
-            said[0],
-            prompt_embeds=torch.cat([one.prompt_embeds.to(device) for one in said]),
-            pooled=torch.cat([one.pooled.to(device) for one in said]),
-            references=tuple(
-                torch.cat(pictures).to(device)
-                for pictures in zip(*(row.references for row in shown), strict=True)
-            ),
-        )
+        return preview(self.rows, made)
 
 
 def _captions(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.edits.edit_words import acting
 from pairedit_sdk.edits.library import SUFFIX
-from pairedit_sdk.edits.metadata import words_scale
 from pairedit_sdk.errors import counted
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def _summary(info: EditInfo) -> str:
         made = "kept as a LoRA."
     model = f" It works on {_base(info)}." if info.base else ""
     prompt = "It needs no prompt."
-    if info.words is not None and words_scale(info):
-        prompt = f"It also tells the model: {_text(info.words.phrase)}."
+    if acting(info):
+        said = "; ".join(_text(words.phrase) for words in acting(info))
+        prompt = f"It also tells the model: {said}."
     return (
         f"A picture edit, {made}{model} {prompt} Its strength is a number: 0 changes "
         "nothing, and a negative one goes the other way."
@@ -137,10 +138,11 @@ def _facts(info: EditInfo) -> list[tuple[str, str]]:
 
 
 def _words(info: EditInfo) -> str:
-    if info.words is None:
-        return ""
-    acts = f"at scale {info.words.scale:g}" if info.words.scale else "a description only"
-    return f"{_text(info.words.phrase)}, {acts}"
+    return "; ".join(
+        f"{_text(words.phrase)}, "
+        + (f"at scale {words.scale:g}" if words.scale else "a description only")
+        for words in info.words
+    )
 
 
 def _settings(info: EditInfo) -> list[str]:
@@ -183,7 +185,7 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
     ]
     alone = (
         ""
-        if not words_scale(info)
+        if not acting(info)
         else ("These lines load the LoRA alone, without the instruction that pairedit adds. ")
     )
     return (

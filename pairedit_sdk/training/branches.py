@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.flow.losses import Losses
-from pairedit_sdk.flow.schedule import Noised, content_preserving_noising, standard_noising
+from pairedit_sdk.flow.schedule import (
+    Noised,
+    content_preserving_noising,
+    standard_noising,
+    stratified,
+)
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.flow.solvers import last_steps
 from pairedit_sdk.lora.adapters import (
@@ -160,9 +165,7 @@ class Branches:
         levels = self._level_count
         if self.config.sigma_sampling == "uniform":
             return torch.randint(levels, (count,), generator=generator).tolist()
-        parts = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-        picks = (parts * levels).long().clamp(max=levels - 1)
-        return picks[torch.randperm(count, generator=generator)].tolist()
+        return stratified(count, levels, generator)
 
     @property
     def _level_count(self) -> int:

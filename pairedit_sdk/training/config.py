@@ -106,15 +106,17 @@ class WordsSettings:
             without.
         vocabulary: the instructions that are asked: a file, or "a; b; c"; ``None`` is the model's
             own list.
-        scale: how strongly the instruction itself acts at the edit's scale 1; at 0 it only
-            describes the edit.
-        pairs: a factor on the learned LoRA where words are found, on top of ``editing.gain``.
+        scale: how strongly the instruction itself acts at the edit's scale 1 where it makes the
+            whole change on the pairs; at 0 it only describes the edit.
+        pairs: so much of what the learned LoRA does is added beside such an instruction. Where the
+            instruction makes only a part of the change, both are in between, see
+            :func:`pairedit_sdk.training.words.shared_out`.
     """
 
     find: bool = False
     vocabulary: str | None = None
-    scale: float = 0.6
-    pairs: float = 0.6
+    scale: float = 1.1
+    pairs: float = 0.35
 
 
 @dataclass(frozen=True, init=False)

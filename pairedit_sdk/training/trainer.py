@@ -40,7 +40,7 @@ from pairedit_sdk.training.words import found_words, settled_words
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.edits.metadata import EditWords
+    from pairedit_sdk.edits.edit_words import EditWords
     from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.pairs.latents import PairLatents
 
@@ -207,12 +207,11 @@ def finished(
             steps=config.edit_steps,
             sees_picture=config.reference == "before",
         )
-    factor *= 1.0 if words is None else config.words.pairs
     if factor != 1:
         semantic = {n: LoraLayer(u.down, u.up * factor) for n, u in semantic.items()}
     pairs = [pair.name for pair in latents]
     info = _info(model, pairs, config, name, factor, steps or config.steps)
-    info = replace(info, words=words)
+    info = replace(info, words=[] if words is None else [words])
     return Edit(
         semantic,
         replace(info, direction=shown_change(model, latents)) if config.edit_even else info,

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError, counted
-from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.lora.adapters import require_bare
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.models.prompts import prompt_conditions
-from pairedit_sdk.pairs.latents import encode_pairs
+from pairedit_sdk.pairs.latents import PairLatents, encode_pairs
 from pairedit_sdk.pairs.pair_set import Pairs, as_pairs
-from pairedit_sdk.words.losses import FINALISTS, FIRST, LEVELS, ROWS, Asked, pair_losses
+from pairedit_sdk.words.asking import BOUNDS, Asking, OnPhrases, Question, best_of
+from pairedit_sdk.words.losses import FINALISTS, FIRST, LEVELS, SHORTLIST
 from pairedit_sdk.words.narrowing import narrowed
 from pairedit_sdk.words.vocabulary import Phrases, Vocabulary, as_vocabulary
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
-    from pairedit_sdk.pairs.latents import PairLatents
 
 #: What FLUX.1-Kontext is usually sampled with.
 GUIDANCE = 2.5
-#: A sureness below this is that of phrases that explain nothing; docs/experiments/words.md says how
-#: it was chosen.
-LEAST_SURENESS = 0.45
-OnPhrases = Callable[[int, int], None]
+#: Below one of these a phrase explains nothing; docs/experiments/words.md says how they were
+#: chosen.
+LEAST_SURENESS, LEAST_PREFERENCE = 0.45, -0.25
 
 
 @dataclass(frozen=True)
@@ -42,11 +38,15 @@ class ScoredPhrase:
             the smaller the better.
         explained: how much of the change it explains: the share of the loss that it takes away, of
             what the sight of the after picture itself takes away. 1 for all of it, 0 for nothing.
+        preference: log of its loss of the before picture over its loss of the after picture. Below
+            0 the model, told this of the before picture, rather expects that back: the phrase
+            changes nothing here, or something else.
     """
 
     phrase: str
     ratio: float
     explained: float
+    preference: float
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class FoundWords:
     @property
     def none(self) -> bool:
         """Whether not even the best explains the pairs."""
-        return self.sureness < LEAST_SURENESS
+        return self.sureness < LEAST_SURENESS or self.best.preference < LEAST_PREFERENCE
 
     @property
     def sentence(self) -> str:
@@ -177,56 +177,29 @@ def words_of_latents(
     """
     require_edit_model(model)
     require_bare(model.transformer)
-    conditions = prompt_conditions(model, ["", *vocabulary])
-    finalists = min(FINALISTS, len(vocabulary))
-    total, done = (2 * len(_BOUNDS) + len(vocabulary) + finalists) * len(latents), 0
-
-    def losses(questions: Sequence[_Question], levels: Sequence[float]) -> torch.Tensor:
-        nonlocal done
-        found = torch.zeros(len(questions), dtype=torch.float64)
-        for number, pair in enumerate(latents):
-            own = derive_seed(seed, "words", number)
-            for start in range(0, len(questions), ROWS):
-                part = questions[start : start + ROWS]
-                asked = [Asked(q.text, pair.x_b if q.sees_after else pair.x_a) for q in part]
-                found[start : start + ROWS] += pair_losses(
-                    model, pair, asked, conditions, levels, guidance=guidance, seed=own
-                ).sum(dim=1)
-                done += len(part)
-                if on_phrase is not None:
-                    on_phrase(done, total)
-        return found
-
-    questions = [*_BOUNDS, *map(_Question, vocabulary)]
-    first = losses(questions, [FIRST])
-    best = first[len(_BOUNDS) :].argsort(stable=True)[:finalists] + len(_BOUNDS)
-    kept = [*range(len(_BOUNDS)), *best.tolist()]
-    sums = first[kept] + losses([questions[k] for k in kept], [s for s in LEVELS if s != FIRST])
+    asking = Asking(model, latents, vocabulary, guidance, seed, on_phrase)
+    questions = [*BOUNDS, *map(Question, vocabulary)]
+    first = asking.losses(questions, [FIRST], range(1))
+    questions, first = best_of(questions, first, SHORTLIST)
+    first = first + asking.losses(questions, [FIRST], range(1, len(latents)))
+    questions, first = best_of(questions, first, FINALISTS)
+    every = range(len(latents))
+    sums = first + asking.losses(questions, [s for s in LEVELS if s != FIRST], every)
     nothing, everything, *own = sums.tolist()
-    phrases = [questions[k].text for k in kept[len(_BOUNDS) :]]
-    by_phrase = dict(zip(phrases, own, strict=True))
+    finals = questions[len(BOUNDS) :]
+    before = asking.losses(finals, LEVELS, every, of_before=True).tolist()
+    by_phrase = {q.text: both for q, *both in zip(finals, own, before, strict=True)}
     return judged(by_phrase, nothing, everything, len(vocabulary))
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A text, and whether the model looks at the after picture in the place of the before."""
-
-    text: str
-    sees_after: bool = False
-
-
-#: What explains nothing of a change, and what shows all of it.
-_BOUNDS = (_Question(""), _Question("", sees_after=True))
-
-
 def judged(
-    losses: Mapping[str, float], nothing: float, everything: float, asked: int
+    losses: Mapping[str, Sequence[float]], nothing: float, everything: float, asked: int
 ) -> FoundWords:
     """Phrases by their losses, best first.
 
     Args:
-        losses: of the phrases that were asked at all noise levels.
+        losses: of the phrases that were asked at all noise levels: of the after picture, and of
+            the before picture.
         nothing: the loss without words.
         everything: the loss without words where the after picture is what the model sees. Should it
             be no smaller than ``nothing``, no phrase explains anything.
@@ -234,8 +207,13 @@ def judged(
     """
     gap = nothing - everything
     phrases = tuple(
-        ScoredPhrase(phrase, loss / nothing, (nothing - loss) / gap if gap > 0 else 0.0)
-        for loss, phrase in sorted((loss, phrase) for phrase, loss in losses.items())
+        ScoredPhrase(
+            phrase,
+            loss / nothing,
+            (nothing - loss) / gap if gap > 0 else 0.0,
+            math.log(before / loss),
+        )
+        for (loss, before), phrase in sorted((both, phrase) for phrase, both in losses.items())
     )
     return FoundWords(phrases, asked)
 

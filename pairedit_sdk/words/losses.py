@@ -8,7 +8,8 @@ For a pair, noise levels σ and noises ε, with x_σ = (1 − σ) x_B + σ ε an
 is larger where x_A and x_B differ, as the rest of the picture is there to be copied.
 
 Two bounds make L a share of the change: L of no words explains nothing, and L of no words where x_B
-itself is what the model looks at has nothing left to be explained.
+itself is what the model looks at has nothing left to be explained. And with x_A in the place of x_B
+L says whether the phrase would rather leave the picture as it is.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ ROWS = 12
 #: The level at which every phrase is asked, and how many of the best are asked at the others too.
 #: Of 92 phrases and 22 pairs the best three at all levels are among the best 10 at this one.
 FIRST, FINALISTS = 0.7, 16
+#: Of several pairs the first is asked for all phrases, the others for so many of its best.
+SHORTLIST = 24
 
 
 @dataclass(frozen=True)

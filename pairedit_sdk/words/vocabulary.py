@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.builtin.faces.instructions import all_instructions
-from pairedit_sdk.edits.metadata import LONGEST_PHRASE
+from pairedit_sdk.edits.edit_words import LONGEST_PHRASE
 from pairedit_sdk.errors import InputError, UsageError
 
 if TYPE_CHECKING:

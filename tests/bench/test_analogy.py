@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pairedit_sdk.bench import analogy
+from pairedit_sdk.bench import analogy, analogy_answers
 from pairedit_sdk.bench.analogy import ASKED, SMALL, VARIANTS, Plan, run
 from pairedit_sdk.builtin.faces.analogies import CHANGES, SEEN, UNSEEN, drawn_analogy
 from pairedit_sdk.builtin.faces.face import visible
@@ -36,8 +36,8 @@ def test_an_analogy_shows_its_change_on_two_people(change):
 def test_every_variant_is_trained_asked_and_scored(tiny_kontext_folder, tiny_model, monkeypatch):
     monkeypatch.setattr(analogy, "SEEN", SEEN[:2])
     monkeypatch.setattr(analogy, "TIMED", 2)
-    recipe = replace(analogy.load_recipe("mini"), steps=1, batch=1)
-    monkeypatch.setattr(analogy, "load_recipe", lambda name: recipe)
+    recipe = replace(analogy_answers.load_recipe("mini"), steps=1, batch=1)
+    monkeypatch.setattr(analogy_answers, "load_recipe", lambda name: recipe)
     settings = BasisSettings(
         count=2, rank=2, key_width=4, targets="attention", layout="sequence", steps=1, batch=1,
         checkpoint_every=0,

@@ -23,7 +23,8 @@ def asked(monkeypatch):
     def find(model, pairs, *, seed):
         seen.append((len(pairs), seed))
         losses = {"add round glasses": 0.2, "add square glasses": 0.5, "make the nose big": 0.9}
-        return judged(losses, nothing=1.0, everything=0.1, asked=92)
+        both = {phrase: (loss, 1.5) for phrase, loss in losses.items()}
+        return judged(both, nothing=1.0, everything=0.1, asked=92)
 
     monkeypatch.setattr(words, "find_words", find)
     return seen

@@ -146,7 +146,8 @@ class Rooms:
         self.calls.append(("find_words", {k: v for k, v in locals().items() if k != "self"}))
         for done in range(1, 4) if on_phrase else ():
             on_phrase(done, 3)
-        return judged(self.losses, nothing=1.0, everything=0.1, asked=3)
+        both = {phrase: (loss, 1.5) for phrase, loss in self.losses.items()}
+        return judged(both, nothing=1.0, everything=0.1, asked=3)
 
     def generate(
         self, model: Any, prompt: str = "", edits: Any = None, options: Any = None, *,

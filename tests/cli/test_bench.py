@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from pairedit_sdk.bench import edits, speed
+from pairedit_sdk.bench import basis, compose, edits, speed
 from pairedit_sdk.bench.edits import FIGURES, MEDIANS, SMALL, Job, Plan
 from pairedit_sdk.bench.fidelity import Fidelity
 from pairedit_sdk.cli.bench_edits import SHOWN, _table
+from pairedit_sdk.models.protocol import FlowModel
 
 Pairedit = Callable[..., Result]
 
@@ -70,6 +71,45 @@ def test_json_is_one_object_with_summary_and_rows(pairedit: Pairedit, plans: lis
     assert set(said) == {"summary", "rows"}
     assert set(said["summary"]) == set(SMALL.recipes)
     assert said["summary"]["default"]["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["compose", "basis"])
+def test_edits_are_learned_on_the_recipe_s_own_model(
+    pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    def run(base: FlowModel, plan: Any, on_part: Callable[[str], None]) -> dict[str, Any]:
+        seen.append((base.name, plan))
+        return {"summary": {"guided": {"kept_2": 0.5}}, "rows": [], "scale": []}
+
+    monkeypatch.setattr({"compose": compose, "basis": basis}[name], "run", run)
+    for recipe in ("mini", "mini-kontext"):
+        result = pairedit("bench", name, "--small", "--recipe", recipe, "--json")
+        assert result.exit_code == 0, result.output
+        model, plan = seen.pop()
+        assert (model, plan.recipe) == (recipe, recipe)
+        assert json.loads(result.stdout)["summary"] == {"guided": {"kept_2": 0.5}}
+    refused = pairedit("bench", name, "--recipe", "magic")
+    assert refused.exit_code == 2
+    assert not seen
+
+
+def test_combinations_are_the_ones_that_are_named(
+    pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[compose.Plan] = []
+
+    def run(base: object, plan: compose.Plan, on_part: object) -> dict[str, Any]:
+        plans.append(plan)
+        return {"summary": {}, "rows": []}
+
+    monkeypatch.setattr(compose, "run", run)
+    words = ("--combination", "glasses+smile", "--combination", "hat+age", "--faces", "2")
+    assert pairedit("bench", "compose", *words, "-q").exit_code == 0
+    assert plans[0].combinations == [("glasses", "smile"), ("hat", "age")]
+    refused = pairedit("bench", "compose", "--combination", "sketch+night")
+    assert (refused.exit_code, len(plans)) == (2, 1)
 
 
 def test_speed_compares_both_ways(pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch) -> None:

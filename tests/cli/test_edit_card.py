@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pairedit_sdk.cli.edit_card import card, lines
-from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditorSettings, EditWords
+from pairedit_sdk.edits.edit_words import EditWords
+from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditorSettings
 from pairedit_sdk.training.config import load_recipe
 
 LEARNED = EditInfo(
@@ -37,7 +38,7 @@ LEARNED = EditInfo(
     ],
 )
 def test_words_say_whether_they_act(path: Path, words: EditWords, said: str) -> None:
-    shown = lines(card(path, replace(LEARNED, words=words)), 400)
+    shown = lines(card(path, replace(LEARNED, words=[words])), 400)
     assert f"  words         {said}" in shown
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import Result
 
 from pairedit_sdk.edits.edit import Edit
-from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.images.metadata import read_made
 from pairedit_sdk.images.photo import Photo
 
@@ -27,8 +27,8 @@ SaveEdit = Callable[..., Path]
 def told(library: Path, save_edit: SaveEdit) -> Path:
     """A library with an edit that carries words, one that they describe, and one without."""
     known = {"base": "mini-kontext"}
-    save_edit(library / "round.safetensors", words=EditWords("add round glasses", 0.5), **known)
-    save_edit(library / "smile.safetensors", words=EditWords("add a smile", 0.0), **known)
+    save_edit(library / "round.safetensors", words=[EditWords("add round glasses", 0.5)], **known)
+    save_edit(library / "smile.safetensors", words=[EditWords("add a smile", 0.0)], **known)
     save_edit(library / "plain.safetensors", **known)
     return library
 
@@ -110,12 +110,12 @@ def test_sweep_takes_instructions(
     assert both.stdout == "Words: add a hat @ 2.\nWrote strip.png.\n"
 
 
-def test_compose_keeps_one_instruction_or_none(pairedit: Pairedit, told: Path) -> None:
+def test_compose_keeps_instructions_or_none(pairedit: Pairedit, told: Path) -> None:
     both = ("--edit", "round", "--edit", "plain=0.5")
     assert pairedit("compose", *both, "--name", "two").exit_code == 0
-    assert Edit.read_info(told / "two.safetensors").words == EditWords("add round glasses", 0.5)
+    assert Edit.read_info(told / "two.safetensors").words == [EditWords("add round glasses", 0.5)]
     assert pairedit("compose", *both, "--no-words", "--name", "three").exit_code == 0
-    assert Edit.read_info(told / "three.safetensors").words is None
+    assert Edit.read_info(told / "three.safetensors").words == []
 
 
 def test_edits_are_listed_by_their_words(pairedit: Pairedit, told: Path) -> None:
@@ -127,7 +127,7 @@ def test_edits_are_listed_by_their_words(pairedit: Pairedit, told: Path) -> None
         "smile mini-kontext 16 4 add a smile 1, 2",
     ]
     found = json.loads(pairedit("edits", "list", "--words", "GLASSES", "--json").stdout)["edits"]
-    assert [row["words"]["phrase"] for row in found] == ["add round glasses"]
+    assert [words["phrase"] for row in found for words in row["words"]] == ["add round glasses"]
     none = pairedit("edits", "list", "--words", "hat")
     assert none.stdout == f"No edit in {told} has words with 'hat'.\n"
     shown = pairedit("edits", "show", "round")

@@ -76,6 +76,41 @@ def test_from_drawn_analogies_to_an_answer(
     assert "There is an edit mine in" in again.stderr
 
 
+def test_an_edit_is_learned_as_a_part_of_a_basis(
+    pairedit: Pairedit, tiny_kontext_folder: Path, library: Path, tmp_path: Path
+) -> None:
+    data, pairs = tmp_path / "data", tmp_path / "pairs"
+    assert pairedit("lorweb", "draw", data, "--each", "1").exit_code == 0
+    words = ("--name", "web", "--base", tiny_kontext_folder, *SETTINGS)
+    assert pairedit("lorweb", "train", data, *words).exit_code == 0
+    for side, folder in (("a", "source"), ("a_prime", "target")):
+        (pairs / folder).mkdir(parents=True)
+        for number, path in enumerate(sorted((data / side).glob("*.png"))[:2]):
+            path.rename(pairs / folder / f"{number}.png")
+
+    few = ("--set", "steps=2", "--set", "lora.rank=2", "--set", "batch=1", "--json")
+    result = pairedit("lorweb", "learn", "web", "mine", pairs, *few)
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["elements"] == ["1", "2", "mine"]
+    assert Path(said["run_dir"]) == library / "learned" / "runs" / "web-mine"
+    assert (Path(said["run_dir"]) / "metrics.jsonl").is_file()
+    own = (pairs / "source" / "0.png", pairs / "target" / "0.png", pairs / "source" / "1.png")
+    result = pairedit("lorweb", "answer", "web", *own, "--steps", "1", "-o", "out.png", "--json")
+    assert "mine" in json.loads(result.stdout)["coefficients"]
+
+    # The basis has it: nothing is replaced unless it is asked for.
+    saved = library / "learned" / "web.safetensors"
+    before = saved.read_bytes()
+    again = pairedit("lorweb", "learn", "web", "mine", pairs, *few)
+    assert again.exit_code == 2
+    assert "There is an edit mine in" in again.stderr
+    assert saved.read_bytes() == before
+    result = pairedit("lorweb", "learn", "web", "mine", pairs, *few, "--force")
+    assert result.exit_code == 0, result.output
+    assert saved.read_bytes() == before
+
+
 def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Path) -> None:
     name, value = analogies.SEEN[1]
     chosen = ("--change", f"{name}={value}")
@@ -97,6 +132,7 @@ def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Pa
         (["lorweb", "train", "nowhere", "--name", "x"], "There is no folder of analogies nowhere"),
         (["lorweb", "train", "data", "--name", "x", "--set", "cuont=2"], "unknown key 'cuont'"),
         (["lorweb", "train", "data", "--name", "x", "--base", "mini"], "takes no condition images"),
+        (["lorweb", "learn", "wbe", "mine", "data"], "There is no LoRWeB basis 'wbe'"),
         (["lorweb", "import", "x.safetensors", "x.yaml", "--name", "y"], "There is no file x.safe"),
         (["lorweb", "answer", "wbe", "a.png", "a.png", "a.png", "-o", "o.png"],
          "There is no LoRWeB basis 'wbe'"),

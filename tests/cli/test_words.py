@@ -13,7 +13,8 @@ from typer.testing import Result
 
 from pairedit_sdk.basis.edit_basis import EditBasis
 from pairedit_sdk.edits.edit import Edit
-from pairedit_sdk.edits.metadata import EditInfo, EditWords
+from pairedit_sdk.edits.edit_words import EditWords
+from pairedit_sdk.edits.metadata import EditInfo
 from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
@@ -109,13 +110,13 @@ def test_a_training_asks_for_words(
     real = rooms.train
 
     def train(*given: Any, **named: Any) -> Edit:
-        return real(*given, **named).with_info(words=EditWords("add a hat", 0.6, 0.25))
+        return real(*given, **named).with_info(words=[EditWords("add a hat", 0.6, 0.25, 0.5)])
 
     monkeypatch.setattr("pairedit_sdk.training.trainer.train", train)
     found = pairedit(*line, "--find-words")
-    assert "Words:       add a hat (ratio 0.25); acts at 0.6 beside what was" in found.stdout
+    assert "Words:       add a hat (ratio 0.25); acts at 0.6, and what was learned" in found.stdout
     said = json.loads(pairedit(*line, "--find-words", "--json").stdout)
-    assert said["words"] == {"phrase": "add a hat", "scale": 0.6, "ratio": 0.25}
+    assert said["words"] == [{"phrase": "add a hat", "scale": 0.6, "ratio": 0.25, "lora": 0.5}]
 
 
 @pytest.fixture

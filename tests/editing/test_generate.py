@@ -61,7 +61,7 @@ def seeing(tiny_kontext_folder):
     return load_model(str(tiny_kontext_folder), device="cpu")
 
 
-def _edit(model, seed, *, sees=True, words=None):
+def _edit(model, seed, *, sees=True, words=()):
     generator = torch.Generator().manual_seed(seed)
     layers = {}
     for layer in model.lora_targets("attention"):
@@ -70,7 +70,7 @@ def _edit(model, seed, *, sees=True, words=None):
         layers[layer] = LoraLayer(down, torch.randn(high, 2, generator=generator) * 0.2)
     known = {"base": model.name, "base_fingerprint": model.fingerprint, "guidance": 2.5}
     editor = EditorSettings(steps=2, n_avg=1, reference=sees)
-    return Edit(layers, EditInfo(f"e{seed}", **known, editor=editor, words=words))
+    return Edit(layers, EditInfo(f"e{seed}", **known, editor=editor, words=list(words)))
 
 
 def _applied(model, drawn, edits, **settings):
@@ -97,7 +97,7 @@ def drawn(seeing, monkeypatch):
 def test_an_edit_that_sees_its_picture_is_applied_to_what_the_model_alone_draws(
     seeing, drawn, mode
 ):
-    stack = _edit(seeing, 0) @ 0.8 + _edit(seeing, 1, words=EditWords("add a cap", 0.5)) @ 1
+    stack = _edit(seeing, 0) @ 0.8 + _edit(seeing, 1, words=[EditWords("add a cap", 0.5)]) @ 1
     shown = []
     found = generate(
         seeing, "an old person", stack, mode=mode, on_step=lambda *at: shown.append(at), **SIZE
@@ -118,14 +118,14 @@ def test_at_scale_0_it_is_what_the_model_alone_draws(seeing):
 
 
 def test_edits_that_do_not_see_it_draw_and_the_others_follow(seeing, drawn):
-    sees, blind = _edit(seeing, 0), _edit(seeing, 1, sees=False, words=EditWords("add a cap"))
+    sees, blind = _edit(seeing, 0), _edit(seeing, 1, sees=False, words=[EditWords("add a cap")])
     expected = _applied(seeing, drawn(blind), sees)
     for mode, stack in (("merged", sees + blind), ("sequential", blind + sees)):
         assert generate(seeing, "an old person", stack, mode=mode, **SIZE).tobytes() == (
             expected.tobytes()
         )
     # In turn, the plain edit is applied to a picture here, and does without its words.
-    both = sees @ 1 + blind.with_info(words=None) @ 1
+    both = sees @ 1 + blind.with_info(words=[]) @ 1
     in_turn = generate(seeing, "an old person", sees + blind, mode="sequential", **SIZE)
     assert in_turn.tobytes() == _applied(seeing, drawn(), both, mode="sequential").tobytes()
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditStack
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.edits.instruction import Instruction
 from pairedit_sdk.edits.library import EditLibrary
-from pairedit_sdk.edits.metadata import EditWords
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
 
@@ -24,7 +24,7 @@ def test_it_is_an_edit_with_words_that_act() -> None:
     told = Instruction("  add round\n glasses ")
     assert isinstance(told, Edit)
     assert told.name == "add round glasses"
-    assert told.info.words == EditWords("add round glasses", 1.0)
+    assert told.info.words == [EditWords("add round glasses", 1.0)]
     assert (told.layers, told.is_idle) == ({}, False)
     assert isinstance(told @ 0.5 + _edit(), EditStack)
     assert "add round glasses" in repr(told)
@@ -44,15 +44,15 @@ def test_it_cannot_be_saved(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [None, EditWords("add a hat", 0.0)])
+@pytest.mark.parametrize("words", [[], [EditWords("add a hat", 0.0)]])
 def test_an_edit_without_layers_needs_words_that_act(words: EditWords | None) -> None:
     with pytest.raises(EditError, match="has no layers"):
         Edit({}, EditInfo("x", words=words))
 
 
 def test_scales_of_one_phrase_are_added() -> None:
-    stack = Instruction("add a hat") @ 0.5 + _edit(words=EditWords("add a hat", 0.5)) @ 2
-    stack = stack + _edit(words=EditWords("add a scarf", 0.0)) + Instruction("smile") @ 0
+    stack = Instruction("add a hat") @ 0.5 + _edit(words=[EditWords("add a hat", 0.5)]) @ 2
+    stack = stack + _edit(words=[EditWords("add a scarf", 0.0)]) + Instruction("smile") @ 0
     assert stack.words == {"add a hat": 1.5}
     assert (stack @ 2).words == {"add a hat": 3.0}
     assert (stack @ 0).words == {}
@@ -60,11 +60,11 @@ def test_scales_of_one_phrase_are_added() -> None:
 
 
 def test_without_words_the_loras_stay() -> None:
-    stack = _edit(words=EditWords("add a hat")) @ 0.5 + Instruction("smile") @ 1 + _edit("f") @ 2
+    stack = _edit(words=[EditWords("add a hat")]) @ 0.5 + Instruction("smile") @ 1 + _edit("f") @ 2
     left = stack.without_words()
     assert [(edit.name, scale) for edit, scale in left.parts] == [("e", 0.5), ("f", 2.0)]
     assert left.words == {}
-    assert left.parts[0][0].info.words == EditWords("add a hat", 0.0)
+    assert left.parts[0][0].info.words == [EditWords("add a hat", 0.0)]
     with pytest.raises(UsageError, match="no edits"):
         (Instruction("smile") @ 1).without_words()
 
@@ -74,26 +74,32 @@ def test_an_instruction_has_no_say_in_guidance_beside_a_learned_edit() -> None:
     assert (_edit(guidance=4.0) @ 0 + Instruction("smile")).guidance == 2.5
 
 
-def test_a_merged_edit_keeps_the_only_words_that_act(tmp_path: Path) -> None:
-    stack = _edit(words=EditWords("add a hat", 0.5)) @ 2 + Instruction("add a hat") @ 0.25
-    stack = stack + _edit("f", words=EditWords("add a scarf", 0.0)) @ 3
+def test_a_merged_edit_keeps_the_words_that_act(tmp_path: Path) -> None:
+    stack = _edit(words=[EditWords("add a hat", 0.5)]) @ 2 + Instruction("add a hat") @ 0.25
+    stack = stack + _edit("f", words=[EditWords("add a scarf", 0.0)]) @ 3
     merged = stack.merged("all")
-    assert merged.info.words == EditWords("add a hat", 1.25)
+    assert merged.info.words == [EditWords("add a hat", 1.25)]
     assert torch.equal(merged.layers["a"].up @ merged.layers["a"].down, torch.full((4, 4), 5.0))
     assert Edit.load(merged.save(tmp_path / "all.safetensors")).info.words == merged.info.words
-    assert _edit(words=EditWords("x", 0.0)).__matmul__(1).merged("y").info.words is None
+    assert _edit(words=[EditWords("x", 0.0)]).__matmul__(1).merged("y").info.words == []
 
 
-def test_several_instructions_do_not_go_into_one_edit() -> None:
-    stack = _edit() @ 1 + Instruction("add a hat") @ 1 + Instruction("smile") @ 1
-    with pytest.raises(UsageError, match=r"several instructions.*add a hat, smile.*--no-words"):
-        stack.merged("all")
-    assert stack.without_words().merged("all").info.words is None
+def test_a_merged_edit_has_one_instruction_of_each_part(tmp_path: Path) -> None:
+    one = _edit(words=[EditWords("add a hat", 0.9, 0.2, lora=0.25)])
+    stack = one @ 2 + Instruction("smile") @ 0.5 + _edit("f") @ 1
+    merged = stack.merged("all")
+    assert merged.info.words == [EditWords("add a hat", 1.8), EditWords("smile", 0.5)]
+    # The LoRA is what it is beside the words, 2 × 0.25 + 1, and whole without them.
+    assert torch.equal(merged.layers["a"].up @ merged.layers["a"].down, torch.full((4, 4), 1.5))
+    alone = stack.without_words().merged("all")
+    assert alone.info.words == []
+    assert torch.equal(alone.layers["a"].up @ alone.layers["a"].down, torch.full((4, 4), 3.0))
+    assert Edit.load(merged.save(tmp_path / "all.safetensors")).info.words == merged.info.words
     with pytest.raises(UsageError, match="no LoRA that could be merged"):
         (Instruction("smile") @ 1).merged("all")
 
 
 def test_words_that_act_make_up_for_an_idle_lora() -> None:
     still = {"a": LoraLayer(torch.ones(1, 4), torch.zeros(4, 1))}
-    assert Edit(still, EditInfo("x", words=EditWords("smile", 0.0))).is_idle
-    assert not Edit(still, EditInfo("x", words=EditWords("smile"))).is_idle
+    assert Edit(still, EditInfo("x", words=[EditWords("smile", 0.0)])).is_idle
+    assert not Edit(still, EditInfo("x", words=[EditWords("smile")])).is_idle

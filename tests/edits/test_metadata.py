@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.edits.metadata import (
     EditDirection,
     EditInfo,
     EditorSettings,
-    EditWords,
     description,
     read_description,
     shareable,
@@ -141,7 +141,7 @@ def test_what_is_shared_names_no_folders_of_this_machine(stored, shared):
 
 
 def test_words_are_kept(tmp_path: Path) -> None:
-    words = EditWords("add round glasses", 0.6, 0.21)
+    words = [EditWords("add round glasses", 0.6, 0.21, 0.4), EditWords("add a smile", 0.0)]
     made = EditInfo("x", words=words)
     assert read_description({"pairedit": description(made)}, 1, tmp_path / "x").words == words
     assert '"words"' not in description(EditInfo("x"))
@@ -155,6 +155,6 @@ def test_words_are_kept(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_words_are_not_taken_for_granted(words: object, tmp_path: Path) -> None:
-    values = json.loads(description(EditInfo("x"))) | {"words": words}
+    values = json.loads(description(EditInfo("x"))) | {"words": [words]}
     with pytest.raises(EditError, match="damaged"):
         read_description({"pairedit": json.dumps(values)}, 1, tmp_path / "x")

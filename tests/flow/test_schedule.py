@@ -1,11 +1,24 @@
 import pytest
 import torch
 
-from pairedit_sdk.flow.schedule import content_preserving_noising, schedule_shift, standard_noising
+from pairedit_sdk.flow.schedule import (
+    content_preserving_noising,
+    schedule_shift,
+    standard_noising,
+    starting_noise,
+)
 
 
 def _draw(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_noise_of_a_seed_is_that_of_diffusers_and_of_the_model_s_own_dtype():
+    wanted = torch.randn(2, 3, 4, 4, generator=torch.Generator("cpu").manual_seed(7))
+    assert torch.equal(starting_noise((2, 3, 4, 4), 7), wanted)
+    halved = starting_noise((1, 3, 4, 4), 7, torch.bfloat16)
+    assert halved.dtype == torch.bfloat16
+    assert not torch.equal(starting_noise((2, 3, 4, 4), 8), wanted)
 
 
 def test_standard_noising_ends_at_image_and_noise():

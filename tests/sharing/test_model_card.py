@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
-from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.io.quiet import no_bars
 from pairedit_sdk.sharing.model_card import hub_base, model_card
 
@@ -129,12 +129,12 @@ def test_a_sum_names_its_parts_and_an_imported_lora_claims_nothing() -> None:
 
 
 def test_an_instruction_is_named_and_whether_it_acts() -> None:
-    _, body = _card(words=EditWords("add a *red* hat", 0.5))
+    _, body = _card(words=[EditWords("add a *red* hat", 0.5)])
     assert r"It also tells the model: add a \*red\* hat." in body
     assert "no prompt" not in body
     assert "without the instruction that pairedit adds" in body
     assert r"| instruction | add a \*red\* hat, at scale 0.5 |" in body
-    _, body = _card(words=EditWords("add a hat", 0.0))
+    _, body = _card(words=[EditWords("add a hat", 0.0)])
     assert "It needs no prompt." in body
     assert _rows(body)["instruction"] == "add a hat, a description only"
 

@@ -1,10 +1,12 @@
 """Which phrase explains a pair: on the built-in edit model, which knows its instructions."""
 
+import math
+
 import pytest
 import torch
 
 from pairedit_sdk.builtin.faces.instructions import all_instructions
-from pairedit_sdk.edits.metadata import EditWords
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.models.loading import load_model
 from pairedit_sdk.pairs.latents import encode_pairs
@@ -53,8 +55,8 @@ def test_the_losses_of_several_pairs_are_summed(model, face_pairs):
     both = words_of_latents(
         model, latents, words, seed=2, on_phrase=lambda done, total: steps.append((done, total))
     )
-    assert steps[-1] == (16, 16)
-    assert [done for done, _ in steps] == [4, 8, 12, 16]
+    assert steps[-1] == (20, 20)
+    assert [done for done, _ in steps] == [4, 8, 12, 16, 18, 20]
     first = words_of_latents(model, latents[:1], words, seed=2)
     assert both.best.phrase == first.best.phrase == "add a beanie"
     assert both.best.ratio != first.best.ratio
@@ -73,7 +75,7 @@ def test_of_a_long_vocabulary_only_the_best_are_asked_at_every_level(model, face
         on_phrase=lambda done, total: steps.append((done, total)),
     )
     assert (found.asked, len(found.phrases)) == (len(long), 16)
-    assert steps[-1] == (4 + len(long) + 16, 4 + len(long) + 16)
+    assert steps[-1] == (4 + len(long) + 32, 4 + len(long) + 32)
     assert found.best.phrase == "add a top hat"
     assert f"{found.best.ratio:.2f}" in found.sentence
 
@@ -92,23 +94,40 @@ def test_a_model_that_sees_no_picture_is_refused(face_pairs):
 
 
 def test_the_bounds_make_a_loss_a_share_of_the_change():
-    found = judged({"b": 0.5, "a": 0.2, "c": 1.1}, nothing=1.0, everything=0.1, asked=9)
+    found = judged(
+        {"b": (0.5, 0.5), "a": (0.2, 0.4), "c": (1.1, 0.1)}, nothing=1.0, everything=0.1, asked=9
+    )
     assert [p.phrase for p in found.phrases] == ["a", "b", "c"]
     assert [p.ratio for p in found.phrases] == [0.2, 0.5, 1.1]
     assert [p.explained for p in found.phrases] == pytest.approx([8 / 9, 5 / 9, -1 / 9])
+    assert found.best.preference == pytest.approx(math.log(2))
     assert found.sureness == pytest.approx(0.5 * 8 / 9 + 3 / 9)
     assert not found.none
-    assert judged({"a": 0.2, "b": 0.19}, 0.2, 0.2, 2).none  # nothing could be explained
+    assert judged({"a": (0.2, 9.0), "b": (0.19, 9.0)}, 0.2, 0.2, 2).none
 
 
 def test_what_several_phrases_explain_alike_in_part_is_explained_by_none():
-    assert judged({"a": 0.6, "b": 0.62}, 1.0, 0.0, 2).none
-    assert not judged({"a": 0.6, "b": 0.95}, 1.0, 0.0, 2).none
-    assert not judged({"a": 0.05, "b": 0.08}, 1.0, 0.0, 2).none
-    assert judged({"a": 0.9, "b": 1.4}, 1.0, 0.0, 2).sureness == pytest.approx(0.15)
+    assert judged({"a": (0.6, 2), "b": (0.62, 2)}, 1.0, 0.0, 2).none
+    assert not judged({"a": (0.6, 2), "b": (0.95, 2)}, 1.0, 0.0, 2).none
+    assert not judged({"a": (0.05, 2), "b": (0.08, 2)}, 1.0, 0.0, 2).none
+    assert judged({"a": (0.9, 2), "b": (1.4, 2)}, 1.0, 0.0, 2).sureness == pytest.approx(0.15)
+
+
+def test_a_phrase_that_leaves_the_picture_as_it_is_explains_no_change():
+    assert not judged({"a": (0.2, 0.21)}, 1.0, 0.0, 1).none
+    assert judged({"a": (0.2, 0.1)}, 1.0, 0.0, 1).none
+
+
+def test_an_instruction_that_changes_nothing_here_is_not_believed(model, face_pairs):
+    """The picture is a photo already, so the model expects it back as it is."""
+    pairs = face_pairs({"background": "pink"}, 1, background="green")
+    found = find_words(model, pairs, "turn it into a photo; make the background pink")
+    idle = next(one for one in found.phrases if one.phrase == "turn it into a photo")
+    assert (found.best.phrase, found.none) == ("make the background pink", False)
+    assert idle.preference < found.best.preference
 
 
 def test_one_phrase_has_no_runner_up():
-    found = judged({"add a hat": 0.2}, 1.0, 0.0, 1)
+    found = judged({"add a hat": (0.2, 1.0)}, 1.0, 0.0, 1)
     assert (found.runner_up, found.none) == (None, False)
     assert found.sentence == "The change is 'add a hat' (ratio 0.20)."

@@ -14,15 +14,15 @@ from transformers import CLIPTextModel
 from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.classifier import labels_of
 from pairedit_sdk.builtin.build.clip import Changes
+from pairedit_sdk.builtin.build.exemplars import Exemplars
 from pairedit_sdk.builtin.build.flow_data import LEAST_PHRASES, LONG_TEXT_EVERY, even_weights
 from pairedit_sdk.builtin.build.loop import on_device
+from pairedit_sdk.builtin.build.turns import CAPTIONS, ROWS, shares_of, turn_of
 from pairedit_sdk.builtin.faces.captions import caption_parts
 from pairedit_sdk.builtin.faces.instructions import instruction
 
-#: Of ten steps, what each shows; and how many rows it has as a share of a usual step's.
-TURNS = ("one", "one", "three", "one", "one", "caption", "one", "one", "grid", "one")
-ROWS = {"one": 1.0, "three": 0.5, "caption": 1.0, "grid": 0.2}
 UNSAID = 0.15  # share of the pictures of which nothing is to be changed
+SAID = 0.5  # share of the pictures changed as an exemplar shows, of which words say it as well
 ON_CHANGE = 0.5  # share of the loss that lies where the picture changes
 
 
@@ -53,6 +53,10 @@ class KontextData:
             instructions.
         batch: rows of a usual step.
         device: "cpu" or "cuda".
+        captions: share of the steps with a caption and no reference; see :mod:`~.turns`.
+
+    Raises:
+        UsageError: a share that is none, or too few changes to find two that are the same.
     """
 
     def __init__(
@@ -62,7 +66,9 @@ class KontextData:
         text_encoder: CLIPTextModel,
         batch: int,
         device: str,
+        captions: float = CAPTIONS,
     ) -> None:
+        self.shares, self.exemplars = shares_of(captions), Exemplars(changes)
         # On a GPU as a whole, a fifth of a gigabyte for 12,000 changes: few copies in a step.
         self.latents = latents.to(device)
         self.changes, self.batch, self.device = changes, batch, device
@@ -76,20 +82,21 @@ class KontextData:
     def plan(self, step: int) -> Plan:
         """What a step shows and says; nothing of it touches a GPU."""
         rng = random.Random(f"kontext-{step}")
-        kind = TURNS[step % len(TURNS)]
+        kind = turn_of(step, self.shares)
         count = max(1, round(self.batch * ROWS[kind]))
-        others: list[tuple[list[int], list[int]]] = []
+        others: list[_Places] = []
         if kind == "grid":
             changed = [self._changed(rng, 4) for _ in range(count)]
             texts = [four.texts[0] for four in changed]
+        elif kind == "three":
+            rows, *others = self._analogies(rng, count)
+            changed, texts = [rows], rows.texts
         else:
             changed = [self._changed(rng, count, same=False)]
             texts = changed[0].texts
         if kind == "caption":
-            rows = zip(changed[0].numbers, changed[0].sides, strict=True)
-            texts = [self._caption(rng, number, side) for number, side in rows]
-        elif kind == "three":
-            others = [self._others(rng, count) for _ in range(2)]
+            people = zip(changed[0].numbers, changed[0].sides, strict=True)
+            texts = [self._caption(rng, number, side) for number, side in people]
         long_text = step % LONG_TEXT_EVERY == LONG_TEXT_EVERY - 1
         rng = random.Random(f"kontext-text-{step}")
         length = rng.choice([64, 128]) if long_text else parts.TEXT_LENGTH
@@ -129,16 +136,32 @@ class KontextData:
             sides = [rng.randrange(2) for _ in range(count)]
             unsaid = [rng.random() < UNSAID for _ in range(count)]
         texts = [
-            "" if nothing else instruction(self.changes.faces[k][side], self.changes.attributes[k])
-            for k, side, nothing in zip(chosen, sides, unsaid, strict=True)
+            "" if nothing else self._instruction(number, side)
+            for number, side, nothing in zip(chosen, sides, unsaid, strict=True)
         ]
-        # What nothing is said of is looked at as it is to be.
-        starts = [s if nothing else 1 - s for s, nothing in zip(sides, unsaid, strict=True)]
-        return _Picks(chosen, sides, starts, texts)
+        return _Picks(chosen, sides, _starts(sides, unsaid), texts)
 
-    def _others(self, rng: random.Random, count: int) -> tuple[list[int], list[int]]:
-        chosen = [rng.randrange(len(self.changes.faces)) for _ in range(count)]
-        return chosen, [rng.randrange(2) for _ in chosen]
+    def _analogies(self, rng: random.Random, count: int) -> tuple[_Picks, _Places, _Places]:
+        """``count`` people b who are changed as a and a′ show, and the places of a and of a′.
+
+        Words say the change in half of the rows; in the others it must be read from the pictures.
+        In a few nothing is said, a′ is a, and b stays as it is.
+        """
+        drawn = [self.exemplars.draw(rng) for _ in range(count)]
+        still = [rng.random() < UNSAID for _ in drawn]
+        texts = [
+            "" if nothing or rng.random() >= SAID else self._instruction(*b)
+            for (b, _), nothing in zip(drawn, still, strict=True)
+        ]
+        (numbers, sides), (others, shown) = (
+            [list(values) for values in zip(*(pair[k] for pair in drawn), strict=True)]
+            for k in (0, 1)
+        )
+        picks = _Picks(numbers, sides, _starts(sides, still), texts)
+        return picks, (others, _starts(shown, still)), (others, shown)
+
+    def _instruction(self, number: int, side: int) -> str:
+        return instruction(self.changes.faces[number][side], self.changes.attributes[number])
 
     def _caption(self, rng: random.Random, number: int, side: int) -> str:
         if rng.random() < UNSAID:
@@ -153,6 +176,15 @@ class KontextData:
     def _latents(self, numbers: list[int], sides: list[int]) -> torch.Tensor:
         chosen = on_device(torch.tensor([numbers, sides]), self.device)
         return self.latents[chosen[0], chosen[1]].float()
+
+
+#: Numbers of changes, and of each the side that is meant.
+_Places = tuple[list[int], list[int]]
+
+
+def _starts(sides: list[int], still: list[bool]) -> list[int]:
+    """The sides that are looked at: the other ones, but what stays is seen as it is to be."""
+    return [side if same else 1 - side for side, same in zip(sides, still, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -170,7 +202,7 @@ class Plan:
     """What a step shows, as numbers of changes and of their sides, and the tokens of its texts.
 
     Attributes:
-        kind: one of :data:`TURNS`.
+        kind: one of the keys of :data:`.turns.ROWS`.
         changed: the people of the rows; for grids four of each row, otherwise all of them.
         others: numbers and sides of further pictures to be looked at.
         texts: one of each row.
@@ -180,7 +212,7 @@ class Plan:
 
     kind: str
     changed: list[_Picks]
-    others: list[tuple[list[int], list[int]]]
+    others: list[_Places]
     texts: list[str]
     ids: NDArray[np.int64]
     clip_ids: NDArray[np.int64]

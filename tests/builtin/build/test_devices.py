@@ -23,6 +23,7 @@ from pairedit_sdk.builtin.build import (
     parts,
     stages,
     text,
+    turns,
 )
 from pairedit_sdk.builtin.build.assemble import text_tower
 from pairedit_sdk.builtin.faces.attribute_classifier import AttributeClassifier
@@ -122,14 +123,15 @@ def test_the_flow_model_and_its_guidance(elsewhere, logged, tmp_path):
     assert set(logged) == {"flow", "guidance"}
 
 
-@pytest.mark.parametrize("kind", list(kontext_data.ROWS))
+@pytest.mark.parametrize("kind", list(turns.ROWS))
 def test_the_kontext_model(elsewhere, logged, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(kontext_data, "TURNS", (kind,))
-    model = flow.CaptionedFlow(parts.transformer(64, 1, 1), parts.t5())
+    monkeypatch.setattr(kontext_data, "turn_of", lambda *_: kind)
+    model, teacher = (flow.CaptionedFlow(parts.transformer(64, 1, 1), parts.t5()) for _ in range(2))
     latents = torch.zeros(100, 2, 16, 16, 16, dtype=torch.float16)
     data = kontext_data.KontextData(latents, _changes(), text_tower(parts.clip()), 5, elsewhere)
-    kontext.train_kontext(model, data, tmp_path, minutes=MINUTE)
+    kontext.train_kontext(model, data, tmp_path, minutes=MINUTE, teacher=teacher)
     assert _all_on(model, elsewhere)
+    assert _all_on(teacher, elsewhere)
     assert set(logged["kontext"]) == {"loss", kind}
 
 
