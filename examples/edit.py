@@ -14,7 +14,7 @@ EDIT = HERE / "edits" / "hat.safetensors"
 SCALE = 1.0  # 0 changes nothing, 1 is what the pairs show
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else None  # what the edit needs
 
-base = pe.load_model("mini")
+base = pe.load_model("mini")  # the model that this edit was learned on
 hat = pe.Edit.load(EDIT)
 # Several edits are added: hat @ 1.0 + glasses @ 1.0
 picture = pe.edit_image(base, pe.read_image(PICTURE), hat @ SCALE, steps=STEPS)

@@ -20,7 +20,7 @@ def _run(name, tmp_path, monkeypatch):
 def test_train(tmp_path, monkeypatch, capsys):
     _run("train.py", tmp_path, monkeypatch)
     edit = Edit.load(tmp_path / "edits" / "glasses.safetensors")
-    assert (edit.name, edit.info.base, edit.info.steps) == ("glasses", "mini", 2)
+    assert (edit.name, edit.info.base, edit.info.steps) == ("glasses", "mini-kontext", 2)
     assert capsys.readouterr().out.count(": good,") == 3
 
 

@@ -1,7 +1,8 @@
 """README.md does what it says: its commands and its Python run, one after the other, in its order.
 
 They run in an empty folder, as for a user who has only installed the package. Trainings are cut to
-:data:`STEPS` steps, and the demo to fewer pictures: what they make is the matter of other tests.
+:data:`STEPS` steps and ask for :data:`PHRASES` alone, and the demo makes fewer pictures: what comes
+of them is the matter of other tests.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pairedit_sdk.training.config import load_recipe
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 STEPS = 2
+PHRASES = ("add round glasses", "make the person old", "add a beanie")
 LONGEST = 10  # lines of a section, blank ones not counted
 
 #: What sets a machine up, instead of using the package.
@@ -64,6 +66,7 @@ def test_commands_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(demo_run, "FACES", 2)
     monkeypatch.setattr(demo_run, "SCALES", (1.0,))
     monkeypatch.setattr(demo_run, "PROMPTS", demo_run.PROMPTS[:1])
+    monkeypatch.setattr("pairedit_sdk.words.vocabulary.all_instructions", lambda: PHRASES)
     monkeypatch.setattr(pe, "load_recipe", lambda name: load_recipe(name, [f"steps={STEPS}"]))
     names: dict[str, object] = {}
     for code, command in pieces():

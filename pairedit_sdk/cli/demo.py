@@ -28,7 +28,7 @@ def demo(
     """Learn an edit on drawn faces and use it, as a first try.
 
     Learns glasses from three shipped pairs on the built-in model, puts them on unseen faces at
-    several scales, adds a saved hat on top, and draws new people with them. The results are
+    several scales, learns a hat and adds it, and draws new people with glasses. The results are
     labelled pictures in OUT; the example pairs are copied into OUT/pairs. Nothing is downloaded.
     """
     from pairedit_sdk.cli.demo_run import run_demo

@@ -1,4 +1,4 @@
-"""The whole story on the built-in base: train an edit, use it, add another, look at pictures."""
+"""The whole story on the built-in model: train an edit, use it, add another, look at pictures."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.cli.progress import Meter
 from pairedit_sdk.edits.library import EditLibrary
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import UsageError, printable
 from pairedit_sdk.images.files import write_image
 from pairedit_sdk.io.files import require_writable_folder, write_json
 from pairedit_sdk.io.resources import examples_dir
+from pairedit_sdk.models.folders import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,15 +26,14 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.models.protocol import FlowModel
 
-EDIT = "glasses"  #: learned here, from examples/pairs/glasses
-SAVED = "hat"  #: shipped, examples/edits/hat.safetensors
-RECIPE = "mini"
+EDIT = "glasses"  #: learned first, from examples/pairs/glasses
+ADDED = "hat"  #: learned by itself, and added to EDIT
 PAIRS = "pairs"  #: the folder of the example pairs in the output
 RECORD = "demo.json"  #: what was written; also how a folder is known to be a demo's
 FACES = 3
 SIZE = 512  # of the faces; the model sees them at 128
 SCALES = (0.5, 0.75, 1.0, 1.5)
-SUM_SCALES = (1.0, 1.0)  # of EDIT and of SAVED where both are applied
+SUM_SCALES = (1.0, 1.0)  # of EDIT and of ADDED where both are applied
 PROMPTS = (
     "a young person with long hair and a blue shirt",
     "an old person with dark skin and a yellow background",
@@ -52,56 +52,48 @@ def run_demo(
     steps: int | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Train :data:`EDIT` on the shipped pairs and draw collages of what it does.
+    """Train :data:`EDIT` and :data:`ADDED` on the shipped pairs and draw what they do.
 
     Args:
         out: the folder for the edits, the faces used, and the collages.
         words: where to tell the story; None tells none.
         bars: where to show progress; None shows none.
-        steps: training steps; None leaves them to the recipe.
+        steps: training steps of each; None leaves them to the recipe.
         device: "cpu" or "cuda"; None takes what there is.
 
     Returns:
-        The files written, how long training took, and how long all of it.
+        The files written, how long both trainings took, and how long all of it.
 
     Raises:
         UsageError: ``out`` is a file, or a folder that holds something else.
-        EditError: the shipped edit does not fit the model.
     """
     from pairedit_sdk.cli.services import load_model
-    from pairedit_sdk.edits.edit import Edit
 
     out = Path(out)
     _require_own(out)
     tell = _teller(words)
     started = time.perf_counter()
-    base = load_model("mini", device=device)
-    saved = Edit.load(examples_dir() / "edits" / f"{SAVED}.safetensors")
-    saved.require_base(base)
+    base = load_model(DEFAULT_MODEL, device=device)
     write_json(out / RECORD, {})
 
     _copy_pairs(out / PAIRS)
-    tell(f"1. Learning {EDIT!r} from the pairs in {out / PAIRS / EDIT} ...")
-    learned, train_seconds = _train(base, out, bars, steps)
-    library = EditLibrary.local(out)
-    edit_file = library.save(learned, replace=True)
-    tell(f"   {train_seconds:.0f} s. Saved {edit_file}")
-
-    library.save(saved, replace=True)
+    learned, train_seconds = _train(base, out, EDIT, 1, tell, bars, steps)
     people = demo_faces(FACES)
     faces = _draw_faces(people, out / "faces")
     tell("2. Putting it on faces it has never seen ...")
     strengths = write_image(_strengths(base, people, learned, bars), out / "strengths.png")
-    tell(f"3. Adding the saved edit {SAVED!r} on top ...")
-    summed = write_image(_sums(base, people, learned, saved, bars), out / "sum.png")
-    tell("4. Drawing new people with it, from words ...")
+    added, more_seconds = _train(base, out, ADDED, 3, tell, bars, steps)
+    tell(f"4. Adding {ADDED!r} to {EDIT!r} ...")
+    summed = write_image(_sums(base, people, learned, added, bars), out / "sum.png")
+    tell("5. Drawing new people with it, from words ...")
     generated = write_image(_generated(base, learned, bars), out / "generated.png")
     seconds = time.perf_counter() - started
     pictures = [strengths, summed, generated]
     tell("\n   ".join([f"Done in {seconds:.0f} s. Look at:", *map(str, pictures)]))
     tell(_next_steps(out, faces[0]))
+    edit_file = EditLibrary.local(out).target(EDIT)
     record = {"edit": edit_file, "pictures": pictures, "faces": faces}
-    record |= {"train_seconds": train_seconds, "seconds": seconds}
+    record |= {"train_seconds": train_seconds + more_seconds, "seconds": seconds}
     write_json(out / RECORD, record)
     return record
 
@@ -131,20 +123,35 @@ def _copy_pairs(folder: Path) -> None:
 
 
 def _train(
-    base: FlowModel, out: Path, bars: Console | None, steps: int | None
+    base: FlowModel,
+    out: Path,
+    name: str,
+    number: int,
+    tell: Callable[[str], None],
+    bars: Console | None,
+    steps: int | None,
 ) -> tuple[Edit, float]:
+    """Step ``number`` of the story: an edit of this name from its pairs, saved in ``out``; and how
+    long its training took."""
     from pairedit_sdk.cli.services import train
+    from pairedit_sdk.jobs.make_edit import settings_for
     from pairedit_sdk.pairs.pair_set import PairSet
-    from pairedit_sdk.training.config import load_recipe
 
-    pairs = PairSet.from_folder(out / PAIRS / EDIT)
-    config = load_recipe(RECIPE, [f"steps={steps}"] if steps else [])
-    run_dir = EditLibrary.local(out).run_folder(EDIT)
+    tell(f"{number}. Learning {name!r} from the pairs in {out / PAIRS / name} ...")
+    pairs = PairSet.from_folder(out / PAIRS / name)
+    config = settings_for(DEFAULT_MODEL, None, [f"steps={steps}"] if steps else [])
+    library = EditLibrary.local(out)
+    run_dir = library.run_folder(name)
     shutil.rmtree(run_dir, ignore_errors=True)  # of an earlier demo
     started = time.perf_counter()
-    with Meter(bars, f"training {EDIT}", config.steps) as meter:
-        edit = train(base, pairs, config, name=EDIT, run_dir=run_dir, on_step=meter.training)
-    return edit, time.perf_counter() - started
+    with Meter(bars, f"training {name}", config.steps) as meter:
+        edit = train(base, pairs, config, name=name, run_dir=run_dir, on_step=meter.training)
+    seconds = time.perf_counter() - started
+    edit_file = library.save(edit, replace=True)
+    found = "; ".join(printable(words.phrase) for words in edit.info.words)
+    said = f" The words of the change: {found}." if found else ""
+    tell(f"   {seconds:.0f} s.{said} Saved {edit_file}")
+    return edit, seconds
 
 
 def _strengths(
@@ -161,15 +168,15 @@ def _strengths(
 
 
 def _sums(
-    base: FlowModel, people: list[Face], learned: Edit, saved: Edit, bars: Console | None
+    base: FlowModel, people: list[Face], learned: Edit, added: Edit, bars: Console | None
 ) -> Image.Image:
     from pairedit_sdk.images.plots import collage
 
-    first, second = learned @ SUM_SCALES[0], saved @ SUM_SCALES[1]
+    first, second = learned @ SUM_SCALES[0], added @ SUM_SCALES[1]
     stacks = [first, second, first + second]
     rows = _edited(base, people, stacks, _pictures(bars, "editing", len(people) * len(stacks)))
     for row, face in zip(rows, people, strict=True):
-        row.append(_truth(_truth(face, EDIT), SAVED).draw(SIZE))
+        row.append(_truth(_truth(face, EDIT), ADDED).draw(SIZE))
     labels = ["before", *(repr(stack) for stack in stacks), "drawn truth"]
     return collage(rows, labels, title="Two edits, learned apart, added")
 
@@ -254,7 +261,7 @@ def _next_steps(out: Path, face: Path) -> str:
         return shlex.quote(str(path))
 
     both = (
-        f"pairedit edit {quoted(face)} --edit {EDIT} --edit {SAVED} "
+        f"pairedit edit {quoted(face)} --edit {EDIT} --edit {ADDED} "
         f"--library {quoted(out)} -o out.png"
     )
     return f"""

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.io.quiet import quiet
-from pairedit_sdk.models.folders import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
 
 def load_model(
-    name_or_path: str = DEFAULT_MODEL,
+    name_or_path: str = "mini-kontext",
     *,
     device: str | None = None,
     precision: str = "auto",

@@ -27,7 +27,7 @@ def test_every_way_is_scored_on_both_latents_and_in_both_directions(model, monke
 
     def learned(base, names, seed, recipe, *, limit_scale, on_edit):
         layers = {"x_embedder": LoraLayer(torch.zeros(1, 4), torch.zeros(3, 1))}
-        assert (seed, recipe, limit_scale) == (0, "mini", True)
+        assert (seed, recipe, limit_scale) == (0, "mini-kontext", True)
         on_edit("hat")
         return {name: Edit(layers, EditInfo(name)) for name in names}
 

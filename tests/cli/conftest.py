@@ -82,8 +82,8 @@ class Rooms:
         return [arguments for called, arguments in self.calls if called == name]
 
     def load_model(
-        self, name_or_path: str = "mini", *, device: str | None = None, precision: str = "auto",
-        offload: bool = False,
+        self, name_or_path: str = "mini-kontext", *, device: str | None = None,
+        precision: str = "auto", offload: bool = False,
     ) -> SimpleNamespace:  # fmt: skip
         self.calls.append(("load_model", {k: v for k, v in locals().items() if k != "self"}))
         return SimpleNamespace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import Result
@@ -12,6 +12,9 @@ from typer.testing import Result
 from pairedit_sdk.bench import photo
 from pairedit_sdk.bench.edit_types import EDIT_TYPES
 from pairedit_sdk.bench.photo import SMALL, Plan
+
+if TYPE_CHECKING:
+    from .conftest import Rooms
 
 Pairedit = Callable[..., Result]
 
@@ -42,6 +45,16 @@ def test_options_become_a_plan(pairedit: Pairedit, plans: list[Plan]) -> None:
     said = json.loads(pairedit("bench", "photo", "--small", "--json").stdout)
     assert said["summary"]["gated"]["true_512_add_outside"] == 40
     assert plans[2] == SMALL
+
+
+def test_edits_are_learned_on_the_model_of_their_recipe(
+    pairedit: Pairedit, rooms: Rooms, plans: list[Plan]
+) -> None:
+    for words in ((), ("--recipe", "mini"), ("--recipe", "kontext-dev")):
+        assert pairedit("bench", "photo", "-q", *words).exit_code == 0
+    assert [plan.recipe for plan in plans] == ["mini-kontext", "mini", "kontext-dev"]
+    models = [call["name_or_path"] for call in rooms.of("load_model")]
+    assert models == ["mini-kontext", "mini", "mini-kontext"]
 
 
 @pytest.mark.parametrize(

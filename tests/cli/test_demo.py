@@ -15,6 +15,7 @@ from typer.testing import Result
 from pairedit_sdk.builtin.faces.face import visible
 from pairedit_sdk.cli import demo_run
 from pairedit_sdk.io.resources import examples_dir
+from pairedit_sdk.training.config import load_recipe
 
 if TYPE_CHECKING:
     from .conftest import Rooms
@@ -28,16 +29,13 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 @pytest.fixture
-def shipped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_edit: Callable[..., Path]
-) -> Path:
-    """The shipped examples, with a small edit; and a short demo."""
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shipped pairs, and a short demo."""
     for name, value in {"FACES": 1, "SCALES": (0.5, 1.0), "PROMPTS": ("a person",)}.items():
         monkeypatch.setattr(demo_run, name, value)
     folder = tmp_path / "examples"
-    shutil.copytree(examples_dir() / "pairs" / "glasses", folder / "pairs" / "glasses")
-    (folder / "edits").mkdir()
-    save_edit(folder / "edits" / "hat.safetensors")
+    for name in ("glasses", "hat"):
+        shutil.copytree(examples_dir() / "pairs" / name, folder / "pairs" / name)
     monkeypatch.setattr(demo_run, "examples_dir", lambda: folder)
     return folder
 
@@ -59,14 +57,18 @@ def test_writes_the_edits_and_three_collages(
     assert len(list((out / "pairs" / "glasses" / "source").iterdir())) == 3
     assert "take FLUX" in result.stdout
     assert "training glasses: 20 of 20" in result.stderr
+    assert "training hat: 20 of 20" in result.stderr
 
 
-def test_uses_the_learnt_edit_at_every_strength_and_then_both(
+def test_uses_the_learned_edit_at_every_strength_and_then_both(
     pairedit: Pairedit, rooms: Rooms, shipped: Path
 ) -> None:
     pairedit("demo", "--steps", "2", "-q")
-    (training,) = rooms.of("train")
-    assert (len(training["pairs"]), training["config"].steps) == (3, 2)
+    trainings = rooms.of("train")
+    assert [training["name"] for training in trainings] == ["glasses", "hat"]
+    for training in trainings:
+        assert (len(training["pairs"]), training["config"].steps) == (3, 2)
+        assert training["config"].with_values(steps=150) == load_recipe("mini-kontext")
     used = [rooms.named(call["edits"]) for call in rooms.of("edit_image")]
     row: list[object] = [[("glasses", scale)] for scale in demo_run.SCALES]
     first, second = zip(("glasses", "hat"), demo_run.SUM_SCALES, strict=True)

@@ -38,8 +38,12 @@ def test_trains_and_saves(pairedit: Pairedit, rooms: Rooms, pairs: Path, library
     assert Edit.load(library / "glasses.safetensors").name == "glasses"
     assert "pairedit sweep PICTURE --edit glasses" in result.stdout
     (call,) = rooms.of("train")
-    assert call["model"].name == "mini"
-    assert (call["config"].steps, call["config"].eta, call["config"].base) == (20, 3, "mini")
+    assert call["model"].name == "mini-kontext"
+    assert (call["config"].steps, call["config"].eta, call["config"].base) == (
+        20,
+        3,
+        "mini-kontext",
+    )
     assert call["run_dir"] == library / "runs" / "glasses"
     assert (len(call["pairs"]), call["resume"]) == (2, False)
 
@@ -71,7 +75,10 @@ def test_quiet(pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path) -> 
 @pytest.mark.parametrize(
     ("option", "variable", "recipe", "base", "steps"),
     [
-        (None, None, None, "mini", "mini"),
+        (None, None, None, "mini-kontext", "mini-kontext"),
+        ("mini", None, None, "mini", "mini"),
+        (None, None, "mini", "mini", "mini"),
+        ("x/kontext", None, None, "x/kontext", "kontext-dev"),
         ("x/y", None, None, "x/y", "flux-dev"),
         (None, "x/z", None, "x/z", "flux-dev"),
         ("x/y", "x/z", None, "x/y", "flux-dev"),
@@ -89,7 +96,10 @@ def test_base_and_recipe(
     recipes = tmp_path / "recipes"
     recipes.mkdir()
     known = {"mini": 3, "flux-dev": 4, "own.yaml": 5, "plain.yaml": 6}
+    known |= {"mini-kontext": 7, "kontext-dev": 8}
     (recipes / "mini.yaml").write_text("steps: 3\nbase: mini")
+    (recipes / "mini-kontext.yaml").write_text("steps: 7\nbase: mini-kontext")
+    (recipes / "kontext-dev.yaml").write_text("steps: 8\nbase: black-forest-labs/FLUX.1-Kontext")
     (recipes / "flux-dev.yaml").write_text("steps: 4\nbase: black-forest-labs/FLUX.1-dev")
     (tmp_path / "own.yaml").write_text("steps: 5\nbase: from/recipe")
     (tmp_path / "plain.yaml").write_text("steps: 6")

@@ -90,16 +90,20 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(
 def test_a_training_asks_for_words(
     pairedit: Pairedit, rooms: Rooms, pairs: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = ("train", pairs, "--base", "mini-kontext", "--set", "steps=2", "--force", "--name", "x")
+    line = ("train", pairs, "--set", "steps=2", "--force", "--name", "x")
+    silent = ("--base", "mini-kontext", "--recipe", "kontext-dev")
     result = pairedit(*line, "--words", "add a hat; make it: red")
     assert result.exit_code == 0, result.output
     assert "Words:       none explains the pairs" in result.stdout
-    assert "Words:" not in pairedit(*line).stdout
-    pairedit(*line, "--find-words")
+    assert "Words:       none explains the pairs" in pairedit(*line).stdout  # by default
+    assert "Words:" not in pairedit(*line, *silent).stdout
+    assert "Words:" not in pairedit(*line, "--no-words").stdout
+    pairedit(*line, *silent, "--find-words")
     pairedit(*line, "--set", "words.find=true", "--no-words")
     configs = [call["config"].words for call in rooms.of("train")]
-    assert [one.find for one in configs] == [True, False, True, False]
+    assert [one.find for one in configs] == [True, True, False, False, True, False]
     assert configs[0].vocabulary == "add a hat; make it: red"
+    assert configs[1].vocabulary is None
     refused = pairedit(*line, "--no-words", "--words", "add a hat")
     assert "--no-words and --words contradict each other" in refused.stderr
 

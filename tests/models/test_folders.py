@@ -1,13 +1,23 @@
-"""A model's name that means the same from every folder."""
+"""Names of models: which one is meant, and what can be told of it without loading it."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 
 import pytest
 
-from pairedit_sdk.models.folders import located
+from pairedit_sdk.models.folders import (
+    BUILT_IN,
+    DEFAULT_MODEL,
+    KONTEXT,
+    built_in_for,
+    is_edit_model,
+    located,
+    pipeline_class,
+)
+from pairedit_sdk.models.loading import load_model
 
 
 def test_a_folder_becomes_absolute_and_other_names_stay(
@@ -26,3 +36,23 @@ def test_a_folder_becomes_absolute_and_other_names_stay(
     monkeypatch.chdir(tmp_path)
     for name in ("mini", "mini-kontext", "black-forest-labs/FLUX.1-dev", "./none", ""):
         assert located(name) == name
+
+
+def test_the_model_of_those_who_name_none_is_built_in_and_sees_the_picture() -> None:
+    assert inspect.signature(load_model).parameters["name_or_path"].default == DEFAULT_MODEL
+    assert pipeline_class(BUILT_IN[DEFAULT_MODEL]) == KONTEXT
+    assert built_in_for("before") == DEFAULT_MODEL
+    assert not is_edit_model(built_in_for("none"))
+
+
+def test_an_edit_model_is_known_by_its_class_and_a_stranger_by_its_name(
+    tmp_path: Path, tiny_folder: Path, tiny_kontext_folder: Path
+) -> None:
+    misnamed = tmp_path / "my-kontext"
+    misnamed.symlink_to(tiny_folder)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "model_index.json").write_text("[", encoding="utf-8")
+    see = ("mini-kontext", str(tiny_kontext_folder), "who/flux-KONTEXT-4bit")
+    blind = ("mini", str(tiny_folder), str(misnamed), str(damaged), "who/flux", "kontext", "", "..")
+    assert [name for name in (*see, *blind) if is_edit_model(name)] == list(see)
