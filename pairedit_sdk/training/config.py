@@ -107,16 +107,13 @@ class WordsSettings:
         vocabulary: the instructions that are asked: a file, or "a; b; c"; ``None`` is the model's
             own list.
         scale: how strongly the instruction itself acts at the edit's scale 1 where it makes the
-            whole change on the pairs; at 0 it only describes the edit.
-        pairs: so much of what the learned LoRA does is added beside such an instruction. Where the
-            instruction makes only a part of the change, both are in between, see
-            :func:`pairedit_sdk.training.words.shared_out`.
+            whole change on the pairs, and less where it makes a part, see
+            :func:`pairedit_sdk.training.words.shared_out`; at 0 it only describes the edit.
     """
 
     find: bool = False
     vocabulary: str | None = None
     scale: float = 1.1
-    pairs: float = 0.35
 
 
 @dataclass(frozen=True, init=False)
@@ -162,7 +159,6 @@ class TrainConfig(TrainingSettings):
     find_words = Short[bool]("words.find")
     vocabulary = Short["str | None"]("words.vocabulary")
     words_scale = Short[float]("words.scale")
-    words_pairs = Short[float]("words.pairs")
 
     own_rules: ClassVar[dict[str, Rule]] = {
         "precision": one_of(PRECISIONS),
@@ -180,10 +176,9 @@ class TrainConfig(TrainingSettings):
         "editing.threshold": (lambda v: 0 <= v <= 1, "0 to 1"),
         "editing.gain": positive(10.0),
         "words.scale": (lambda v: 0 <= v <= 10, "a number from 0 to 10"),
-        "words.pairs": positive(10.0),
     }
     newer: ClassVar[tuple[str, ...]] = (
-        "beta1", "beta2", "reference", "find_words", "vocabulary", "words_scale", "words_pairs",
+        "beta1", "beta2", "reference", "find_words", "vocabulary", "words_scale",
     )  # fmt: skip
 
     def conflicts(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,7 @@ from pairedit_sdk.editing.options import ResolvedOptions
 from pairedit_sdk.editing.words import edited_by_words
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.solvers import last_steps
-from pairedit_sdk.images.metrics import edit_mask, left_of_whole
+from pairedit_sdk.images.metrics import edit_mask, left_of_whole, progress
 from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.words.finding import words_of_latents
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: An instruction that makes no more than this of the pairs' change is left out, and one that makes
 #: so much gets nearly all of the edit; docs/experiments/words.md says how they were chosen.
 LEAST, MOST = 0.6, 0.9
+#: How far a LoRA of a few pairs usually goes on other pictures.
+REACH = 0.85
 
 
 def settled_words(model: FlowModel, config: TrainConfig) -> TrainConfig:
@@ -74,36 +76,50 @@ def found_words(
     words = found.edit_words(asked.scale)
     if words is not None and words.scale:
         made = made_by_words(model, latents, words, config)
-        words = shared_out(words, made, asked.pairs)
+        words = shared_out(words, made)
     model.release_text_encoders()
     return words
 
 
-def shared_out(words: EditWords, made: float, pairs: float) -> EditWords:
+@dataclass(frozen=True)
+class Made:
+    """What an instruction alone makes of pairs, all of them as one.
+
+    Attributes:
+        accuracy: how much of the change, see :func:`pairedit_sdk.images.metrics.pooled_accuracy`;
+            1 is all of it, exactly.
+        progress: how far it goes, see :func:`pairedit_sdk.images.metrics.progress`.
+    """
+
+    accuracy: float
+    progress: float
+
+
+def shared_out(words: EditWords, made: Made) -> EditWords:
     """The instruction's and the LoRA's parts of an edit, by what the instruction alone makes.
 
-    With t = (made − LEAST) / (MOST − LEAST), cut to 0 … 1, the instruction acts at t times its
-    scale, and 1 − t (1 − ``pairs``) of what the LoRA does is added. What the model knows a word for
-    it does better than what three pairs teach it. What no word says, such as a hat in the colour of
-    the shirt, is left to the LoRA, and the words only describe the edit.
+    With t = (accuracy − LEAST) / (MOST − LEAST), cut to 0 … 1, the instruction acts at t times its
+    scale. Of what the LoRA does (1 − t progress) / REACH is added, cut to 0 … 1, so that together
+    they go the whole way. What the model knows a word for it does better than what three pairs
+    teach it. What no word says, such as a hat in the colour of the shirt, is left to the LoRA, and
+    the words only describe the edit.
 
     Args:
         words: with the scale at which the instruction was tried.
-        made: see :func:`made_by_words`.
-        pairs: the LoRA's share beside an instruction that makes the whole change.
+        made: by it at that scale.
     """
-    share = min(1.0, max(0.0, (made - LEAST) / (MOST - LEAST)))
+    share = min(1.0, max(0.0, (made.accuracy - LEAST) / (MOST - LEAST)))
+    left = min(1.0, max(0.0, (1 - share * made.progress) / REACH))
     return replace(
-        words, scale=round(share * words.scale, 3), lora=round(1 - share * (1 - pairs), 3)
+        words, scale=round(share * words.scale, 3), lora=round(left, 3) if share else 1.0
     )
 
 
 @torch.no_grad()
 def made_by_words(
     model: FlowModel, latents: Sequence[PairLatents], words: EditWords, config: TrainConfig
-) -> float:
-    """How much of the pairs' change the instruction makes at its scale: the accuracy of all pairs
-    as one, see :func:`pairedit_sdk.images.metrics.pooled_accuracy`; 1 is all of it, exactly.
+) -> Made:
+    """What the instruction makes of the pairs at its scale.
 
     Nothing is learned from the pairs for it, so that they are as good a test as any others.
 
@@ -119,12 +135,14 @@ def made_by_words(
         steps=steps, n_max=last_steps(steps), n_avg=config.edit_n_avg,
         threshold=config.edit_threshold, seed=config.seed,
     )  # fmt: skip
-    missed = there = 0.0
+    missed = gone = there = 0.0
     for pair in latents:
         (z,) = edited_by_words(plain, pair.x_a, [words.phrase], options, lambda done, total: None)
         edited = pair.x_a + words.scale * (z - pair.x_a)
         before, after, out = (model.decode(x).cpu() for x in (pair.x_a, pair.x_b, edited))
-        left, whole = left_of_whole(out, before, after, edit_mask(before, after))
+        mask = edit_mask(before, after)
+        left, whole = left_of_whole(out, before, after, mask)
         missed += float(left.nansum())
+        gone += float((progress(out, before, after, mask) * whole).nansum())
         there += float(whole.nansum())
-    return 1 - missed / there if there else 0.0
+    return Made(1 - missed / there, gone / there) if there else Made(0.0, 0.0)

@@ -15,7 +15,7 @@ from pairedit_sdk.models.loading import load_model
 from pairedit_sdk.training.config import TrainConfig, load_recipe
 from pairedit_sdk.training.picking import candidates
 from pairedit_sdk.training.trainer import train
-from pairedit_sdk.training.words import shared_out
+from pairedit_sdk.training.words import Made, shared_out
 
 PHRASE = "add round glasses"
 SHORT = load_recipe(
@@ -52,8 +52,7 @@ def test_the_found_words_are_part_of_the_edit(plain, worded):
     assert words.phrase == PHRASE
     assert words.ratio < 0.5
     assert 0.5 < words.scale <= 1.1  # the model draws these glasses well by itself
-    share = words.scale / 1.1
-    assert words.lora == pytest.approx(1 - 0.65 * share, abs=2e-3)
+    assert 0.1 < words.lora < 0.9
     assert plain.info.words == []
     assert edit.info.unit_scale == plain.info.unit_scale
     for name, layer in edit.layers.items():  # whole: for whoever uses it without words
@@ -62,12 +61,21 @@ def test_the_found_words_are_part_of_the_edit(plain, worded):
 
 
 @pytest.mark.parametrize(
-    ("made", "scale", "lora"),
-    [(-1.0, 0.0, 1.0), (0.6, 0.0, 1.0), (0.75, 0.5, 0.6), (1.0, 1.0, 0.2)],
+    ("accuracy", "progress", "scale", "lora"),
+    [
+        (-1.0, 0.7, 0.0, 1.0),
+        (0.6, 0.7, 0.0, 1.0),
+        (0.75, 0.8, 0.5, 0.706),  # half of the words go 0.4 of the way, the LoRA the rest
+        (0.95, 0.66, 1.0, 0.4),
+        (1.0, 1.0, 1.0, 0.0),
+        (0.95, 1.2, 1.0, 0.0),
+        (0.61, 0.2, 0.033, 1.0),
+    ],
 )
-def test_words_get_what_they_make_of_the_pairs(made, scale, lora):
-    words = shared_out(EditWords(PHRASE, 1.0, 0.3), made, 0.2)
-    assert words == EditWords(PHRASE, pytest.approx(scale), 0.3, pytest.approx(lora))
+def test_words_get_what_they_make_of_the_pairs(accuracy, progress, scale, lora):
+    words = shared_out(EditWords(PHRASE, 1.0, 0.3), Made(accuracy, progress))
+    close = pytest.approx(scale, abs=1e-3), 0.3, pytest.approx(lora, abs=1e-3)
+    assert words == EditWords(PHRASE, *close)
 
 
 def test_words_that_make_something_else_only_describe(model):
@@ -119,10 +127,10 @@ def test_what_cannot_work_is_refused_before_anything_is_written(model, tiny_mode
 
 
 def test_settings_say_nothing_of_words_unless_they_are_asked_for(plain, worded):
-    names = {"find_words", "vocabulary", "words_scale", "words_pairs"}
+    names = {"find_words", "vocabulary", "words_scale"}
     assert not names & plain.info.settings.keys()
     assert worded[0].info.settings.keys() & names == {"find_words", "vocabulary"}
-    for wrong in ({"words_scale": -1.0}, {"words_pairs": 0.0}):
+    for wrong in ({"words_scale": -1.0}, {"words_scale": 11.0}):
         with pytest.raises(UsageError, match=r"words\."):
             SHORT.with_values(**wrong)
 
