@@ -173,6 +173,7 @@ def test_an_instruction_at_scale_0_changes_nothing_and_else_in_proportion(edit_m
 
 
 def test_a_recipe_learns_on_the_built_in_model_it_is_for():
+    assert (edits.RECIPES["default"], edits.RECIPES["plain-model"]) == ("mini-kontext", "mini")
     assert set(edits.WORDS) == {name for name, file in edits.RECIPES.items() if file is None}
     assert set(edits.WORDS.values()) <= set(BUILT_IN)
     assert model_for("mini") == model_for("published") == model_for("flux-dev-fast") == "mini"
@@ -215,9 +216,10 @@ def test_a_small_run_has_a_row_for_everything(base, load, tmp_path, monkeypatch)
 def test_recipes_of_both_models_stand_in_one_table_at_scale_1(load, tmp_path, monkeypatch):
     monkeypatch.setattr(edits, "SCALES", (1.0,))
     monkeypatch.setattr(edits, "INSTRUCTION_SCALES", (0.5, 1.0))
-    short = tmp_path / "short.yaml"
-    recipe = yaml.safe_load((recipes_dir() / "kontext-plain.yaml").read_text(encoding="utf-8"))
-    short.write_text(yaml.safe_dump(recipe | {"steps": 2, "batch": 1}), encoding="utf-8")
+    plain, short = tmp_path / "mini.yaml", tmp_path / "kontext-plain.yaml"
+    for path in (plain, short):
+        recipe = yaml.safe_load((recipes_dir() / path.name).read_text(encoding="utf-8"))
+        path.write_text(yaml.safe_dump(recipe | {"steps": 2, "batch": 1}), encoding="utf-8")
     scored = []
 
     def truth_once(model, faces, *rest):
@@ -226,15 +228,15 @@ def test_recipes_of_both_models_stand_in_one_table_at_scale_1(load, tmp_path, mo
 
     monkeypatch.setattr(edits, "truth_of", truth_once)
     plan = Plan(
-        recipes=("plain-model", "instruction", str(short)), edits=("glasses", "hat"), pairs=(1,),
-        seeds=1, faces=1, settings=("steps=2", "batch=1"), at_one=True,
+        recipes=(str(plain), "instruction", str(short)), edits=("glasses", "hat"), pairs=(1,),
+        seeds=1, faces=1, at_one=True,
     )  # fmt: skip
     result = run(load, plan)
     assert load.asked == ["mini", "mini-kontext"]  # each once
     assert len(scored) == len(set(scored)) == 4  # each edit's truth once for each model
     models = {row["recipe"]: row["model"] for row in result["rows"]}
     assert models == {
-        "plain-model": "mini", "instruction": "mini-kontext", str(short): "mini-kontext"
+        str(plain): "mini", "instruction": "mini-kontext", str(short): "mini-kontext"
     }  # fmt: skip
     assert {row["scale"] for row in result["rows"] if row["counts"]} == {1.0}
     assert set(result["summary"]) == set(plan.recipes)
