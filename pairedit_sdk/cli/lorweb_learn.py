@@ -45,9 +45,9 @@ def learn(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn an edit from pairs as a part of a LoRWeB basis, for analogies to choose.
+    """Learn an edit as a part of a LoRWeB basis.
 
-    It is learned as it is used there: on a model that sees an example of the change beside the
+    Analogies can then choose it. It is learned as it is used there: on a model that sees an example of the change beside the
     picture, at its share of the mix. Its run is in LIBRARY/learned/runs/BASIS-NAME.
     """
     from pairedit_sdk.lorweb.settings import own_edit_settings

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import Result
 
 from pairedit_sdk.builtin.faces import analogies
@@ -101,14 +103,16 @@ def test_an_edit_is_learned_as_a_part_of_a_basis(
 
     # The basis has it: nothing is replaced unless it is asked for.
     saved = library / "learned" / "web.safetensors"
-    before = saved.read_bytes()
+    before, tensors = saved.read_bytes(), load_file(saved)
     again = pairedit("lorweb", "learn", "web", "mine", pairs, *few)
     assert again.exit_code == 2
     assert "There is an edit mine in" in again.stderr
     assert saved.read_bytes() == before
     result = pairedit("lorweb", "learn", "web", "mine", pairs, *few, "--force")
     assert result.exit_code == 0, result.output
-    assert saved.read_bytes() == before
+    anew = load_file(saved)
+    assert anew.keys() == tensors.keys()
+    assert all(torch.allclose(anew[name], tensors[name], atol=1e-5) for name in anew)
 
 
 def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Path) -> None:
