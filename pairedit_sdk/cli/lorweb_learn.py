@@ -47,8 +47,9 @@ def learn(
 ) -> None:
     """Learn an edit as a part of a LoRWeB basis.
 
-    Analogies can then choose it. It is learned as it is used there: on a model that sees an example of the change beside the
-    picture, at its share of the mix. Its run is in LIBRARY/learned/runs/BASIS-NAME.
+    Analogies can then choose it. It is learned as it is used there: on a model that sees an
+    example of the change beside the picture, at its share of the mix. Its run is in
+    LIBRARY/learned/runs/BASIS-NAME.
     """
     from pairedit_sdk.lorweb.settings import own_edit_settings
 
