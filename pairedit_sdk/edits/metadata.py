@@ -21,7 +21,7 @@ from pairedit_sdk.errors import EditError
 
 SCHEMA, REVISION = 1, 2
 #: Settings that may name a folder or file of this machine.
-_PLACES = ("base", "encoder", "vocabulary")
+_PLACES = ("base", "encoder")
 _ANEW = "Copy the file again, or train the edit again"
 
 
