@@ -176,6 +176,8 @@ def _words(said: str | None, vocabulary: Path | None, find: bool | None) -> dict
     Raises:
         UsageError: options that contradict each other.
     """
+    from pairedit_sdk.words.vocabulary import Vocabulary
+
     asked = phrases(said, vocabulary)
     if asked is not None and find is False:
         raise UsageError(
@@ -184,7 +186,9 @@ def _words(said: str | None, vocabulary: Path | None, find: bool | None) -> dict
         )
     if asked is None:
         return {} if find is None else {"words.find": find}
-    return {"words.find": True, "words.vocabulary": str(asked)}
+    # As phrases: a path may have a semicolon in it.
+    said = Vocabulary.read(asked).text if isinstance(asked, Path) else asked
+    return {"words.find": True, "words.vocabulary": said}
 
 
 def _words_line(config: TrainConfig, info: EditInfo) -> str:

@@ -18,6 +18,7 @@ import torch
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.linear import Scale
+from pairedit_sdk.models.tokens import TOKENS
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditStack
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
 T = TypeVar("T")
-#: Image tokens in one forward pass, so that a large model is not given all branches at once.
-TOKENS = 8192
 
 
 class BranchVelocities:

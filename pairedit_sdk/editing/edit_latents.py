@@ -96,6 +96,11 @@ def _edit(
     for edit, _ in stack.parts:
         edit.require_base(model)
     check_words(model, stack, options)
+    if not options.words:  # an instruction without words is no part of anything
+        parts = [(edit, scale) for edit, scale in stack.parts if edit.layers]
+        if not parts:
+            return [x for _ in scales]
+        stack = EditStack(parts)
     stack = stack if options.mode == "sequential" else stack.without_repeats()
     if not scales or (stack.is_zero and options.method in ("flowedit", "from-noise")):
         return [x for _ in scales]

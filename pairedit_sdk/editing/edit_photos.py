@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.editing.composition import TOKENS
 from pairedit_sdk.editing.edit_latents import StepHook, part_of, sweep_latents
 from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, pasted, within
 from pairedit_sdk.editing.masks import mask_weights
@@ -24,6 +23,7 @@ from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.images.image import fit_size, to_tensor
 from pairedit_sdk.models.round_trip import warn_if_lost
+from pairedit_sdk.models.tokens import TOKENS
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.options import ResolvedOptions

@@ -38,6 +38,10 @@ def inversion_lora_edits(
     v_inv is the model with a LoRA trained on ``x`` alone (standard schedule and target), v_sem the
     model with the edit alone, as in the released code. The LoRA is trained once, for all stacks.
 
+    Where an edit sees the picture, the model sees ``x`` as the reference in all of it, while the
+    LoRA is trained as well: then v_sem is what was learned, and v_sem − v_inv is the edit and not
+    the sight of the picture.
+
     Args:
         model: with the empty prompt, without any LoRA attached; it is left so.
         x: clean latents [1, C, h, w] of one picture.
@@ -52,11 +56,12 @@ def inversion_lora_edits(
     """
     transformer = model.base.transformer
     require_bare(transformer)
+    seen = x.to(model.base.dtype) if any(one.editor.reference for one in stacks) else None
     generator = torch.Generator("cpu").manual_seed(seed)
     steps = len(sigmas) - 1
     total = train_steps + steps * len(stacks)
     try:
-        _fit(model, x, sigmas, generator, train_steps, lambda done: on_step(done, total))
+        _fit(model, x, seen, sigmas, generator, train_steps, lambda done: on_step(done, total))
         start = torch.randn(x.shape, generator=generator).to(x.device)
         results = []
         for index, stack in enumerate(stacks):
@@ -68,7 +73,7 @@ def inversion_lora_edits(
                 on_step(before + done, total)
 
             with torch.no_grad():
-                results.append(_sample(model, start, name, sigmas, hook))
+                results.append(_sample(model, start, name, sigmas, seen, hook))
         return results
     finally:
         detach_all(transformer)
@@ -77,12 +82,14 @@ def inversion_lora_edits(
 def _fit(
     conditioned: ConditionedModel,
     x: torch.Tensor,
+    seen: torch.Tensor | None,
     sigmas: torch.Tensor,
     generator: torch.Generator,
     train_steps: int,
     on_step: Callable[[int], None],
 ) -> None:
-    """Train the inversion LoRA on ``x`` and leave it attached."""
+    """Train the inversion LoRA on ``x``, beside what is seen, and leave it attached."""
+    scales = {INVERSION: ALPHA / RANK}
     model, transformer = conditioned.base, conditioned.base.transformer
     targets = model.lora_targets("attention")
     parameters = add_trainable(transformer, INVERSION, targets, RANK, generator)
@@ -96,7 +103,7 @@ def _fit(
             noise = torch.randn(x.shape, generator=generator).to(x.device)
             noised = standard_noising(x, noise, sigmas[pick].expand(len(x)))
             with torch.enable_grad():
-                v = conditioned.velocity(noised.x, sigmas[pick], {INVERSION: ALPHA / RANK}).float()
+                v = conditioned.velocity(noised.x, sigmas[pick], scales, seen).float()
                 loss = content_loss(v, noised)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -111,19 +118,22 @@ def _sample(
     start: torch.Tensor,
     edit: str,
     sigmas: torch.Tensor,
+    seen: torch.Tensor | None,
     on_step: Callable[[int, int], None],
 ) -> torch.Tensor:
-    """A picture drawn from the noise ``start`` [1, C, h, w], with the edit in the late steps."""
+    """A picture drawn from the noise ``start`` [1, C, h, w], with the edit in the late steps, by a
+    model that sees ``seen`` [1, C, h, w], if that is given."""
+    both = None if seen is None else torch.cat([seen, seen])
     activate(model.base.transformer, [INVERSION, edit])
     first = int(START * (len(sigmas) - 1))
 
     def velocity(z: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
         if step < first:
-            return model.velocity(z, sigma, {INVERSION: ALPHA / RANK, edit: 0.0}).float()
+            return model.velocity(z, sigma, {INVERSION: ALPHA / RANK, edit: 0.0}, seen).float()
         rows = len(z)
         inverts = torch.cat([torch.ones(rows), torch.zeros(rows)]).to(z.device)
         scales = {INVERSION: inverts * (ALPHA / RANK), edit: 1 - inverts}
-        v = model.velocity(torch.cat([z, z]), sigma, scales).float()
+        v = model.velocity(torch.cat([z, z]), sigma, scales, both).float()
         return v[:rows] + WEIGHT * (v[rows:] - v[:rows])
 
     return euler(start, sigmas, velocity, on_step)

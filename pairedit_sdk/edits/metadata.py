@@ -21,7 +21,7 @@ from pairedit_sdk.errors import EditError
 
 SCHEMA, REVISION = 1, 2
 #: Settings that may name a folder or file of this machine.
-_PLACES = ("base", "encoder", "vocabulary")
+_PLACES = ("base", "encoder")
 _ANEW = "Copy the file again, or train the edit again"
 
 
@@ -141,7 +141,11 @@ def _last_name(name: str) -> str:
 
 
 def description(info: EditInfo) -> str:
-    """``info`` as a file's metadata says it, in the spelling that version 0.1 reads too."""
+    """``info`` as a file's metadata says it, in the spelling that version 0.1 reads too.
+
+    Raises:
+        EditError: a number in it is not finite, which no reader would believe.
+    """
     values = asdict(info)
     values["editor"]["even"] = values["editor"].pop("limit_scale")
     if not info.editor.reference:  # what earlier versions do not know, they need not read
@@ -151,7 +155,24 @@ def description(info: EditInfo) -> str:
     seen = values["shown"] = values.pop("direction")
     if seen is not None:
         seen["size"] = seen.pop("magnitude")
+    wrong = [name for name, value in values.items() if not _is_finite(value)]
+    if wrong:
+        raise EditError(
+            f"The edit {info.name} cannot be written: a number in its description is none",
+            expected="finite numbers",
+            got=f"nan or inf in {', '.join(wrong)}",
+            next_step="Put it right with edit.with_info(…), or train the edit again",
+        )
     return json.dumps({"schema": SCHEMA, "revision": REVISION, **values}, sort_keys=True)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether every number in a plain value is finite."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def modelspec(info: EditInfo) -> dict[str, str]:

@@ -148,9 +148,10 @@ def settings_for(
     Raises:
         UsageError: an unknown recipe or setting, a value out of range, or the model among the
             overrides.
+        InputError: the vocabulary's file cannot be read.
     """
     from pairedit_sdk.training.config import load_recipe
-    from pairedit_sdk.words.vocabulary import located_vocabulary
+    from pairedit_sdk.words.vocabulary import settled_vocabulary
 
     if "base" in {*(text.partition("=")[0].strip() for text in overrides), *(values or ())}:
         raise UsageError("--set cannot change the model", next_step="Give it with --base")
@@ -161,7 +162,7 @@ def settings_for(
             # Nobody asked for what would first have to be downloaded.
             overrides = ["editing.limit_scale=false", *overrides]
     config = load_recipe(recipe, overrides, values)
-    config = config.with_values(vocabulary=located_vocabulary(config.vocabulary))
+    config = config.with_values(vocabulary=settled_vocabulary(config.vocabulary))
     return replace(config, base=base or config.base or built_in_for(config.reference))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edits.library import check_name
 from pairedit_sdk.errors import InputError, UsageError, nearest
+from pairedit_sdk.io.settings import by_path
 from pairedit_sdk.jobs.make_edit import settings_for
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 #: The keys of a line, and whether it must have them.
 KEYS = {"name": True, "pairs": True, "recipe": False, "set": False, "licence": False}
+VOCABULARY = "words.vocabulary"
 #: So many problems are shown; a wrong path makes one of every line.
 SHOWN = 50
 
@@ -51,7 +53,7 @@ def read_manifest(
 
     A line is ``{"name": "glasses", "pairs": "folder"}``, and may have ``recipe`` (a name or a
     file), ``set`` (settings by name) and ``licence``. Relative paths are relative to the manifest's
-    folder. Empty lines are left out.
+    folder, that of a vocabulary in ``set`` too. Empty lines are left out.
 
     Args:
         path: the manifest.
@@ -155,8 +157,8 @@ def _entry(
     if own is not None:
         recipe = folder / own if _is_file_name(own) else own
     try:
-        config = settings_for(base, recipe, overrides, settings)
-    except UsageError as error:
+        config = settings_for(base, recipe, overrides, _settled(settings, folder))
+    except (UsageError, InputError) as error:
         wrong.append(" ".join(text.rstrip(".") for text in (error.what, error.got) if text))
         if error.next_step and error.next_step != "Put these right":
             wrong[-1] += f" ({error.next_step})"
@@ -164,6 +166,22 @@ def _entry(
     if not values or wrong:
         return None
     return ManifestEntry(str(name), where, config, licence)
+
+
+def _settled(settings: Mapping[str, Any] | None, folder: Path) -> Mapping[str, Any] | None:
+    """A line's settings, with the phrases in the place of a vocabulary's file in ``folder``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from pairedit_sdk.training.config import TrainConfig
+    from pairedit_sdk.words.vocabulary import settled_vocabulary
+
+    found = by_path(TrainConfig, settings or {})
+    said = found.get(VOCABULARY)
+    if not isinstance(said, str):
+        return settings
+    return found | {VOCABULARY: settled_vocabulary(said, folder)}
 
 
 def _is_file_name(recipe: str) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+#: Image tokens in one forward pass, so that a large model is not given everything at once.
+TOKENS = 8192
+
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
     """[B, C, h, w] to FLUX's tokens of 2×2 patches [B, h·w/4, 4C]."""

@@ -104,8 +104,8 @@ class WordsSettings:
         find: ask an edit model which instruction explains the pairs, and make the best one part of
             the edit, see :mod:`pairedit_sdk.words`. Where none explains them, the edit is as
             without.
-        vocabulary: the instructions that are asked: a file, or "a; b; c"; ``None`` is the model's
-            own list.
+        vocabulary: the instructions that are asked: a file, of which a run keeps the phrases, or
+            "a; b; c", or a JSON list; ``None`` is the model's own list.
         scale: how strongly the instruction itself acts at the edit's scale 1 where it makes the
             whole change on the pairs, and less where it makes a part, see
             :func:`pairedit_sdk.training.words.shared_out`; at 0 it only describes the edit.

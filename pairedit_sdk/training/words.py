@@ -16,7 +16,7 @@ from pairedit_sdk.images.metrics import edit_mask, left_of_whole, progress
 from pairedit_sdk.models.conditioned import ConditionedModel
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.words.finding import words_of_latents
-from pairedit_sdk.words.vocabulary import Vocabulary, located_vocabulary
+from pairedit_sdk.words.vocabulary import Vocabulary, settled_vocabulary
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit_words import EditWords
@@ -32,8 +32,8 @@ REACH = 0.85
 
 
 def settled_words(model: FlowModel, config: TrainConfig) -> TrainConfig:
-    """The settings with the vocabulary's file where it can be found from everywhere. What cannot
-    work is refused before anything slow is done.
+    """The settings with the phrases of the vocabulary's file in the place of its name, so that a
+    run goes on with what it began with. What cannot work is refused before anything slow is done.
 
     Raises:
         UsageError: the model takes no references.
@@ -48,8 +48,7 @@ def settled_words(model: FlowModel, config: TrainConfig) -> TrainConfig:
             expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
             next_step="Use --base mini-kontext, or leave the words out with --no-words",
         )
-    Vocabulary.named(config.vocabulary, model)
-    return config.with_values(vocabulary=located_vocabulary(config.vocabulary))
+    return config.with_values(vocabulary=settled_vocabulary(config.vocabulary))
 
 
 def found_words(

@@ -86,7 +86,8 @@ class FoundWords:
     @property
     def none(self) -> bool:
         """Whether not even the best explains the pairs."""
-        return self.sureness < LEAST_SURENESS or self.best.preference < LEAST_PREFERENCE
+        # So written, a number that is none believes nothing.
+        return not (self.sureness >= LEAST_SURENESS and self.best.preference >= LEAST_PREFERENCE)
 
     @property
     def sentence(self) -> str:
@@ -138,7 +139,8 @@ def find_words(
         on_phrase: called with how many questions were asked, of how many.
 
     Raises:
-        BaseModelError: the model takes no references, or there is no such encoder.
+        BaseModelError: the model takes no references, or its losses are not finite; or there is no
+            such encoder.
         InputError: pictures or a vocabulary that cannot be used.
         UsageError: no pairs, or LoRAs are attached to the model.
     """
@@ -172,7 +174,7 @@ def words_of_latents(
         on_phrase: called with how many questions were asked, of how many.
 
     Raises:
-        BaseModelError: the model takes no references.
+        BaseModelError: the model takes no references, or its losses are not finite.
         UsageError: LoRAs are attached to the model.
     """
     require_edit_model(model)
@@ -204,7 +206,20 @@ def judged(
         everything: the loss without words where the after picture is what the model sees. Should it
             be no smaller than ``nothing``, no phrase explains anything.
         asked: how many phrases were asked in all.
+
+    Phrases whose losses are not finite are left out.
+
+    Raises:
+        BaseModelError: the losses of all phrases, or those without words, are not finite.
     """
+    known = {p: both for p, both in losses.items() if all(map(math.isfinite, both))}
+    if not known or not math.isfinite(nothing) or not math.isfinite(everything):
+        raise BaseModelError(
+            "The model cannot be asked for the words of these pairs: its losses are not finite",
+            expected="numbers",
+            got=f"{nothing:g} without words, and {counted(len(known), 'phrase')} with a number",
+            next_step="Load the model in another precision (--precision), or ask for no words",
+        )
     gap = nothing - everything
     phrases = tuple(
         ScoredPhrase(
@@ -213,7 +228,7 @@ def judged(
             (nothing - loss) / gap if gap > 0 else 0.0,
             math.log(before / loss),
         )
-        for (loss, before), phrase in sorted((both, phrase) for phrase, both in losses.items())
+        for (loss, before), phrase in sorted((both, phrase) for phrase, both in known.items())
     )
     return FoundWords(phrases, asked)
 

@@ -23,6 +23,7 @@ import torch
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.models.protocol import Condition
+from pairedit_sdk.models.tokens import TOKENS
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 LEVELS = (0.9, 0.7, 0.5)
 #: What the weight grows by where a pair's difference is at its mean, and where growing ends.
 GROWTH, MOST = 4.0, 5.0
-#: Rows of a pass. On a CPU 12 take .86 of the time of four passes of 3, and 48 no less.
+#: Most rows of a pass, see :func:`rows_at_once`. On a CPU 12 take .86 of the time of four passes of
+#: 3, and 48 no less.
 ROWS = 12
 #: The level at which every phrase is asked, and how many of the best are asked at the others too.
 #: Of 92 phrases and 22 pairs the best three at all levels are among the best 10 at this one.
@@ -90,23 +92,41 @@ def pair_losses(
         seed: of the noises.
     """
     x_b, count = pair.x_b, len(levels)
+    rows = rows_at_once(x_b, *(asked.reference for asked in questions))
+    if rows < count:
+        alone = [
+            pair_losses(model, pair, questions, conditions, [s], guidance=guidance, seed=seed)
+            for s in levels
+        ]
+        return torch.cat(alone, dim=1)
     sigma = torch.tensor(levels, device=x_b.device)
     noise = torch.cat([_noise(x_b, seed, LEVELS.index(level)) for level in levels])
     column = sigma.view(-1, 1, 1, 1)
     states, target = (1 - column) * x_b + column * noise, noise - x_b
     weight = change_weight(pair.x_a, x_b) * column.square()
     found = []
-    for part in _parts(questions, max(1, ROWS // count)):
+    for part in _parts(questions, max(1, rows // count)):
         asked = len(part)
         v = model.velocity(
             states.repeat(asked, 1, 1, 1),
             sigma.repeat(asked),
-            _by_row(part, conditions, count),
+            conditions_of(part, conditions, count),
             guidance,
         ).float()
         error = (v - target.repeat(asked, 1, 1, 1)).square() * weight.repeat(asked, 1, 1, 1)
         found.append(error.mean(dim=(1, 2, 3)).view(asked, count).double().cpu())
     return torch.cat(found)
+
+
+def rows_at_once(x: torch.Tensor, *references: torch.Tensor) -> int:
+    """Rows that one pass has room for, at least 1 and at most :data:`ROWS`.
+
+    Args:
+        x: latents [1, C, h, w] of what is drawn; a model sees 2 × 2 of them as one token.
+        references: latents of pictures, one of which each row sees beside it.
+    """
+    drawn, *seen = (one.shape[-2] * one.shape[-1] // 4 for one in (x, *references))
+    return max(1, min(ROWS, TOKENS // (drawn + max(seen, default=0))))
 
 
 def _noise(like: torch.Tensor, seed: int, level: int) -> torch.Tensor:
@@ -119,11 +139,17 @@ def _parts(questions: Sequence[Asked], size: int) -> Iterator[Sequence[Asked]]:
         yield questions[start : start + size]
 
 
-def _by_row(part: Sequence[Asked], conditions: Mapping[str, Condition], rows: int) -> Condition:
-    """The questions' conditions, each for ``rows`` rows in a row."""
+def conditions_of(
+    part: Sequence[Asked], conditions: Mapping[str, Condition], rows: int
+) -> Condition:
+    """The questions' conditions as one, each for ``rows`` rows in a row.
+
+    All of it is where the references are: embeddings that come from disk are on the CPU.
+    """
     own = [conditions[asked.text] for asked in part]
+    seen = torch.cat([asked.reference.expand(rows, -1, -1, -1) for asked in part])
     return Condition(
-        torch.cat([one.prompt_embeds.expand(rows, -1, -1) for one in own]),
-        torch.cat([one.pooled.expand(rows, -1) for one in own]),
-        (torch.cat([asked.reference.expand(rows, -1, -1, -1) for asked in part]),),
+        torch.cat([one.prompt_embeds.to(seen.device).expand(rows, -1, -1) for one in own]),
+        torch.cat([one.pooled.to(seen.device).expand(rows, -1) for one in own]),
+        (seen,),
     )

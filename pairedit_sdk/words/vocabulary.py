@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -59,14 +60,22 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.phrases)
 
+    @property
+    def text(self) -> str:
+        """All of it in one line that :meth:`parse` reads, and that is never taken for a file's
+        name: "a; b", "a;" for one phrase, and a JSON list where a phrase has a semicolon."""
+        if any(SEPARATOR in phrase for phrase in self.phrases) or self.phrases[0].startswith("["):
+            return json.dumps(self.phrases, ensure_ascii=False)
+        return f"{SEPARATOR} ".join(self.phrases) + (SEPARATOR if len(self) == 1 else "")
+
     @classmethod
     def parse(cls, text: str) -> Vocabulary:
-        """Phrases in one line, such as "glasses; sunglasses; monocle".
+        """Phrases in one line, such as "glasses; sunglasses; monocle", or a JSON list of them.
 
         Raises:
             InputError: there is none.
         """
-        return cls(tuple(text.split(SEPARATOR)))
+        return cls(tuple(_json_list(text) or text.split(SEPARATOR)))
 
     @classmethod
     def read(cls, path: str | Path) -> Vocabulary:
@@ -146,18 +155,45 @@ def as_vocabulary(given: Phrases | None, model: FlowModel) -> Vocabulary:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a vocabulary is named by a file, there or not, rather than said in full."""
-    if SEPARATOR in text or "\n" in text:
-        return False
+    """Whether a vocabulary is named by a file, there or not, rather than said in full.
+
+    What has a semicolon in it is a file only if it is there.
+    """
+    if os.path.isfile(text):
+        return True
     known = re.search(r"\.(txt|json|ya?ml)$", text.strip(), re.IGNORECASE) is not None
-    return known or (len(text) < 256 and Path(text).is_file())
+    return known and SEPARATOR not in text and _json_list(text) is None
 
 
-def located_vocabulary(given: str | None) -> str | None:
-    """A vocabulary's setting that means the same from every folder: a file's absolute path."""
-    if given is None or not is_file_name(given):
-        return given
-    return str(Path(given).absolute())
+def settled_vocabulary(given: str | None, folder: str | Path | None = None) -> str | None:
+    """A vocabulary's setting that means the same everywhere and later: a file's phrases.
+
+    Args:
+        given: the setting: a file, or phrases.
+        folder: that a file's path is relative to; ``None`` is the working directory.
+
+    Raises:
+        InputError: a file that cannot be read, or no phrase.
+    """
+    if given is None:
+        return None
+    path = given if folder is None else os.path.join(folder, given)
+    if is_file_name(path) and _json_list(given) is None:
+        return Vocabulary.read(path).text
+    Vocabulary.parse(given)
+    return given
+
+
+def _json_list(text: str) -> list[str] | None:
+    """The texts of a JSON list, if that is what the text is."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    texts = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return found if texts else None
 
 
 def _listed(path: Path, text: str, kind: str) -> list[str]:

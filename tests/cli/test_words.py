@@ -104,6 +104,9 @@ def test_a_training_asks_for_words(
     assert [one.find for one in configs] == [True, True, False, False, True, False]
     assert configs[0].vocabulary == "add a hat; make it: red"
     assert configs[1].vocabulary is None
+    (pairs.parent / "own; v.txt").write_text("add a hat")
+    pairedit(*line, "--vocabulary", pairs.parent / "own; v.txt")
+    assert rooms.of("train")[-1]["config"].words.vocabulary == "add a hat;"
     refused = pairedit(*line, "--no-words", "--words", "add a hat")
     assert "--no-words and --words contradict each other" in refused.stderr
 

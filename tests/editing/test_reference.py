@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairedit_sdk.editing import composition
+from pairedit_sdk.editing import composition, inversion
 from pairedit_sdk.editing.composition import EDIT, BranchVelocities, attached_stack
 from pairedit_sdk.editing.edit_latents import edit_latents, sweep_latents
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
@@ -83,6 +83,29 @@ def test_rf_inversion_sees_the_picture_too(model, x):
     sees, blind = _edit(model, 0), _edit(model, 0, sees=False)
     one, other = (edit_latents(model, x, e, method="rf-inversion", steps=3) for e in (sees, blind))
     assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_the_inversion_lora_is_trained_and_used_at_the_sight_of_the_picture(model, x, monkeypatch):
+    monkeypatch.setattr(inversion.inversion_lora_edits, "__defaults__", (3,))
+    shown = []
+    velocity = type(model).velocity
+
+    def noted(self, states, sigma, condition, *rest):
+        shown.append((len(states), condition.references))
+        return velocity(self, states, sigma, condition, *rest)
+
+    monkeypatch.setattr(type(model), "velocity", noted)
+    found = []
+    for sees in (True, False):
+        shown.clear()
+        edit = _edit(model, 0, sees=sees)
+        found.append(edit_latents(model, x[:1], edit, method="inversion-lora", steps=4))
+        assert [rows for rows, _ in shown] == [1] * 3 + [1, 1, 2, 2]
+        if sees:
+            assert all(torch.equal(one, x[:1].expand(rows, -1, -1, -1)) for rows, (one,) in shown)
+        else:
+            assert all(references == () for _, references in shown)
+    assert not torch.allclose(*found, atol=1e-3)
 
 
 def test_stack_velocities_take_the_reference_in_both_modes(model, x):

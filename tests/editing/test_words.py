@@ -223,6 +223,19 @@ def test_an_instruction_without_words_says_that_it_does_nothing(model, x, caplog
     assert "Edit add a scarf does nothing" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["from-noise", "rf-inversion", "inversion-lora"])
+@pytest.mark.parametrize("mode", ["merged", "sequential"])
+def test_without_words_an_instruction_is_no_part_of_any_method(model, x, method, mode):
+    settings: dict[str, Any] = {"method": method, "mode": mode, "words": False, "steps": 3}
+    alone = edit_latents(model, x, Instruction("add a veil") @ 0.7, **settings)
+    assert torch.equal(alone, x)
+    for found in sweep_latents(model, x, Instruction("add a veil"), [0.5, 1], **settings):
+        assert torch.equal(found, x)
+    if method != "inversion-lora":  # its 1,500 steps are no part of this
+        both = edit_latents(model, x, _edit(model) + Instruction("add a veil"), **settings)
+        assert torch.equal(both, edit_latents(model, x, _edit(model), **settings))
+
+
 def test_instructions_have_no_scale_limit(model, x):
     with pytest.raises(PairEditError, match="Instructions have no scale limit"):
         edit_latents(model, x, Instruction(GLASSES), limit_scale=True)

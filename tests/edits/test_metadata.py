@@ -2,8 +2,9 @@
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,21 @@ def test_what_is_shared_names_no_folders_of_this_machine(stored, shared):
     assert (found.base_fingerprint, found.settings["steps"]) == ("f", 3)
     assert shareable(found) == found
     assert info.base == stored
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"words": [EditWords("a", ratio=math.nan)]}, "words"),
+        ({"words": [EditWords("a", math.inf)]}, "words"),
+        ({"guidance": math.nan, "settings": {"lr": [math.inf]}}, "guidance, settings"),
+    ],
+)
+def test_a_number_that_could_not_be_read_again_is_not_written(
+    changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(EditError, match=f"edit one cannot be written.*nan or inf in {named}"):
+        description(replace(INFO, **changes))
 
 
 def test_words_are_kept(tmp_path: Path) -> None:

@@ -60,6 +60,23 @@ def test_settings_come_from_the_recipe_the_command_and_the_line_in_this_order(fo
     assert given[0].config.steps == 7
 
 
+@pytest.mark.parametrize(
+    "settings", [{"words.vocabulary": "v.txt"}, {"vocabulary": "v.txt"},
+                 {"words": {"vocabulary": "v.txt"}}],
+)  # fmt: skip
+def test_a_vocabulary_is_looked_for_beside_the_manifest(
+    folder: Path, settings: dict[str, object]
+) -> None:
+    path = written(folder, {"name": "a", "pairs": "a", "set": {"steps": 3, **settings}})
+    with pytest.raises(UsageError, match="a problem") as refused:
+        read_manifest(path)
+    (said,) = refused.value.details
+    assert said.startswith(f"line 1: There is no vocabulary {folder / 'v.txt'}")
+    (folder / "v.txt").write_text("a hat\na cap")
+    (entry,) = read_manifest(path)
+    assert (entry.config.steps, entry.config.vocabulary) == (3, "a hat; a cap")
+
+
 def test_a_base_that_is_given_is_that_of_every_line(folder: Path) -> None:
     path = written(
         folder, {"name": "a", "pairs": "a", "recipe": "own.yaml"}, {"name": "b", "pairs": "b"}

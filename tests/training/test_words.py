@@ -1,21 +1,18 @@
 """Words that a training finds for its pairs, and what becomes of them in the edit."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from pairedit_sdk.bench.edit_types import training_faces
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.edit_words import EditWords
-from pairedit_sdk.edits.metadata import shareable
 from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.jobs.make_edit import settings_for
 from pairedit_sdk.models.loading import load_model
 from pairedit_sdk.training.config import TrainConfig, load_recipe
 from pairedit_sdk.training.picking import candidates
 from pairedit_sdk.training.trainer import train
-from pairedit_sdk.training.words import Made, shared_out
+from pairedit_sdk.training.words import Made, settled_words, shared_out
 
 PHRASE = "add round glasses"
 SHORT = load_recipe(
@@ -135,13 +132,25 @@ def test_settings_say_nothing_of_words_unless_they_are_asked_for(plain, worded):
             SHORT.with_values(**wrong)
 
 
-def test_a_vocabularys_file_is_found_from_everywhere_and_shared_by_its_name(
-    plain, tmp_path, monkeypatch
-):
+def test_a_vocabularys_file_is_read_once_and_is_nowhere_in_the_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = settings_for("mini-kontext", None, ["words.find=true", "words.vocabulary=v.txt"])
-    assert config.vocabulary == str(tmp_path / "v.txt")
-    info = replace(plain.info, settings=config.as_dict())
-    assert shareable(info).settings["vocabulary"] == "v.txt"
+    (tmp_path / "v;w.txt").write_text("# worn\na hat\na cap\n")
+    for path in ("v;w.txt", str(tmp_path / "v;w.txt")):
+        config = settings_for("mini-kontext", None, [], {"words.vocabulary": path})
+        assert config.vocabulary == "a hat; a cap"
     said = settings_for("mini-kontext", None, ["words.vocabulary=a hat; a cap"])
-    assert said.vocabulary == "a hat; a cap"
+    assert said == config
+    with pytest.raises(InputError, match="There is no vocabulary absent"):
+        settings_for("mini-kontext", None, ["words.vocabulary=absent.yaml"])
+
+
+def test_a_run_goes_on_with_the_phrases_that_it_began_with(model, tmp_path):
+    path = tmp_path / "phrases"
+    path.write_text("a hat")
+    first = settled_words(model, SHORT.with_values(find_words=True, vocabulary=str(path)))
+    assert first.vocabulary == "a hat;"
+    path.unlink()
+    assert settled_words(model, first) == first
+    path.write_text("a cap")
+    other = settled_words(model, SHORT.with_values(find_words=True, vocabulary=str(path)))
+    assert other.as_dict() != first.as_dict()

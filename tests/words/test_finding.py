@@ -10,7 +10,13 @@ from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.models.loading import load_model
 from pairedit_sdk.pairs.latents import encode_pairs
-from pairedit_sdk.words.finding import find_words, judged, words_of_latents
+from pairedit_sdk.words.finding import (
+    FoundWords,
+    ScoredPhrase,
+    find_words,
+    judged,
+    words_of_latents,
+)
 from pairedit_sdk.words.vocabulary import Vocabulary
 
 OTHERS = "make the hair red; add sunglasses; add a beanie; turn it into a pencil sketch"
@@ -111,6 +117,19 @@ def test_what_several_phrases_explain_alike_in_part_is_explained_by_none():
     assert not judged({"a": (0.6, 2), "b": (0.95, 2)}, 1.0, 0.0, 2).none
     assert not judged({"a": (0.05, 2), "b": (0.08, 2)}, 1.0, 0.0, 2).none
     assert judged({"a": (0.9, 2), "b": (1.4, 2)}, 1.0, 0.0, 2).sureness == pytest.approx(0.15)
+
+
+def test_losses_that_are_no_numbers_are_not_believed():
+    nan, inf = math.nan, math.inf
+    losses = {"a": (nan, 2), "b": (0.2, nan), "c": (0.3, 2), "d": (inf, 1)}
+    found = judged(losses, 1.0, 0.0, 4)
+    assert [p.phrase for p in found.phrases] == ["c"]
+    assert not found.none
+    for wrong in (({"a": (nan, 2)}, 1.0, 0.0), ({"a": (0.2, 2)}, nan, 0.0)):
+        with pytest.raises(BaseModelError, match=r"losses are not finite.*--precision"):
+            judged(*wrong, 1)
+    assert FoundWords((ScoredPhrase("a", 0.2, nan, 1.0),), 1).none
+    assert FoundWords((ScoredPhrase("a", 0.2, 0.9, nan),), 1).none
 
 
 def test_a_phrase_that_leaves_the_picture_as_it_is_explains_no_change():

@@ -5,8 +5,17 @@ import torch
 
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.models.loading import load_model
+from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.pairs.latents import PairLatents
-from pairedit_sdk.words.losses import LEVELS, Asked, change_weight, pair_losses
+from pairedit_sdk.words import losses
+from pairedit_sdk.words.losses import (
+    LEVELS,
+    Asked,
+    change_weight,
+    conditions_of,
+    pair_losses,
+    rows_at_once,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +63,46 @@ def test_questions_that_share_passes_are_answered_as_each_alone(model, pair):
             alone += level**2 * float(error.mean())
         assert float(loss) == pytest.approx(alone, rel=1e-4)
     assert len(set(found.tolist())) == len(questions)
+
+
+def test_embeddings_go_to_where_the_pictures_are():
+    """Those that come from disk are on the CPU, whatever the model is on."""
+    told = {text: Condition(torch.ones(1, 3, 4), torch.ones(1, 5)) for text in ("a", "b")}
+    asked = [Asked(text, torch.ones(1, 2, 4, 4, device="meta")) for text in told]
+    found = conditions_of(asked, told, 3)
+    every = (found.prompt_embeds, found.pooled, *found.references)
+    assert [one.device.type for one in every] == ["meta"] * 3
+    assert [tuple(one.shape) for one in every] == [(6, 3, 4), (6, 5), (6, 2, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("side", "rows"),
+    [(16, 12), (32, 12), (64, 4), (128, 1), (256, 1)],  # 128, 256 … 1024, 2048 pixels
+)
+def test_a_pass_has_room_for_so_many_rows(side, rows):
+    x = torch.zeros(1, 1, side, side)
+    assert rows_at_once(x, x, x) == rows
+    assert rows_at_once(x) >= rows
+
+
+@pytest.mark.parametrize("tokens", [128, 32])
+def test_small_passes_give_the_same_losses(model, pair, monkeypatch, tokens):
+    rows = []
+    velocity = type(model).velocity
+
+    def counted(self, states, *rest):
+        rows.append(len(states))
+        return velocity(self, states, *rest)
+
+    monkeypatch.setattr(type(model), "velocity", counted)
+    questions = [Asked(text, pair.x_a) for text in ("", "add a hat", "add a cap")]
+    conditions = {asked.text: model.condition(asked.text) for asked in questions}
+    whole = pair_losses(model, pair, questions, conditions, guidance=2.5, seed=3)
+    assert rows == [9]
+    rows.clear()
+    monkeypatch.setattr(losses, "TOKENS", tokens)
+    parts = pair_losses(model, pair, questions, conditions, guidance=2.5, seed=3)
+    each = pair.x_b.shape[-1] * pair.x_b.shape[-2] // 2
+    assert max(rows) * each <= tokens or max(rows) == 1
+    assert sum(rows) == 9
+    assert torch.allclose(whole, parts, rtol=1e-4)

@@ -11,7 +11,12 @@ import pytest
 from pairedit_sdk.builtin.faces.analogies import CHANGES, drawn_analogy
 from pairedit_sdk.builtin.faces.instructions import all_instructions
 from pairedit_sdk.errors import InputError, UsageError
-from pairedit_sdk.words.vocabulary import Vocabulary, as_vocabulary, is_file_name
+from pairedit_sdk.words.vocabulary import (
+    Vocabulary,
+    as_vocabulary,
+    is_file_name,
+    settled_vocabulary,
+)
 
 FACES = SimpleNamespace(architecture="flux-1-mini-kontext")
 OTHER = SimpleNamespace(architecture="flux-1-kontext")
@@ -76,6 +81,37 @@ def test_a_file_and_phrases_are_told_apart(tmp_path: Path) -> None:
     assert is_file_name("absent.YAML")
     assert not is_file_name("add a hat")
     assert not is_file_name("a.txt; b.txt")
+    assert not is_file_name("a" * 5000)
+    assert not is_file_name('["a", "b.txt"]')
+    (tmp_path / "a;b").write_text("a")
+    assert is_file_name(str(tmp_path / "a;b"))
+
+
+@pytest.mark.parametrize(
+    ("phrases", "text"),
+    [
+        (("a hat", "a cap"), "a hat; a cap"),
+        (("a hat.txt",), "a hat.txt;"),
+        (("red; not blue", "a “cap”"), '["red; not blue", "a “cap”"]'),
+        (('["a"]', "b"), '["[\\"a\\"]", "b"]'),
+    ],
+)
+def test_phrases_in_one_line_are_read_as_they_were(phrases: tuple[str, ...], text: str) -> None:
+    said = Vocabulary(phrases)
+    assert said.text == text
+    assert Vocabulary.parse(text) == Vocabulary.named(text, FACES) == said  # type: ignore[arg-type]
+    assert settled_vocabulary(text) == text
+
+
+def test_a_file_is_settled_to_its_phrases(tmp_path: Path) -> None:
+    (tmp_path / "v.json").write_text('["red; not blue", "a cap"]')
+    assert settled_vocabulary("v.json", tmp_path) == '["red; not blue", "a cap"]'
+    assert settled_vocabulary(str(tmp_path / "v.json")) == '["red; not blue", "a cap"]'
+    assert settled_vocabulary("a hat", tmp_path) == "a hat"
+    assert settled_vocabulary(None, tmp_path) is None
+    for wrong in ("absent.txt", " ; "):
+        with pytest.raises(InputError, match=r"no vocabulary|vocabulary is empty"):
+            settled_vocabulary(wrong, tmp_path)
 
 
 def test_the_built_in_edit_model_is_asked_all_that_it_was_taught() -> None:
