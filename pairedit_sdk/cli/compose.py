@@ -41,7 +41,8 @@ def compose(
     """Combine several edits into one: their weighted sum.
 
     The sum is exact: its rank is the sum of their ranks. --rank makes it smaller, and how much is
-    lost is printed. An instruction that one of them carries goes along; of several none can.
+    lost is printed. The instructions that act go along, and the LoRA is what they leave to it;
+    --no-words leaves them out, and keeps the LoRAs whole.
     """
     output = Output(as_json, quiet)
     target = require_writable(library.target(name, replace=force))

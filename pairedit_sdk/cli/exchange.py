@@ -37,11 +37,14 @@ def export_command(
 ) -> None:
     """Write an edit as a LoRA for another tool.
 
-    Every weight gets the same update there.
+    Every weight gets the same update there. Instructions stay behind: of an edit that carries some,
+    all of the LoRA acts there, also what pairedit leaves to the instructions.
     """
     from pairedit_sdk.edits.edit import Edit
+    from pairedit_sdk.edits.edit_words import acting
     from pairedit_sdk.edits.metadata import shareable
     from pairedit_sdk.lora.export import export
+    from pairedit_sdk.sharing.model_card import lora_elsewhere
 
     output = Output(as_json, quiet)
     loaded = library.load(edit)
@@ -56,6 +59,8 @@ def export_command(
     shared = Edit(loaded.layers, shareable(loaded.info))
     export(shared.layers, form, out, shared.header(), dtype, shared.info.base)
     output.say(f"Wrote {out}.")
+    if acting(loaded.info):
+        output.say(lora_elsewhere(loaded.info))
     output.result({"name": loaded.name, "path": out, "format": form, "dtype": dtype})
 
 

@@ -11,7 +11,7 @@ import torch
 from pairedit_sdk.editing.composition import attached_stack
 from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
-from pairedit_sdk.editing.words import check_words, edited_by_words, words_for
+from pairedit_sdk.editing.words import changes_nothing, check_words, edited_by_words, words_for
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.edit_words import lora_beside_words
 from pairedit_sdk.edits.inputs import as_stack
@@ -102,7 +102,7 @@ def _edit(
             return [x for _ in scales]
         stack = EditStack(parts)
     stack = stack if options.mode == "sequential" else stack.without_repeats()
-    if not scales or (stack.is_zero and options.method in ("flowedit", "from-noise")):
+    if not scales or changes_nothing(stack, options.method):
         return [x for _ in scales]
     if options.mode == "sequential":
         return [

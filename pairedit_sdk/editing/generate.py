@@ -15,7 +15,7 @@ import torch
 from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_latents import edit_latents, part_of
 from pairedit_sdk.editing.options import EditOptions, whole_number
-from pairedit_sdk.editing.words import do_without_words
+from pairedit_sdk.editing.words import do_without_words, without_silent
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.errors import UsageError, counted
@@ -114,7 +114,7 @@ def generate(
     start_step = asked.steps // 2 if asked.start_step is None else asked.start_step
     _check(model, (width, height), asked.steps, start_step)
     check_mode(asked.mode)
-    stack = None if edits is None else as_stack(edits)
+    stack = None if edits is None else without_silent(as_stack(edits))
     for edit, _ in [] if stack is None else stack.parts:
         edit.require_base(model)
     drawing, later = (None, None) if stack is None else _in_turn(stack, asked.mode)

@@ -21,14 +21,14 @@ import torch
 
 from pairedit_sdk.editing.composition import repeated
 from pairedit_sdk.editing.flowedit import flowedit, without_faint
+from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.solvers import last_state
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.models.prompts import prompt_condition
+from pairedit_sdk.models.prompts import each_condition
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.options import EditOptions, ResolvedOptions
-    from pairedit_sdk.edits.edit import EditStack
     from pairedit_sdk.models.conditioned import ConditionedModel
     from pairedit_sdk.models.protocol import FlowModel
 
@@ -90,7 +90,7 @@ def edited_by_words(
         on_step: called with (done, total).
     """
     instructed = [
-        replace(model, condition=prompt_condition(model.base, phrase)) for phrase in phrases
+        replace(model, condition=condition) for condition in each_condition(model.base, phrases)
     ]
     count = len(phrases)
     states = flowedit(
@@ -141,6 +141,19 @@ def check_words(model: FlowModel, stack: EditStack, options: EditOptions) -> Non
         )
 
 
+def changes_nothing(stack: EditStack, method: str) -> bool:
+    """Whether the pictures stay as they are, as every scale is 0. The other methods go through the
+    model all the same, if there is a LoRA to do it with."""
+    return stack.is_zero and (method in ("flowedit", "from-noise") or not without_silent(stack))
+
+
+def without_silent(stack: EditStack) -> EditStack | None:
+    """The stack without the instructions at scale 0, which say nothing; ``None`` if nothing is
+    left."""
+    parts = [(edit, scale) for edit, scale in stack.parts if edit.layers or scale != 0]
+    return EditStack(parts) if parts else None
+
+
 def do_without_words(stack: EditStack, what: str, next_step: str) -> None:
     """Where LoRAs alone act: refuse an edit that has none, and log that others do without words.
 
@@ -152,7 +165,7 @@ def do_without_words(stack: EditStack, what: str, next_step: str) -> None:
     Raises:
         UsageError: an instruction is all that an edit is.
     """
-    alone = [edit.name for edit, _ in stack.parts if not edit.layers]
+    alone = [edit.name for edit, scale in stack.parts if scale != 0 and not edit.layers]
     if alone:
         raise UsageError(
             f"The instruction {alone[0]!r} cannot be used with {what}",

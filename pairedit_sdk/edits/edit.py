@@ -278,16 +278,16 @@ class EditStack:
         return summed_layers(self)
 
     def merged(self, name: str, guidance: float | None = None) -> Edit:
-        """The sum as a new edit. An instruction goes along if it is the only one that acts, at the
-        sum of its scales; instructions that only describe the parts do not describe the sum.
+        """The sum as a new edit. The instructions that act go along, each at the sum of its scales;
+        the LoRA is then what they leave to the LoRAs of their edits. Instructions that only
+        describe the parts do not describe the sum.
 
         Args:
             name: of the new edit.
             guidance: its distilled guidance; ``None`` is the edits' own.
 
         Raises:
-            UsageError: the edits' own guidance differs, and none is given; several instructions
-                act, or nothing else does.
+            UsageError: the edits' own guidance differs, and none is given; or no edit has a LoRA.
             EditError: the edits were learned on different models, or their shapes differ.
         """
         return Edit(*merged_parts(self, name, guidance))

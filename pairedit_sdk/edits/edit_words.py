@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,8 +42,23 @@ def lora_beside_words(info: EditInfo) -> float:
     return math.prod(words.lora for words in acting(info))
 
 
-def checked_words(values: dict[str, Any]) -> EditWords:
-    found = EditWords(**values)
+def checked_words(values: object) -> list[EditWords]:
+    """The instructions in a file's description, of which nothing is taken for granted. What a later
+    version says of them besides is left out.
+
+    Raises:
+        TypeError, ValueError: they are not as this package writes them.
+    """
+    if not isinstance(values, list):
+        raise TypeError("the words are no list")
+    return [_checked(each) for each in values]
+
+
+def _checked(values: Any) -> EditWords:
+    if not isinstance(values, dict) or "phrase" not in values:
+        raise TypeError("some words have no phrase")
+    known = {field.name for field in fields(EditWords)}
+    found = EditWords(**{name: value for name, value in values.items() if name in known})
     numbers = [found.scale, found.lora, *([] if found.ratio is None else [found.ratio])]
     if not isinstance(found.phrase, str):
         raise TypeError("the words are not of their kind")

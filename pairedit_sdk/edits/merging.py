@@ -1,4 +1,4 @@
-"""A sum of edits as one: its LoRA, what is known about it, and its instruction."""
+"""A sum of edits as one: its LoRA, what is known about it, and its instructions."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A file has a ``schema``, raised when an older SDK can no longer read it, and a ``revision``, raised
 with every other change. Revision 2 reads both spellings of what version 0.1 calls ``editor.even``
-and ``shown`` with a ``size``. It writes the older one, so that 0.1 reads its files.
+and ``shown`` with a ``size``. It writes the older one, so that 0.1 reads its files. Revision 3 adds
+``words`` and ``editor.reference`` to the edits that have them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from pairedit_sdk.edits.edit_words import EditWords, checked_words
 from pairedit_sdk.errors import EditError
 
-SCHEMA, REVISION = 1, 2
+SCHEMA, REVISION = 1, 3
 #: Settings that may name a folder or file of this machine.
 _PLACES = ("base", "encoder")
 _ANEW = "Copy the file again, or train the edit again"
@@ -83,7 +84,7 @@ class EditInfo:
         editor: how the edit is meant to be applied to pictures.
         direction: that the pairs show an image encoder; ``None`` where nobody asked.
         words: instructions that act together with the LoRA, or name the change; a learned edit has
-            one at most, a sum one of each part.
+            one at most, a sum those of its parts.
         parts: for a merged edit, the names and scales it is made of, in order.
         created: UTC time, ISO 8601; empty in a file that should depend on the training alone.
         licence: under which the edit may be used, in its owner's words.
@@ -234,7 +235,7 @@ def _checked(values: dict[str, Any]) -> EditInfo:
     editor = EditorSettings(**_renamed(values.get("editor", {}), {"even": "limit_scale"}))
     seen = values.get("direction")
     direction = None if seen is None else _checked_direction(seen)
-    words = [checked_words(each) for each in values.get("words", [])]
+    words = checked_words(values.get("words", []))
     known = {f.name: f.type for f in fields(EditInfo)}
     read = {"parts": parts, "editor": editor, "direction": direction, "words": words}
     info = EditInfo(**{k: v for k, v in values.items() if k in known} | read)

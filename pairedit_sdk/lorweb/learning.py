@@ -28,7 +28,7 @@ from pairedit_sdk.lorweb.analogies import Analogy, pictures_digest
 from pairedit_sdk.lorweb.answering import sampled
 from pairedit_sdk.lorweb.own_element import OwnElement
 from pairedit_sdk.lorweb.previews import preview
-from pairedit_sdk.lorweb.rows import AnalogyRows, Shown, batched, by_size, require_kontext
+from pairedit_sdk.lorweb.rows import AnalogyRows, batched, by_size, require_kontext
 from pairedit_sdk.lorweb.settings import OwnEditSettings
 from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.image_encoder import load_encoder
@@ -263,10 +263,10 @@ class OwnEditTask(Task):
     def preview(self) -> Image.Image:
         """Some of the pairs as analogies, and what is made of b as the edit now is."""
         model, layout = self.base, self.element.basis.info.settings.layout
-        numbers = {id(self.rows[k]): k for k in range(len(self.rows))}
 
-        def made(row: Shown) -> Image.Image:
-            self.element.mix(self.shares[[numbers[id(row)]]])
+        def made(number: int) -> Image.Image:
+            row = self.rows[number]
+            self.element.mix(self.shares[[number]])
             condition = batched([self.said], [row], model.device)
             return sampled(model, condition, row.target.shape, layout=layout)
 

@@ -19,7 +19,7 @@ from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.mixture import Mixture, require_width
 from pairedit_sdk.lorweb.parts import LearnedInfo
 from pairedit_sdk.lorweb.previews import preview
-from pairedit_sdk.lorweb.rows import AnalogyRows, Shown, batched, by_size, require_kontext
+from pairedit_sdk.lorweb.rows import AnalogyRows, batched, by_size, require_kontext
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.image_encoder import encoder_for, load_encoder
@@ -166,7 +166,8 @@ class BasisTask(Task):
         """Some of the analogies, and what is made of b as the basis now is."""
         model, settings = self.base, self.settings
 
-        def made(row: Shown) -> Image.Image:
+        def made(number: int) -> Image.Image:
+            row = self.rows[number]
             said = self.captions["" if settings.caption_dropout == 1 else row.caption]
             self.mixture.mix(row.query[None])
             condition = batched([said], [row], model.device)

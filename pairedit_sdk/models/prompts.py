@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,19 +24,33 @@ def prompt_condition(model: FlowModel, prompt: str) -> Condition:
     Loading FLUX.1's text encoders takes far longer than an edit, and nearly every call needs only
     the empty prompt.
     """
-    if model.name in BUILT_IN or model.knows(prompt):
-        return model.condition(prompt)
-    path = _prompt_path(model, prompt)
-    kept = _read_condition(path)
-    if kept is not None:
-        model.remember(prompt, kept)
-    else:
-        made = model.condition(prompt)
+    return each_condition(model, [prompt])[0]
+
+
+@holding
+def each_condition(model: FlowModel, prompts: Sequence[str]) -> list[Condition]:
+    """:func:`prompt_condition` of a few prompts, with the text encoders loaded once for those that
+    are new.
+
+    They stay in the model's memory; see :func:`prompt_conditions` for a data set's.
+    """
+    made = {}
+    for prompt in [] if model.name in BUILT_IN else dict.fromkeys(prompts):
+        if model.knows(prompt):
+            continue
+        path = _prompt_path(model, prompt)
+        kept = _read_condition(path)
+        if kept is not None:
+            model.remember(prompt, kept)
+        else:
+            made[path] = model.condition(prompt)
+    if made:
         # They are larger than some transformers: not to be kept beside one.
         model.release_text_encoders()
+    for path, condition in made.items():
         with suppress(OSError):  # an unwritable home costs time, not the edit
-            _write_condition(path, made)
-    return model.condition(prompt)
+            _write_condition(path, condition)
+    return [model.condition(prompt) for prompt in prompts]
 
 
 @holding

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pairedit_sdk.edits.edit_words import acting
+from pairedit_sdk.edits.edit_words import acting, lora_beside_words
 from pairedit_sdk.edits.library import SUFFIX
 from pairedit_sdk.errors import counted
 
@@ -183,16 +183,25 @@ def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
         f'pipe.load_lora_weights("{repo_id}", weight_name="{file}", adapter_name="{name}")',
         f'pipe.set_adapters("{name}", adapter_weights=0.8)',
     ]
-    alone = (
-        ""
-        if not acting(info)
-        else ("These lines load the LoRA alone, without the instruction that pairedit adds. ")
-    )
     return (
-        "```python\n" + "\n".join(lines) + f"\n```\n\n{alone}"
-        "At the same scale every weight gets the same update as in pairedit. With these lines the "
+        "```python\n" + "\n".join(lines) + f"\n```\n\n{lora_elsewhere(info)} "
+        "With these lines the "
         "edit acts in all steps of the schedule; `pairedit generate` lets it act in the second "
         "half only, so that the layout of the picture stays."
+    )
+
+
+def lora_elsewhere(info: EditInfo) -> str:
+    """What other tools make of an edit's LoRA at the same scale, compared with pairedit."""
+    if not acting(info):
+        return "At the same scale every weight gets the same update as in pairedit."
+    alone = "Other tools load the LoRA alone, without the instruction that pairedit adds."
+    share = lora_beside_words(info)
+    if share == 1:
+        return f"{alone} At the same scale every weight gets the same update as in pairedit."
+    return (
+        f"{alone} There all of the LoRA acts; beside the instruction pairedit adds {share:.3g} of "
+        "what it does to a picture."
     )
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.lora.layers import LoraLayer
 
 Pairedit = Callable[..., Result]
@@ -42,6 +43,23 @@ def test_out_and_in_again(pairedit: Pairedit, saved: Path, tmp_path: Path, form:
         one.layers[NAME].up @ one.layers[NAME].down, two.layers[NAME].up @ two.layers[NAME].down
     )
     assert (two.name, two.info.base) == ("back", "mini")
+
+
+def test_an_instruction_stays_behind_and_it_is_said(
+    pairedit: Pairedit, saved: Path, tmp_path: Path
+) -> None:
+    said = {}
+    for name, scale in (("acts", 0.5), ("describes", 0.0)):
+        words = [EditWords("add a hat", scale, lora=0.25)]
+        Edit.load(saved / "hat.safetensors").with_info(name=name, words=words).save(
+            saved / f"{name}.safetensors"
+        )
+        result = pairedit("edits", "export", name, "-o", tmp_path / f"{name}.safetensors")
+        assert result.exit_code == 0, result.output
+        said[name] = " ".join(result.stdout.split())
+    assert "without the instruction that pairedit adds" in said["acts"]
+    assert "0.25 of what it does to a picture" in said["acts"]
+    assert "pairedit adds" not in said["describes"]
 
 
 def test_the_file_is_half_as_large_in_16_bits(

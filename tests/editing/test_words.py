@@ -195,7 +195,9 @@ def test_other_methods_have_no_words(model, x, method, caplog):
     with pytest.raises(UsageError, match=rf"'add a cap' cannot be used with the method {method}"):
         edit_latents(model, x, _edit(model) + Instruction("add a cap"), method=method)
     with pytest.raises(UsageError, match="'add a cap' cannot be used"):
-        edit_latents(model, x, Instruction("add a cap") @ 0, method=method)
+        edit_latents(model, x, Instruction("add a cap") @ 0.5, method=method)
+    # At scale 0 it says nothing, and is refused nowhere.
+    assert torch.equal(edit_latents(model, x, Instruction("add a cap") @ 0, method=method), x)
     if method == "inversion-lora":
         return
     edit = _edit(model, words=[EditWords(f"add {method}")])
@@ -205,11 +207,16 @@ def test_other_methods_have_no_words(model, x, method, caplog):
         f"With the method {method} these instructions of edits are left out: add {method}."
     ]
     assert torch.equal(found[0], edit_latents(model, x, _edit(model), method=method, steps=2))
+    silent = edit @ 1 + Instruction("add a cap") @ 0
+    assert torch.equal(found[0], edit_latents(model, x, silent, method=method, steps=2))
 
 
 def test_a_drawn_picture_takes_its_words_from_the_prompt(model, caplog):
     with pytest.raises(UsageError, match=r"cannot be used with generate.*in the prompt"):
         generate(model, "", Instruction(GLASSES), steps=2)
+    small: dict[str, Any] = {"steps": 2, "width": 64, "height": 64}
+    silent = generate(model, "", Instruction(GLASSES) @ 0, **small)
+    assert silent.tobytes() == generate(model, "", **small).tobytes()
     plain = _edit(model, words=[EditWords("add a bow")], sees=False)
     with caplog.at_level(logging.WARNING):
         generate(model, "", plain, steps=2, width=64, height=64)

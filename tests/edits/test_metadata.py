@@ -77,7 +77,7 @@ def test_the_newer_spelling_is_read() -> None:
     shown = said.pop("shown")
     said["direction"] = {"encoder": "mini", "magnitude": shown["size"],
                          "direction": shown["direction"]}  # fmt: skip
-    assert _read(json.dumps({**said, "revision": 3})) == INFO
+    assert _read(json.dumps({**said, "revision": 4})) == INFO
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,22 @@ def test_words_are_kept(tmp_path: Path) -> None:
     [
         {"phrase": ""}, {"phrase": 3}, {"phrase": "x" * 1001}, {"phrase": "a", "scale": True},
         {"phrase": "a", "scale": math.inf}, {"phrase": "a", "ratio": "b"}, {"spoken": "a"}, [1],
+        "a",
     ],
 )  # fmt: skip
-def test_words_are_not_taken_for_granted(words: object, tmp_path: Path) -> None:
-    values = json.loads(description(EditInfo("x"))) | {"words": [words]}
+def test_words_are_not_taken_for_granted(words: object) -> None:
     with pytest.raises(EditError, match="damaged"):
-        read_description({"pairedit": json.dumps(values)}, 1, tmp_path / "x")
+        _read(_written(words=[words]))
+
+
+@pytest.mark.parametrize("words", [{"phrase": "a"}, "a", None, 3])
+def test_words_that_are_no_list_are_said_to_be_none(words: object) -> None:
+    with pytest.raises(EditError, match="the words are no list"):
+        _read(_written(words=words))
+
+
+def test_what_a_later_version_says_of_words_is_left_out() -> None:
+    said = {"phrase": "add a hat", "scale": 0.5, "ratio": None, "lora": 1.0, "spoken": "slowly"}
+    assert _read(_written(words=[said])).words == [EditWords("add a hat", 0.5)]
+    with pytest.raises(EditError, match="some words have no phrase"):
+        _read(_written(words=[{"spoken": "slowly"}]))

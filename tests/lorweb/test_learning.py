@@ -10,6 +10,7 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
 from pairedit_sdk.images.image import read_image
 from pairedit_sdk.lora.adapters import attached, lora_layers
+from pairedit_sdk.lorweb import rows
 from pairedit_sdk.lorweb.answering import answer
 from pairedit_sdk.lorweb.basis import OWN_SHARE, LoRWeBBasis
 from pairedit_sdk.lorweb.learning import learn_edit, own_analogies, own_shares
@@ -216,20 +217,20 @@ def test_the_share_in_learning_is_that_of_an_example_that_the_key_does_not_know(
     base, make, encoder, pairs
 ):
     basis = make()
-    rows = AnalogyRows(base, encoder, own_analogies(pairs), basis.info.settings)
+    seen = AnalogyRows(base, encoder, own_analogies(pairs), basis.info.settings)
     queries, nothing = basis.asked(encoder, pairs)
-    shares = own_shares(basis, rows, queries, nothing)
+    shares = own_shares(basis, seen, queries, nothing)
     assert shares.shape == (6, len(basis.layers), 3)
     assert torch.allclose(shares.sum(dim=-1), torch.ones(6, len(basis.layers)), atol=1e-5)
     # The first row shows the second pair: its key is that of the first and the third.
     key = basis.key_for(queries[[0, 2]], nothing[[0, 2]])
-    assert torch.allclose(shares[0], basis.coefficients(rows[0].query, key))
+    assert torch.allclose(shares[0], basis.coefficients(seen[0].query, key))
 
 
 def test_a_single_pair_has_the_share_that_it_gets_when_it_is_shown(base, make, encoder, face_pairs):
     basis, one = make(), face_pairs({"hat": "beanie"}, 1)
-    rows = AnalogyRows(base, encoder, own_analogies(one), basis.info.settings)
-    shares = own_shares(basis, rows, *basis.asked(encoder, one))
+    seen = AnalogyRows(base, encoder, own_analogies(one), basis.info.settings)
+    shares = own_shares(basis, seen, *basis.asked(encoder, one))
     assert shares.shape[0] == 1
     assert shares[0, :, -1].mean() == pytest.approx(OWN_SHARE, abs=0.05)
 
@@ -255,6 +256,20 @@ def test_the_same_seed_gives_the_same_edit_and_a_resumed_run_too(base, make, pai
     _same(whole, learn_edit(base, basis, pairs, SMALL, **again))
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+
+def test_a_preview_is_drawn_of_more_analogies_than_are_kept(
+    base, make, pairs, tmp_path, monkeypatch
+):
+    drawn = []
+    for kept in (6, 1):
+        monkeypatch.setattr(rows, "KEPT", kept)
+        run = tmp_path / str(kept)
+        seen = replace(SMALL, preview_every=3)
+        learn_edit(base, make(), pairs, seen, name="hat", run_dir=run)
+        (path,) = (run / "previews").iterdir()
+        drawn.append(read_image(path).tobytes())
+    assert drawn[0] == drawn[1]
 
 
 def test_what_is_learned_is_saved_and_answers(base, make, encoder, pairs, tmp_path):

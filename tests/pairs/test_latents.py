@@ -5,7 +5,7 @@ import torch
 
 from pairedit_sdk.io.files import cache_folder, read_tensors, write_tensors
 from pairedit_sdk.models.families.flux import FluxModel
-from pairedit_sdk.models.prompts import prompt_condition, prompt_conditions
+from pairedit_sdk.models.prompts import each_condition, prompt_condition, prompt_conditions
 from pairedit_sdk.pairs.latents import encode_pairs
 
 
@@ -61,6 +61,32 @@ def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
     assert torch.equal(kept.pooled, made.pooled)
     with pytest.raises(AssertionError, match="loaded again"):
         prompt_condition(second, "a young person")
+
+
+def test_the_encoders_are_let_go_once_for_several_new_prompts(tiny_folder, monkeypatch):
+    model = FluxModel.load(str(tiny_folder), device="cpu")
+    old = prompt_condition(model, "add a scarf")
+    done, encode, release = [], FluxModel.encode_prompt, FluxModel.release_text_encoders
+
+    def counted(self, prompt):
+        done.append(prompt)
+        return encode(self, prompt)
+
+    def released(self):
+        done.append("released")
+        release(self)
+
+    monkeypatch.setattr(FluxModel, "encode_prompt", counted)
+    monkeypatch.setattr(FluxModel, "release_text_encoders", released)
+    fresh = FluxModel.load(str(tiny_folder), device="cpu")
+    phrases = ["add a bow", "add a scarf", "add a wig", "add a bow"]
+    found = each_condition(fresh, phrases)
+    assert done == ["add a bow", "add a wig", "released"]
+    assert torch.equal(found[1].prompt_embeds, old.prompt_embeds)
+    assert torch.equal(found[0].prompt_embeds, found[3].prompt_embeds)
+    again = FluxModel.load(str(tiny_folder), device="cpu")
+    assert torch.equal(prompt_condition(again, "add a wig").pooled, found[2].pooled)
+    assert done[3:] == []
 
 
 def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monkeypatch):

@@ -133,10 +133,20 @@ def test_an_instruction_is_named_and_whether_it_acts() -> None:
     assert r"It also tells the model: add a \*red\* hat." in body
     assert "no prompt" not in body
     assert "without the instruction that pairedit adds" in body
+    assert "every weight gets the same update" in body
     assert r"| instruction | add a \*red\* hat, at scale 0.5 |" in body
     _, body = _card(words=[EditWords("add a hat", 0.0)])
     assert "It needs no prompt." in body
     assert _rows(body)["instruction"] == "add a hat, a description only"
+    assert "without the instruction" not in body
+
+
+def test_what_is_left_to_the_lora_is_said_where_all_of_it_acts() -> None:
+    _, body = _card(words=[EditWords("add a hat", 0.5, lora=0.25)])
+    assert "There all of the LoRA acts; beside the instruction pairedit adds 0.25 of" in body
+    assert "every weight gets the same update" not in body
+    _, body = _card(words=[EditWords("add a hat", 0.0, lora=0.25)])
+    assert "every weight gets the same update" in body
 
 
 def test_no_words_of_a_user_break_the_page() -> None:
