@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from pairedit_sdk.editing.edit_latents import StepHook, no_hook
 from pairedit_sdk.editing.edit_photos import edit_photo
+from pairedit_sdk.editing.hooks import StepHook, no_hook
 from pairedit_sdk.editing.options import EditOptions, EditSettings, options_from
 from pairedit_sdk.edits.inputs import Edits, as_stack
 from pairedit_sdk.images.inputs import ImageLike, as_photo

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from pairedit_sdk.editing.edit_latents import StepHook, no_hook
 from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_once, seen_size
+from pairedit_sdk.editing.hooks import StepHook, no_hook
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.editing.words import check_words
 from pairedit_sdk.edits.edit import EditStack

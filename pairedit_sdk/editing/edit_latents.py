@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,6 +10,7 @@ import torch
 
 from pairedit_sdk.editing.composition import attached_stack
 from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
+from pairedit_sdk.editing.hooks import StepHook, no_hook, part_of
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.editing.words import changes_nothing, check_words, edited_by_words, words_for
 from pairedit_sdk.edits.edit import Edit, EditStack
@@ -23,7 +24,6 @@ from pairedit_sdk.models.prompts import prompt_condition
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
-StepHook = Callable[[int, int], None]
 #: An edit and its scale.
 Part = tuple[Edit, float]
 
@@ -290,12 +290,3 @@ def _one_after_the_other(
 def _conditioned(model: FlowModel, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
     """The model as these edits want it: with the empty prompt, and their guidance."""
     return ConditionedModel(model, prompt_condition(model, ""), options.guidance_of(stack))
-
-
-def no_hook(done: int, total: int) -> None:
-    """Progress is not wanted."""
-
-
-def part_of(hook: StepHook, index: int, count: int) -> StepHook:
-    """The hook of part number ``index`` of ``count`` equal parts of one long step."""
-    return lambda done, total: hook(index * total + done, count * total)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.editing.edit_latents import StepHook, part_of, sweep_latents
+from pairedit_sdk.editing.edit_latents import sweep_latents
 from pairedit_sdk.editing.finishing import Change, combined, cropped, finished, pasted, within
+from pairedit_sdk.editing.hooks import StepHook, part_of
 from pairedit_sdk.editing.masks import mask_weights
 from pairedit_sdk.editing.region import as_box, changed_box, fading, in_context
 from pairedit_sdk.editing.resolution import warn_if_far_above

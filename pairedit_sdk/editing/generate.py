@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import torch
 
 from pairedit_sdk.editing.composition import attached_stack, check_mode
-from pairedit_sdk.editing.edit_latents import edit_latents, part_of
+from pairedit_sdk.editing.edit_latents import edit_latents
+from pairedit_sdk.editing.hooks import part_of
 from pairedit_sdk.editing.options import EditOptions, whole_number
 from pairedit_sdk.editing.words import do_without_words, without_silent
 from pairedit_sdk.edits.edit import Edit, EditStack
