@@ -96,15 +96,15 @@ def _edit(
     for edit, _ in stack.parts:
         edit.require_base(model)
     check_words(model, stack, options)
-    if not options.words:  # an instruction without words is no part of anything
-        parts = [(edit, scale) for edit, scale in stack.parts if edit.layers]
-        if not parts:
-            return [x for _ in scales]
-        stack = EditStack(parts)
-    stack = stack if options.mode == "sequential" else stack.without_repeats()
+    # Without words an instruction is no part of anything.
+    parts = [part for part in stack.parts if options.words or part[0].layers]
+    if not parts:
+        return [x for _ in scales]
+    sequential = options.mode == "sequential"
+    stack = EditStack(parts) if sequential else EditStack(parts).without_repeats()
     if not scales or (stack.is_zero and options.method in ("flowedit", "from-noise")):
         return [x for _ in scales]
-    if options.mode == "sequential":
+    if sequential:
         return [
             _one_after_the_other(model, x, stack @ scale, options, part_of(hook, k, len(scales)))
             for k, scale in enumerate(scales)
@@ -176,8 +176,7 @@ def _each_alone(
     """For each scale, what the LoRA of each part by itself makes of x at its own scale times that
     one.
 
-    Parts that see the picture and parts that do not cannot share a pass, whose rows are equally
-    long.
+    Parts that see the picture and those that do not cannot share a pass of equally long rows.
     """
     seeing = [edit.info.editor.reference for edit, _ in parts]
     if len(set(seeing)) > 1:
