@@ -14,7 +14,7 @@ from pairedit_sdk.lorweb.analogies import Analogy
 from pairedit_sdk.pairs.pair_set import PairSet
 from pairedit_sdk.training.config import load_recipe
 from pairedit_sdk.training.trainer import train
-from pairedit_sdk.words.finding import find_words
+from pairedit_sdk.words.finding import WORDS_ALONE, find_words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 #: Pairs that each own edit is learned from.
 PAIRS = 3
-#: The scale at which an instruction that acts alone comes nearest to the true change, see
-#: docs/experiments/edits-that-see-the-picture.md.
-WORDS_ALONE = 1.2
 
 Answered = Callable[[Analogy], "Image.Image"]
 

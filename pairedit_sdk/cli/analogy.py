@@ -75,7 +75,8 @@ def analogy(
 
     The router finds the edits of the basis that make this change, and B is edited with their mix. A
     change that is like none of them is looked for in words, if the model is an edit model or
-    --words says which, and else refused; --force mixes the nearest edits. See also pairedit
+    --words says which, and else refused; --force mixes the nearest edits. Words act at 1.2 times
+    --scale. See also pairedit
     lorweb answer.
     """
     check_router(router)
@@ -126,7 +127,7 @@ def analogy(
         )
     device = values.device(device)
     scale = values.finite(str(scale), "The scale")
-    to_ask = _phrases(said, vocabulary, no_words)
+    to_ask = _phrases(said, vocabulary, no_words, method)
 
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.cli.services import load_model
@@ -135,6 +136,7 @@ def analogy(
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip as draw_strip
+    from pairedit_sdk.words.finding import WORDS_ALONE
 
     photo = Photo.read(b)
     before, after, picture = read_image(a), read_image(a_prime), photo.seen()
@@ -160,7 +162,7 @@ def analogy(
     found: FoundWords | None = None
     named = None
     if not route.known and not force:
-        named = _edit_model(base, basis.require_base(), to_ask) if not no_words else None
+        named = _edit_model(base, basis.require_base(), to_ask) if _asks(no_words, method) else None
         if named is None:
             raise InputError(
                 route.sentence.rstrip("."),
@@ -177,7 +179,7 @@ def analogy(
                 f"{route.sentence.rstrip('.')}, and words do not say it either: {found.sentence}",
                 next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
             )
-        answer = Instruction(found.best.phrase) @ scale
+        answer = Instruction(found.best.phrase) @ (WORDS_ALONE * scale)
     model = model or load_for(base, device, precision, route)
     words = say_words(output, answer, asked)
     result = Run(output, model, answer, asked, not no_metadata).one(photo, target)
@@ -197,7 +199,14 @@ def analogy(
     )
 
 
-def _phrases(said: str | None, vocabulary: Path | None, no_words: bool) -> str | Path | None:
+def _asks(no_words: bool, method: str) -> bool:
+    """Whether words are looked for: only FlowEdit can follow them."""
+    return not no_words and method == "flowedit"
+
+
+def _phrases(
+    said: str | None, vocabulary: Path | None, no_words: bool, method: str
+) -> str | Path | None:
     """What is asked where no edit makes the change.
 
     Raises:
@@ -208,6 +217,12 @@ def _phrases(said: str | None, vocabulary: Path | None, no_words: bool) -> str |
     if asked is not None and no_words:
         raise UsageError(
             f"--no-words and {'--vocabulary' if said is None else '--words'} contradict each other",
+            next_step="Leave one of them out",
+        )
+    if asked is not None and not _asks(no_words, method):
+        raise UsageError(
+            f"--method {method} cannot follow {'--vocabulary' if said is None else '--words'}",
+            expected="the method flowedit",
             next_step="Leave one of them out",
         )
     return asked

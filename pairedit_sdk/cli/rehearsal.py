@@ -24,12 +24,19 @@ REHEARSED = 2
 def rehearse(
     output: Output, base: FlowModel, pairs: PairSet, config: TrainConfig, name: str, folder: Path
 ) -> None:
-    """Two steps of a training of which nothing is kept, and what the whole of it will take."""
+    """Two steps of a training of which nothing is kept, and what the whole of it will take.
+
+    No words are asked for: of a large model that takes far longer than two steps.
+    """
     from pairedit_sdk.cli.services import train
     from pairedit_sdk.estimates.fitting import advised, size, total_memory
     from pairedit_sdk.estimates.needs import training_needs
     from pairedit_sdk.training.trainer import StepInfo
+    from pairedit_sdk.training.words import settled_words
+    from pairedit_sdk.words.vocabulary import Vocabulary
 
+    config = settled_words(base, config)
+    phrases = len(Vocabulary.named(config.vocabulary, base)) if config.words.find else 0
     expected = training_needs(base.name, config, base.device.type)
     seconds: list[float] = []
 
@@ -37,19 +44,19 @@ def rehearse(
         seconds.append(info.seconds)
 
     short = config.with_values(
-        steps=REHEARSED, checkpoint_every=0, preview_every=0, calibrate=False
+        steps=REHEARSED, checkpoint_every=0, preview_every=0, calibrate=False, find_words=False
     )
     with advised(base.name, config, base.device):
         train(base, pairs, short, name=name, on_step=note)
     peak = _peak(base.device)
     there = total_memory(base.device)
-    free = shutil.disk_usage(
-        next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    ).free
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(nearest).free
     output.say(
         f"{counted(len(pairs), 'pair')} and {base.name} are fine; {REHEARSED} steps went through.\n"
         f"Memory: {size(peak)} at the peak ({size(expected.peak)} estimated), of {size(there)}.\n"
         f"Time:   {span(seconds[-1])} a step, {span(seconds[-1] * config.steps)} in all.\n"
+        f"{_on_top(phrases)}"
         f"Disk:   {size(expected.disk)} for the run, {size(free)} are free.\n"
         "Nothing was kept."
     )
@@ -66,6 +73,7 @@ def rehearse(
             "pairs": [pair.name for pair in pairs],
             "seconds_per_step": seconds[-1],
             "seconds": seconds[-1] * config.steps,
+            "phrases": phrases,
             "peak": peak,
             "estimated_peak": expected.peak,
             "memory": there,
@@ -73,6 +81,11 @@ def rehearse(
             "disk_free": free,
         }
     )
+
+
+def _on_top(phrases: int) -> str:
+    """What the time does not hold, a line, if that is anything."""
+    return f"Words:  {counted(phrases, 'phrase')} to ask, on top of that time.\n" if phrases else ""
 
 
 def span(seconds: float) -> str:

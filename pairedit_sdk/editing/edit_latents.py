@@ -176,8 +176,7 @@ def _each_alone(
     """For each scale, what the LoRA of each part by itself makes of x at its own scale times that
     one.
 
-    Parts that see the picture and parts that do not cannot share a pass, whose rows are equally
-    long.
+    Parts that see the picture and those that do not cannot share a pass of equally long rows.
     """
     seeing = [edit.info.editor.reference for edit, _ in parts]
     if len(set(seeing)) > 1:

@@ -26,6 +26,9 @@ GUIDANCE = 2.5
 #: Below one of these a phrase explains nothing; docs/experiments/words.md says how they were
 #: chosen.
 LEAST_SURENESS, LEAST_PREFERENCE = 0.45, -0.25
+#: The scale at which an instruction that acts alone comes nearest to the true change, see
+#: docs/experiments/edits-that-see-the-picture.md.
+WORDS_ALONE = 1.2
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,21 @@ def test_a_rehearsal_says_what_it_took_and_keeps_nothing(pairedit, pairs, tiny_f
     assert sorted(tmp_path.rglob("*")) == there
 
 
+def test_a_rehearsal_asks_for_no_words_and_says_that_a_training_will(
+    pairedit, pairs, tiny_kontext_folder, monkeypatch
+):
+    def asked(*given, **named):
+        raise AssertionError("words were asked for")
+
+    monkeypatch.setattr("pairedit_sdk.training.words.words_of_latents", asked)
+    words = ("train", str(pairs), "--name", "glasses", "--recipe", "mini-kontext", *SMALL)
+    own = (*words, "--base", str(tiny_kontext_folder), "--dry-run")
+    result = pairedit(*own, "--words", "a hat; a cap")
+    assert result.exit_code == 0, result.stderr
+    assert "Words:  2 phrases to ask, on top of that time." in result.stdout
+    assert json.loads(pairedit(*own, "--no-words", "--json").stdout)["phrases"] == 0
+
+
 def test_a_rehearsal_refuses_what_a_training_would(pairedit, pairs, tiny_folder, monkeypatch):
     words = ("train", str(pairs), "--name", "glasses", "--base", str(tiny_folder), "--dry-run")
     result = pairedit(*words, "--set", "rank=5000")

@@ -16,6 +16,7 @@ from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.edits.metadata import EditInfo
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.words.finding import WORDS_ALONE
 
 if TYPE_CHECKING:
     from .conftest import Rooms
@@ -143,14 +144,14 @@ def test_an_unknown_analogy_is_answered_by_words_and_says_so(
     assert result.exit_code == 0, result.output
     assert "like none of the edits" in result.stdout
     assert "Answered by words: The change is 'add a hat'" in result.stdout
-    assert "Words: add a hat @ 0.5." in result.stdout
+    assert "Words: add a hat @ 0.6." in result.stdout
     (call,) = rooms.of("edit_image")
     assert (rooms.named(call["edits"]), call["edits"].words) == (
-        [("add a hat", 0.5)],
-        {"add a hat": 0.5},
+        [("add a hat", pytest.approx(0.5 * WORDS_ALONE))],
+        {"add a hat": pytest.approx(0.5 * WORDS_ALONE)},
     )
     said = json.loads(pairedit(*line, "--words", "add a hat; add a cap", "--json").stdout)
-    assert said["words"] == [{"phrase": "add a hat", "scale": 1.0}]
+    assert said["words"] == [{"phrase": "add a hat", "scale": WORDS_ALONE}]
     assert said["found_words"]["phrases"][0]["phrase"] == "add a hat"
     assert said["known"] is False
 
@@ -171,3 +172,17 @@ def test_it_is_refused_without_words_or_where_none_fits(
     assert rooms.of("edit_image") == []
     both = pairedit(*line, "--no-words", "--words", "a")
     assert "--no-words and --words contradict each other" in both.stderr
+
+
+@pytest.mark.parametrize("method", ["from-noise", "rf-inversion", "inversion-lora"])
+def test_a_method_that_follows_no_words_is_asked_for_none(
+    pairedit: Pairedit, rooms: Rooms, placed: Path, method: str
+) -> None:
+    line = ("analogy", "a.png", "a2.png", "a.png", "-o", "x.png", "--method", method)
+    unknown = pairedit(*line)
+    assert unknown.exit_code == 2
+    assert unknown.stderr.startswith("Error: This analogy is like none of the edits")
+    said = pairedit(*line, "--words", "add a hat")
+    assert said.exit_code == 2
+    assert f"--method {method} cannot follow --words" in said.stderr
+    assert rooms.calls == []
