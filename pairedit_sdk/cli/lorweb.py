@@ -94,6 +94,7 @@ def train(
 
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
+    from pairedit_sdk.lorweb.files import locked
     from pairedit_sdk.lorweb.trainer import BasisStep, train_basis
 
     analogies = AnalogyFolder(data)
@@ -120,7 +121,8 @@ def train(
         ) from error
     if not is_first():
         return
-    basis.save(target)
+    with locked(target):
+        basis.save(target)
     drawn = counted(len(analogies), "analogy", "analogies")
     output.say(
         f"Saved {target} ({drawn}, {counted(config.steps, 'step')}).\n"
@@ -151,20 +153,22 @@ def join(
 ) -> None:
     """Add an edit to a LoRWeB basis, for analogies to choose."""
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
+    from pairedit_sdk.lorweb.files import locked
     from pairedit_sdk.models.image_encoder import load_encoder
     from pairedit_sdk.pairs.pair_set import PairSet
 
     output = Output(as_json, quiet)
     path = require_writable(find_basis(basis, library))
-    loaded, own = LoRWeBBasis.load(path), library.load(edit)
-    if own.name in loaded.elements:
-        raise UsageError(
-            f"There is an edit {own.name} in {path} already", next_step="Rename one of them"
-        )
-    pair_set = PairSet.from_folder(pairs)
-    encoder = load_encoder(loaded.info.encoder)
-    joined = loaded.join(own, *loaded.asked(encoder, pair_set))
-    joined.save(path)
+    own, pair_set = library.load(edit), PairSet.from_folder(pairs)
+    with locked(path):
+        loaded = LoRWeBBasis.load(path)
+        if own.name in loaded.elements:
+            raise UsageError(
+                f"There is an edit {own.name} in {path} already", next_step="Rename one of them"
+            )
+        encoder = load_encoder(loaded.info.encoder)
+        joined = loaded.join(own, *loaded.asked(encoder, pair_set))
+        joined.save(path)
     output.say(f"{own.name} joined {path}; it has {counted(len(joined.elements), 'element')}.")
     output.result({"path": path, "elements": joined.elements})
 
@@ -192,6 +196,7 @@ def import_command(
     quiet: options.Quiet = False,
 ) -> None:
     """Read a checkpoint of LoRWeB's own trainer into the library."""
+    from pairedit_sdk.lorweb.files import locked
     from pairedit_sdk.lorweb.published import read_lorweb
 
     output = Output(as_json, quiet)
@@ -206,7 +211,8 @@ def import_command(
         if not path.is_file():
             raise UsageError(f"There is no file {path}", next_step="Check the path")
     basis = read_lorweb(checkpoint, config, name=name, base=base or PUBLISHED)
-    basis.save(target)
+    with locked(target):
+        basis.save(target)
     settings = basis.info.settings
     output.say(
         f"Saved {target}: {counted(settings.count, 'LoRA')} of rank {settings.rank} for "

@@ -19,6 +19,7 @@ from pairedit_sdk.training.trackers import require_tracker
 
 if TYPE_CHECKING:
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
+    from pairedit_sdk.pairs.pair_set import PairSet
 
 
 def learn(
@@ -92,7 +93,7 @@ def learn(
         ) from error
     if not is_first():
         return
-    joined.save(path)
+    joined = _joined(path, joined, name, pair_set, str(loaded.device), allowed=force or resume)
     output.say(
         f"{name} is part of {path}; it has {counted(len(joined.elements), 'element')}.\n"
         f"Use it:  pairedit lorweb answer {path.stem} A A_PRIME B -o out.png"
@@ -110,6 +111,58 @@ def _without(basis: LoRWeBBasis, name: str, path: Path, *, allowed: bool) -> LoR
             next_step="Choose another name, or replace it with --force",
         )
     return basis.without(name)
+
+
+def _joined(
+    path: Path, learned: LoRWeBBasis, name: str, pairs: PairSet, device: str, *, allowed: bool
+) -> LoRWeBBasis:
+    """Save the edit in the basis as its file is now: others may have changed it in the meantime.
+
+    Args:
+        path: of the basis.
+        learned: the basis as it was before the training, and the edit.
+        name: of the edit.
+        pairs: of the edit.
+        device: of the image encoder.
+        allowed: replace an edit of this name.
+
+    Raises:
+        UsageError: an edit of this name has joined, or the basis was trained anew.
+        EditError: the file is gone.
+    """
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
+    from pairedit_sdk.lorweb.files import locked
+    from pairedit_sdk.models.image_encoder import load_encoder
+
+    edit = next(own.edit for own in learned.joined if own.edit.name == name)
+    asked = learned.asked(load_encoder(learned.info.encoder, device), pairs)
+    with locked(path):
+        now = LoRWeBBasis.load(path)
+        if not _same_training(now, learned):
+            raise UsageError(
+                f"The basis {path} was trained anew while {name} was learned in it",
+                next_step="Learn it again with --force",
+            )
+        if name in now.elements and not allowed:
+            raise UsageError(
+                f"An edit {name} has joined {path} while this one was learned",
+                next_step="Choose another name, or replace it with --force",
+            )
+        joined = now.without(name).join(edit, *asked)
+        joined.save(path)
+    return joined
+
+
+def _same_training(one: LoRWeBBasis, other: LoRWeBBasis) -> bool:
+    """Whether both have the same projections, keys and LoRAs, whatever edits have joined."""
+    import torch
+
+    held = [
+        [basis.router.projection, basis.router.keys]
+        + [half for layer in basis.layers.values() for half in (layer.down, layer.up)]
+        for basis in (one, other)
+    ]
+    return list(one.layers) == list(other.layers) and all(map(torch.equal, *held))
 
 
 def _clear(run_dir: Path) -> None:

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError
-from pairedit_sdk.io.files import read_tensors, write_json, write_tensors
+from pairedit_sdk.io.files import read_tensors, write_json, write_tensors, writing
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.checks import require_whole
 from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
 
 SCHEMA = 1
-#: What of a joined edit's description is taken from a file.
+#: What of a joined edit's description is written, and taken from a file.
 _KNOWN = ("name", "base", "base_fingerprint", "architecture", "rank", "guidance", "resolution")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time is within this block for the basis in ``path``: for whoever reads
+    it, changes it and writes it again.
+
+    Raises:
+        WriteError: the folder cannot be written to.
+    """
+    lock = FileLock(path.with_suffix(".lock"))
+    with writing(path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_basis(
@@ -48,7 +67,8 @@ def write_basis(
         "temperature": router.temperature,
         "normalised": router.normalised,
         "activation": router.activation,
-        "joined": [asdict(own.edit.info) for own in joined],
+        # The rest would only name the folders of who learned it.
+        "joined": [{name: getattr(own.edit.info, name) for name in _KNOWN} for own in joined],
     }
     # The tensors carry the settings too, so that a file which lost its neighbour can be read.
     write_tensors(path, tensors, {"learned_basis": json.dumps(values)})

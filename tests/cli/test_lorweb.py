@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from typer.testing import Result
 
 from pairedit_sdk.builtin.faces import analogies
-from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lorweb import learning
+from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.models.image_encoder import load_encoder
+from pairedit_sdk.pairs.pair_set import PairSet
 
 Pairedit = Callable[..., Result]
 SETTINGS = [
@@ -109,6 +116,61 @@ def test_an_edit_is_learned_as_a_part_of_a_basis(
     result = pairedit("lorweb", "learn", "web", "mine", pairs, *few, "--force")
     assert result.exit_code == 0, result.output
     assert saved.read_bytes() == before
+
+
+def test_what_joined_while_an_edit_was_learned_stays(
+    pairedit: Pairedit, tiny_kontext_folder: Path, library: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    data, pairs = tmp_path / "data", tmp_path / "pairs"
+    assert pairedit("lorweb", "draw", data, "--each", "1").exit_code == 0
+    words = ("--name", "web", "--base", tiny_kontext_folder, *SETTINGS)
+    assert pairedit("lorweb", "train", data, *words).exit_code == 0
+    for side, folder in (("a", "source"), ("a_prime", "target")):
+        (pairs / folder).mkdir(parents=True)
+        shutil.copy(min((data / side).glob("*.png")), pairs / folder / "1.png")
+    few = ("--set", "steps=1", "--set", "lora.rank=2", "--set", "batch=1", "--json")
+    saved = library / "learned" / "web.safetensors"
+    learn_edit = learning.learn_edit
+
+    def meanwhile(action: Callable[[], object], *options: str) -> Result:
+        def learned(*args: Any, **given: Any) -> LoRWeBBasis:
+            found = learn_edit(*args, **given)
+            action()
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(learning, "learn_edit", learned)
+            return pairedit("lorweb", "learn", "web", "mine", pairs, *few, *options)
+
+    def join(name: str) -> None:
+        basis = LoRWeBBasis.load(saved)
+        layer = next(iter(basis.layers))
+        one = basis.layers[layer]
+        own = {layer: LoraLayer(one.down[0].clone(), one.up[0].clone())}
+        asked = basis.asked(load_encoder(basis.info.encoder), PairSet.from_folder(pairs))
+        basis.join(Edit(own, EditInfo(name, rank=2)), *asked).save(saved)
+
+    result = meanwhile(lambda: join("other"))
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["elements"] == ["1", "2", "other", "mine"]
+    assert LoRWeBBasis.load(saved).elements == ["1", "2", "other", "mine"]
+
+    LoRWeBBasis.load(saved).without("mine").save(saved)
+    (library / "learned" / "runs" / "web-mine").rename(tmp_path / "first")
+    result = meanwhile(lambda: join("mine"))
+    assert result.exit_code == 2
+    assert "An edit mine has joined" in result.stderr
+    assert LoRWeBBasis.load(saved).elements == ["1", "2", "other", "mine"]
+
+    def train_anew() -> None:
+        again = pairedit("lorweb", "train", data, *words, "--set", "seed=1", "--force")
+        assert again.exit_code == 0, again.output
+
+    result = meanwhile(train_anew, "--force")
+    assert result.exit_code == 2
+    assert "was trained anew while mine was learned" in result.stderr
+    assert LoRWeBBasis.load(saved).elements == ["1", "2"]
 
 
 def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_what_is_saved_is_read_again(tmp_path):
         name: LoraLayer(torch.randn(5, i), torch.randn(o, 5)) for name, (o, i) in SHAPES.items()
     }
     basis = _basis(activation="tanh").join(
-        Edit(layers, EditInfo("mine", rank=5)),
+        Edit(layers, EditInfo("mine", rank=5, pairs=["anna"], settings={"base": "/home/anna/m"})),
         torch.stack([_query(9), _query(10)]),
         torch.stack([_query(3), _query(4)]),
     )
@@ -125,6 +125,10 @@ def test_what_is_saved_is_read_again(tmp_path):
         assert torch.equal(again.mixed(again.coefficients(_query())).layers[name].up, layer.up)
     said = json.loads((tmp_path / "b.json").read_text())
     assert (said["settings"]["count"], said["activation"]) == (3, "tanh")
+    # Only what is read again: nothing of the folders of who learned it.
+    assert said["joined"][0]["name"] == "mine"
+    assert again.joined[0].edit.info == EditInfo("mine", rank=5)
+    assert not any(b"anna" in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_what_is_no_basis_is_said_to_be_so(tmp_path):
