@@ -147,7 +147,7 @@ def _joined(
         if name in now.elements and not allowed:
             raise UsageError(
                 f"An edit {name} has joined {path} while this one was learned",
-                next_step="Replace it with the same command and --resume",
+                next_step="Choose another name, or replace it with --force",
             )
         joined = now.without(name).join(edit, *asked)
         joined.save(path)

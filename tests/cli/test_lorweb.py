@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def test_what_joined_while_an_edit_was_learned_stays(
     assert pairedit("lorweb", "train", data, *words).exit_code == 0
     for side, folder in (("a", "source"), ("a_prime", "target")):
         (pairs / folder).mkdir(parents=True)
-        next((data / side).glob("*.png")).rename(pairs / folder / "1.png")
+        shutil.copy(min((data / side).glob("*.png")), pairs / folder / "1.png")
     few = ("--set", "steps=1", "--set", "lora.rank=2", "--set", "batch=1", "--json")
     saved = library / "learned" / "web.safetensors"
     learn_edit = learning.learn_edit
@@ -150,7 +151,7 @@ def test_what_joined_while_an_edit_was_learned_stays(
         basis = LoRWeBBasis.load(saved)
         layer = next(iter(basis.layers))
         one = basis.layers[layer]
-        own = {layer: LoraLayer(one.down[0], one.up[0])}
+        own = {layer: LoraLayer(one.down[0].clone(), one.up[0].clone())}
         asked = basis.asked(load_encoder(basis.info.encoder), PairSet.from_folder(pairs))
         basis.join(Edit(own, EditInfo(name, rank=2)), *asked).save(saved)
 
@@ -165,8 +166,6 @@ def test_what_joined_while_an_edit_was_learned_stays(
     assert result.exit_code == 2
     assert "An edit mine has joined" in result.stderr
     assert LoRWeBBasis.load(saved).elements == ["1", "2", "other", "mine"]
-    result = meanwhile(lambda: None, "--resume")
-    assert json.loads(result.stdout)["elements"] == ["1", "2", "other", "mine"]
 
     def train_anew() -> None:
         again = pairedit("lorweb", "train", data, *words, "--set", "seed=1", "--force")
