@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: An instruction that makes no more than this of the pairs' change is left out, and one that makes
 #: so much gets nearly all of the edit; docs/experiments/words.md says how they were chosen.
 LEAST, MOST = 0.6, 0.9
+#: The same for a single pair, which teaches a LoRA so little that words are better sooner.
+LEAST_OF_ONE, MOST_OF_ONE = 0.45, 0.75
 #: How far a LoRA of a few pairs usually goes on other pictures.
 REACH = 0.85
 
@@ -75,7 +77,7 @@ def found_words(
     words = found.edit_words(asked.scale)
     if words is not None and words.scale:
         made = made_by_words(model, latents, words, config)
-        words = shared_out(words, made)
+        words = shared_out(words, made, single=len(latents) == 1)
     model.release_text_encoders()
     return words
 
@@ -94,7 +96,7 @@ class Made:
     progress: float
 
 
-def shared_out(words: EditWords, made: Made) -> EditWords:
+def shared_out(words: EditWords, made: Made, *, single: bool = False) -> EditWords:
     """The instruction's and the LoRA's parts of an edit, by what the instruction alone makes.
 
     With t = (accuracy − LEAST) / (MOST − LEAST), cut to 0 … 1, the instruction acts at t times its
@@ -106,8 +108,10 @@ def shared_out(words: EditWords, made: Made) -> EditWords:
     Args:
         words: with the scale at which the instruction was tried.
         made: by it at that scale.
+        single: whether there is one pair only, where LEAST_OF_ONE and MOST_OF_ONE take the place.
     """
-    share = min(1.0, max(0.0, (made.accuracy - LEAST) / (MOST - LEAST)))
+    least, most = (LEAST_OF_ONE, MOST_OF_ONE) if single else (LEAST, MOST)
+    share = min(1.0, max(0.0, (made.accuracy - least) / (most - least)))
     left = min(1.0, max(0.0, (1 - share * made.progress) / REACH))
     return replace(
         words, scale=round(share * words.scale, 3), lora=round(left, 3) if share else 1.0

@@ -75,6 +75,12 @@ def test_words_get_what_they_make_of_the_pairs(accuracy, progress, scale, lora):
     assert words == EditWords(PHRASE, *close)
 
 
+def test_of_a_single_pair_words_get_more():
+    words, made = EditWords(PHRASE, 1.0, 0.3), Made(0.6, 0.6)
+    assert shared_out(words, made).scale == 0.0
+    assert shared_out(words, made, single=True).scale == pytest.approx(0.5)
+
+
 def test_words_that_make_something_else_only_describe(model):
     """The hat is in the colour of each shirt, which no instruction says."""
     faces = [(b.draw(), a.draw()) for b, a in training_faces("matching-hat", 3)]
