@@ -18,7 +18,7 @@ import pytest
 from pairedit_sdk.io.threads import wait_politely
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.pipeline_model import PipelineModel
     from pairedit_sdk.pairs.pair_set import PairSet
 
 # torch and the tokenizers read these when they are first imported; child processes inherit them.
@@ -145,10 +145,10 @@ def tiny_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny_model(tiny_folder: Path) -> FluxModel:
-    from pairedit_sdk.models.families.flux import FluxModel
+def tiny_model(tiny_folder: Path) -> PipelineModel:
+    from pairedit_sdk.models.pipeline_model import PipelineModel
 
-    return FluxModel.load(str(tiny_folder), device="cpu")
+    return PipelineModel.load(str(tiny_folder), device="cpu")
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.models.families.kontext import KontextModel
     from pairedit_sdk.models.protocol import FlowModel
 
 Change = tuple[str, str]
@@ -111,7 +110,7 @@ SMALL = Plan(
 
 
 def run(
-    model: KontextModel,
+    model: FlowModel,
     plain: FlowModel,
     plan: Plan,
     on_part: Callable[[str], None] = lambda note: None,
@@ -151,7 +150,7 @@ def run(
 
 
 def _variant(
-    model: KontextModel,
+    model: FlowModel,
     plain: FlowModel,
     plan: Plan,
     variant: str,
@@ -217,7 +216,7 @@ def _scored(model: FlowModel, asked: Sequence[Analogy], answered: Answered) -> d
 
 
 @torch.no_grad()
-def _cost(model: KontextModel, basis: LoRWeBBasis) -> dict[str, float]:
+def _cost(model: FlowModel, basis: LoRWeBBasis) -> dict[str, float]:
     """Seconds of a pass with the mix and with an ordinary LoRA of its rank, taking turns."""
     query = torch.randn(
         basis.router.projection.shape[-1], generator=torch.Generator().manual_seed(0)
@@ -230,7 +229,7 @@ def _cost(model: KontextModel, basis: LoRWeBBasis) -> dict[str, float]:
         for name, layer in mix.layers.items()
     }
     x = torch.randn(1, *model.latent_shape(model.resolution, model.resolution)).to(model.device)
-    condition = model.looking_at("", [x] * 3)
+    condition = replace(model.condition(""), references=(x,) * 3)
     seconds: dict[str, list[float]] = {"mix": [], "single": []}
     for _ in range(TIMED):
         for name, layers in (("mix", mix.layers), ("single", plain)):

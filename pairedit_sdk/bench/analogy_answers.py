@@ -19,7 +19,6 @@ from pairedit_sdk.words.finding import WORDS_ALONE, find_words
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.families.kontext import KontextModel
     from pairedit_sdk.models.protocol import FlowModel
 
 #: Pairs that each own edit is learned from.
@@ -35,7 +34,7 @@ def pictures_of(drawn: DrawnAnalogy) -> Analogy:
     )
 
 
-def by_found_words(model: KontextModel, seed: int) -> Answered:
+def by_found_words(model: FlowModel, seed: int) -> Answered:
     """FlowEdit by the words that are found from a and a′; b itself where none explains them."""
 
     def answered(asked: Analogy) -> Image.Image:

@@ -19,7 +19,7 @@ from pairedit_sdk.lora.adapters import detach_all
 from pairedit_sdk.training.config import TrainConfig, load_recipe
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.pipeline_model import PipelineModel
 
 Row = dict[str, Any]
 #: Settings of the training steps that are measured: precision, checkpointing, optimiser.
@@ -50,9 +50,9 @@ class Bench:
     side: int
     repetitions: int
     ceiling: float = 0.0
-    _base: FluxModel | None = field(default=None, repr=False)
+    _base: PipelineModel | None = field(default=None, repr=False)
 
-    def base(self, precision: str) -> FluxModel:
+    def base(self, precision: str) -> PipelineModel:
         """Random weights in that precision. One model is held at a time."""
         from pairedit_sdk.models.random_weights import random_model
 

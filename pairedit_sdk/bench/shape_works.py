@@ -30,7 +30,7 @@ from pairedit_sdk.training.processes import accelerating
 from pairedit_sdk.training.trainer import PairTask
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.pipeline_model import PipelineModel
     from pairedit_sdk.training.config import TrainConfig
 
 Unit = Callable[[], object]
@@ -48,7 +48,7 @@ def pairs_of(side: int) -> PairSet:
     )
 
 
-def naive_step(model: FluxModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
+def naive_step(model: PipelineModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
     """A step of :mod:`pairedit_sdk.bench.naive`."""
 
     @contextmanager
@@ -59,7 +59,7 @@ def naive_step(model: FluxModel, pairs: PairSet, config: TrainConfig) -> Callabl
     return work
 
 
-def our_step(model: FluxModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
+def our_step(model: PipelineModel, pairs: PairSet, config: TrainConfig) -> Callable[..., object]:
     """A step of :func:`pairedit_sdk.train`."""
 
     @contextmanager
@@ -79,7 +79,7 @@ def our_step(model: FluxModel, pairs: PairSet, config: TrainConfig) -> Callable[
     return work
 
 
-def random_layers(model: FluxModel, rank: int = RANK) -> dict[str, LoraLayer]:
+def random_layers(model: PipelineModel, rank: int = RANK) -> dict[str, LoraLayer]:
     """A LoRA on the attention layers, with a small effect."""
     layers = {}
     for name in model.lora_targets("attention"):
@@ -93,7 +93,7 @@ def random_layers(model: FluxModel, rank: int = RANK) -> dict[str, LoraLayer]:
 
 
 def edited_picture(
-    model: FluxModel, layers: Mapping[str, LoraLayer], side: int, steps: int, n_avg: int
+    model: PipelineModel, layers: Mapping[str, LoraLayer], side: int, steps: int, n_avg: int
 ) -> Callable[..., object]:
     """FlowEdit of a picture's latents with a LoRA attached, as ``pairedit edit`` does it."""
     info = EditInfo(
@@ -108,7 +108,7 @@ def edited_picture(
 
 
 def edited_picture_without_lora(
-    model: FluxModel, side: int, steps: int, n_avg: int
+    model: PipelineModel, side: int, steps: int, n_avg: int
 ) -> Callable[..., object]:
     """The same rows through the bare transformer: what they cost if the LoRA were in the weights.
 
@@ -134,7 +134,7 @@ def edited_picture_without_lora(
 
 
 def attached_pass(
-    model: FluxModel, layers: Mapping[str, LoraLayer], side: int, rows: int
+    model: PipelineModel, layers: Mapping[str, LoraLayer], side: int, rows: int
 ) -> Callable[..., object]:
     """One forward pass of some rows with a LoRA attached, half of them with it switched off."""
     x = _latents(model, side).expand(rows, -1, -1, -1)
@@ -151,7 +151,7 @@ def attached_pass(
     return work
 
 
-def autoencoder_round_trip(model: FluxModel, side: int) -> Callable[..., object]:
+def autoencoder_round_trip(model: PipelineModel, side: int) -> Callable[..., object]:
     """Encoding a picture and decoding it again."""
     picture = torch.rand(1, 3, side, side, device=model.device) * 2 - 1
 
@@ -166,7 +166,7 @@ def autoencoder_round_trip(model: FluxModel, side: int) -> Callable[..., object]
     return work
 
 
-def random_basis(model: FluxModel) -> LoRWeBBasis:
+def random_basis(model: PipelineModel) -> LoRWeBBasis:
     """A LoRWeB basis of the published size on the attention layers, on the model's device."""
     layers = {}
     for name, layer in random_layers(model, ELEMENTS * ELEMENT_RANK).items():
@@ -189,7 +189,7 @@ def mixing(basis: LoRWeBBasis) -> Callable[..., object]:
     return _repeated(lambda: basis.mixed(basis.coefficients(query)))
 
 
-def _latents(model: FluxModel, side: int) -> torch.Tensor:
+def _latents(model: PipelineModel, side: int) -> torch.Tensor:
     return torch.randn(1, *model.latent_shape(side, side), device=model.device)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.bench.edit_types import training_pairs
-from pairedit_sdk.models.folders import BUILT_IN, built_in_for
+from pairedit_sdk.models.folders import BUILT_IN
+from pairedit_sdk.models.kinds import built_in_for
 from pairedit_sdk.training.config import load_recipe
 from pairedit_sdk.training.trainer import train
 

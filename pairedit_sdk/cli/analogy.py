@@ -236,11 +236,10 @@ def _edit_model(base: str | None, own: str, asked: str | Path | None) -> str | N
         own: that of the basis.
         asked: the phrases, if some were given. Then a basis of another model has mini-kontext.
     """
-    from pairedit_sdk.models import folders
-    from pairedit_sdk.models.families.kontext import model_class
+    from pairedit_sdk.models.kinds import is_edit_model
 
     for name in (base or own, options.DEFAULT_EDIT_MODEL if asked and base is None else None):
-        if name and model_class(folders.resolve(name, configs_only=True)).takes_references:
+        if name and is_edit_model(name):
             return name
     return None
 

@@ -148,7 +148,7 @@ def analogy(
     from pairedit_sdk.bench.analogy import SMALL, VARIANTS, Plan, run
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.io.settings import by_path, from_values, with_overrides
-    from pairedit_sdk.lorweb.rows import require_kontext
+    from pairedit_sdk.lorweb.rows import require_edit_model
     from pairedit_sdk.lorweb.settings import BasisSettings
 
     output = Output(as_json, quiet)
@@ -164,7 +164,7 @@ def analogy(
     given: dict[str, Any] = {"seeds": seeds, "variants": variant or None}
     plan = replace(plan, **{k: v for k, v in given.items() if v is not None})
     where = values.device(device)
-    looking = require_kontext(load_model(base, device=where))
+    looking = require_edit_model(load_model(base, device=where))
     plain = load_model("mini", device=where)
     with output.meter("benchmark", plan.parts, "part") as meter:
         result = run(looking, plain, plan, meter.advance)

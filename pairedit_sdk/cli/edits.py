@@ -162,7 +162,7 @@ def pick(
     """
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.edits.edit import Edit, EditInfo
-    from pairedit_sdk.models.folders import built_in_for
+    from pairedit_sdk.models.kinds import built_in_for
     from pairedit_sdk.training.picking import candidates, strip
     from pairedit_sdk.training.run_folder import read_settings
 

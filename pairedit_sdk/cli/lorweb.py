@@ -53,7 +53,7 @@ def train(
         ),
     ],
     name: Name,
-    base: options.KontextModel = None,
+    base: options.EditModel = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one of the published settings."),

@@ -31,7 +31,7 @@ TrainBase = Annotated[
     ),
 ]
 #: For learned models, which need a model that takes reference images.
-KontextModel = Annotated[
+EditModel = Annotated[
     str | None,
     typer.Option(
         "--base",

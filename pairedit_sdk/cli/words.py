@@ -42,7 +42,7 @@ def words(
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Phrases to show.")] = 5,
     seed: options.Seed = 0,
-    base: options.KontextModel = None,
+    base: options.EditModel = None,
     device: options.Device = None,
     precision: options.AutoPrecision = None,
     as_json: options.Json = False,

@@ -18,11 +18,12 @@ import torch
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.linear import Scale
-from pairedit_sdk.models.tokens import TOKENS
+from pairedit_sdk.models.tokens import TOKENS, latent_tokens
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditStack
     from pairedit_sdk.models.conditioned import ConditionedModel
+    from pairedit_sdk.models.protocol import FlowModel
 
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
@@ -132,15 +133,18 @@ def repeated(x: torch.Tensor, count: int) -> torch.Tensor:
     return x if count == 1 else x.repeat(count, 1, 1, 1)
 
 
-def at_once(branches: Sequence[T], x: torch.Tensor, n_avg: int = 1) -> list[Sequence[T]]:
+def at_once(
+    model: FlowModel, branches: Sequence[T], x: torch.Tensor, n_avg: int = 1
+) -> list[Sequence[T]]:
     """The branches in parts that one forward pass has room for beside the plain model's row.
 
     Args:
+        model: whose tokens are counted.
         branches: each of them moves a copy of x.
-        x: latents [B, C, h, w]; a model sees 2 × 2 of them as one token.
+        x: latents [B, C, h, w].
         n_avg: noises for each of them.
     """
-    tokens = n_avg * len(x) * x.shape[2] * x.shape[3] // 4
+    tokens = n_avg * len(x) * latent_tokens(model, x)
     size = max(1, TOKENS // tokens - 1)
     return [branches[start : start + size] for start in range(0, len(branches), size)]
 

@@ -24,7 +24,7 @@ from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.images.image import fit_size, to_tensor
 from pairedit_sdk.models.round_trip import warn_if_lost
-from pairedit_sdk.models.tokens import TOKENS
+from pairedit_sdk.models.tokens import TOKENS, token_count
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.options import ResolvedOptions
@@ -122,10 +122,9 @@ def rows_at_once(
     model: FlowModel, size: tuple[int, int], stack: EditStack, options: ResolvedOptions
 ) -> int:
     """How many photographs seen at this width and height one forward pass has room for."""
-    _, height, width = model.latent_shape(size[1], size[0])
     guided = options.mode == "guided"
     branches = sum(scale != 0 for _, scale in stack.parts) if guided else 1
-    tokens = options.n_avg * (height * width // 4) * (branches + 1)
+    tokens = options.n_avg * token_count(model, *size) * (branches + 1)
     return max(1, TOKENS // max(1, tokens))
 
 

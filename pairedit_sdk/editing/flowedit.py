@@ -145,8 +145,8 @@ def edit_branches(
     first = options.steps - options.n_max
     trials = _trials(branches) if any(branch.limit for branch in branches) else {}
     half = first + max(1, options.n_max // 2) if trials else first
-    total = (half - first) * len(at_once(list(trials), x, options.n_avg))
-    total += (options.steps - half) * len(at_once(branches, x, options.n_avg))
+    total = (half - first) * len(at_once(model.base, list(trials), x, options.n_avg))
+    total += (options.steps - half) * len(at_once(model.base, branches, x, options.n_avg))
     run = _Run(model, x, options, lambda done: on_step(done, total), sees_picture)
     with torch.no_grad(), attached(model.base.transformer, loras):
         z = x.expand(len(branches), *x.shape)
@@ -185,7 +185,7 @@ class _Run:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The states z [P, B, C, h, w] before the last of these steps, and after it."""
         before, after = [], []
-        for part in at_once(range(len(branches)), self.x, self.options.n_avg):
+        for part in at_once(self.model.base, range(len(branches)), self.x, self.options.n_avg):
             last = now = z[list(part)].flatten(0, 1)
             for state in islice(self._states([branches[k] for k in part], now, steps), len(steps)):
                 last, now = now, state

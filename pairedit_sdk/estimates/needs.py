@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -17,7 +17,7 @@ from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.training.branches import Branches
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.pipeline_model import PipelineModel
     from pairedit_sdk.training.config import TrainConfig
 
 #: Bytes of what CUDA, its libraries and their kernels take of a GPU, whatever is computed.
@@ -250,14 +250,13 @@ def _side(name: str, dtype: torch.dtype, resolution: int | None) -> int:
     return side
 
 
-def _condition(model: FluxModel) -> Condition:
+def _condition(model: PipelineModel) -> Condition:
     """An empty prompt's embeddings, without numbers."""
-    config: Any = model.transformer.config
-    return Condition(
-        torch.empty(
-            1, model.text_tokens, config.joint_attention_dim, dtype=model.dtype, device=META
-        ),
-        torch.empty(1, config.pooled_projection_dim, dtype=model.dtype, device=META),
+    return Condition.from_tensors(
+        {
+            name: torch.empty(shape, dtype=model.dtype, device=META)
+            for name, shape in model.text_shapes().items()
+        }
     )
 
 

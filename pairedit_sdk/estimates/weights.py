@@ -10,7 +10,7 @@ from torch import nn
 
 from pairedit_sdk.estimates.passes import measured
 from pairedit_sdk.models.meta import model_skeleton, text_encoder_skeletons
-from pairedit_sdk.models.precision import text_dtype
+from pairedit_sdk.models.precision import is_quantizable, text_dtype
 
 META = torch.device("meta")
 #: bitsandbytes' NF4 keeps a 32-bit scale for so many weights.
@@ -24,7 +24,8 @@ def transformer_bytes(name: str, precision: str, dtype: torch.dtype) -> tuple[in
     packed: dict[int, int] = {}
     largest = 0
     for module_name, module in model.transformer.named_modules():
-        if isinstance(module, nn.Linear) and "transformer_blocks." in module_name:
+        if is_quantizable(module_name, module, model.family.blocks):
+            assert isinstance(module, nn.Linear)
             count = module.weight.numel()
             if precision == "nf4":
                 packed[id(module.weight)] = count // 2 + count // NF4_BLOCK * 4
@@ -62,7 +63,7 @@ def autoencoder(name: str, dtype: torch.dtype, side: int) -> tuple[int, int, int
 
 @lru_cache(maxsize=16)
 def text_bytes(name: str, dtype: torch.dtype) -> int:
-    """Of both text encoders' weights."""
+    """Of the text encoders' weights."""
     size = text_dtype(dtype).itemsize
     return sum(
         p.numel() * size for encoder in text_encoder_skeletons(name) for p in encoder.parameters()

@@ -19,7 +19,12 @@ SCHEMA = 1
 
 
 def read_kept(path: Path, *names: str) -> dict[str, torch.Tensor] | None:
-    """The tensors that :func:`write_kept` put there; nothing if that is not what is there."""
+    """The tensors that :func:`write_kept` put there; nothing if that is not what is there.
+
+    Args:
+        path: of the file.
+        names: that the tensors must have; without any, whatever they are.
+    """
     if not path.is_file():
         return None
     try:
@@ -27,7 +32,7 @@ def read_kept(path: Path, *names: str) -> dict[str, torch.Tensor] | None:
         whole = header.get("schema") == str(SCHEMA) and header.get("digest") == _digest(tensors)
     except Exception:  # of damaged bytes; the reader has many kinds of errors for them
         return None
-    return tensors if whole and set(tensors) == set(names) else None
+    return tensors if whole and set(names) in (set(), set(tensors)) else None
 
 
 def is_current(path: Path) -> bool:

@@ -16,13 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import InputError, UsageError, printable
 from pairedit_sdk.io.files import require_writable
-from pairedit_sdk.models.folders import (
-    DEFAULT_MODEL,
-    built_in_for,
-    has_image_encoder,
-    is_edit_model,
-    is_small,
-)
+from pairedit_sdk.models.folders import DEFAULT_MODEL
+from pairedit_sdk.models.kinds import built_in_for, has_image_encoder, is_small, likely_family
 from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
@@ -173,12 +168,12 @@ def recipe_for(base: str) -> str:
         base: a built-in model, a folder or a hub id; nothing is downloaded.
 
     Returns:
-        "mini-kontext" or "mini" for a small model, "kontext-dev" or "flux-dev" for any other.
+        The family's, or that of its small models; "flux-dev" for a model that is not known.
     """
-    sees = is_edit_model(base)
-    if is_small(base):
-        return "mini-kontext" if sees else "mini"
-    return "kontext-dev" if sees else "flux-dev"
+    family = likely_family(base)
+    if family is None:
+        return "flux-dev"
+    return (family.small_recipe or family.recipe) if is_small(base) else family.recipe
 
 
 def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:

@@ -12,7 +12,7 @@ from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import resized, to_image
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.lorweb.rows import cell_size, laid_out, require_kontext
+from pairedit_sdk.lorweb.rows import cell_size, laid_out, require_edit_model
 from pairedit_sdk.models.image_encoder import ImageEncoder, load_encoder
 from pairedit_sdk.models.prompts import prompt_condition
 
@@ -136,7 +136,7 @@ def _answered(
 ) -> Image.Image:
     a, a_prime, b = pictures
     layout = options.layout or "grid"
-    like, references = laid_out(require_kontext(model), layout, a, a_prime, b, b)
+    like, references = laid_out(require_edit_model(model), layout, a, a_prime, b, b)
     condition = replace(prompt_condition(model, options.prompt), references=references)
     with attached(model.transformer, {} if mix is None else {"mix": mix.layers}):
         return sampled(

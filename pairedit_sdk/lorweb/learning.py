@@ -28,7 +28,7 @@ from pairedit_sdk.lorweb.analogies import Analogy, pictures_digest
 from pairedit_sdk.lorweb.answering import sampled
 from pairedit_sdk.lorweb.own_element import OwnElement
 from pairedit_sdk.lorweb.previews import preview
-from pairedit_sdk.lorweb.rows import AnalogyRows, batched, by_size, require_kontext
+from pairedit_sdk.lorweb.rows import AnalogyRows, batched, by_size, require_edit_model
 from pairedit_sdk.lorweb.settings import OwnEditSettings
 from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.image_encoder import load_encoder
@@ -95,7 +95,7 @@ def learn_edit(
     """
     settings = settings or OwnEditSettings()
     require_tracker(settings.track, folder=run_dir is not None)
-    kontext = require_kontext(model)
+    kontext = require_edit_model(model)
     basis.require_base(model)
     if name in basis.elements:
         raise UsageError(

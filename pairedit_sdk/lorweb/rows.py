@@ -13,11 +13,11 @@ from pairedit_sdk.images.image import fit_size, resized, to_tensor
 from pairedit_sdk.lorweb.analogies import Analogy
 from pairedit_sdk.lorweb.query import grid_of, query_of
 from pairedit_sdk.lorweb.settings import BasisSettings
+from pairedit_sdk.models.protocol import stacked
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.models.families.kontext import KontextModel
     from pairedit_sdk.models.image_encoder import ImageEncoder
     from pairedit_sdk.models.protocol import Condition, FlowModel
 
@@ -54,7 +54,7 @@ class AnalogyRows:
 
     def __init__(
         self,
-        model: KontextModel,
+        model: FlowModel,
         encoder: ImageEncoder,
         analogies: Sequence[Analogy],
         settings: BasisSettings,
@@ -95,9 +95,7 @@ class AnalogyRows:
 def batched(said: Sequence[Condition], shown: Sequence[Shown], device: torch.device) -> Condition:
     """The prompts and references of some rows, whose pictures have one size, as one batch's."""
     return replace(
-        said[0],
-        prompt_embeds=torch.cat([one.prompt_embeds.to(device) for one in said]),
-        pooled=torch.cat([one.pooled.to(device) for one in said]),
+        stacked([one.to(device) for one in said]),
         references=tuple(
             torch.cat(pictures).to(device)
             for pictures in zip(*(row.references for row in shown), strict=True)
@@ -137,18 +135,16 @@ def _latents(model: FlowModel, picture: Image.Image) -> torch.Tensor:
     return model.encode(to_tensor(picture)).float()
 
 
-def require_kontext(model: FlowModel) -> KontextModel:
+def require_edit_model(model: FlowModel) -> FlowModel:
     """The model, if it looks at condition images.
 
     Raises:
         BaseModelError: it does not.
     """
-    from pairedit_sdk.models.families.kontext import KontextModel
-
-    if not isinstance(model, KontextModel):
+    if not model.takes_references:
         raise BaseModelError(
             f"Model {model.name} takes no condition images",
-            expected="a FLUX.1-Kontext",
-            next_step="Use --base mini-kontext, or the folder or hub id of a FLUX.1-Kontext",
+            expected="an edit model, such as FLUX.1-Kontext",
+            next_step="Use --base mini-kontext, or the folder or hub id of an edit model",
         )
     return model

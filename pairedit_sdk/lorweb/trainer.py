@@ -19,7 +19,7 @@ from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.mixture import Mixture, require_width
 from pairedit_sdk.lorweb.parts import LearnedInfo
 from pairedit_sdk.lorweb.previews import preview
-from pairedit_sdk.lorweb.rows import AnalogyRows, batched, by_size, require_kontext
+from pairedit_sdk.lorweb.rows import AnalogyRows, batched, by_size, require_edit_model
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.image_encoder import encoder_for, load_encoder
@@ -88,7 +88,7 @@ def train_basis(
     """
     settings = settings or BasisSettings()
     require_tracker(settings.track, folder=run_dir is not None)
-    kontext = require_kontext(model)
+    kontext = require_edit_model(model)
     if not len(analogies):
         raise UsageError("There are no analogies to learn from", expected="one or more")
     require_width(model, settings)

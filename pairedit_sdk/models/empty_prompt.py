@@ -32,10 +32,10 @@ def kept(folder: Path, model: FlowModel) -> Condition | None:
         tensors, header = read_tensors(path)
     except Exception:  # of damaged bytes; the reader has many kinds of errors for them
         return None
-    whole = set(tensors) == {"prompt_embeds", "pooled"}
+    whole = "prompt_embeds" in tensors
     if not whole or header.get("text_fingerprint") != model.text_fingerprint:
         return None
-    return Condition(tensors["prompt_embeds"], tensors["pooled"])
+    return Condition.from_tensors(tensors)
 
 
 def keep(folder: Path, model: FlowModel, made: Condition) -> Path:
@@ -47,7 +47,5 @@ def keep(folder: Path, model: FlowModel, made: Condition) -> Path:
         made: in float32.
     """
     return write_tensors(
-        folder / FILE,
-        {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled},
-        {"text_fingerprint": model.text_fingerprint},
+        folder / FILE, made.tensors(), {"text_fingerprint": model.text_fingerprint}
     )

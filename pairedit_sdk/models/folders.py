@@ -11,19 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pairedit_sdk.errors import BaseModelError, PairEditError, UsageError, nearest
+from pairedit_sdk.models.families import ALIASES, FAMILIES, family_class
 
-KONTEXT = "FluxKontextPipeline"
-SUPPORTED = ("FluxPipeline", KONTEXT)
-PARTS = (
-    "transformer",
-    "vae",
-    "scheduler",
-    "tokenizer",
-    "tokenizer_2",
-    "text_encoder",
-    "text_encoder_2",
-)
-FLUX_BLOCKS = 19
 _BUILT_IN = Path(__file__).resolve().parents[1] / "builtin" / "weights"
 #: Pipeline folders without weights, by hub id: the published configurations, as facts. Another
 #: model is one more folder.
@@ -36,7 +25,7 @@ PLAIN_MODEL = "mini"
 EDIT_MODEL = "mini-kontext"
 #: The model of those who name none.
 DEFAULT_MODEL = EDIT_MODEL
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 MINI_HINT = "or use the built-in model with --base mini, which needs no download"
 
 
@@ -50,45 +39,9 @@ def pipeline_class(folder: Path) -> str:
     return str(json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"])
 
 
-def is_small(name_or_path: str) -> bool:
-    """Whether this is a built-in model, or a local folder with fewer blocks than FLUX.1 has."""
-    config = Path(name_or_path).expanduser() / "transformer" / "config.json"
-    if name_or_path in BUILT_IN or not config.is_file():
-        return name_or_path in BUILT_IN
-    try:
-        return int(json.loads(config.read_text(encoding="utf-8"))["num_layers"]) < FLUX_BLOCKS
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def built_in_for(reference: str) -> str:
-    """The built-in model of settings that name no model.
-
-    Args:
-        reference: the setting ``loss.reference``; all but "none" take an edit model.
-    """
-    return PLAIN_MODEL if reference == "none" else EDIT_MODEL
-
-
-def is_edit_model(name_or_path: str) -> bool:
-    """Whether a model takes references, as far as can be told without any download.
-
-    Args:
-        name_or_path: a built-in model, a local pipeline folder, or a hub id. One of the shipped
-            configurations is known by its pipeline class, and any other hub id by its name.
-    """
-    folder = BUILT_IN.get(name_or_path, Path(name_or_path).expanduser())
-    if not folder.is_dir():
-        folder = SHAPES / name_or_path
-    try:
-        return pipeline_class(folder) == KONTEXT
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # loading says what is wrong
-        return _HUB_ID.fullmatch(name_or_path) is not None and "kontext" in name_or_path.lower()
-
-
-def has_image_encoder(name_or_path: str) -> bool:
-    """Whether this is a built-in model, or a local folder with an image encoder in it."""
-    return name_or_path in BUILT_IN or (Path(name_or_path).expanduser() / "image_encoder").is_dir()
+def full_name(name_or_path: str) -> str:
+    """The hub id of a short name; anything else as it is. A folder of that name comes first."""
+    return name_or_path if Path(name_or_path).is_dir() else ALIASES.get(name_or_path, name_or_path)
 
 
 def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
@@ -102,6 +55,7 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
     Raises:
         BaseModelError: nothing is there, and how to get it.
     """
+    name_or_path = full_name(name_or_path)
     if name_or_path in BUILT_IN:
         return BUILT_IN[name_or_path]
     path = Path(name_or_path).expanduser()
@@ -113,11 +67,11 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
             expected="a diffusers pipeline folder or a hub id",
             next_step="Name the folder that holds model_index.json",
         )
-    if not _HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
+    if not HUB_ID.fullmatch(name_or_path) or name_or_path.startswith("."):
         raise BaseModelError(
             f"There is no model {name_or_path!r}",
-            expected="mini, mini-kontext, a pipeline folder, or a hub id such as "
-            "black-forest-labs/FLUX.1-dev",
+            expected="mini, mini-kontext, a pipeline folder, a hub id such as "
+            f"black-forest-labs/FLUX.1-dev, or one of {', '.join(ALIASES)}",
             next_step="Put its folder back, or name another with --base",
         )
     if configs_only and (SHAPES / name_or_path / "model_index.json").is_file():
@@ -130,7 +84,7 @@ def located(name_or_path: str) -> str:
     of built-in models and hub ids the name itself."""
     path = Path(name_or_path).expanduser()
     if not name_or_path or name_or_path in BUILT_IN or not path.is_dir():
-        return name_or_path
+        return full_name(name_or_path)
     return os.path.abspath(path)  # resolve() would follow the user's own links
 
 
@@ -171,13 +125,13 @@ def check(folder: Path, name: str) -> None:
             f"Model {name}: model_index.json is damaged",
             next_step=f"Download it again, {MINI_HINT}",
         ) from error
-    if kind not in SUPPORTED:
+    if kind not in FAMILIES:
         raise BaseModelError(
             f"Model {name} is a {kind}",
-            expected="one of " + ", ".join(SUPPORTED),
-            next_step=f"Use a FLUX.1, {MINI_HINT}",
+            expected="one of " + ", ".join(FAMILIES),
+            next_step=f"Use one of these, {MINI_HINT}",
         )
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
+    missing = [part for part in family_class(kind).parts() if not (folder / part).is_dir()]
     if missing:
         raise BaseModelError(
             f"Model {name} lacks {', '.join(missing)}",
@@ -253,7 +207,8 @@ def _from_hub(hub_id: str, configs_only: bool) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     files = "*.json" if configs_only else "*"
-    wanted = ["model_index.json", *(f"{part}/{files}" for part in PARTS)]
+    # The whole weights in one file, beside the folders, are left.
+    wanted = ["model_index.json", f"*/{files}"]
     try:
         return Path(snapshot_download(hub_id, allow_patterns=wanted, ignore_patterns=["*.bin"]))
     except GatedRepoError as error:

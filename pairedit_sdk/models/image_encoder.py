@@ -12,7 +12,8 @@ import torch
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.images.image import as_rgb
 from pairedit_sdk.io.quiet import no_bars
-from pairedit_sdk.models.folders import BUILT_IN, has_image_encoder
+from pairedit_sdk.models.folders import BUILT_IN
+from pairedit_sdk.models.kinds import has_image_encoder
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -39,14 +39,9 @@ def load_model(
             "The model's name is empty", next_step="Use mini-kontext, a folder or a hub id"
         )
     with quiet():  # the first import of diffusers, and by it of transformers
-        from pairedit_sdk.models import folders
-        from pairedit_sdk.models.families.kontext import model_class
+        from pairedit_sdk.models.pipeline_model import PipelineModel
 
-    folder = folders.resolve(name_or_path)
-    folders.check(folder, name_or_path)
-    return model_class(folder).load(
-        name_or_path, device=device, precision=precision, offload=offload
-    )
+    return PipelineModel.load(name_or_path, device=device, precision=precision, offload=offload)
 
 
 #: The name of version 0.1; it stays.

@@ -12,14 +12,15 @@ import torch
 from pairedit_sdk.errors import EditError, counted
 from pairedit_sdk.io.quiet import quiet
 from pairedit_sdk.models import folders
-from pairedit_sdk.models.precision import vae_dtype
+from pairedit_sdk.models.families import family_class
+from pairedit_sdk.models.precision import diffusers_class, vae_dtype
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, FluxTransformer2DModel
     from torch import nn
 
     from pairedit_sdk.lora.layers import LoraLayer
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.families.family import Family
+    from pairedit_sdk.models.pipeline_model import PipelineModel
 
 #: Layers that are named in an error; of more, how many there are.
 SHOWN = 5
@@ -31,14 +32,11 @@ def transformer_skeleton(name_or_path: str) -> nn.Module:
     Raises:
         BaseModelError: the model is not there, or its config is damaged.
     """
-    with quiet():
-        from diffusers import FluxTransformer2DModel
-
-    found: nn.Module = _built(FluxTransformer2DModel, _configs(name_or_path), "transformer")
-    return found
+    folder = _configs(name_or_path)
+    return _built(family_in(folder).transformer_class, folder, "transformer")
 
 
-def model_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxModel:
+def model_skeleton(name_or_path: str, dtype: torch.dtype) -> PipelineModel:
     """The whole model on the meta device: it can be asked for everything but numbers.
 
     Args:
@@ -49,11 +47,11 @@ def model_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxModel:
         BaseModelError: the model is not there, or one of its configs is damaged.
     """
     with quiet():
-        from pairedit_sdk.models.families.kontext import model_class
+        from pairedit_sdk.models.pipeline_model import PipelineModel
 
         folder = _configs(name_or_path)
         transformer, vae = parts_without_weights(folder, dtype)
-        return model_class(folder)(
+        return PipelineModel(
             name_or_path,
             folder,
             transformer,
@@ -64,36 +62,44 @@ def model_skeleton(name_or_path: str, dtype: torch.dtype) -> FluxModel:
         )
 
 
-def parts_without_weights(
-    folder: Path, dtype: torch.dtype
-) -> tuple[FluxTransformer2DModel, AutoencoderKL]:
+def family_in(folder: Path) -> type[Family]:
+    """The family of a folder that :func:`~pairedit_sdk.models.folders.check` has passed."""
+    return family_class(folders.pipeline_class(folder))
+
+
+def parts_without_weights(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
     """Transformer and autoencoder of a pipeline's folder, on the meta device.
 
     Raises:
         BaseModelError: a configuration is missing or damaged.
     """
-    with quiet():
-        from diffusers import AutoencoderKL, FluxTransformer2DModel
-
-        transformer = _built(FluxTransformer2DModel, folder, "transformer").to(dtype)
-        return transformer, _built(AutoencoderKL, folder, "vae").to(vae_dtype(dtype))
+    family = family_in(folder)
+    transformer = _built(family.transformer_class, folder, "transformer").to(dtype)
+    return transformer, _built(family.vae_class, folder, "vae").to(vae_dtype(dtype))
 
 
-def text_encoder_skeletons(name_or_path: str) -> tuple[nn.Module, nn.Module]:
-    """Both text encoders on the meta device.
+def text_encoder_skeletons(name_or_path: str) -> list[nn.Module]:
+    """The text encoders on the meta device.
 
     Raises:
         BaseModelError: the model is not there, or one of its configs is damaged.
     """
-    from transformers import AutoConfig, CLIPTextModel, T5EncoderModel
+    import transformers
 
     folder = _configs(name_or_path)
     with folders.explain_damage(folder), torch.device("meta"), quiet():
-        clip, t5 = (
-            kind(AutoConfig.from_pretrained(str(folder), subfolder=part))
-            for kind, part in ((CLIPTextModel, "text_encoder"), (T5EncoderModel, "text_encoder_2"))
-        )
-        return clip, t5
+        return [
+            _of_config(
+                getattr(transformers, kind),
+                transformers.AutoConfig.from_pretrained(str(folder), subfolder=part),
+            )
+            for part, kind in family_in(folder).encoders.items()
+        ]
+
+
+def _of_config(kind: Any, config: Any) -> nn.Module:
+    made: nn.Module = kind(config)
+    return made
 
 
 def _configs(name_or_path: str) -> Path:
@@ -102,11 +108,12 @@ def _configs(name_or_path: str) -> Path:
     return folder
 
 
-def _built(kind: Any, folder: Path, part: str) -> Any:
+def _built(kind: str, folder: Path, part: str) -> nn.Module:
     with folders.explain_damage(folder):
         config = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
         with torch.device("meta"):
-            return kind.from_config(config)
+            made: nn.Module = diffusers_class(kind).from_config(config)
+            return made
 
 
 def require_layers(name_or_path: str, layers: Mapping[str, LoraLayer], what: str) -> None:

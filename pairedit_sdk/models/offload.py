@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from pairedit_sdk.lora.adapters import is_bare
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
 
 HOME = torch.device("cpu")
 
@@ -33,7 +29,7 @@ class Placement:
     """
 
     def __init__(
-        self, device: torch.device, transformer: nn.Module, vae: AutoencoderKL, *, offload: bool
+        self, device: torch.device, transformer: nn.Module, vae: nn.Module, *, offload: bool
     ) -> None:
         self.device, self.offload, self.keep_vae = device, offload, False
         # There is nowhere to go from main memory, and nothing to carry on the meta device.
@@ -52,7 +48,7 @@ class Placement:
         return self._transformer
 
     @contextmanager
-    def vae(self) -> Iterator[AutoencoderKL]:
+    def vae(self) -> Iterator[nn.Module]:
         """The autoencoder, on the device within the block."""
         self._transformer_home()
         if not self._vae_ready:

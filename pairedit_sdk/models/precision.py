@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -13,8 +13,8 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.io.optional import QUANTIZED, imported
 from pairedit_sdk.io.quiet import quiet, silence_casts
 
-with quiet():  # diffusers imports bitsandbytes
-    from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+if TYPE_CHECKING:
+    from pairedit_sdk.models.families.family import Family
 
 _DTYPES = {
     "fp32": torch.float32,
@@ -92,10 +92,27 @@ def text_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.bfloat16 if dtype == torch.float16 else dtype
 
 
+def diffusers_class(name: str) -> Any:
+    """A class of diffusers by its name."""
+    with quiet():  # diffusers imports bitsandbytes
+        import diffusers
+
+        return getattr(diffusers, name)
+
+
+def load_autoencoder(folder: Path, family: type[Family], dtype: torch.dtype) -> nn.Module:
+    """The folder's autoencoder, for a model that computes in ``dtype``."""
+    kind = diffusers_class(family.vae_class)
+    loaded: nn.Module = kind.from_pretrained(folder, subfolder="vae", dtype=vae_dtype(dtype))
+    return loaded
+
+
 def load_transformer(
-    folder: Path, precision: str, dtype: torch.dtype, device: torch.device
-) -> FluxTransformer2DModel:
+    folder: Path, family: type[Family], precision: str, dtype: torch.dtype, device: torch.device
+) -> nn.Module:
     """The folder's transformer, its blocks in 4 bits for "nf4" and in 8 for "int8"."""
+    kind, part = diffusers_class(family.transformer_class), "transformer"
+    model: nn.Module
     if precision in QUANTIZED and device.type == "cuda":
         from diffusers import BitsAndBytesConfig
 
@@ -108,33 +125,40 @@ def load_transformer(
             if precision == "nf4"
             else BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
         )
-        return FluxTransformer2DModel.from_pretrained(
+        model = kind.from_pretrained(
             folder,
-            subfolder="transformer",
+            subfolder=part,
             dtype=dtype,
             quantization_config=config,
             device_map={"": device.index or 0},
         )
-    model = FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=dtype)
+        return model
+    model = kind.from_pretrained(folder, subfolder=part, dtype=dtype)
     if precision in QUANTIZED:
-        quantize_linears(model, precision)
+        quantize_linears(model, precision, family.blocks)
     return model
 
 
-def quantize_linears(model: nn.Module, precision: str) -> None:
+def quantize_linears(model: nn.Module, precision: str, blocks: tuple[str, ...]) -> None:
     """Hold the blocks' Linear layers in 4-bit NormalFloat or in 8-bit integers, in place.
 
     diffusers' own quantiser needs a GPU; bitsandbytes' layers themselves do not.
     """
     for name, module in list(model.named_modules()):
-        if is_quantizable(name, module):
+        if is_quantizable(name, module, blocks):
             parent_name, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent_name), child, quantized(module, precision))
 
 
-def is_quantizable(name: str, module: nn.Module) -> bool:
-    """Whether a quantised transformer holds this layer in fewer bits."""
-    return type(module) is nn.Linear and "transformer_blocks." in name
+def is_quantizable(name: str, module: nn.Module, blocks: tuple[str, ...]) -> bool:
+    """Whether a quantised transformer holds this layer in fewer bits.
+
+    Args:
+        name: the layer's full name.
+        module: the layer.
+        blocks: what the names of the family's blocks begin with.
+    """
+    return type(module) is nn.Linear and name.startswith(blocks)
 
 
 def quantized(module: nn.Module, precision: str) -> nn.Module:

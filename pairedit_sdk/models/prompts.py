@@ -105,9 +105,9 @@ def _prompt_path(model: FlowModel, prompt: str) -> Path:
 
 
 def _read_condition(path: Path) -> Condition | None:
-    kept = read_kept(path, "prompt_embeds", "pooled")
-    return None if kept is None else Condition(kept["prompt_embeds"], kept["pooled"])
+    kept = read_kept(path)
+    return Condition.from_tensors(kept) if kept and "prompt_embeds" in kept else None
 
 
 def _write_condition(path: Path, made: Condition) -> None:
-    write_kept(path, {"prompt_embeds": made.prompt_embeds, "pooled": made.pooled})
+    write_kept(path, made.tensors())

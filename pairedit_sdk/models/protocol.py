@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 if TYPE_CHECKING:
@@ -18,14 +20,71 @@ class Condition:
 
     Attributes:
         prompt_embeds: token embeddings [1 or B, T, D]: of all rows, or of each its own.
-        pooled: the pooled embedding [1 or B, P].
+        extras: what else the family's text encoders give, by name, each [1 or B, …]: "pooled"
+            [1 or B, P], and "mask", boolean [1 or B, T], where only some of the tokens count.
         references: latents of condition images, each [1 or B, C, h, w], of any sizes; only a model
             that takes them may be given any.
     """
 
     prompt_embeds: torch.Tensor
-    pooled: torch.Tensor
+    extras: Mapping[str, torch.Tensor] = field(default_factory=dict)
     references: tuple[torch.Tensor, ...] = ()
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Condition:
+        """The same elsewhere. Whole numbers and masks keep their dtype."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+        return Condition(
+            moved(self.prompt_embeds),
+            {name: moved(tensor) for name, tensor in self.extras.items()},
+            tuple(moved(picture) for picture in self.references),
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The prompt's tensors by name, for a file; see :meth:`from_tensors`."""
+        return {"prompt_embeds": self.prompt_embeds, **self.extras}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, torch.Tensor]) -> Condition:
+        """What :meth:`tensors` gave."""
+        extras = {name: tensor for name, tensor in tensors.items() if name != "prompt_embeds"}
+        return Condition(tensors["prompt_embeds"], extras)
+
+
+def stacked(conditions: Sequence[Condition], rows: Sequence[int] | None = None) -> Condition:
+    """The prompts of several conditions as those of one batch, without their references.
+
+    Shorter ones are padded with zeros, and a mask says so; a model whose prompts all have one
+    length is given none.
+
+    Args:
+        conditions: of one model, on one device.
+        rows: how often each of them stands; without it once.
+    """
+    counts = rows or [1] * len(conditions)
+    longest = max(one.prompt_embeds.shape[1] for one in conditions)
+    ragged = any(one.prompt_embeds.shape[1] != longest for one in conditions)
+    whole = [_padded(one, longest) if ragged else one for one in conditions]
+
+    def joined(name: str) -> torch.Tensor:
+        parts = [one.tensors()[name] for one in whole]
+        return torch.cat(
+            [part.expand(count, *part.shape[1:]) for part, count in zip(parts, counts, strict=True)]
+        )
+
+    return Condition.from_tensors({name: joined(name) for name in whole[0].tensors()})
+
+
+def _padded(condition: Condition, length: int) -> Condition:
+    embeds = condition.prompt_embeds
+    mask = condition.extras.get("mask")
+    if mask is None:
+        mask = torch.ones(embeds.shape[:2], dtype=torch.bool, device=embeds.device)
+    missing = length - embeds.shape[1]
+    extras = {**condition.extras, "mask": F.pad(mask, (0, missing))}
+    return Condition(F.pad(embeds, (0, 0, 0, missing)), extras)
 
 
 class FlowModel(Protocol):

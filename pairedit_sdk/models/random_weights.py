@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from pairedit_sdk.io.optional import QUANTIZED
-from pairedit_sdk.models.families.flux import FluxModel
-from pairedit_sdk.models.families.kontext import model_class
-from pairedit_sdk.models.meta import parts_without_weights
+from pairedit_sdk.models.meta import family_in, parts_without_weights
+from pairedit_sdk.models.pipeline_model import PipelineModel
 from pairedit_sdk.models.precision import choose_device, choose_precision, is_quantizable, quantized
 from pairedit_sdk.models.protocol import Condition
 
@@ -22,7 +21,9 @@ from pairedit_sdk.models.protocol import Condition
 DEVIATION = 0.02
 
 
-def random_model(folder: Path, *, device: str | None = None, precision: str = "auto") -> FluxModel:
+def random_model(
+    folder: Path, *, device: str | None = None, precision: str = "auto"
+) -> PipelineModel:
     """A model whose empty prompt is known, and which has no text encoders.
 
     Args:
@@ -38,22 +39,25 @@ def random_model(folder: Path, *, device: str | None = None, precision: str = "a
     kind, dtype = choose_precision(precision, where)
     transformer, vae = parts_without_weights(folder, dtype)
     generator = torch.Generator(where).manual_seed(0)  # the program's own is not advanced
-    _fill(transformer, generator, kind)
-    _fill(vae, generator, kind)
-    model = model_class(folder)(
+    blocks = family_in(folder).blocks
+    _fill(transformer, generator, kind, blocks)
+    _fill(vae, generator, kind, ())
+    model = PipelineModel(
         str(folder), folder, transformer, vae, device=where, dtype=dtype, precision=kind
     )
     model.name_weights("random")
-    config = transformer.config
-    width, pooled = config.joint_attention_dim, config.pooled_projection_dim
     generator = torch.Generator().manual_seed(0)
-    embeds = torch.randn(1, model.text_tokens, width, generator=generator)
-    model.remember("", Condition(embeds, torch.randn(1, pooled, generator=generator)))
+    made = {
+        name: torch.randn(shape, generator=generator) for name, shape in model.text_shapes().items()
+    }
+    model.remember("", Condition.from_tensors(made))
     return model
 
 
 @torch.no_grad()
-def _fill(model: nn.Module, generator: torch.Generator, precision: str) -> None:
+def _fill(
+    model: nn.Module, generator: torch.Generator, precision: str, blocks: tuple[str, ...]
+) -> None:
     """Give every weight of a model on the meta device numbers, on the generator's device."""
     for name, module in list(model.named_modules()):
         for key, empty in list(module.named_parameters(recurse=False)):
@@ -64,6 +68,6 @@ def _fill(model: nn.Module, generator: torch.Generator, precision: str) -> None:
             else:
                 values.normal_(std=DEVIATION, generator=generator)
             setattr(module, key, nn.Parameter(values, requires_grad=False))
-        if precision in QUANTIZED and is_quantizable(name, module):
+        if precision in QUANTIZED and is_quantizable(name, module, blocks):
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, quantized(module, precision))

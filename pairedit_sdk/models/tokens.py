@@ -1,15 +1,31 @@
-"""FLUX's tokens: patches of latents, and where in which picture each of them is."""
+"""Tokens of latents' patches, and where in which picture each of them is."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.protocol import FlowModel
 
 #: Image tokens in one forward pass, so that a large model is not given everything at once.
 TOKENS = 8192
 
 
+def token_count(model: FlowModel, width: int, height: int) -> int:
+    """How many tokens a model makes of a picture of this size in pixels."""
+    return (height // model.multiple) * (width // model.multiple)
+
+
+def latent_tokens(model: FlowModel, latents: torch.Tensor) -> int:
+    """The same of the picture behind latents [B, C, h, w]."""
+    height, width = model.image_size(latents)
+    return token_count(model, width, height)
+
+
 def pack(latents: torch.Tensor) -> torch.Tensor:
-    """[B, C, h, w] to FLUX's tokens of 2×2 patches [B, h·w/4, 4C]."""
+    """[B, C, h, w] to tokens of 2×2 patches [B, h·w/4, 4C]."""
     b, c, h, w = latents.shape
     patches = latents.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
     return patches.reshape(b, h * w // 4, c * 4)

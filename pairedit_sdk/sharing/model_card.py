@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pairedit_sdk.edits.edit_words import acting, lora_beside_words
 from pairedit_sdk.edits.library import SUFFIX
 from pairedit_sdk.errors import counted
+from pairedit_sdk.models.families import pipeline_of_architecture
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditInfo
@@ -169,7 +170,7 @@ def _with_pairedit(info: EditInfo, repo_id: str, file: str) -> str:
 
 def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
     name = file.removesuffix(SUFFIX)
-    pipeline = "FluxKontextPipeline" if "kontext" in info.architecture else "FluxPipeline"
+    pipeline = pipeline_of_architecture(info.architecture) or "DiffusionPipeline"
     model = hub_base(info.base)
     lines = ["import torch", f"from diffusers import {pipeline}"]
     if info.base in _built_in():

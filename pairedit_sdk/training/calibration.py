@@ -59,7 +59,7 @@ def unit_scale(
         for pair in latents:
             sigmas = model.sigmas(steps, *model.image_size(pair.x_a))
             gaps = []
-            for part in at_once(scales, pair.x_a):
+            for part in at_once(model, scales, pair.x_a):
                 states = flowedit(
                     repeated(pair.x_a, len(part)),
                     sigmas,

@@ -15,15 +15,15 @@ L says whether the phrase would rather leave the picture as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from pairedit_sdk.flow.seeds import derive_seed
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.models.protocol import Condition
-from pairedit_sdk.models.tokens import TOKENS
+from pairedit_sdk.models.protocol import Condition, stacked
+from pairedit_sdk.models.tokens import TOKENS, latent_tokens
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
@@ -92,7 +92,7 @@ def pair_losses(
         seed: of the noises.
     """
     x_b, count = pair.x_b, len(levels)
-    rows = rows_at_once(x_b, *(asked.reference for asked in questions))
+    rows = rows_at_once(model, x_b, *(asked.reference for asked in questions))
     if rows < count:
         alone = [
             pair_losses(model, pair, questions, conditions, [s], guidance=guidance, seed=seed)
@@ -118,14 +118,15 @@ def pair_losses(
     return torch.cat(found)
 
 
-def rows_at_once(x: torch.Tensor, *references: torch.Tensor) -> int:
+def rows_at_once(model: FlowModel, x: torch.Tensor, *references: torch.Tensor) -> int:
     """Rows that one pass has room for, at least 1 and at most :data:`ROWS`.
 
     Args:
-        x: latents [1, C, h, w] of what is drawn; a model sees 2 × 2 of them as one token.
+        model: whose tokens are counted.
+        x: latents [1, C, h, w] of what is drawn.
         references: latents of pictures, one of which each row sees beside it.
     """
-    drawn, *seen = (one.shape[-2] * one.shape[-1] // 4 for one in (x, *references))
+    drawn, *seen = (latent_tokens(model, one) for one in (x, *references))
     return max(1, min(ROWS, TOKENS // (drawn + max(seen, default=0))))
 
 
@@ -148,8 +149,5 @@ def conditions_of(
     """
     own = [conditions[asked.text] for asked in part]
     seen = torch.cat([asked.reference.expand(rows, -1, -1, -1) for asked in part])
-    return Condition(
-        torch.cat([one.prompt_embeds.to(seen.device).expand(rows, -1, -1) for one in own]),
-        torch.cat([one.pooled.to(seen.device).expand(rows, -1) for one in own]),
-        (seen,),
-    )
+    said = stacked([one.to(seen.device) for one in own], [rows] * len(own))
+    return replace(said, references=(seen,))

@@ -218,11 +218,11 @@ def view_of_everything(root: Path) -> None:
 
 def base(*missing: str, kind: str = "FluxPipeline") -> Build:
     """The folder ``b`` with all parts of a pipeline but some."""
-    from pairedit_sdk.models.folders import PARTS
+    from pairedit_sdk.models.families.flux1 import Flux1
 
     def build(root: Path) -> None:
         pair(root)
-        for part in set(PARTS) - set(missing):
+        for part in set(Flux1.parts()) - set(missing):
             (root / "b" / part).mkdir(parents=True)
         (root / "b" / "model_index.json").write_text(json.dumps({"_class_name": kind}))
 

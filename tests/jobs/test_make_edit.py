@@ -17,7 +17,7 @@ from pairedit_sdk.training.config import TrainConfig, load_recipe
 from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.pipeline_model import PipelineModel
     from pairedit_sdk.pairs.pair_set import PairSet
 
 SHORT = TrainConfig(steps=4, rank=4, checkpoint_every=2, sigma_count=8, edit_steps=2, resolution=64)
@@ -29,7 +29,7 @@ def pairs(face_pairs: Callable[..., PairSet]) -> PairSet:
 
 
 def test_what_is_made_is_what_the_training_gives(
-    tiny_model: FluxModel, pairs: PairSet, library: Path
+    tiny_model: PipelineModel, pairs: PairSet, library: Path
 ) -> None:
     made = make_edit(tiny_model, pairs, SHORT, name="hat", library=library, licence="mine")
     assert made is not None
@@ -44,7 +44,7 @@ def test_what_is_made_is_what_the_training_gives(
 
 
 def test_the_edit_s_file_is_written_last(
-    tiny_model: FluxModel, pairs: PairSet, library: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: PipelineModel, pairs: PairSet, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -69,7 +69,7 @@ def test_the_edit_s_file_is_written_last(
 
 
 def test_a_run_of_other_settings_is_an_error_of_its_kind_and_force_clears_it(
-    tiny_model: FluxModel, pairs: PairSet, library: Path
+    tiny_model: PipelineModel, pairs: PairSet, library: Path
 ) -> None:
     make_edit(tiny_model, pairs, SHORT, name="hat", library=library)
     other = TrainConfig(**{**SHORT.as_dict(), "eta": 2.0})

@@ -30,7 +30,7 @@ from pairedit_sdk.jobs.ray_cluster import RayWorkers, room_for
 from pairedit_sdk.jobs.train_many import train_many
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.pipeline_model import PipelineModel
 
 Entry = Callable[..., ManifestEntry]
 #: Seconds after which something hangs, however slow the machine and whatever else runs on it.
@@ -261,7 +261,7 @@ def training_workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 @needs_ray
 @pytest.mark.slow
 def test_with_a_worker_killed_on_the_way_every_edit_is_there_and_none_twice(
-    manifest: Path, tiny_folder: Path, tiny_model: FluxModel, library: Path, tmp_path: Path
+    manifest: Path, tiny_folder: Path, tiny_model: PipelineModel, library: Path, tmp_path: Path
 ) -> None:
     runs = library / "runs"
     begun = [runs / name / "checkpoints" / "step-000005.safetensors" for name in ("hat", "glasses")]

@@ -23,7 +23,7 @@ from pairedit_sdk.training.run_lock import run_lock
 from pairedit_sdk.training.trainer import train
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.families.flux import FluxModel
+    from pairedit_sdk.models.pipeline_model import PipelineModel
 
 Entry = Callable[..., ManifestEntry]
 
@@ -44,12 +44,12 @@ def equal(one: Edit, other: Edit) -> bool:
     )
 
 
-def trained_alone(base: FluxModel, entry: ManifestEntry) -> Edit:
+def trained_alone(base: PipelineModel, entry: ManifestEntry) -> Edit:
     return train(base, PairSet.from_folder(entry.pairs), entry.config, name=entry.name)
 
 
 def test_the_edits_are_those_of_training_each_alone(
-    tiny_model: FluxModel, tiny_folder: Path, entry: Entry, library: Path
+    tiny_model: PipelineModel, tiny_folder: Path, entry: Entry, library: Path
 ) -> None:
     from pairedit_sdk.models.loading import load_base
 
@@ -73,7 +73,7 @@ def test_the_edits_are_those_of_training_each_alone(
 
 
 def test_the_empty_prompt_is_encoded_once_for_all(
-    tiny_model: FluxModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: PipelineModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = []
     real = tiny_model.encode_prompt
@@ -87,7 +87,7 @@ def test_the_empty_prompt_is_encoded_once_for_all(
 
 
 def test_what_is_finished_is_skipped_and_not_touched(
-    tiny_model: FluxModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: PipelineModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = [entry("hat"), entry("glasses")]
     train_many(tiny_model, entries[:1], library)
@@ -109,7 +109,7 @@ def test_what_is_finished_is_skipped_and_not_touched(
 
 
 def test_a_failed_edit_stops_no_other(
-    tiny_model: FluxModel, entry: Entry, library: Path, tmp_path: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path, tmp_path: Path
 ) -> None:
     good, broken, apart = entry("hat"), entry("glasses"), entry("beard", lr=1.0, alpha=1e9)
     next((broken.pairs / "source").iterdir()).write_text("no picture")
@@ -133,7 +133,7 @@ def test_a_failed_edit_stops_no_other(
 
 
 def test_an_error_that_nobody_foresaw_is_one_edit_s_too_and_leaves_its_traceback(
-    tiny_model: FluxModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: PipelineModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(base: object, edit: Edit, pairs: object) -> None:
         raise ZeroDivisionError("oh") if edit.name == "hat" else OSError(28, "No space left")
@@ -159,7 +159,7 @@ def test_an_error_that_nobody_foresaw_is_one_edit_s_too_and_leaves_its_traceback
     ],
 )
 def test_an_edit_of_other_settings_or_pictures_is_replaced_only_when_told_to(
-    tiny_model: FluxModel, entry: Entry, library: Path, change: dict[str, Any], said: str
+    tiny_model: PipelineModel, entry: Entry, library: Path, change: dict[str, Any], said: str
 ) -> None:
     path = library / "hat.safetensors"
     train_many(tiny_model, [entry("hat")], library)
@@ -181,7 +181,7 @@ def test_an_edit_of_other_settings_or_pictures_is_replaced_only_when_told_to(
 
 @pytest.mark.parametrize("content", [b"damaged", None])
 def test_what_is_no_edit_of_a_training_is_not_replaced_either(
-    tiny_model: FluxModel, entry: Entry, library: Path, content: bytes | None
+    tiny_model: PipelineModel, entry: Entry, library: Path, content: bytes | None
 ) -> None:
     hat = entry("hat")
     path = library / "hat.safetensors"
@@ -196,7 +196,7 @@ def test_what_is_no_edit_of_a_training_is_not_replaced_either(
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_the_same_call_goes_on_bit_for_bit(
-    tiny_model: FluxModel, entry: Entry, library: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path
 ) -> None:
     entries = [entry("hat"), entry("glasses", checkpoint_every=0), entry("beard")]
 
@@ -221,7 +221,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_call_goes_on_bit_for_bit(
 
 
 def test_a_run_of_other_settings_is_begun_anew_only_when_told_to(
-    tiny_model: FluxModel, entry: Entry, library: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path
 ) -> None:
     hat = entry("hat")
     train_many(tiny_model, [hat], library)
@@ -240,7 +240,7 @@ def test_a_run_of_other_settings_is_begun_anew_only_when_told_to(
 
 
 def test_a_damaged_checkpoint_fails_its_edit_or_is_done_without(
-    tiny_model: FluxModel, entry: Entry, library: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path
 ) -> None:
     hat = entry("hat")
     train_many(tiny_model, [hat], library)
@@ -253,7 +253,7 @@ def test_a_damaged_checkpoint_fails_its_edit_or_is_done_without(
 
 
 def test_a_licence_that_is_said_later_is_written_without_training(
-    tiny_model: FluxModel, entry: Entry, library: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path
 ) -> None:
     train_many(tiny_model, [entry("hat", "old")], library)
     before = Edit.load(library / "hat.safetensors")
@@ -265,7 +265,7 @@ def test_a_licence_that_is_said_later_is_written_without_training(
 
 
 def test_an_edit_that_another_process_trains_is_left_to_it(
-    tiny_model: FluxModel, entry: Entry, library: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path
 ) -> None:
     with run_lock(library / "runs" / "hat"):
         hat, glasses = train_many(tiny_model, [entry("hat"), entry("glasses")], library)
@@ -274,7 +274,7 @@ def test_an_edit_that_another_process_trains_is_left_to_it(
 
 
 def test_every_outcome_is_told_when_it_is_known(
-    tiny_model: FluxModel, entry: Entry, library: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path
 ) -> None:
     told: list[tuple[str, int]] = []
     entries = [entry("hat"), entry("glasses")]
@@ -287,14 +287,14 @@ def test_every_outcome_is_told_when_it_is_known(
 
 
 def test_two_entries_of_one_name_are_refused(
-    tiny_model: FluxModel, entry: Entry, library: Path
+    tiny_model: PipelineModel, entry: Entry, library: Path
 ) -> None:
     with pytest.raises(UsageError, match="Several entries are called hat"):
         train_many(tiny_model, [entry("hat"), entry("hat", eta=1.0)], library)
 
 
 def test_it_is_one_process(
-    tiny_model: FluxModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: PipelineModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match=r"runs in one process\. Got 2 of them"):

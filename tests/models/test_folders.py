@@ -8,15 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pairedit_sdk.models.folders import (
-    BUILT_IN,
-    DEFAULT_MODEL,
-    KONTEXT,
-    built_in_for,
-    is_edit_model,
-    located,
-    pipeline_class,
-)
+from pairedit_sdk.models.folders import BUILT_IN, DEFAULT_MODEL, located, pipeline_class
+from pairedit_sdk.models.kinds import built_in_for, is_edit_model
 from pairedit_sdk.models.loading import load_model
 
 
@@ -40,7 +33,7 @@ def test_a_folder_becomes_absolute_and_other_names_stay(
 
 def test_the_model_of_those_who_name_none_is_built_in_and_sees_the_picture() -> None:
     assert inspect.signature(load_model).parameters["name_or_path"].default == DEFAULT_MODEL
-    assert pipeline_class(BUILT_IN[DEFAULT_MODEL]) == KONTEXT
+    assert pipeline_class(BUILT_IN[DEFAULT_MODEL]) == "FluxKontextPipeline"
     assert built_in_for("before") == DEFAULT_MODEL
     assert not is_edit_model(built_in_for("none"))
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.models.families.flux import FluxModel
 from pairedit_sdk.models.offload import Placement
+from pairedit_sdk.models.pipeline_model import PipelineModel
 
 MOVE = "pairedit_sdk.models.offload._move"
 GPU = torch.device("cuda")
@@ -90,7 +90,7 @@ def test_a_base_that_offloads_moves_its_own_parts_and_draws_the_same(tiny_folder
     made, decoded = [], []
     monkeypatch.setattr(MOVE, lambda module, where: made.append(module))
     for moving in (False, True):
-        base = FluxModel.load(str(tiny_folder), device="cpu", offload=moving)
+        base = PipelineModel.load(str(tiny_folder), device="cpu", offload=moving)
         condition = base.condition("")
         if moving:
             # As on a GPU, with main memory in its place: there is none here.
@@ -105,7 +105,7 @@ def test_a_base_that_offloads_moves_its_own_parts_and_draws_the_same(tiny_folder
 
 
 def test_with_offload_the_text_encoders_go_before_the_transformer_comes(tiny_folder):
-    base = FluxModel.load(str(tiny_folder), device="cpu", offload=True)
+    base = PipelineModel.load(str(tiny_folder), device="cpu", offload=True)
     condition = base.condition("a person")
     assert base._text.loaded is not None
     base.velocity(torch.zeros(1, 16, 4, 4), torch.tensor(0.5), condition, 3.5)

@@ -9,7 +9,7 @@ from pairedit_sdk import TrainConfig, train
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.lora.adapters import is_bare
 from pairedit_sdk.models import precision
-from pairedit_sdk.models.families.flux import FluxModel
+from pairedit_sdk.models.pipeline_model import PipelineModel
 from pairedit_sdk.training.processes import gradient_scale
 
 
@@ -46,7 +46,7 @@ CLOSE = {"fp32": 0.0, "bf16": 0.05, "fp16": 0.005, "int8": 0.03, "nf4": 0.2}
 
 @pytest.fixture(scope="module")
 def exact(tiny_folder):
-    return velocity(FluxModel.load(str(tiny_folder), device="cpu"))
+    return velocity(PipelineModel.load(str(tiny_folder), device="cpu"))
 
 
 def velocity(base):
@@ -57,7 +57,7 @@ def velocity(base):
 
 @pytest.mark.parametrize("name", CLOSE)
 def test_a_base_in_every_precision_is_close_to_the_one_in_32_bits(tiny_folder, exact, name):
-    base = FluxModel.load(str(tiny_folder), device="cpu", precision=name)
+    base = PipelineModel.load(str(tiny_folder), device="cpu", precision=name)
     assert base.precision == name
     off = float((velocity(base) - exact).norm() / exact.norm())
     assert off <= CLOSE[name]
@@ -72,7 +72,7 @@ def test_a_base_in_every_precision_is_close_to_the_one_in_32_bits(tiny_folder, e
 
 @pytest.mark.parametrize("name", CLOSE)
 def test_an_edit_can_be_learned_in_every_precision(tiny_folder, face_pairs, name):
-    base = FluxModel.load(str(tiny_folder), device="cpu", precision=name)
+    base = PipelineModel.load(str(tiny_folder), device="cpu", precision=name)
     config = TrainConfig(steps=3, rank=2, resolution=32)
     pairs = face_pairs({"glasses": "round"}, 1, size=32)
     losses = []
@@ -86,7 +86,7 @@ def test_an_edit_can_be_learned_in_every_precision(tiny_folder, face_pairs, name
 
 @pytest.mark.parametrize("name", precision.QUANTIZED)
 def test_a_pass_without_gradients_takes_none_from_those_that_follow(tiny_folder, name):
-    base = FluxModel.load(str(tiny_folder), device="cpu", precision=name)
+    base = PipelineModel.load(str(tiny_folder), device="cpu", precision=name)
     before = velocity(base)
     x = torch.randn(1, 16, 8, 8, requires_grad=True)
     base.velocity(x, torch.tensor(0.5), base.condition(""), 3.5).sum().backward()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairedit_sdk.io.files import cache_folder, read_tensors, write_tensors
-from pairedit_sdk.models.families.flux import FluxModel
+from pairedit_sdk.models.pipeline_model import PipelineModel
 from pairedit_sdk.models.prompts import each_condition, prompt_condition, prompt_conditions
 from pairedit_sdk.pairs.latents import encode_pairs
 
@@ -12,13 +12,13 @@ from pairedit_sdk.pairs.latents import encode_pairs
 @pytest.fixture
 def count_encodings(monkeypatch):
     calls = []
-    original = FluxModel.encode
+    original = PipelineModel.encode
 
     def counted(self, images):
         calls.append(images.shape)
         return original(self, images)
 
-    monkeypatch.setattr(FluxModel, "encode", counted)
+    monkeypatch.setattr(PipelineModel, "encode", counted)
     return calls
 
 
@@ -48,25 +48,25 @@ def test_the_aspect_ratio_is_kept(tiny_model, face_pairs):
 
 
 def test_prompts_of_a_large_base_are_kept_on_disk(tiny_folder, monkeypatch):
-    first = FluxModel.load(str(tiny_folder), device="cpu")
+    first = PipelineModel.load(str(tiny_folder), device="cpu")
     made = prompt_condition(first, "an old person")
 
     def refuse(self, prompt):
         raise AssertionError("the text encoders were loaded again")
 
-    monkeypatch.setattr(FluxModel, "encode_prompt", refuse)
-    second = FluxModel.load(str(tiny_folder), device="cpu")
+    monkeypatch.setattr(PipelineModel, "encode_prompt", refuse)
+    second = PipelineModel.load(str(tiny_folder), device="cpu")
     kept = prompt_condition(second, "an old person")
     assert torch.equal(kept.prompt_embeds, made.prompt_embeds)
-    assert torch.equal(kept.pooled, made.pooled)
+    assert torch.equal(kept.extras["pooled"], made.extras["pooled"])
     with pytest.raises(AssertionError, match="loaded again"):
         prompt_condition(second, "a young person")
 
 
 def test_the_encoders_are_let_go_once_for_several_new_prompts(tiny_folder, monkeypatch):
-    model = FluxModel.load(str(tiny_folder), device="cpu")
+    model = PipelineModel.load(str(tiny_folder), device="cpu")
     old = prompt_condition(model, "add a scarf")
-    done, encode, release = [], FluxModel.encode_prompt, FluxModel.release_text_encoders
+    done, encode, release = [], PipelineModel.encode_prompt, PipelineModel.release_text_encoders
 
     def counted(self, prompt):
         done.append(prompt)
@@ -76,21 +76,23 @@ def test_the_encoders_are_let_go_once_for_several_new_prompts(tiny_folder, monke
         done.append("released")
         release(self)
 
-    monkeypatch.setattr(FluxModel, "encode_prompt", counted)
-    monkeypatch.setattr(FluxModel, "release_text_encoders", released)
-    fresh = FluxModel.load(str(tiny_folder), device="cpu")
+    monkeypatch.setattr(PipelineModel, "encode_prompt", counted)
+    monkeypatch.setattr(PipelineModel, "release_text_encoders", released)
+    fresh = PipelineModel.load(str(tiny_folder), device="cpu")
     phrases = ["add a bow", "add a scarf", "add a wig", "add a bow"]
     found = each_condition(fresh, phrases)
     assert done == ["add a bow", "add a wig", "released"]
     assert torch.equal(found[1].prompt_embeds, old.prompt_embeds)
     assert torch.equal(found[0].prompt_embeds, found[3].prompt_embeds)
-    again = FluxModel.load(str(tiny_folder), device="cpu")
-    assert torch.equal(prompt_condition(again, "add a wig").pooled, found[2].pooled)
+    again = PipelineModel.load(str(tiny_folder), device="cpu")
+    assert torch.equal(
+        prompt_condition(again, "add a wig").extras["pooled"], found[2].extras["pooled"]
+    )
     assert done[3:] == []
 
 
 def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monkeypatch):
-    base = FluxModel.load(str(tiny_folder), device="cpu")
+    base = PipelineModel.load(str(tiny_folder), device="cpu")
     alone = base.condition("add a hat")
     base.forget("add a hat")
     found = prompt_conditions(base, ["add a hat", "", "add a hat"])
@@ -98,18 +100,18 @@ def test_many_prompts_stay_on_disk_and_the_encoders_are_let_go(tiny_folder, monk
     assert not base.knows("add a hat")
     assert base._text.loaded is None
     assert torch.equal(found["add a hat"].prompt_embeds, alone.prompt_embeds)
-    assert torch.equal(found["add a hat"].pooled, alone.pooled)
+    assert torch.equal(found["add a hat"].extras["pooled"], alone.extras["pooled"])
 
     def refuse(self, prompt):
         raise AssertionError("the text encoders were loaded again")
 
-    monkeypatch.setattr(FluxModel, "encode_prompt", refuse)
+    monkeypatch.setattr(PipelineModel, "encode_prompt", refuse)
     assert len(prompt_conditions(base, ["add a hat", ""])) == 2
 
 
 def test_bases_with_the_same_text_encoders_but_other_lengths_share_no_prompts(tiny_folder):
-    dev, schnell = (FluxModel.load(str(tiny_folder), device="cpu") for _ in range(2))
-    schnell._text_length = 16
+    dev, schnell = (PipelineModel.load(str(tiny_folder), device="cpu") for _ in range(2))
+    schnell.family._most_tokens = lambda: 16
     short = prompt_condition(schnell, "an old person").prompt_embeds
     long = prompt_condition(dev, "an old person").prompt_embeds
     assert (short.shape[1], long.shape[1]) == (16, 32)
@@ -133,7 +135,7 @@ def test_a_cache_that_is_not_as_written_is_made_again(
     tiny_folder, face_pairs, tmp_path, count_encodings, damage
 ):
     """Nothing is lost with it, so there is nothing to ask the user for."""
-    base = FluxModel.load(str(tiny_folder), device="cpu")
+    base = PipelineModel.load(str(tiny_folder), device="cpu")
     pairs = face_pairs({"hat": "cap"}, 1, size=64)
     (made,) = encode_pairs(base, pairs, 64, tmp_path)
     words = prompt_condition(base, "an old person")
@@ -146,19 +148,21 @@ def test_a_cache_that_is_not_as_written_is_made_again(
     assert len(count_encodings) == 4
     assert torch.equal(made.x_a, again.x_a)
     assert torch.equal(made.x_b, again.x_b)
-    other = FluxModel.load(str(tiny_folder), device="cpu")
-    assert torch.equal(prompt_condition(other, "an old person").pooled, words.pooled)
+    other = PipelineModel.load(str(tiny_folder), device="cpu")
+    assert torch.equal(
+        prompt_condition(other, "an old person").extras["pooled"], words.extras["pooled"]
+    )
     assert {path: path.read_bytes() for path in kept} == whole
 
 
 def test_a_prompt_s_cache_that_is_damaged_in_the_middle_of_a_training(tiny_folder):
-    base = FluxModel.load(str(tiny_folder), device="cpu")
+    base = PipelineModel.load(str(tiny_folder), device="cpu")
     found = prompt_conditions(base, ["a hat"])
-    wanted = found["a hat"].pooled
+    wanted = found["a hat"].extras["pooled"]
     (path,) = cache_folder().glob("*.safetensors")
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    assert torch.equal(found["a hat"].pooled, wanted)
+    assert torch.equal(found["a hat"].extras["pooled"], wanted)
     assert path.read_bytes() != bytes(data)
     assert not base.knows("a hat")

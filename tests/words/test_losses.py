@@ -67,10 +67,12 @@ def test_questions_that_share_passes_are_answered_as_each_alone(model, pair):
 
 def test_embeddings_go_to_where_the_pictures_are():
     """Those that come from disk are on the CPU, whatever the model is on."""
-    told = {text: Condition(torch.ones(1, 3, 4), torch.ones(1, 5)) for text in ("a", "b")}
+    told = {
+        text: Condition(torch.ones(1, 3, 4), {"pooled": torch.ones(1, 5)}) for text in ("a", "b")
+    }
     asked = [Asked(text, torch.ones(1, 2, 4, 4, device="meta")) for text in told]
     found = conditions_of(asked, told, 3)
-    every = (found.prompt_embeds, found.pooled, *found.references)
+    every = (found.prompt_embeds, found.extras["pooled"], *found.references)
     assert [one.device.type for one in every] == ["meta"] * 3
     assert [tuple(one.shape) for one in every] == [(6, 3, 4), (6, 5), (6, 2, 4, 4)]
 
@@ -79,10 +81,10 @@ def test_embeddings_go_to_where_the_pictures_are():
     ("side", "rows"),
     [(16, 12), (32, 12), (64, 4), (128, 1), (256, 1)],  # 128, 256 … 1024, 2048 pixels
 )
-def test_a_pass_has_room_for_so_many_rows(side, rows):
+def test_a_pass_has_room_for_so_many_rows(tiny_model, side, rows):
     x = torch.zeros(1, 1, side, side)
-    assert rows_at_once(x, x, x) == rows
-    assert rows_at_once(x) >= rows
+    assert rows_at_once(tiny_model, x, x, x) == rows
+    assert rows_at_once(tiny_model, x) >= rows
 
 
 @pytest.mark.parametrize("tokens", [128, 32])

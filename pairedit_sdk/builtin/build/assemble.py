@@ -22,7 +22,7 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.clip import IMAGE_MEAN, IMAGE_STD
 from pairedit_sdk.io.files import write_json
 from pairedit_sdk.models import empty_prompt
-from pairedit_sdk.models.families.kontext import model_class
+from pairedit_sdk.models.pipeline_model import PipelineModel
 
 
 def text_tower(clip: CLIPModel) -> CLIPTextModel:
@@ -117,7 +117,7 @@ def assemble(
         write_json(config, values)
     for other in folder.glob("*.safetensors"):  # the attribute classifier lives beside the parts
         shutil.copy2(other, fresh / other.name)
-    model = model_class(fresh).load(str(fresh), device="cpu", precision="fp32")
+    model = PipelineModel.load(str(fresh), device="cpu", precision="fp32")
     empty_prompt.keep(fresh, model, model.encode_prompt(""))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)

@@ -1,1 +1,46 @@
-"""One small file for each family of models."""
+"""One small file for each family of models, and what is known of it by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.families.family import Family
+
+#: Pipeline classes of diffusers, and the module and the class that know them.
+FAMILIES = {"FluxPipeline": ("flux1", "Flux1"), "FluxKontextPipeline": ("flux1", "Flux1Kontext")}
+#: Short names of published models, and their hub ids.
+ALIASES = {
+    "flux-dev": "black-forest-labs/FLUX.1-dev",
+    "flux-schnell": "black-forest-labs/FLUX.1-schnell",
+    "kontext-dev": "black-forest-labs/FLUX.1-Kontext-dev",
+}
+#: What tells the pipeline class of a hub id that is not on this machine: the first of these that
+#: is in its name, in lower case.
+_IN_NAMES = {"kontext": "FluxKontextPipeline", "flux": "FluxPipeline"}
+#: The same for the architectures in edits' files: the first that one begins with.
+_ARCHITECTURES = {
+    "flux-1-kontext": "FluxKontextPipeline",
+    "flux-1-mini-kontext": "FluxKontextPipeline",
+    "flux-1": "FluxPipeline",
+}
+
+
+def family_class(pipeline: str) -> type[Family]:
+    """The family of a pipeline class that is in :data:`FAMILIES`."""
+    module, name = FAMILIES[pipeline]
+    found: type[Family] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found
+
+
+def pipeline_of_hub_id(hub_id: str) -> str | None:
+    """The pipeline class that a hub id's name tells of, or nothing."""
+    name = hub_id.lower()
+    return next((kind for word, kind in _IN_NAMES.items() if word in name), None)
+
+
+def pipeline_of_architecture(architecture: str) -> str | None:
+    """The pipeline class of an edit's architecture, or nothing."""
+    known = _ARCHITECTURES.items()
+    return next((kind for start, kind in known if architecture.startswith(start)), None)

@@ -1,48 +1,60 @@
-"""FLUX.1 (dev, schnell, and the built-in model, which is a small FLUX) as a :class:`FlowModel`."""
+"""A diffusers pipeline of any family as a :class:`~pairedit_sdk.models.protocol.FlowModel`."""
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
     FlowMatchEulerDiscreteScheduler,
 )
 from torch import nn
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.flow.schedule import schedule_shift
 from pairedit_sdk.io.quiet import no_bars
 from pairedit_sdk.lora.holding import holding, lock_of
 from pairedit_sdk.models import empty_prompt, folders
 from pairedit_sdk.models import precision as precisions
-from pairedit_sdk.models.families.flux_text import TextEncoders
+from pairedit_sdk.models.families import family_class
+from pairedit_sdk.models.families.family import Configs, Family
 from pairedit_sdk.models.offload import Placement
 from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.models.targets import target_layers
-from pairedit_sdk.models.tokens import pack, position_ids, unpack
+from pairedit_sdk.models.text_encoders import TextEncoders
+from pairedit_sdk.models.tokens import token_count
+
+_log = logging.getLogger("pairedit_sdk")
 
 
-class FluxModel:
-    """A frozen FLUX.1 pipeline. See :class:`pairedit_sdk.models.protocol.FlowModel`.
+class PipelineModel:
+    """A frozen pipeline. See :class:`pairedit_sdk.models.protocol.FlowModel`.
 
     The text encoders are loaded when a prompt is first needed and can be released after; the
     transformer and the autoencoder are loaded at once, into main memory, and come to the device
     when they are needed there (:class:`pairedit_sdk.models.offload.Placement`).
-    """
 
-    takes_references = False
+    Args:
+        name: a built-in model's, a folder or a hub id.
+        folder: the pipeline's.
+        transformer: of the family's class.
+        vae: likewise.
+        device: where the model runs.
+        dtype: that it computes in.
+        precision: that the transformer's weights are held in.
+        offload: see :func:`pairedit_sdk.load_model`.
+    """
 
     def __init__(
         self,
         name: str,
         folder: Path,
-        transformer: FluxTransformer2DModel,
-        vae: AutoencoderKL,
+        transformer: nn.Module,
+        vae: nn.Module,
         *,
         device: torch.device,
         dtype: torch.dtype,
@@ -57,19 +69,19 @@ class FluxModel:
         self._placement = Placement(device, transformer, vae, offload=offload)
         self._transformer = transformer
         self._scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
-        self._text = TextEncoders(folder, device, dtype)
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        configs = Configs(index, transformer.config, vae.config, self._scheduler.config)
+        self.family: Family = family_class(index["_class_name"])(configs)
+        self._text = TextEncoders(folder, self.family, device, dtype)
         self._conditions: dict[str, Condition] = {}
         self._fingerprint: str | None = None
-        self._factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        self.multiple = 2 * self._factor
-        self.resolution = 128 if vae.config.sample_size <= 128 else 512
-        self.takes_guidance = bool(transformer.config.guidance_embeds)
-        self.default_guidance = 3.5 if self.takes_guidance else 0.0
-        # FLUX.1-schnell was taught with shorter texts.
-        self._text_length = 512 if self.takes_guidance else 256
-        small = transformer.config.num_layers < folders.FLUX_BLOCKS
-        kind = "dev" if self.takes_guidance else "schnell"
-        self.architecture = self._architecture("mini" if small else kind)
+        self.multiple = self.family.multiple
+        self.takes_references = self.family.takes_references
+        self.takes_guidance = self.family.takes_guidance
+        self.default_guidance = self.family.default_guidance
+        self.architecture = self.family.architecture
+        sample = getattr(vae.config, "sample_size", None)
+        self.resolution = 128 if sample is not None and sample <= 128 else 512
 
     @classmethod
     def load(
@@ -79,17 +91,19 @@ class FluxModel:
         device: str | None = None,
         precision: str = "auto",
         offload: bool = False,
-    ) -> FluxModel:
-        """Load by "mini", folder or hub id; see :func:`pairedit_sdk.load_model`."""
+    ) -> PipelineModel:
+        """Load by a built-in model's name, folder or hub id; see
+        :func:`pairedit_sdk.load_model`."""
+        name_or_path = folders.full_name(name_or_path)
         where = precisions.choose_device(device)
         kind, dtype = precisions.choose_precision(precision, where)
         folder = folders.resolve(name_or_path)
         folders.check(folder, name_or_path)
+        family = family_class(folders.pipeline_class(folder))
+        _check_dtype(family, name_or_path, dtype)
         with folders.explain_damage(folder), no_bars():
-            transformer = precisions.load_transformer(folder, kind, dtype, where)
-            vae = AutoencoderKL.from_pretrained(
-                folder, subfolder="vae", dtype=precisions.vae_dtype(dtype)
-            )
+            transformer = precisions.load_transformer(folder, family, kind, dtype, where)
+            vae = precisions.load_autoencoder(folder, family, dtype)
             model = cls(
                 name_or_path,
                 folder,
@@ -104,10 +118,6 @@ class FluxModel:
             model.sigmas(2, model.resolution, model.resolution)  # a damaged schedule is found here
             return model
 
-    @staticmethod
-    def _architecture(kind: str) -> str:
-        return f"flux-1-{kind}"
-
     @property
     def lock(self) -> threading.RLock:
         return lock_of(self._transformer)
@@ -120,16 +130,24 @@ class FluxModel:
         return self._placement.transformer()
 
     @property
-    def vae(self) -> AutoencoderKL:
+    def vae(self) -> nn.Module:
         """The autoencoder, wherever it is at the moment."""
         return self._vae
 
     @property
     def text_tokens(self) -> int:
-        """How many embeddings the model is given with every prompt, however short."""
-        path = self.folder / "tokenizer_2" / "tokenizer_config.json"
-        longest = json.loads(path.read_text(encoding="utf-8")).get("model_max_length")
-        return min(self._text_length, int(longest or self._text_length))
+        """How many embeddings the model is given with the empty prompt."""
+        return self.family.text_length(self.folder)
+
+    def text_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the empty prompt's tensors, one row of them."""
+        return {
+            name: (1, *(self.text_tokens if size < 0 else size for size in shape))
+            for name, shape in self.family.text_shapes().items()
+        }
+
+    def _vae_dtype(self) -> torch.dtype:
+        return next(self._vae.parameters()).dtype
 
     @property
     def fingerprint(self) -> str:
@@ -149,47 +167,36 @@ class FluxModel:
 
     @property
     def text_fingerprint(self) -> str:
-        weights = folders.fingerprint(self.folder, "text_encoder", "text_encoder_2")
-        tokenizers = folders.digest_of_files(self.folder, "tokenizer", "tokenizer_2")
-        return f"{weights}-{tokenizers}-{self._text_length}"
+        weights = folders.fingerprint(self.folder, *self.family.encoders)
+        tokenizers = folders.digest_of_files(self.folder, *self.family.tokenizers)
+        return f"{weights}-{tokenizers}-{self.family.text_version()}"
 
     @holding
     @torch.no_grad()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        config = self._vae.config
         with self._placement.vae() as vae:
-            z = vae.encode(images.to(self.device, self._vae.dtype)).latent_dist.mode()
-        latents: torch.Tensor = (z - config.shift_factor) * config.scaling_factor
+            latents = self.family.encoded(vae, images.to(self.device, self._vae_dtype()))
         return latents.to(self.dtype)
 
     @holding
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        config = self._vae.config
-        z = latents.to(self.device, self._vae.dtype) / config.scaling_factor + config.shift_factor
         with self._placement.vae() as vae:
-            pictures: torch.Tensor = vae.decode(z).sample.float()
-        return pictures.clamp(-1, 1)
+            images = self.family.decoded(vae, latents.to(self.device, self._vae_dtype()))
+        return images.float().clamp(-1, 1)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        return (self._vae.config.latent_channels, height // self._factor, width // self._factor)
+        factor = self.family.factor
+        return (self.family.channels, height // factor, width // factor)
 
     def image_size(self, latents: torch.Tensor) -> tuple[int, int]:
-        return latents.shape[2] * self._factor, latents.shape[3] * self._factor
+        return latents.shape[2] * self.family.factor, latents.shape[3] * self.family.factor
 
     @holding
     def sigmas(self, steps: int, height: int, width: int) -> torch.Tensor:
-        tokens = (height // self.multiple) * (width // self.multiple)
-        config = self._scheduler.config
-        mu = schedule_shift(
-            tokens,
-            config.base_image_seq_len,
-            config.max_image_seq_len,
-            config.base_shift,
-            config.max_shift,
-        )
+        tokens = token_count(self, width, height)
         start = torch.linspace(1.0, 1.0 / steps, steps, dtype=torch.float64).tolist()
-        self._scheduler.set_timesteps(sigmas=start, mu=mu)
+        self._scheduler.set_timesteps(sigmas=start, mu=self.family.shift(tokens, steps))
         sigmas: torch.Tensor = self._scheduler.sigmas.clone()
         return sigmas.to(self.device)
 
@@ -204,10 +211,7 @@ class FluxModel:
     @holding
     def remember(self, prompt: str, condition: Condition) -> None:
         """Take a prompt's embeddings from a cache, so that no text encoder is needed for it."""
-        self._conditions[prompt] = Condition(
-            condition.prompt_embeds.to(self.device, self.dtype),
-            condition.pooled.to(self.device, self.dtype),
-        )
+        self._conditions[prompt] = condition.to(self.device, self.dtype)
 
     def knows(self, prompt: str) -> bool:
         """Whether the prompt's embeddings are in memory."""
@@ -222,57 +226,43 @@ class FluxModel:
     def release_text_encoders(self) -> None:
         self._text.release()
 
+    def looking_at(self, prompt: str, references: Sequence[torch.Tensor]) -> Condition:
+        """The prompt's embeddings together with condition images.
+
+        Args:
+            prompt: an instruction, or nothing.
+            references: latents, as :meth:`encode` gives them, each [1 or B, C, h, w].
+        """
+        return replace(self.condition(prompt), references=tuple(references))
+
     @holding
     def velocity(
         self, x: torch.Tensor, sigma: torch.Tensor, condition: Condition, guidance: float
     ) -> torch.Tensor:
-        rows, _, height, width = x.shape
-        tokens, ids = self._image_tokens(x, condition)
-        given = None
-        if self.takes_guidance:
-            given = torch.full((rows,), guidance, device=self.device, dtype=torch.float32)
-        embeds = condition.prompt_embeds.expand(rows, -1, -1)
-        # Rounded where the pipeline rounds it, so that both agree in bf16 too.
-        timestep = (sigma.to(self.device).float() * 1000).to(self.dtype) / 1000
-        v = self.transformer(
-            hidden_states=tokens.to(self.dtype),
-            timestep=timestep.reshape(-1).expand(rows),
-            guidance=given,
-            pooled_projections=condition.pooled.expand(rows, -1),
-            encoder_hidden_states=embeds,
-            txt_ids=torch.zeros(embeds.shape[1], 3, device=self.device, dtype=self.dtype),
-            img_ids=ids.to(self.device, self.dtype),
-            return_dict=False,
-        )[0]
-        return unpack(v[:, : height * width // 4], height, width)
-
-    def _image_tokens(
-        self, x: torch.Tensor, condition: Condition
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens [B, T, 4C] of latents x, its own first, and their position ids [T, 3]."""
-        if condition.references:
+        if condition.references and not self.takes_references:
             raise UsageError(
                 f"Model {self.name} takes no condition images",
-                expected="a FLUX.1-Kontext",
-                next_step="Use mini-kontext, or its folder or hub id",
+                expected="an edit model, such as FLUX.1-Kontext",
+                next_step="Use mini-kontext, or the folder or hub id of an edit model",
             )
-        return pack(x), position_ids(x.shape[2] // 2, x.shape[3] // 2)
+        x, sigma = x.to(self.device, self.dtype), sigma.to(self.device)
+        return self.family.velocity(self.transformer, x, sigma, condition, guidance)
 
     @holding
     def set_gradient_checkpointing(self, on: bool) -> None:
         if on:
-            self._transformer.enable_gradient_checkpointing()
+            self._transformer.enable_gradient_checkpointing()  # type: ignore[operator]
         else:
-            self._transformer.disable_gradient_checkpointing()
+            self._transformer.disable_gradient_checkpointing()  # type: ignore[operator]
 
     @holding
     def lora_targets(self, which: str) -> list[str]:
-        return target_layers(self._transformer, which)
+        return target_layers(self._transformer, self.family.targets, which)
 
     @holding
     def encode_prompt(self, prompt: str) -> Condition:
         """The prompt's embeddings, computed whether they are known or not."""
-        return self._text.encode(prompt, self._text_length, make_room=self._placement.make_room)
+        return self._text.encode(prompt, self.text_tokens, make_room=self._placement.make_room)
 
 
 def _require_weights(*parts: nn.Module) -> None:
@@ -285,3 +275,21 @@ def _require_weights(*parts: nn.Module) -> None:
         absent = [name for name, weight in part.named_parameters() if weight.is_meta]
         if absent:
             raise ValueError(f"{len(absent)} weights are missing, the first is {absent[0]}")
+
+
+def _check_dtype(family: type[Family], name: str, dtype: torch.dtype) -> None:
+    """Refuse float16 where the family fails in it, and warn where it clips.
+
+    Raises:
+        UsageError: saying why.
+    """
+    if dtype != torch.float16:
+        return
+    if family.fp16_fails:
+        raise UsageError(
+            f"Model {name} does not work in fp16: {family.fp16_fails}",
+            expected="bf16, fp32, nf4 or int8",
+            next_step="Use --precision bf16",
+        )
+    if family.fp16_clips:
+        _log.warning("Model %s in fp16: %s. Use --precision bf16.", name, family.fp16_clips)

@@ -57,7 +57,7 @@ def test_condition_is_the_pipelines_prompt_embedding(tiny_model, pipeline):
     embeds, pooled, _ = pipeline.encode_prompt("an old person", None, max_sequence_length=32)
     condition = tiny_model.condition("an old person")
     assert torch.allclose(condition.prompt_embeds, embeds, atol=1e-5)
-    assert torch.allclose(condition.pooled, pooled, atol=1e-6)
+    assert torch.allclose(condition.extras["pooled"], pooled, atol=1e-6)
 
 
 def test_prompts_stay_known_when_the_text_encoders_are_released(tiny_model):

@@ -1,0 +1,195 @@
+"""What tells one family of models from another: facts, and a few functions of tensors.
+
+Everything else (loading, placement, caches, schedules, quantisation) is shared, in
+:mod:`pairedit_sdk.models.pipeline_model`. Nothing outside this package names a family.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+
+from pairedit_sdk.flow.schedule import schedule_shift
+from pairedit_sdk.models.protocol import Condition
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pairedit_sdk.models.text_encoders import LoadedText
+
+
+@dataclass(frozen=True)
+class Configs:
+    """The configurations of a pipeline's parts, as diffusers reads them.
+
+    Attributes:
+        index: of ``model_index.json``.
+        transformer: attributes of the transformer's configuration.
+        vae: of the autoencoder's.
+        scheduler: of the scheduler's.
+    """
+
+    index: Mapping[str, Any]
+    transformer: Any
+    vae: Any
+    scheduler: Any
+
+
+class Family:
+    """One model's facts; a subclass is a family.
+
+    Args:
+        configs: of the model's parts.
+
+    Attributes of a class:
+        transformer_class: in ``diffusers``.
+        vae_class: in ``diffusers``.
+        encoders: text encoders by their folder, and their classes in ``transformers``.
+        tokenizers: folders of tokenizers, or of processors.
+        targets: patterns of the full names of the Linear layers in each set of LoRA targets.
+        blocks: what the names of the layers begin with that a quantised model holds in fewer bits.
+        depth: the transformer's setting that counts its blocks, and the fewest that a published
+            model has.
+        takes_references: whether it sees pictures beside the noisy one.
+        renormalises: whether classifier-free guidance keeps the norm of the conditional velocity.
+        fp16_fails: why float16 does not work, or nothing.
+        fp16_clips: what float16 does to the pictures, or nothing.
+        recipe: that suits it where none is asked for.
+        small_recipe: the same for a model smaller than any published one, if it differs.
+        siblings: architectures whose edits work on each other.
+    """
+
+    transformer_class: ClassVar[str]
+    vae_class: ClassVar[str] = "AutoencoderKL"
+    encoders: ClassVar[Mapping[str, str]]
+    tokenizers: ClassVar[Sequence[str]] = ("tokenizer",)
+    targets: ClassVar[Mapping[str, tuple[re.Pattern[str], ...]]]
+    blocks: ClassVar[tuple[str, ...]] = ("transformer_blocks.", "single_transformer_blocks.")
+    depth: ClassVar[tuple[str, int]] = ("num_layers", 1)
+    takes_references: ClassVar[bool] = False
+    renormalises: ClassVar[bool] = False
+    fp16_fails: ClassVar[str] = ""
+    fp16_clips: ClassVar[str] = ""
+    recipe: ClassVar[str]
+    small_recipe: ClassVar[str] = ""
+    siblings: ClassVar[tuple[frozenset[str], ...]] = ()
+
+    def __init__(self, configs: Configs) -> None:
+        self.configs = configs
+
+    @classmethod
+    def parts(cls) -> tuple[str, ...]:
+        """The folders that a whole pipeline has."""
+        return ("transformer", "vae", "scheduler", *cls.tokenizers, *cls.encoders)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it has fewer blocks than any published model of the family."""
+        name, fewest = self.depth
+        return int(getattr(self.configs.transformer, name)) < fewest
+
+    @property
+    def architecture(self) -> str:
+        """The model's kind, as in the modelspec standard."""
+        raise NotImplementedError
+
+    @property
+    def takes_guidance(self) -> bool:
+        """Whether a distilled guidance is an input of the transformer."""
+        return bool(getattr(self.configs.transformer, "guidance_embeds", False))
+
+    @property
+    def default_guidance(self) -> float:
+        """Distilled guidance, where the model takes any; otherwise 0."""
+        return 0.0
+
+    @property
+    def factor(self) -> int:
+        """Pixels of a latent's side."""
+        return int(2 ** (len(self.configs.vae.block_out_channels) - 1))
+
+    @property
+    def multiple(self) -> int:
+        """Pixels of a token's side; pictures' sides are multiples of it."""
+        return 2 * self.factor
+
+    @property
+    def channels(self) -> int:
+        """Of latents."""
+        return int(self.configs.vae.latent_channels)
+
+    def encoded(self, vae: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Latents [B, C, h, w] of images [B, 3, H, W] in −1 … 1: the posterior's mode, shifted and
+        scaled."""
+        config = self.configs.vae
+        z = vae.encode(images).latent_dist.mode()  # type: ignore[operator]
+        latents: torch.Tensor = (z - config.shift_factor) * config.scaling_factor
+        return latents
+
+    def decoded(self, vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
+        """Images [B, 3, H, W] of latents, not clamped."""
+        config = self.configs.vae
+        z = latents / config.scaling_factor + config.shift_factor
+        images: torch.Tensor = vae.decode(z).sample  # type: ignore[operator]
+        return images
+
+    def shift(self, tokens: int, steps: int) -> float | None:
+        """μ of a schedule that depends on the number of tokens, or nothing."""
+        config = self.configs.scheduler
+        return schedule_shift(
+            tokens,
+            config.base_image_seq_len,
+            config.max_image_seq_len,
+            config.base_shift,
+            config.max_shift,
+        )
+
+    def text_length(self, folder: Path) -> int:
+        """How many token embeddings an empty prompt has.
+
+        Args:
+            folder: the pipeline's.
+        """
+        raise NotImplementedError
+
+    def text_version(self) -> str:
+        """What decides a prompt's embeddings beside the encoders' and the tokenizers' files."""
+        return ""
+
+    def text_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of a condition's tensors without the number of rows; tokens are −1."""
+        return {"prompt_embeds": (-1, int(self.configs.transformer.joint_attention_dim))}
+
+    def embedded(self, text: LoadedText, prompt: str, length: int) -> Condition:
+        """The embeddings of a prompt, on the device of the encoders.
+
+        Args:
+            text: the loaded text encoders.
+            prompt: any text; longer ones are cut.
+            length: see :meth:`text_length`.
+        """
+        raise NotImplementedError
+
+    def velocity(
+        self,
+        transformer: nn.Module,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        condition: Condition,
+        guidance: float,
+    ) -> torch.Tensor:
+        """v [B, C, h, w] = ε − x_0 at x [B, C, h, w].
+
+        Args:
+            transformer: on the device of x.
+            x: states, in the model's dtype.
+            sigma: float32, a scalar or [B].
+            condition: what is said and seen.
+            guidance: distilled, for a model that takes it.
+        """
+        raise NotImplementedError
