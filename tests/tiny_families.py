@@ -399,7 +399,7 @@ def chroma(folder: Path) -> Path:
             approximator_layers=1,
         )
         pipeline = diffusers.ChromaPipeline(
-            scheduler=_scheduler(shift=3.0, use_dynamic_shifting=True),
+            scheduler=_scheduler(shift=3.0),
             vae=_flux_autoencoder(),
             text_encoder=_t5(24),
             tokenizer=t5_tokenizer(),
