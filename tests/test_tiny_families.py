@@ -33,12 +33,17 @@ def loaded(folder: Path) -> Any:
     return pipeline
 
 
-def drawn(pipeline: Any, prompt: str, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """Pixels, 0 … 1, float [h, w, 3], of two steps from the same noise."""
+def drawn(
+    pipeline: Any, prompt: str, monkeypatch: pytest.MonkeyPatch, reference: str = "orange"
+) -> np.ndarray:
+    """Pixels, 0 … 1, float [h, w, 3], of two steps from the same noise.
+
+    ``reference`` is the colour of the picture that a pipeline for edits sees.
+    """
     settings: dict[str, Any] = {"height": SIDE, "width": SIDE, "num_inference_steps": 2}
     kind = type(pipeline).__name__
     if kind in ("FluxKontextPipeline", "QwenImageEditPlusPipeline"):
-        settings["image"] = Image.new("RGB", (SIDE, SIDE), "orange")
+        settings["image"] = Image.new("RGB", (SIDE, SIDE), reference)
     if kind == "FluxKontextPipeline":
         settings |= {"max_area": SIDE**2, "_auto_resize": False}
     for area in ("CONDITION_IMAGE_SIZE", "VAE_IMAGE_SIZE"):  # 1024² takes a CPU too long
@@ -57,6 +62,15 @@ def test_stock_diffusers_draws(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert picture.std() > 0.01
     assert (drawn(pipeline, "a red house", monkeypatch) == picture).all()
     assert np.abs(drawn(pipeline, "a cat", monkeypatch) - picture).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["flux-kontext", "qwen-image-edit"])
+def test_edits_see_the_picture(
+    name: str, tiny_family: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = loaded(tiny_family(name))
+    orange, blue = (drawn(pipeline, "a hat", monkeypatch, colour) for colour in ("orange", "blue"))
+    assert np.abs(orange - blue).max() > 1e-3
 
 
 def test_folders_are_small(folder: Path) -> None:
