@@ -114,7 +114,7 @@ def refused(read: Callable[[], object]) -> bool:
 def read_edit(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is an edit; both readers and the importer are tried."""
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.lora.formats import read_lora
+    from pairedit_sdk.lora.reading import read_lora
 
     path = folder / name
     path.write_bytes(data)

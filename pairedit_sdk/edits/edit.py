@@ -26,8 +26,10 @@ from pairedit_sdk.edits.metadata import (
 )
 from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.io.files import write_tensors
-from pairedit_sdk.lora.formats import LoraFile, read_lora, read_lora_header, to_diffusers
+from pairedit_sdk.lora.files import read_lora_header
+from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lora.reading import LoraFile, read_lora
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
@@ -101,10 +103,11 @@ class Edit:
 
     @classmethod
     def load(cls, path: str | Path) -> Edit:
-        """Read an edit, or a LoRA of another tool; see :mod:`pairedit_sdk.lora.formats`.
+        """Read an edit, or another tool's LoRA: its file, or the folder that peft writes. The forms
+        are in :mod:`pairedit_sdk.lora.formats`.
 
         Raises:
-            EditError: no such file, not safetensors, damaged, or no whole LoRA of FLUX.
+            EditError: no such file, not safetensors, damaged, or no whole LoRA.
         """
         path = Path(path)
         return cls.of_file(read_lora(path), path)
