@@ -70,8 +70,8 @@ def import_command(
         typer.Argument(
             metavar="FILE",
             help="A LoRA for FLUX: a safetensors file of diffusers, kohya, ComfyUI, OneTrainer, "
-            "SimpleTuner, XLabs or Concept Sliders, PairEdit's .pt, or the folder that peft writes. "
-            "LoKr and LoHa too.",
+            "SimpleTuner, XLabs or Concept Sliders, PairEdit's .pt, or the folder that peft "
+            "writes. LoKr and LoHa too.",
         ),
     ],
     name: Annotated[

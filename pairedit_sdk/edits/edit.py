@@ -103,8 +103,7 @@ class Edit:
 
     @classmethod
     def load(cls, path: str | Path) -> Edit:
-        """Read an edit, or another tool's LoRA: its file, or the folder that peft writes. The forms
-        are in :mod:`pairedit_sdk.lora.formats`.
+        """Read an edit, or another tool's LoRA, see :mod:`pairedit_sdk.lora.formats`.
 
         Raises:
             EditError: no such file, not safetensors, damaged, or no whole LoRA.

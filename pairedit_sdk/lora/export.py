@@ -110,8 +110,8 @@ def _warn_of_outer_layers(layers: Mapping[str, LoraLayer]) -> None:
     outer = sorted(set(layers) & set(FLUX.outside.values()))
     if outer:
         _log.warning(
-            "Of kohya's form stock diffusers leaves out layers outside the blocks, here %s. ComfyUI "
-            "and Forge read them; for diffusers export as diffusers.",
+            "Of kohya's form stock diffusers leaves out layers outside the blocks, here %s. "
+            "ComfyUI and Forge read them; for diffusers export as diffusers.",
             ", ".join(outer),
         )
 

@@ -127,16 +127,18 @@ def to_diffusers(layers: Mapping[str, LoraLayer]) -> tuple[dict[str, torch.Tenso
 def adapter_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
     """peft's description of layers whose alpha is baked in.
 
-    A pattern also matches the end of a longer name from a dot on: ``proj_out`` of the whole model
-    would be that of every single block too, but for the ``^`` before it.
+    A name also stands for the end of a longer one from a dot on: ``proj_out`` of the whole model
+    would be that of every single block too. So a rank's pattern has ``^`` before it, and the
+    targets are one pattern, which peft matches with whole names.
     """
     ranks = {name: layer.rank for name, layer in layers.items()}
     rank = max(ranks.values(), default=0)
+    apart = all("." in name for name in layers)
     other = {name if "." in name else f"^{name}": own for name, own in ranks.items() if own != rank}
     return {
         "r": rank,
         "lora_alpha": rank,
-        "target_modules": sorted(layers),
+        "target_modules": sorted(layers) if apart else "|".join(map(re.escape, sorted(layers))),
         "rank_pattern": other,
         "alpha_pattern": other,
     }
