@@ -136,6 +136,7 @@ def import_command(
             "rank": edit.info.rank,
             "converted": found.converted,
             "error": found.error,
+            "idle": edit.is_idle,
             "left_out": found.left_out,
         }
     )

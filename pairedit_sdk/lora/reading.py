@@ -7,7 +7,7 @@ is summed, as other tools do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.lora.alphas import Alphas
 from pairedit_sdk.lora.files import explained, lora_tensors, weights_file
-from pairedit_sdk.lora.formats import FORMS, Form, Key, placed, taken_apart
+from pairedit_sdk.lora.formats import FORMS, Form, placed, taken_apart
 from pairedit_sdk.lora.kinds import (
     DORA,
     LORA,
@@ -120,9 +120,9 @@ def _modules(
     """The parts of every module's update, and the keys that are none."""
     found: dict[str, Module] = {}
     others: list[str] = []
-    adapters: set[str] = set()
+    _require_one_adapter(tensors, source)
     for name, value in tensors.items():
-        key: Key | None = taken_apart(name)
+        key = taken_apart(name)
         if key is None or (key.part == "alpha" and value.numel() != 1):
             others.append(name)
             continue
@@ -134,7 +134,12 @@ def _modules(
             raise EditError(f"{source}: {key.module} has two tensors for one part: {name}")
         else:
             module.parts[key.part] = value
-            adapters |= {key.adapter} if key.adapter else set()
+    return found, others
+
+
+def _require_one_adapter(names: Iterable[str], source: str) -> None:
+    keys = (taken_apart(name) for name in names)
+    adapters = {key.adapter for key in keys if key is not None and key.adapter}
     if len(adapters) > 1:
         raise EditError(
             f"{source} holds several LoRAs",
@@ -142,7 +147,6 @@ def _modules(
             got=_list(sorted(adapters)),
             next_step="Save each as a file of its own",
         )
-    return found, others
 
 
 class _Reading:

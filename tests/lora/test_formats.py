@@ -301,7 +301,7 @@ def test_a_dora_is_refused(tiny_model, tmp_path):
     export(_layers(tiny_model, "attention"), "peft", tmp_path / "folder", {})
     path = tmp_path / "folder" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"use_dora": True}))
-    with pytest.raises(EditError, match="is a DoRA"):
+    with pytest.raises(EditError, match="is of a DoRA, and lacks its magnitudes"):
         read_lora(tmp_path / "folder")
 
 
