@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pairedit_sdk")
 #: Why an edit does nothing, and what to do about it.
-IDLE = (
-    "every layer of its LoRA is zero, as before the first training step. Train it again, or take "
-    "another file."
-)
+IDLE = "every layer of its LoRA is zero, as before training. Train it again, or take another file."
 
 __all__ = ["Edit", "EditDirection", "EditInfo", "EditStack", "EditorSettings"]
 

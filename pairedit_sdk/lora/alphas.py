@@ -54,7 +54,7 @@ class Alphas:
             )
         except (TypeError, ValueError) as error:
             raise EditError(f"{self.source}: its LoRA metadata is damaged") from error
-        # Version 0.1 wrote every layer's whole name, without the ^ that keeps ``proj_out`` apart.
+        # Versions up to 0.2 wrote whole names, without the ^ that keeps ``proj_out`` apart.
         targets = self.config.get("target_modules")
         own = targets if "pairedit" in header and isinstance(targets, list) else []
         self.whole = {name for name in own if isinstance(name, str)}

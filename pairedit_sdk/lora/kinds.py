@@ -147,8 +147,11 @@ def _lokr(parts: Mapping[str, torch.Tensor]) -> tuple[LoraLayer, int | None]:
     import torch
 
     one, two = (_factor(parts, f"lokr_w{number}") for number in "12")
-    _require_size(one.up.shape[0] * two.up.shape[0], one.down.shape[1] * two.down.shape[1])
+    shape = one.up.shape[0] * two.up.shape[0], one.down.shape[1] * two.down.shape[1]
+    _require_size(*shape)
     rank = next((parts[key].shape[0] for key in ("lokr_w2_b", "lokr_w1_b") if key in parts), None)
+    if one.rank * two.rank >= min(shape):
+        return _whole(torch.kron(one.up @ one.down, two.up @ two.down)), rank
     # (B₁ A₁) ⊗ (B₂ A₂) = (B₁ ⊗ B₂) (A₁ ⊗ A₂)
     return LoraLayer(torch.kron(one.down, two.down), torch.kron(one.up, two.up)), rank
 

@@ -88,10 +88,8 @@ def push(
     """
     path = Path(edit)
     if path.is_dir():
-        raise UsageError(
-            f"{path} is a folder, and others get one file",
-            next_step=f"Make an edit of it with `pairedit edits import {path} --name NAME`",
-        )
+        hint = f"Make an edit of it with `pairedit edits import {path} --name NAME`"
+        raise UsageError(f"{path} is a folder, and others get one file", next_step=hint)
     check_name(path.stem)  # or nobody could pull it under its own name
     info = _own_info(path)
     loaded = Edit.load(path)  # a damaged file is better found here than by those who pull it
