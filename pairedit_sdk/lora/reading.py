@@ -86,11 +86,11 @@ def read_lora(
             alpha that cannot be known, a DoRA without ``weights``, or of a rank above
             :data:`MOST`.
     """
-    path = weights_file(path)
+    given, path = path, weights_file(path)
     tensors, header = lora_tensors(path, pickled)
     with explained(path):  # numbers of a kind that cannot be reckoned with
         modules, left_out = _modules(tensors, path.name)
-    reading = _Reading(path, Alphas(header, path, alpha), rank, weights)
+    reading = _Reading(given, Alphas(header, path, alpha), rank, weights)
     for name, module in modules.items():
         found = placed(name)
         if found is None:
@@ -171,7 +171,7 @@ class _Reading:
         Raises:
             EditError: its parts are damaged, or are no update that is known here.
         """
-        what = f"{self.path.name}: layer {name}"
+        what = f"{self.alphas.source}: layer {name}"
         layer, divisor = as_product(module, what)
         factor = self.alphas.factor(form, inner, divisor, module.alpha)
         up = layer.up if factor == 1 else layer.up.float() * factor
@@ -202,7 +202,7 @@ class _Reading:
 
         if self.weights is None:
             raise EditError(
-                f"{self.path.name} is a DoRA, which also scales the model's own weights",
+                f"{self.alphas.source} is a DoRA, which also scales the model's own weights",
                 expected="a plain LoRA, or the model's weights too",
                 next_step=f"Make a LoRA of it with `pairedit edits import {self.path} "
                 "--base MODEL --rank 64`, which says how much it loses",

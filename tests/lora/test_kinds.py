@@ -198,6 +198,7 @@ def test_a_dora_is_converted_exactly_with_the_models_weights(tiny_folder, tmp_pa
         with pytest.raises(EditError, match=r"is a DoRA, .*--base MODEL --rank 64") as error:
             read_lora(tmp_path / "folder", partly=partly)
         assert "--partly" not in str(error.value)
+        assert f"import {tmp_path / 'folder'} --base" in str(error.value)
     found = read_lora(tmp_path / "folder", weights=weights.__getitem__)
     assert found.converted == ["DoRA"]
     assert found.layers.keys() == updates.keys()
