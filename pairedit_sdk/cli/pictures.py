@@ -47,6 +47,10 @@ def generate(
         ),
     ] = None,
     guidance: options.Guidance = None,
+    cfg: options.Cfg = 1.0,
+    negative_prompt: Annotated[
+        str, typer.Option("--negative-prompt", help="What to keep away from, with --cfg.")
+    ] = "",
     size: Annotated[
         str | None, typer.Option("--size", metavar="WxH", help="Without it: the model's own.")
     ] = None,
@@ -67,25 +71,26 @@ def generate(
     device = values.device(device)
 
     from pairedit_sdk.cli.services import generate as run_generate
+    from pairedit_sdk.editing.generate import GenerateOptions
     from pairedit_sdk.images.image import read_image
 
+    asked = GenerateOptions(
+        seed=seed,
+        steps=steps,
+        start_step=start_step,
+        guidance=guidance,
+        cfg=cfg,
+        negative_prompt=negative_prompt,
+        width=width,
+        height=height,
+        mode=mode,
+    )
     references = [read_image(path) for path in images or []]
     stack = values.load_stack(chosen) if chosen else None
     model = load_for(base, device, precision, stack, offload=offload)
     with output.meter("generating") as meter:
         result = run_generate(
-            model,
-            prompt,
-            stack,
-            seed=seed,
-            steps=steps,
-            start_step=start_step,
-            guidance=guidance,
-            width=width,
-            height=height,
-            mode=mode,
-            references=references,
-            on_step=meter.update,
+            model, prompt, stack, asked, references=references, on_step=meter.update
         )
     write_image(result, target)
     output.say(f"Wrote {target}.")
@@ -114,6 +119,7 @@ def sweep(
     mask: options.Mask = None,
     region: options.RegionOf = None,
     guidance: options.Guidance = None,
+    cfg: options.Cfg = 1.0,
     seed: options.Seed = 0,
     base: options.Base = None,
     library: options.ReadLibrary = options.DEFAULT_LIBRARY,
@@ -155,6 +161,7 @@ def sweep(
         threshold=threshold,
         limit_scale=limit_scale,
         guidance=guidance,
+        cfg=cfg,
         seed=seed,
         words=not no_words,
         resolution=resolution,
