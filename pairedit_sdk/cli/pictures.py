@@ -71,7 +71,7 @@ def generate(
     device = values.device(device)
 
     from pairedit_sdk.cli.services import generate as run_generate
-    from pairedit_sdk.editing.generate import GenerateOptions
+    from pairedit_sdk.editing.generate import GenerateOptions, check_prompts
     from pairedit_sdk.images.image import read_image
 
     asked = GenerateOptions(
@@ -85,6 +85,7 @@ def generate(
         height=height,
         mode=mode,
     )
+    check_prompts(prompt, asked)
     references = [read_image(path) for path in images or []]
     stack = values.load_stack(chosen) if chosen else None
     model = load_for(base, device, precision, stack, offload=offload)
@@ -149,6 +150,7 @@ def sweep(
     device = values.device(device)
 
     from pairedit_sdk.cli.services import sweep as run_sweep
+    from pairedit_sdk.editing.guidance import check_cfg
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip
@@ -171,6 +173,7 @@ def sweep(
     )
     picture = Photo.read(image)
     stack = values.load_stack([] if path is None else [(path, 1.0)], told)
+    check_cfg(stack, asked)
     title = " + ".join(one.name for one, _ in stack.parts)
     model = load_for(base, device, precision, stack, offload=offload)
     words = say_words(output, stack, asked)

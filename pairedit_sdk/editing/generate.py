@@ -131,7 +131,9 @@ def generate(
     width, height = asked.width or own[0], asked.height or own[1]
     start_step = asked.steps // 2 if asked.start_step is None else asked.start_step
     _check(model, (width, height), asked.steps, start_step)
-    _check_guidance(model, prompt, asked)
+    check_prompts(prompt, asked)
+    check_guidance(model, asked.guidance)
+    warn_if_distilled(model, asked.cfg)
     check_mode(asked.mode)
     stack = None if edits is None else without_silent(as_stack(edits))
     for edit, _ in [] if stack is None else stack.parts:
@@ -199,20 +201,18 @@ def _check(model: FlowModel, size: tuple[int, int], steps: int, start_step: int)
         )
 
 
-def _check_guidance(model: FlowModel, prompt: str, asked: GenerateOptions) -> None:
-    """Refuse guidance that the model cannot be given, or that would change nothing.
+def check_prompts(prompt: str, asked: GenerateOptions) -> None:
+    """Refuse classifier-free guidance of a prompt against itself.
 
     Raises:
-        UsageError: naming it.
+        UsageError: saying so.
     """
-    check_guidance(model, asked.guidance)
     if asked.cfg != 1 and prompt == asked.negative_prompt:
         raise UsageError(
             f"cfg {asked.cfg:g} would change nothing: the prompt and the negative prompt are both "
             f"{prompt!r}",
             next_step="Leave cfg out, or say another prompt or negative prompt",
         )
-    warn_if_distilled(model, asked.cfg)
 
 
 def _conditioned(model: FlowModel, prompt: str, asked: GenerateOptions) -> ConditionedModel:

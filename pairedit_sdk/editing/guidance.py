@@ -65,22 +65,30 @@ def warn_if_distilled(model: FlowModel, cfg: float) -> None:
         )
 
 
+def check_cfg(stack: EditStack, options: EditOptions) -> None:
+    """Refuse classifier-free guidance where no instruction acts: the prompt is the empty one then,
+    and so is the negative one.
+
+    Raises:
+        UsageError: saying so.
+    """
+    told = options.words and options.method == "flowedit"
+    if options.cfg == 1 or (told and any(acting(edit.info) for edit, _ in stack.parts)):
+        return
+    raise UsageError(
+        f"cfg {options.cfg:g} would change nothing: these edits act without words, with the empty "
+        "prompt, which is also the negative one",
+        expected="an instruction, or an edit that carries one, and the method flowedit",
+        next_step="Leave cfg out (--cfg), and change the edit's scale",
+    )
+
+
 def check_edit_guidance(model: FlowModel, stack: EditStack, options: EditOptions) -> None:
     """Refuse guidance that the model or the edits cannot use.
 
     Raises:
-        UsageError: a distilled guidance for a model that takes none; or classifier-free guidance
-            where no instruction acts, as the prompt is the empty one then, and so is the negative.
+        UsageError: see :func:`check_guidance` and :func:`check_cfg`.
     """
     check_guidance(model, options.guidance)
-    if options.cfg == 1:
-        return
-    told = options.words and options.method == "flowedit"
-    if not told or not any(acting(edit.info) for edit, _ in stack.parts):
-        raise UsageError(
-            f"cfg {options.cfg:g} would change nothing: these edits act without words, with the "
-            "empty prompt, which is also the negative one",
-            expected="an instruction, or an edit that carries one, and the method flowedit",
-            next_step="Leave cfg out (--cfg), and change the edit's scale",
-        )
+    check_cfg(stack, options)
     warn_if_distilled(model, options.cfg)

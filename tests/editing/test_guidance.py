@@ -216,7 +216,7 @@ def test_classifier_free_guidance_on_a_distilled_model_is_warned_of_once(
     schnell, tiny_model, caplog
 ):
     assert (schnell.is_distilled, tiny_model.is_distilled) == (True, False)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="pairedit_sdk"):
         generate(tiny_model, "a person", cfg=2, **DRAWN)
         assert caplog.records == []
         for _ in range(2):

@@ -72,7 +72,7 @@ def test_nobody_has_siblings_that_are_not_declared():
 def test_an_edit_acts_on_a_sibling_as_one_of_its_own_and_says_so_once(tiny_model, caplog):
     far, own = _of_base(tiny_model), _own(tiny_model, seed=0)
     x = torch.randn(1, *tiny_model.latent_shape(64, 64), generator=torch.Generator().manual_seed(1))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="pairedit_sdk"):
         for _ in range(2):
             found = edit_latents(tiny_model, x, far @ 0.5, **SMALL)
     assert torch.equal(found, edit_latents(tiny_model, x, own @ 0.5, **SMALL))
