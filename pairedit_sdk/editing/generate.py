@@ -14,7 +14,7 @@ import torch
 
 from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_latents import edit_latents
-from pairedit_sdk.editing.guidance import cfg_scale, check_guidance, warn_if_distilled
+from pairedit_sdk.editing.guidance import cfg_scale, check_guidance
 from pairedit_sdk.editing.hooks import part_of
 from pairedit_sdk.editing.options import EditOptions, whole_number
 from pairedit_sdk.editing.words import do_without_words, without_silent
@@ -132,8 +132,7 @@ def generate(
     start_step = asked.steps // 2 if asked.start_step is None else asked.start_step
     _check(model, (width, height), asked.steps, start_step)
     check_prompts(prompt, asked)
-    check_guidance(model, asked.guidance)
-    warn_if_distilled(model, asked.cfg)
+    check_guidance(model, asked.guidance, asked.cfg)
     check_mode(asked.mode)
     stack = None if edits is None else without_silent(as_stack(edits))
     for edit, _ in [] if stack is None else stack.parts:

@@ -36,8 +36,9 @@ def cfg_scale(value: object) -> float:
     return scale
 
 
-def check_guidance(model: FlowModel, guidance: float | None) -> None:
-    """Refuse a distilled guidance that is asked for, where the model takes none; 0 is none.
+def check_guidance(model: FlowModel, guidance: float | None, cfg: float) -> None:
+    """Refuse a distilled guidance that is asked for, where the model takes none; 0 is none. Log,
+    once for a model, that classifier-free guidance is not meant for it.
 
     Raises:
         UsageError: naming the model.
@@ -51,10 +52,6 @@ def check_guidance(model: FlowModel, guidance: float | None) -> None:
             else "Leave it out, or use classifier-free guidance (cfg=…, --cfg), which takes a "
             "second pass in every step",
         )
-
-
-def warn_if_distilled(model: FlowModel, cfg: float) -> None:
-    """Log, once for a model, that classifier-free guidance is not meant for it."""
     if cfg != 1 and model.is_distilled and model.name not in _noted:
         _noted.add(model.name)
         _log.warning(
@@ -89,6 +86,5 @@ def check_edit_guidance(model: FlowModel, stack: EditStack, options: EditOptions
     Raises:
         UsageError: see :func:`check_guidance` and :func:`check_cfg`.
     """
-    check_guidance(model, options.guidance)
     check_cfg(stack, options)
-    warn_if_distilled(model, options.cfg)
+    check_guidance(model, options.guidance, options.cfg)
