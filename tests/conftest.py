@@ -9,6 +9,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,16 @@ def tiny_kontext_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kind=FluxKontextPipeline,
         instructions=True,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a family's tiny pipeline by its name in ``tiny_families.MAKERS``, for example
+    ``tiny_family("klein")``. Each is made once, and no test may change it."""
+    from tests.tiny_families import MAKERS
+
+    parent = tmp_path_factory.mktemp("families")
+    return cache(lambda name: MAKERS[name](parent / name))
 
 
 @pytest.fixture(scope="session")

@@ -259,7 +259,8 @@ class PipelineModel:
 
     @holding
     def lora_targets(self, which: str) -> list[str]:
-        return target_layers(self._transformer, self.family.targets, which)
+        family = self.family
+        return target_layers(self._transformer, family.targets, which, family.idle)
 
     @holding
     def encode_prompt(self, prompt: str) -> Condition:

@@ -11,7 +11,10 @@ from pairedit_sdk.errors import UsageError
 
 
 def target_layers(
-    transformer: nn.Module, sets: Mapping[str, tuple[re.Pattern[str], ...]], which: str
+    transformer: nn.Module,
+    sets: Mapping[str, tuple[re.Pattern[str], ...]],
+    which: str,
+    idle: re.Pattern[str] | None = None,
 ) -> list[str]:
     """Names of the Linear layers in a set, in the model's order.
 
@@ -19,6 +22,7 @@ def target_layers(
         transformer: without LoRAs.
         sets: the family's, as patterns of whole names.
         which: one of them.
+        idle: layers that are left out.
 
     Raises:
         UsageError: there is no such set.
@@ -28,5 +32,7 @@ def target_layers(
     return [
         name
         for name, module in transformer.named_modules()
-        if isinstance(module, nn.Linear) and any(p.fullmatch(name) for p in sets[which])
+        if isinstance(module, nn.Linear)
+        and any(p.fullmatch(name) for p in sets[which])
+        and not (idle and idle.fullmatch(name))
     ]

@@ -9,21 +9,56 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.families.family import Family
 
 #: Pipeline classes of diffusers, and the module and the class that know them.
-FAMILIES = {"FluxPipeline": ("flux1", "Flux1"), "FluxKontextPipeline": ("flux1", "Flux1Kontext")}
+FAMILIES = {
+    "FluxPipeline": ("flux1", "Flux1"),
+    "FluxKontextPipeline": ("flux1", "Flux1Kontext"),
+    "Flux2KleinPipeline": ("flux2", "Klein"),
+    "Flux2Pipeline": ("flux2", "Flux2Dev"),
+    "ZImagePipeline": ("z_image", "ZImage"),
+    "QwenImagePipeline": ("qwen_image", "QwenImage"),
+    "QwenImageEditPlusPipeline": ("qwen_image", "QwenImageEdit"),
+    "ChromaPipeline": ("chroma", "Chroma"),
+}
 #: Short names of published models, and their hub ids.
 ALIASES = {
     "flux-dev": "black-forest-labs/FLUX.1-dev",
     "flux-schnell": "black-forest-labs/FLUX.1-schnell",
     "kontext-dev": "black-forest-labs/FLUX.1-Kontext-dev",
+    "klein-base-4b": "black-forest-labs/FLUX.2-klein-base-4B",
+    "klein-4b": "black-forest-labs/FLUX.2-klein-4B",
+    "klein-base-9b": "black-forest-labs/FLUX.2-klein-base-9B",
+    "klein-9b": "black-forest-labs/FLUX.2-klein-9B",
+    "flux2-dev": "black-forest-labs/FLUX.2-dev",
+    "z-image": "Tongyi-MAI/Z-Image",
+    "z-image-turbo": "Tongyi-MAI/Z-Image-Turbo",
+    "qwen-image": "Qwen/Qwen-Image",
+    "qwen-image-edit": "Qwen/Qwen-Image-Edit-2511",
+    "chroma": "lodestones/Chroma1-HD",
 }
 #: What tells the pipeline class of a hub id that is not on this machine: the first of these that
 #: is in its name, in lower case.
-_IN_NAMES = {"kontext": "FluxKontextPipeline", "flux": "FluxPipeline"}
+_IN_NAMES = {
+    "kontext": "FluxKontextPipeline",
+    "klein": "Flux2KleinPipeline",
+    "flux.2": "Flux2Pipeline",
+    "flux2": "Flux2Pipeline",
+    "flux": "FluxPipeline",
+    "z-image": "ZImagePipeline",
+    "qwen-image-edit": "QwenImageEditPlusPipeline",
+    "qwen-image": "QwenImagePipeline",
+    "chroma": "ChromaPipeline",
+}
 #: The same for the architectures in edits' files: the first that one begins with.
 _ARCHITECTURES = {
     "flux-1-kontext": "FluxKontextPipeline",
     "flux-1-mini-kontext": "FluxKontextPipeline",
     "flux-1": "FluxPipeline",
+    "flux-2-klein": "Flux2KleinPipeline",
+    "flux-2": "Flux2Pipeline",
+    "z-image": "ZImagePipeline",
+    "qwen-image-edit": "QwenImageEditPlusPipeline",
+    "qwen-image": "QwenImagePipeline",
+    "chroma": "ChromaPipeline",
 }
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pairedit_sdk.flow.schedule import schedule_shift
+from pairedit_sdk.models.precision import diffusers_class
 from pairedit_sdk.models.protocol import Condition
 
 if TYPE_CHECKING:
@@ -101,6 +102,16 @@ class Family:
         raise NotImplementedError
 
     @property
+    def idle(self) -> re.Pattern[str] | None:
+        """Layers of the targets whose output is not used, so that a LoRA there learns nothing."""
+        return None
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether it was taught to need few steps and no second pass."""
+        return False
+
+    @property
     def takes_guidance(self) -> bool:
         """Whether a distilled guidance is an input of the transformer."""
         return bool(getattr(self.configs.transformer, "guidance_embeds", False))
@@ -148,6 +159,8 @@ class Family:
     def shift(self, tokens: int, steps: int) -> float | None:
         """μ of a schedule that depends on the number of tokens, or nothing."""
         config = self.configs.scheduler
+        if not config.use_dynamic_shifting:
+            return None
         return schedule_shift(
             tokens,
             config.base_image_seq_len,
@@ -181,6 +194,14 @@ class Family:
             length: see :meth:`text_length`.
         """
         raise NotImplementedError
+
+    def stock(self, text: LoadedText) -> Any:
+        """diffusers' own pipeline with nothing but the text side in it, which knows the templates
+        that a model was taught with."""
+        kind = diffusers_class(self.configs.index["_class_name"])
+        names = kind._get_signature_keys(kind)[0]
+        loaded: dict[str, Any] = {**text.encoders, **text.tokenizers}
+        return kind(**{name: loaded.get(name) for name in names})
 
     def velocity(
         self,

@@ -36,7 +36,7 @@ class Flux1(Family):
         "text_encoder": "CLIPTextModel",
         "text_encoder_2": "T5EncoderModel",
     }
-    tokenizers = ("tokenizer", "tokenizer_2")
+    tokenizers: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2")
     targets: ClassVar[dict[str, tuple[re.Pattern[str], ...]]] = {
         "attention": (_ATTENTION,),
         "all": (_ATTENTION, _MLP),

@@ -1,0 +1,169 @@
+"""FLUX.2: klein, base and distilled, and dev. All of them take references."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pairedit_sdk.models.families.family import Family
+from pairedit_sdk.models.protocol import Condition
+
+if TYPE_CHECKING:
+    from pairedit_sdk.models.text_encoders import LoadedText
+
+#: What the position ids of references begin with, and its step from one to the next.
+REFERENCE = 10
+TEXT_TOKENS = 512
+
+_ATTENTION = re.compile(
+    r"transformer_blocks\.\d+\.attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)"
+    r"|single_transformer_blocks\.\d+\.attn\.(to_qkv_mlp_proj|to_out)"
+)
+_MLP = re.compile(r"transformer_blocks\.\d+\.(ff|ff_context)\.linear_(in|out)")
+_OUTSIDE = re.compile(r"(double_stream_modulation_(img|txt)|single_stream_modulation)\.linear")
+
+
+class Flux2(Family):
+    """What klein and dev share.
+
+    The attention set has both layers of the single blocks: each is attention and MLP in one, and
+    without them LoRAs learn little.
+    """
+
+    transformer_class = "Flux2Transformer2DModel"
+    vae_class = "AutoencoderKLFlux2"
+    targets: ClassVar[dict[str, tuple[re.Pattern[str], ...]]] = {
+        "attention": (_ATTENTION,),
+        "all": (_ATTENTION, _MLP),
+        "blocks": (_ATTENTION, _MLP, _OUTSIDE),
+    }
+    takes_references = True
+
+    @property
+    def factor(self) -> int:
+        # A latent is a patch of 2 × 2 of the autoencoder's own.
+        return 2 * super().factor
+
+    @property
+    def multiple(self) -> int:
+        return self.factor
+
+    @property
+    def channels(self) -> int:
+        return 4 * super().channels
+
+    def encoded(self, vae: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        z = F.pixel_unshuffle(vae.encode(images).latent_dist.mode(), 2)  # type: ignore[operator]
+        mean, deviation = self._statistics(vae)
+        latents: torch.Tensor = (z - mean) / deviation
+        return latents
+
+    def decoded(self, vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
+        mean, deviation = self._statistics(vae)
+        z = F.pixel_shuffle(latents * deviation + mean, 2)
+        images: torch.Tensor = vae.decode(z).sample  # type: ignore[operator]
+        return images
+
+    def _statistics(self, vae: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+        norm: Any = vae.bn
+        deviation = (norm.running_var + self.configs.vae.batch_norm_eps).sqrt()
+        return norm.running_mean.view(1, -1, 1, 1), deviation.view(1, -1, 1, 1)
+
+    def shift(self, tokens: int, steps: int) -> float:
+        from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+
+        return float(compute_empirical_mu(tokens, steps))
+
+    def text_length(self, folder: Path) -> int:
+        return TEXT_TOKENS
+
+    def embedded(self, text: LoadedText, prompt: str, length: int) -> Condition:
+        embeds, _ = self.stock(text).encode_prompt(
+            prompt, device=text.device, max_sequence_length=length
+        )
+        return Condition(embeds)
+
+    def velocity(
+        self,
+        transformer: nn.Module,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        condition: Condition,
+        guidance: float,
+    ) -> torch.Tensor:
+        rows, _, height, width = x.shape
+        tokens, places = [x.flatten(2).mT], [_places(height, width, 0)]
+        for number, picture in enumerate(condition.references, start=1):
+            seen = picture.to(x.device, x.dtype).expand(rows, -1, -1, -1)
+            tokens.append(seen.flatten(2).mT)
+            places.append(_places(picture.shape[2], picture.shape[3], REFERENCE * number))
+        embeds = condition.prompt_embeds.expand(rows, -1, -1)
+        text_places = torch.zeros(embeds.shape[1], 4)
+        text_places[:, 3] = torch.arange(embeds.shape[1])
+        given = None
+        if self.takes_guidance:
+            given = torch.full((rows,), guidance, device=x.device, dtype=torch.float32)
+        # Rounded where the pipeline rounds it, so that both agree in bf16 too.
+        timestep = (sigma.float() * 1000).to(x.dtype) / 1000
+        v: torch.Tensor = transformer(
+            hidden_states=torch.cat(tokens, dim=1),
+            timestep=timestep.reshape(-1).expand(rows),
+            guidance=given,
+            encoder_hidden_states=embeds,
+            txt_ids=text_places.to(x.device),
+            img_ids=torch.cat(places).to(x.device),
+            return_dict=False,
+        )[0]
+        return v[:, : height * width].mT.reshape(x.shape)
+
+
+class Klein(Flux2):
+    """FLUX.2-klein: guided by a second pass, or distilled so that none is needed."""
+
+    encoders: ClassVar[dict[str, str]] = {"text_encoder": "Qwen3ForCausalLM"}
+    depth = ("num_layers", 5)
+    recipe = "klein-4b"
+    siblings = (
+        frozenset({"flux-2-klein-base-4b", "flux-2-klein-4b"}),
+        frozenset({"flux-2-klein-base-9b", "flux-2-klein-9b"}),
+        frozenset({"flux-2-klein-base-small", "flux-2-klein-small"}),
+    )
+    #: By the width of the text.
+    sizes: ClassVar[dict[int, str]] = {7680: "4b", 12288: "9b"}
+
+    @property
+    def is_distilled(self) -> bool:
+        return bool(self.configs.index.get("is_distilled"))
+
+    @property
+    def architecture(self) -> str:
+        size = self.sizes.get(int(self.configs.transformer.joint_attention_dim), "small")
+        return f"flux-2-klein-{size}" if self.is_distilled else f"flux-2-klein-base-{size}"
+
+
+class Flux2Dev(Flux2):
+    """FLUX.2-dev, with a distilled guidance."""
+
+    encoders: ClassVar[dict[str, str]] = {"text_encoder": "Mistral3ForConditionalGeneration"}
+    depth = ("num_layers", 8)
+    recipe = "flux2-dev"
+
+    @property
+    def architecture(self) -> str:
+        return "flux-2-dev"
+
+    @property
+    def default_guidance(self) -> float:
+        return 4.0 if self.takes_guidance else 0.0
+
+
+def _places(height: int, width: int, time: int) -> torch.Tensor:
+    """Position ids [h · w, 4] of a picture's latents: (time, row, column, 0)."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    ends = torch.zeros_like(rows)
+    return torch.stack([ends + time, rows, columns, ends], dim=-1).flatten(0, 1)
