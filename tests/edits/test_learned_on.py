@@ -15,6 +15,7 @@ from pairedit_sdk.errors import EditError
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.families import are_siblings
 from pairedit_sdk.models.families.flux1 import Flux1
+from pairedit_sdk.models.loading import load_model
 
 SMALL = {"steps": 2, "n_max": 2, "n_avg": 1, "threshold": 0.0}
 
@@ -128,3 +129,20 @@ def test_siblings_are_merged_as_the_first_ones(tiny_model, siblings, monkeypatch
     monkeypatch.setattr(Flux1, "siblings", ())
     with pytest.raises(EditError, match="mixes edits of different models"):
         (far + own).merged("both")
+
+
+@pytest.mark.parametrize(
+    ("base", "distilled"), [("klein", "klein-distilled"), ("z-image", "z-image-turbo")]
+)
+def test_edits_of_a_base_model_work_on_what_was_distilled_from_it(
+    base, distilled, tiny_family, caplog
+):
+    models = [load_model(str(tiny_family(name)), precision="fp32") for name in (base, distilled)]
+    known = {"base": "its-base", "architecture": models[0].architecture, "base_fingerprint": "0123"}
+    edit = Edit(_layers(models[0]), EditInfo("e", **known, guidance=0.0))
+    x = torch.randn(1, *models[1].latent_shape(64, 64), generator=torch.Generator().manual_seed(1))
+    with caplog.at_level(logging.WARNING, logger="pairedit_sdk"):
+        found = edit_latents(models[1], x, edit, **SMALL)
+    assert not torch.allclose(found, x, atol=1e-3)
+    assert [models[k].is_distilled for k in (0, 1)] == [False, True]
+    assert f"its-base, and is used on its sibling {models[1].name}" in caplog.text

@@ -122,11 +122,6 @@ class Family:
         return 0.0
 
     @property
-    def is_distilled(self) -> bool:
-        """Whether it was distilled to draw in a few steps, without classifier-free guidance."""
-        return False
-
-    @property
     def factor(self) -> int:
         """Pixels of a latent's side."""
         return int(2 ** (len(self.configs.vae.block_out_channels) - 1))
