@@ -57,12 +57,14 @@ class Family:
         depth: the transformer's setting that counts its blocks, and the fewest that a published
             model has.
         takes_references: whether it sees pictures beside the noisy one.
-        renormalises: whether classifier-free guidance keeps the norm of the conditional velocity.
+        renormalises: whether classifier-free guidance keeps the norm of the conditional velocity,
+            token by token.
         fp16_fails: why float16 does not work, or nothing.
         fp16_clips: what float16 does to the pictures, or nothing.
         recipe: that suits it where none is asked for.
         small_recipe: the same for a model smaller than any published one, if it differs.
-        siblings: architectures whose edits work on each other.
+        siblings: sets of architectures whose edits work on each other, such as a model and what
+            was distilled from it.
     """
 
     transformer_class: ClassVar[str]

@@ -56,6 +56,10 @@ class Flux1(Family):
     def default_guidance(self) -> float:
         return 3.5 if self.takes_guidance else 0.0
 
+    @property
+    def is_distilled(self) -> bool:
+        return not self.takes_guidance  # schnell
+
     def text_length(self, folder: Path) -> int:
         path = folder / "tokenizer_2" / "tokenizer_config.json"
         longest = json.loads(path.read_text(encoding="utf-8")).get("model_max_length")
