@@ -21,7 +21,7 @@ from pairedit_sdk.training.trainer import train
 from tests.models.families.contract import normal
 
 SIDE = 64
-#: Few steps of an objective whose target is far from what the model does: even random weights learn.
+#: Few steps of an objective whose target is far off, so that even random weights learn.
 COMMON = {
     "steps": 6, "batch": 4, "resolution": SIDE, "rank": 4, "alpha": None, "lr": 1e-2,
     "objective": "difference", "content_lora": False, "noising": "standard", "sigma_count": 8,
