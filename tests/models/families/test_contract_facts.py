@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from pairedit_sdk.estimates.needs import editing_needs, training_needs
+from pairedit_sdk.estimates.passes import measured
 from pairedit_sdk.estimates.weights import transformer_bytes
 from pairedit_sdk.jobs.make_edit import recipe_for
+from pairedit_sdk.lora.adapters import detach_all
 from pairedit_sdk.models import folders
 from pairedit_sdk.models.families import ALIASES, FAMILIES, family_class, pipeline_of_architecture
 from pairedit_sdk.models.families.family import Configs
@@ -21,8 +23,9 @@ from pairedit_sdk.models.kinds import is_small, likely_family
 from pairedit_sdk.models.meta import model_skeleton
 from pairedit_sdk.models.pipeline_model import PipelineModel
 from pairedit_sdk.models.precision import is_quantizable
+from pairedit_sdk.training.branches import Branches
 from pairedit_sdk.training.config import TrainConfig
-from tests.models.families.contract import GUIDANCE, PROMPT, latents
+from tests.models.families.contract import GUIDANCE, PROMPT, latents, normal
 
 #: The architecture of every tiny pipeline.
 TINY = {
@@ -59,23 +62,49 @@ SEEING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_needs_are_told_without_weights(
-    model: PipelineModel, folder: Path, device: str, checkpointing: bool
-) -> None:
-    config = replace(SMALL, gradient_checkpointing=checkpointing, precision="fp32")
+def test_needs_are_told_without_weights(model: PipelineModel, folder: Path) -> None:
+    config = replace(SMALL, precision="fp32")
     if model.takes_references:
         config = config.with_values(**SEEING)
-    training = training_needs(str(folder), config, device)
-    editing = editing_needs(str(folder), config, device)
     weights = sum(p.numel() * p.element_size() for p in model.transformer.parameters())
-    assert training.transformer == editing.transformer == weights
-    for needs in (training, editing):
-        assert needs.flops > 0
-        assert needs.working > 0
-        assert needs.peak > needs.transformer
-    assert training.lora > editing.lora > 0
+    for device in ("cpu", "cuda"):
+        training = training_needs(str(folder), config, device)
+        editing = editing_needs(str(folder), config, device)
+        assert training.transformer == editing.transformer == weights
+        for needs in (training, editing):
+            assert needs.flops > 0
+            assert needs.working > 0
+            assert needs.peak > needs.transformer
+        assert training.lora > editing.lora > 0
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_takes_what_was_told(
+    model: PipelineModel, folder: Path, checkpointing: bool
+) -> None:
+    config = replace(SMALL, gradient_checkpointing=checkpointing, precision="fp32")
+    config = config.with_values(resolution=256)  # where tables of positions are a small part
+    if model.takes_references:
+        config = config.with_values(reference="before")
+    condition = model.condition("")
+    # The tiny tokenizers make more tokens of the templates than the published ones do.
+    cut = replace(condition, prompt_embeds=condition.prompt_embeds[:, : model.text_tokens])
+    branches = Branches(model, config, cut)
+    model.set_gradient_checkpointing(checkpointing)
+    x, sigma = normal(1, *model.latent_shape(256, 256)), torch.tensor([0.5])
+
+    def step() -> None:
+        errors = branches.velocities([x, x], sigma, [0.0, 1.0], x)
+        torch.autograd.backward([torch.stack([e.square().mean() for e in errors]).sum()])
+
+    try:
+        real = measured(step, [*model.transformer.parameters(), x, sigma])
+    finally:
+        detach_all(model.transformer)
+        model.set_gradient_checkpointing(False)
+    told = training_needs(str(folder), config, "cpu")
+    assert told.working == pytest.approx(real.peak, rel=0.1)
+    assert told.flops > real.flops > 0  # none is counted of the attention on a CPU
 
 
 @pytest.mark.parametrize("precision", ["int8", "nf4"])
