@@ -12,6 +12,7 @@ from torch import nn
 
 from pairedit_sdk.models.families.family import Family
 from pairedit_sdk.models.protocol import Condition
+from pairedit_sdk.models.tokens import position_ids
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.text_encoders import LoadedText
@@ -97,14 +98,14 @@ class Flux2(Family):
         guidance: float,
     ) -> torch.Tensor:
         rows, _, height, width = x.shape
-        tokens, places = [x.flatten(2).mT], [_places(height, width, 0)]
-        for number, picture in enumerate(condition.references, start=1):
-            seen = picture.to(x.device, x.dtype).expand(rows, -1, -1, -1)
-            tokens.append(seen.flatten(2).mT)
-            places.append(_places(picture.shape[2], picture.shape[3], REFERENCE * number))
+        pictures = [x, *(picture.to(x.device, x.dtype) for picture in condition.references)]
+        tokens = [picture.flatten(2).mT.expand(rows, -1, -1) for picture in pictures]
+        places = [
+            position_ids(picture.shape[2], picture.shape[3], REFERENCE * number)
+            for number, picture in enumerate(pictures)
+        ]
         embeds = condition.prompt_embeds.expand(rows, -1, -1)
-        text_places = torch.zeros(embeds.shape[1], 4)
-        text_places[:, 3] = torch.arange(embeds.shape[1])
+        text_places = torch.arange(embeds.shape[1], device=x.device)[:, None]
         given = None
         if self.takes_guidance:
             given = torch.full((rows,), guidance, device=x.device, dtype=torch.float32)
@@ -115,8 +116,9 @@ class Flux2(Family):
             timestep=timestep.reshape(-1).expand(rows),
             guidance=given,
             encoder_hidden_states=embeds,
-            txt_ids=text_places.to(x.device),
-            img_ids=torch.cat(places).to(x.device),
+            # Of four numbers: (picture, row, column, token).
+            txt_ids=F.pad(text_places, (3, 0)),
+            img_ids=F.pad(torch.cat(places).to(x.device), (0, 1)),
             return_dict=False,
         )[0]
         return v[:, : height * width].mT.reshape(x.shape)
@@ -128,10 +130,9 @@ class Klein(Flux2):
     encoders: ClassVar[dict[str, str]] = {"text_encoder": "Qwen3ForCausalLM"}
     depth = ("num_layers", 5)
     recipe = "klein-4b"
-    siblings = (
-        frozenset({"flux-2-klein-base-4b", "flux-2-klein-4b"}),
-        frozenset({"flux-2-klein-base-9b", "flux-2-klein-9b"}),
-        frozenset({"flux-2-klein-base-small", "flux-2-klein-small"}),
+    siblings = tuple(
+        frozenset({f"flux-2-klein-base-{size}", f"flux-2-klein-{size}"})
+        for size in ("4b", "9b", "small")
     )
     #: By the width of the text.
     sizes: ClassVar[dict[int, str]] = {7680: "4b", 12288: "9b"}
@@ -160,10 +161,3 @@ class Flux2Dev(Flux2):
     @property
     def default_guidance(self) -> float:
         return 4.0 if self.takes_guidance else 0.0
-
-
-def _places(height: int, width: int, time: int) -> torch.Tensor:
-    """Position ids [h · w, 4] of a picture's latents: (time, row, column, 0)."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    ends = torch.zeros_like(rows)
-    return torch.stack([ends + time, rows, columns, ends], dim=-1).flatten(0, 1)

@@ -48,9 +48,11 @@ class QwenImage(Family):
 
     @property
     def idle(self) -> re.Pattern[str]:
-        # What the last block makes of the text is not used.
+        # What the last block makes of the text is not used, and its queries make nothing else.
         last = int(self.configs.transformer.num_layers) - 1
-        return re.compile(rf"transformer_blocks\.{last}\.(attn\.to_add_out|txt_mlp\..*)")
+        return re.compile(
+            rf"transformer_blocks\.{last}\.(attn\.(add_q_proj|to_add_out)|txt_mlp\..*)"
+        )
 
     @property
     def factor(self) -> int:
