@@ -190,6 +190,17 @@ class Family:
         """
         raise NotImplementedError
 
+    def timesteps(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """σ of each row of x, [B], rounded where the pipelines round it, so that both agree in bf16
+        too."""
+        return ((sigma.float() * 1000).to(x.dtype) / 1000).reshape(-1).expand(len(x))
+
+    def guidances(self, x: torch.Tensor, guidance: float) -> torch.Tensor | None:
+        """The distilled guidance of each row of x, float32 [B], for a model that takes it."""
+        if not self.takes_guidance:
+            return None
+        return torch.full((len(x),), guidance, device=x.device, dtype=torch.float32)
+
     def stock(self, text: LoadedText) -> Any:
         """diffusers' own pipeline with nothing but the text side in it, which knows the templates
         that a model was taught with."""
