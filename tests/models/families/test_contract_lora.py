@@ -13,7 +13,7 @@ from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.io.quiet import no_bars
 from pairedit_sdk.lora.adapters import activate, add_trainable, attached, detach_all, set_scales
 from pairedit_sdk.lora.export import export
-from pairedit_sdk.lora.formats import read_lora
+from pairedit_sdk.lora.reading import read_lora
 from pairedit_sdk.models.pipeline_model import PipelineModel
 from pairedit_sdk.pairs.latents import PairLatents
 from pairedit_sdk.training.branches import Branches
