@@ -174,9 +174,10 @@ def test_two_edits_act_together(model: PipelineModel, mode: str) -> None:
         Edit(random_layers(model, seed=seed), EditInfo(name)) for seed, name in ((1, "a"), (2, "b"))
     )
     x = latents(model, 2, seed=4)
+    guidance = GUIDANCE if model.takes_guidance else 0.0  # any other is refused
 
     def edited(edits: Any) -> torch.Tensor:
-        return edit_latents(model, x, edits, steps=4, n_max=3, mode=mode, guidance=GUIDANCE)
+        return edit_latents(model, x, edits, steps=4, n_max=3, mode=mode, guidance=guidance)
 
     both = edited(one @ 0.7 + two @ 0.5)
     assert both.shape == x.shape
