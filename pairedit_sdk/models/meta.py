@@ -74,8 +74,9 @@ def parts_without_weights(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, 
         BaseModelError: a configuration is missing or damaged.
     """
     family = family_in(folder)
-    transformer = _built(family.transformer_class, folder, "transformer").to(dtype)
-    return transformer, _built(family.vae_class, folder, "vae").to(vae_dtype(dtype))
+    with quiet():  # diffusers warns of parts that stay in float32, and these have none
+        transformer = _built(family.transformer_class, folder, "transformer").to(dtype)
+        return transformer, _built(family.vae_class, folder, "vae").to(vae_dtype(dtype))
 
 
 def text_encoder_skeletons(name_or_path: str) -> list[nn.Module]:
