@@ -112,7 +112,8 @@ def import_command(
         from pairedit_sdk.models.meta import require_layers
 
         require_layers(base, edit.layers, file.name)
-    made_for = edit.info.base or located(base or "")
+    # A file that was exported has a folder's name alone, which finds no model.
+    made_for = edit.info.base if base is None else located(base)
     edit = edit.with_info(name=target.stem, base=made_for)
     library.save(edit, replace=force)
     form = " and ".join(found.forms)
