@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from pairedit_sdk.errors import EditError, counted
 from pairedit_sdk.io.quiet import quiet
@@ -67,16 +68,39 @@ def family_in(folder: Path) -> type[Family]:
     return family_class(folders.pipeline_class(folder))
 
 
-def parts_without_weights(folder: Path, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
+class OnlyWeights(TorchFunctionMode):
+    """Within it weights that are to be learned are made on the meta device, and what is computed
+    from a configuration (frequencies, statistics at their start) is made with its numbers."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func is torch.empty and given.get("device") is None:
+            given["device"] = "meta"
+        return func(*args, **given)
+
+
+def parts_without_weights(
+    folder: Path, dtype: torch.dtype, *, numbers: bool = False
+) -> tuple[nn.Module, nn.Module]:
     """Transformer and autoencoder of a pipeline's folder, on the meta device.
+
+    Args:
+        folder: the pipeline's.
+        dtype: of the model.
+        numbers: whether all but the weights is to have its numbers, see :class:`OnlyWeights`.
 
     Raises:
         BaseModelError: a configuration is missing or damaged.
     """
     family = family_in(folder)
     with quiet():  # diffusers warns of parts that stay in float32, and these have none
-        transformer = _built(family.transformer_class, folder, "transformer").to(dtype)
-        return transformer, _built(family.vae_class, folder, "vae").to(vae_dtype(dtype))
+        transformer, vae = (
+            _built(kind, folder, part, numbers=numbers)
+            for kind, part in ((family.transformer_class, "transformer"), (family.vae_class, "vae"))
+        )
+        return _cast(transformer, dtype), _cast(vae, vae_dtype(dtype))
 
 
 def text_encoder_skeletons(name_or_path: str) -> list[nn.Module]:
@@ -109,10 +133,15 @@ def _configs(name_or_path: str) -> Path:
     return folder
 
 
-def _built(kind: str, folder: Path, part: str) -> nn.Module:
+def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    # diffusers' own method warns of weights that are to stay in float32, of which there are none.
+    return torch.nn.Module.to(module, dtype)
+
+
+def _built(kind: str, folder: Path, part: str, *, numbers: bool = False) -> nn.Module:
     with folders.explain_damage(folder):
         config = json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
-        with torch.device("meta"):
+        with OnlyWeights() if numbers else torch.device("meta"):
             made: nn.Module = diffusers_class(kind).from_config(config)
             return made
 

@@ -37,11 +37,13 @@ def random_model(
     """
     where = choose_device(device)
     kind, dtype = choose_precision(precision, where)
-    transformer, vae = parts_without_weights(folder, dtype)
+    transformer, vae = parts_without_weights(folder, dtype, numbers=True)
     generator = torch.Generator(where).manual_seed(0)  # the program's own is not advanced
     blocks = family_in(folder).blocks
     _fill(transformer, generator, kind, blocks)
     _fill(vae, generator, kind, ())
+    for part in (transformer, vae):
+        nn.Module.to(part, where)  # what is no weight
     model = PipelineModel(
         str(folder), folder, transformer, vae, device=where, dtype=dtype, precision=kind
     )

@@ -141,7 +141,9 @@ def _broken(tiny_folder, tmp_path, change):
         (lambda f: _set(f, "transformer", num_layers=7), "cannot be loaded"),
         (lambda f: _set(f, "vae", sample_size="x"), "cannot be loaded"),
         (
-            lambda f: (f / "scheduler" / "scheduler_config.json").write_text('{"base_shift": "x"}'),
+            lambda f: (f / "scheduler" / "scheduler_config.json").write_text(
+                '{"use_dynamic_shifting": true, "base_shift": "x"}'
+            ),
             "cannot be loaded",
         ),
     ],
