@@ -95,12 +95,11 @@ def parts_without_weights(
         BaseModelError: a configuration is missing or damaged.
     """
     family = family_in(folder)
-    with quiet():  # diffusers warns of parts that stay in float32, and these have none
-        transformer, vae = (
-            _built(kind, folder, part, numbers=numbers)
-            for kind, part in ((family.transformer_class, "transformer"), (family.vae_class, "vae"))
-        )
-        return _cast(transformer, dtype), _cast(vae, vae_dtype(dtype))
+    transformer, vae = (
+        _built(kind, folder, part, numbers=numbers)
+        for kind, part in ((family.transformer_class, "transformer"), (family.vae_class, "vae"))
+    )
+    return _cast(transformer, dtype), _cast(vae, vae_dtype(dtype))
 
 
 def text_encoder_skeletons(name_or_path: str) -> list[nn.Module]:
