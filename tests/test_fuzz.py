@@ -114,7 +114,7 @@ def refused(read: Callable[[], object]) -> bool:
 def read_edit(folder: Path, name: str, data: bytes) -> bool:
     """Whether the file is an edit; both readers and the importer are tried."""
     from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.lora.formats import read_lora
+    from pairedit_sdk.lora.reading import read_lora
 
     path = folder / name
     path.write_bytes(data)
@@ -190,6 +190,18 @@ def _edit_files(folder: Path) -> list[Mutant]:
         f"diffusion_model.double_blocks.0.img_attn_qkv.lora_{half}.weight": value
         for half, value in (("A", torch.randn(2, 8)), ("B", torch.randn(24, 2)))
     }
+    kron = {
+        f"lycoris_transformer_blocks_0_attn_to_q.{part}": value
+        for part, value in (
+            ("lokr_w1", torch.randn(2, 2)), ("lokr_w2_a", torch.randn(4, 2)),
+            ("lokr_w2_b", torch.randn(2, 4)), ("alpha", torch.tensor(1.0)),
+        )
+    }  # fmt: skip
+    hada = {f"diffusion_model.layers.0.x.hada_w{k}_a": torch.randn(8, 2) for k in (1, 2)}
+    hada |= {f"diffusion_model.layers.0.x.hada_w{k}_b": torch.randn(2, 8) for k in (1, 2)}
+    hada["double_blocks.0.processor.proj_lora1.down.weight"] = torch.randn(2, 8)
+    hada["double_blocks.0.processor.proj_lora1.up.weight"] = torch.randn(8, 2)
+    hada["transformer.x.diff"] = torch.randn(8, 8)
     (folder / "adapter_model.safetensors").write_bytes(save(peft))
     old, new = io.BytesIO(), io.BytesIO()
     torch.save(released, old, _use_new_zipfile_serialization=False)
@@ -197,7 +209,8 @@ def _edit_files(folder: Path) -> list[Mutant]:
     return [
         ("one.safetensors", own), ("one.safetensors", own),
         ("one.safetensors", save(to_kohya(layers))), ("one.safetensors", save(released)),
-        ("one.safetensors", save(comfy)), ("one.pt", old.getvalue()), ("one.pt", new.getvalue()),
+        ("one.safetensors", save(comfy)), ("one.safetensors", save(kron)),
+        ("one.safetensors", save(hada)), ("one.pt", old.getvalue()), ("one.pt", new.getvalue()),
         ("adapter_config.json", json.dumps(adapter_config(layers)).encode()),
     ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.edits.library import preview_path
 from pairedit_sdk.edits.metadata import EditInfo
 from pairedit_sdk.errors import PairEditError, counted, printable
+from pairedit_sdk.lora.files import weights_file
 from pairedit_sdk.training.closest_recipe import ClosestRecipe, closest_recipe
 
 #: A group's heading, and its lines: a label and what is said.
@@ -69,7 +70,7 @@ def _what(path: Path, info: EditInfo) -> list[tuple[str, str]]:
         ("model", f"{info.base} ({kind})" if info.base and kind else info.base or "not stated"),
         ("made of", ", ".join(f"{name} @ {scale:g}" for name, scale in info.parts)),
         ("rank", str(info.rank)),
-        ("size", _size(path.stat().st_size)),
+        ("size", _size(weights_file(path).stat().st_size)),
     ]
 
 

@@ -24,6 +24,7 @@ from pairedit_sdk.edits.library import preview_path
 from pairedit_sdk.errors import PairEditError, UsageError, printable
 from pairedit_sdk.images.files import writable_picture, write_image
 from pairedit_sdk.io.files import require_writable
+from pairedit_sdk.lora.files import weights_file
 
 if TYPE_CHECKING:
     from pairedit_sdk.training.picking import Candidate
@@ -111,7 +112,7 @@ def show(
     output.result(
         {
             "path": path,
-            "bytes": path.stat().st_size,
+            "bytes": weights_file(path).stat().st_size,
             **({"preview": picture} if picture.is_file() else {}),
             **asdict(info),
             "recipe": None if recipe is None else asdict(recipe),

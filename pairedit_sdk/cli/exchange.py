@@ -69,8 +69,9 @@ def import_command(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A LoRA for FLUX: a safetensors file of diffusers, kohya, ComfyUI or Concept "
-            "Sliders, PairEdit's .pt, or the folder that peft writes.",
+            help="A LoRA for FLUX: a safetensors file of diffusers, kohya, ComfyUI, OneTrainer, "
+            "SimpleTuner, XLabs or Concept Sliders, PairEdit's .pt, or the folder that peft "
+            "writes. LoKr and LoHa too.",
         ),
     ],
     name: Annotated[
@@ -81,12 +82,17 @@ def import_command(
         typer.Option(
             "--base",
             "--model",
-            help="The model it was made for. The file's layers are compared with the model's.",
+            help="The model it was made for. The file's layers are compared with the model's, and "
+            "a DoRA is converted with the model's weights.",
         ),
     ] = None,
     alpha: Annotated[
         float | None,
         typer.Option("--alpha", help="Alpha of the LoRA, where the file does not say it."),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option("--rank", min=1, help="Cut every layer to this rank, and say what is lost."),
     ] = None,
     partly: Annotated[
         bool, typer.Option("--partly", help="Import what can be read, and leave out the rest.")
@@ -98,27 +104,25 @@ def import_command(
 ) -> None:
     """Make an edit of the library from another tool's LoRA.
 
-    The update of every weight stays the same. Tensors that are left out are listed.
+    The update of every weight stays the same, unless --rank cuts it. Other adapters become LoRAs:
+    LoKr, LoHa and whole differences of weights, and a DoRA with --base. Tensors that are left out
+    are listed.
     """
-    from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.lora.formats import read_lora
-    from pairedit_sdk.models.folders import located
+    from pairedit_sdk.edits.importing import import_edit
 
     output = Output(as_json, quiet)
     target = require_writable(library.target(name or file.stem, replace=force))
-    found = read_lora(file, alpha, partly=partly, pickled=True)
-    edit = Edit.of_file(found, file)
-    if base is not None:
-        from pairedit_sdk.models.meta import require_layers
-
-        require_layers(base, edit.layers, file.name)
-    # A file that was exported has a folder's name alone, which finds no model.
-    made_for = edit.info.base if base is None else located(base)
-    edit = edit.with_info(name=target.stem, base=made_for)
+    edit, found = import_edit(
+        file, name=target.stem, base=base, alpha=alpha, rank=rank, partly=partly
+    )
     library.save(edit, replace=force)
     form = " and ".join(found.forms)
     layers = counted(len(edit.layers), "layer")
     output.say(f"Saved {target}: {layers}, rank {edit.info.rank}, from {form}.")
+    if found.converted:
+        output.say(f"Made a LoRA of {' and '.join(found.converted)}.")
+    if rank is not None:
+        output.say(f"The rank of {rank} loses {found.error:.2%} of the update.")
     if found.left_out:
         shown = ", ".join(found.left_out[:5])
         more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
@@ -130,6 +134,9 @@ def import_command(
             "format": found.forms,
             "layers": len(edit.layers),
             "rank": edit.info.rank,
+            "converted": found.converted,
+            "error": found.error,
+            "idle": edit.is_idle,
             "left_out": found.left_out,
         }
     )

@@ -12,6 +12,7 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.sources import new_picture
 from pairedit_sdk.errors import UsageError, printable
 from pairedit_sdk.images.files import write_image
+from pairedit_sdk.lora.files import is_lora_folder
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.options import EditOptions
@@ -131,7 +132,7 @@ def sweep(
     target = new_picture(out, [image], mask)
     strengths = values.scales(scales)
     values.require_edits([edit] if edit else None, instructions)
-    if edit and "=" in edit and not Path(edit).is_file():
+    if edit and "=" in edit and not Path(edit).is_file() and not is_lora_folder(Path(edit)):
         raise UsageError(
             f"--edit {edit} has a scale",
             expected="the edit's name alone",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.lora.files import is_lora_folder
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditStack
@@ -34,7 +35,7 @@ def edit_and_scale(text: str) -> tuple[str, float]:
     """``NAME``, ``NAME=SCALE``, ``PATH`` or ``PATH=SCALE``; the scale is 1 if it is not said."""
     name, equals, scale = text.rpartition("=")
     # A path may hold a "=" itself.
-    if not equals or Path(text).is_file():
+    if not equals or Path(text).is_file() or is_lora_folder(Path(text)):
         return text, 1.0
     if not name:
         raise UsageError(

@@ -26,18 +26,17 @@ from pairedit_sdk.edits.metadata import (
 )
 from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.io.files import write_tensors
-from pairedit_sdk.lora.formats import LoraFile, read_lora, read_lora_header, to_diffusers
+from pairedit_sdk.lora.files import read_lora_header
+from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lora.reading import LoraFile, read_lora
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
 _log = logging.getLogger("pairedit_sdk")
 #: Why an edit does nothing, and what to do about it.
-IDLE = (
-    "every layer of its LoRA is zero, as before the first training step. Train it again, or take "
-    "another file."
-)
+IDLE = "every layer of its LoRA is zero, as before training. Train it again, or take another file."
 
 __all__ = ["Edit", "EditDirection", "EditInfo", "EditStack", "EditorSettings"]
 
@@ -101,10 +100,10 @@ class Edit:
 
     @classmethod
     def load(cls, path: str | Path) -> Edit:
-        """Read an edit, or a LoRA of another tool; see :mod:`pairedit_sdk.lora.formats`.
+        """Read an edit, or another tool's LoRA, see :mod:`pairedit_sdk.lora.formats`.
 
         Raises:
-            EditError: no such file, not safetensors, damaged, or no whole LoRA of FLUX.
+            EditError: no such file, not safetensors, damaged, or no whole LoRA.
         """
         path = Path(path)
         return cls.of_file(read_lora(path), path)

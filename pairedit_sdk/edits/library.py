@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pairedit_sdk.errors import UsageError, nearest
 from pairedit_sdk.io import remote
 from pairedit_sdk.io.remote import is_url
+from pairedit_sdk.lora.files import is_lora_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -158,7 +159,8 @@ class EditLibrary:
         return sorted(p for p in folder.glob(f"*{SUFFIX}") if not p.name.startswith("."))
 
     def path(self, name: str | Path) -> Path:
-        """The file of a saved edit, given its name in the library or a path to it.
+        """The file of a saved edit, given its name in the library or a path to it; a path may be
+        that of a folder with a LoRA, as peft writes it.
 
         That of a library on a URL is a copy in the cache, as new as the library's own file.
 
@@ -170,7 +172,7 @@ class EditLibrary:
         if _NAME.fullmatch(said) and (found := self._saved(said)) is not None:
             return found
         path = Path(said)
-        if path.is_file():
+        if path.is_file() or is_lora_folder(path):
             return path
         if path.suffix == SUFFIX or "/" in said or "\\" in said:
             raise UsageError(f"There is no edit file {said}", next_step=self._suggestion(path.stem))

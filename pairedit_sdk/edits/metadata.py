@@ -23,6 +23,7 @@ from pairedit_sdk.errors import EditError
 SCHEMA, REVISION = 1, 3
 #: Settings that may name a folder or file of this machine.
 _PLACES = ("base", "encoder")
+_ARCHITECTURE, _RESOLUTION = "modelspec.architecture", "modelspec.resolution"
 _ANEW = "Copy the file again, or train the edit again"
 
 
@@ -177,13 +178,15 @@ def _is_finite(value: object) -> bool:
 
 
 def modelspec(info: EditInfo) -> dict[str, str]:
-    """What a file's metadata says of an edit for other tools, as the modelspec standard has it."""
+    """What a file's metadata says of an edit for other tools, as the modelspec standard has it.
+    What is not known is left out."""
+    side = info.resolution
     return {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{info.architecture}/lora",
+        **({_ARCHITECTURE: f"{info.architecture}/lora"} if info.architecture else {}),
         "modelspec.implementation": "diffusers",
         "modelspec.title": info.name,
-        "modelspec.resolution": f"{info.resolution}x{info.resolution}",
+        **({_RESOLUTION: f"{side}x{side}"} if side else {}),
         "modelspec.tags": "pairedit, image-editing",
         **({"modelspec.date": info.created} if info.created else {}),
         **({"modelspec.license": info.licence} if info.licence else {}),
@@ -191,7 +194,8 @@ def modelspec(info: EditInfo) -> dict[str, str]:
 
 
 def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditInfo:
-    """What a file's metadata says of the edit in it; of a LoRA from elsewhere, its name and rank.
+    """What a file's metadata says of the edit in it; of a LoRA from elsewhere, its name and rank,
+    and what it says itself of architecture and resolution.
 
     Args:
         header: the file's metadata.
@@ -202,7 +206,7 @@ def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditIn
         EditError: the description is damaged, or of another version of this SDK.
     """
     if "pairedit" not in header:
-        return EditInfo(name=path.stem, rank=rank)
+        return replace(_foreign(header), name=path.stem, rank=rank)
     try:
         values = json.loads(header["pairedit"])
         schema = values.pop("schema")
@@ -221,6 +225,14 @@ def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditIn
         raise EditError(
             f"{path.name}: its description is damaged ({str(error)[:120]})", next_step=_ANEW
         ) from error
+
+
+def _foreign(header: Mapping[str, str]) -> EditInfo:
+    """What another tool's file says of itself by the modelspec standard."""
+    kind = re.fullmatch(r"([\w.-]{1,64})/lora", header.get(_ARCHITECTURE, ""))
+    size = re.fullmatch(r"(\d{1,4})x(\d{1,4})", header.get(_RESOLUTION, ""))
+    side = round(math.sqrt(int(size[1]) * int(size[2]))) if size else 0
+    return EditInfo("", architecture=kind[1] if kind else "", resolution=min(side, 4096))
 
 
 def _checked(values: dict[str, Any]) -> EditInfo:

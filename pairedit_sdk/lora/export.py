@@ -1,7 +1,8 @@
-"""Writing an edit's LoRA for other tools; reading them back is in :mod:`formats`."""
+"""Writing an edit's LoRA for other tools; :mod:`pairedit_sdk.lora.reading` reads them back."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -12,13 +13,14 @@ from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.io.optional import imported
 from pairedit_sdk.lora.alphas import PEFT_WEIGHTS
-from pairedit_sdk.lora.formats import PEFT_PREFIX, adapter_config, to_diffusers
-from pairedit_sdk.lora.kohya_names import SWAPPED, first_release_of
+from pairedit_sdk.lora.flux_names import FLUX
+from pairedit_sdk.lora.formats import KOHYA_PREFIX, PEFT_PREFIX, adapter_config, to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
 
 if TYPE_CHECKING:
     import torch
 
+_log = logging.getLogger("pairedit_sdk")
 FORMATS = ("diffusers", "kohya", "peft")
 DTYPES = ("fp32", "bf16", "fp16")
 #: FLUX's MLPs are so many times as wide as the tokens.
@@ -44,6 +46,8 @@ def export(
         dtype: one of :data:`DTYPES`.
         base: its name, for peft's description.
 
+    Layers outside the blocks are logged as a warning in kohya's form, as diffusers drops them.
+
     Raises:
         UsageError: an unknown form or dtype.
         EditError: a layer that has no name in this form.
@@ -62,6 +66,8 @@ def export(
     }
     if form == "peft":
         return _write_peft(layers, path, header, base)
+    if form == "kohya":
+        _warn_of_outer_layers(layers)
     tensors, own = (to_kohya(layers), {}) if form == "kohya" else to_diffusers(layers)
     return write_tensors(path, tensors, {**header, **own})
 
@@ -78,7 +84,7 @@ def to_kohya(layers: Mapping[str, LoraLayer]) -> dict[str, torch.Tensor]:
     groups: dict[str, dict[str, LoraLayer]] = {}
     fused: dict[str, tuple[str, ...]] = {}
     for name, layer in layers.items():
-        found = first_release_of(name)
+        found = FLUX.other_of(name)
         if found is None:
             raise EditError(f"Layer {name} has no name in kohya's form")
         fused[found[0]] = found[1]
@@ -90,13 +96,24 @@ def to_kohya(layers: Mapping[str, LoraLayer]) -> dict[str, torch.Tensor]:
         down, up = first.down, first.up
         if len(parts) > 1:
             down, up = _fused([own.get(name) for name in parts], first)
-        elif parts == (SWAPPED,):
+        elif parts[0] in FLUX.swapped:
             up = up.roll(up.shape[0] // 2, 0)
-        key = f"lora_unet_{module}"
+        key = f"{KOHYA_PREFIX}{module}"
         tensors[f"{key}.lora_down.weight"] = down
         tensors[f"{key}.lora_up.weight"] = up
-        tensors[f"{key}.alpha"] = torch.tensor(float(down.shape[0]), dtype=down.dtype)
+        # In 16 bits it would be rounded from 256 on, and the strength with it.
+        tensors[f"{key}.alpha"] = torch.tensor(float(down.shape[0]), dtype=torch.float32)
     return tensors
+
+
+def _warn_of_outer_layers(layers: Mapping[str, LoraLayer]) -> None:
+    outer = sorted(set(layers) & set(FLUX.outside.values()))
+    if outer:
+        _log.warning(
+            "Of kohya's form stock diffusers leaves out layers outside the blocks, here %s. "
+            "ComfyUI and Forge read them; for diffusers export as diffusers.",
+            ", ".join(outer),
+        )
 
 
 def _fused(parts: list[LoraLayer | None], like: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,41 +1,112 @@
-"""LoRA files: the SDK's own form, which is diffusers', and reading those of other tools.
+"""The forms of LoRA files as tables, and the SDK's own form, which is diffusers'.
 
-Own files have alpha baked into B and keys ``transformer.LAYER.lora_A.weight``. A file of another
-tool is told by its keys, layer by layer:
+A key is a prefix, a layer's name, and what of the layer's update the tensor is:
 
-- diffusers: ``transformer.LAYER.lora_A.weight``, alpha in the header's adapter metadata;
-- peft: ``base_model.model.LAYER.lora_A.weight``, alpha in the ``adapter_config.json`` beside it;
-- kohya: ``lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight``, alpha in tensors;
-- ComfyUI: the same layers with dots, after ``diffusion_model.``;
-- PairEdit and Concept Sliders: ``lora_unet_transformer_blocks_0_attn_to_q.lora_down.weight``,
-  alpha in tensors.
+    lora_unet_ double_blocks_0_img_attn_qkv .lora_down.weight
+
+The prefix says which tool's form it is (:data:`FORMS`) and the end which part (:data:`PARTS`); both
+are the same for all families of models. What other tools call a family's layers is in
+:mod:`pairedit_sdk.lora.names`. Files are read in :mod:`pairedit_sdk.lora.reading`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pairedit_sdk.errors import EditError
-from pairedit_sdk.io.files import read_tensors
-from pairedit_sdk.lora.alphas import METADATA, PEFT_WEIGHTS, PREFIX, Alphas
-from pairedit_sdk.lora.kohya_names import SWAPPED, of_first_release, of_flat
+from pairedit_sdk.lora.flux_names import FLUX
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lora.pickles import read_pickled
+from pairedit_sdk.lora.names import LayerNames, Place
 
 if TYPE_CHECKING:
     import torch
 
-PEFT_PREFIX = "base_model.model."
+PREFIX, PEFT_PREFIX, KOHYA_PREFIX = "transformer.", "base_model.model.", "lora_unet_"
+METADATA = "lora_adapter_metadata"
 
-_HALF = re.compile(r"(.+?)\.lora_?(A|B|down|up)(?:\.default)?\.weight")
-#: Left out of an error's list beyond so many.
-SHOWN = 5
+
+@dataclass(frozen=True)
+class Form:
+    """A tool's way to write the name of a layer, and to say its alpha.
+
+    Attributes:
+        name: of the form.
+        prefix: before the layer's name.
+        names: where the name belongs, by a family's names.
+        described: alpha is in peft's description, in the header or beside the file.
+        needed: without an alpha the strength is unknown; otherwise it is the rank then.
+    """
+
+    name: str
+    prefix: str
+    names: Callable[[LayerNames, str], Place]
+    described: bool = False
+    needed: bool = False
+
+
+#: The first one that knows a name is its form.
+FORMS = (
+    Form("peft", PEFT_PREFIX + PREFIX, LayerNames.of_any, described=True, needed=True),
+    Form("fal", PEFT_PREFIX, LayerNames.of_other, described=True),
+    Form("peft", PEFT_PREFIX, LayerNames.of_any, described=True, needed=True),
+    Form("diffusers", PREFIX, LayerNames.of_any, described=True),
+    Form("ComfyUI", "diffusion_model.", LayerNames.of_own),
+    Form("PairEdit", KOHYA_PREFIX, LayerNames.of_flat, needed=True),
+    Form("kohya", KOHYA_PREFIX, LayerNames.of_other),
+    Form("OneTrainer", "lora_transformer_", LayerNames.of_known),
+    Form("LyCORIS", "lycoris_", LayerNames.of_known),
+    Form("XLabs", "", LayerNames.of_known),
+)
+FAMILIES = (FLUX,)
+
+#: Between a LoRA's half and ``.weight`` peft has the adapter's name.
+_ADAPTER = r"(?:\.(?P<adapter>[\w-]+))?"
+#: What the end of a key says of a layer's update, see :mod:`pairedit_sdk.lora.kinds`.
+PARTS = {
+    "down": rf"\.lora_?(?:A|down){_ADAPTER}\.weight|(?<=_lora)\.down\.weight"
+    r"|(?<=_lora[12])\.down\.weight|\.lora\.down\.weight",
+    "up": rf"\.lora_?(?:B|up){_ADAPTER}\.weight|(?<=_lora)\.up\.weight"
+    r"|(?<=_lora[12])\.up\.weight|\.lora\.up\.weight",
+    "alpha": r"\.alpha",
+    "magnitude": rf"\.(?:lora_)?magnitude(?:_vector{_ADAPTER})?(?:\.weight)?|\.dora_scale",
+    **{name: rf"\.{name}" for name in ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_t1")},
+    **{name: rf"\.{name}" for name in ("lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")},
+    **{name: rf"\.{name}" for name in ("hada_w1_a", "hada_w1_b", "hada_t1")},
+    **{name: rf"\.{name}" for name in ("hada_w2_a", "hada_w2_b", "hada_t2")},
+    "diff": r"\.diff",
+}
+_ENDS = {part: re.compile(f"(?:{end})$") for part, end in PARTS.items()}
+
+
+class Key(NamedTuple):
+    """A tensor's key taken apart: prefix and layer, one of :data:`PARTS`, and peft's adapter."""
+
+    module: str
+    part: str
+    adapter: str
+
+
+def taken_apart(key: str) -> Key | None:
+    """The parts of a key; ``None`` if its end says nothing of a layer's update."""
+    for part, end in _ENDS.items():
+        if (found := end.search(key)) and found.start():
+            return Key(key[: found.start()], part, found.groupdict().get("adapter") or "")
+    return None
+
+
+def placed(module: str) -> tuple[Form, str, Place] | None:
+    """The form that a module's name is of, the name without its prefix, and where it belongs."""
+    for form in FORMS:
+        if not module.startswith(form.prefix):
+            continue
+        name = module.removeprefix(form.prefix)
+        for family in FAMILIES:
+            if (place := form.names(family, name)).layers:
+                return form, name, place
+    return None
 
 
 def to_diffusers(layers: Mapping[str, LoraLayer]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -54,237 +125,20 @@ def to_diffusers(layers: Mapping[str, LoraLayer]) -> tuple[dict[str, torch.Tenso
 
 
 def adapter_config(layers: Mapping[str, LoraLayer]) -> dict[str, Any]:
-    """peft's description of layers whose alpha is baked in."""
+    """peft's description of layers whose alpha is baked in.
+
+    A name also stands for the end of a longer one from a dot on: ``proj_out`` of the whole model
+    would be that of every single block too. So a rank's pattern has ``^`` before it, and the
+    targets are one pattern, which peft matches with whole names.
+    """
     ranks = {name: layer.rank for name, layer in layers.items()}
     rank = max(ranks.values(), default=0)
-    other = {name: r for name, r in ranks.items() if r != rank}
+    apart = all("." in name for name in layers)
+    other = {name if "." in name else f"^{name}": own for name, own in ranks.items() if own != rank}
     return {
         "r": rank,
         "lora_alpha": rank,
-        "target_modules": sorted(layers),
+        "target_modules": sorted(layers) if apart else "|".join(map(re.escape, sorted(layers))),
         "rank_pattern": other,
         "alpha_pattern": other,
     }
-
-
-@dataclass(frozen=True)
-class LoraFile:
-    """What a file of LoRAs holds.
-
-    Attributes:
-        layers: by diffusers' names, every alpha baked in.
-        header: the file's metadata.
-        forms: those of which layers were found.
-        left_out: keys that are no LoRA of a FLUX transformer's layer.
-    """
-
-    layers: dict[str, LoraLayer]
-    header: dict[str, str]
-    forms: list[str]
-    left_out: list[str]
-
-
-@dataclass
-class _Found:
-    """The halves of one module of a file."""
-
-    down: torch.Tensor | None = None
-    up: torch.Tensor | None = None
-    alpha: float | None = None
-    keys: list[str] = field(default_factory=list)
-
-
-def read_lora(
-    path: Path, alpha: float | None = None, *, partly: bool = False, pickled: bool = False
-) -> LoraFile:
-    """The layers of a file in any of the forms above.
-
-    Args:
-        path: a safetensors file, or the folder that peft writes.
-        alpha: of layers in a form that states none and for which there is no custom.
-        partly: take what can be read, whatever else there is.
-        pickled: read a ``.pt`` file too. Its pickle is not executed: torch's ``weights_only``
-            reader knows tensors and plain containers alone.
-
-    Raises:
-        EditError: no such file, damaged, no LoRA of FLUX, only in part one (and not ``partly``),
-            or of an alpha that cannot be known.
-    """
-    if path.is_dir():
-        path = path / PEFT_WEIGHTS
-    if path.suffix in (".pt", ".pth", ".bin") and path.is_file():
-        if not pickled:
-            raise EditError(
-                f"{path.name} is a pickle, and none is opened here",
-                next_step=f"Make an edit of it with `pairedit edits import {path} --name NAME`",
-            )
-        tensors = read_pickled(path)
-        header: dict[str, str] = {}
-    else:
-        with _explained(path):
-            tensors, header = read_tensors(path)
-    with _explained(path):  # numbers of a kind that cannot be reckoned with
-        found, left_out = _modules(tensors)
-    layers, forms, unknown = _placed(found, Alphas(header, path, alpha), path.name)
-    left_out += unknown
-    grave = [key for key in left_out if not key.startswith(("lora_te", "text_encoder"))]
-    expected = "the form of diffusers, peft, kohya, ComfyUI or PairEdit"
-    if not layers:
-        raise EditError(
-            f"{path.name} is no LoRA of FLUX's layers",
-            expected=expected,
-            got=_list(left_out) or "no tensors",
-        )
-    if grave and not partly:
-        raise EditError(
-            f"{path.name} can be read only in part: {len(grave)} of its tensors are unknown",
-            expected=expected,
-            got=_list(grave),
-            next_step="Take what can be read with `pairedit edits import --partly`",
-        )
-    return LoraFile(dict(sorted(layers.items())), header, forms, sorted(left_out))
-
-
-def read_lora_header(path: Path) -> tuple[dict[str, str], list[int]]:
-    """The header's metadata and the ranks of the layers, without any tensor.
-
-    Raises:
-        EditError: as :func:`read_lora`, but for what only the tensors would show.
-    """
-    from safetensors import safe_open
-
-    with _explained(path), safe_open(path, framework="numpy") as handle:
-        halves = {name: _HALF.fullmatch(name) for name in handle.keys()}  # noqa: SIM118
-        downs = [name for name, half in halves.items() if half and half[2] in ("A", "down")]
-        ranks = [(handle.get_slice(name).get_shape() or [0])[0] for name in downs]
-        return dict(handle.metadata() or {}), ranks
-
-
-def _modules(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, _Found], list[str]]:
-    """The halves and alphas by module, and the keys that are neither."""
-    found: dict[str, _Found] = {}
-    others: list[str] = []
-    for key, value in tensors.items():
-        half = _HALF.fullmatch(key)
-        module = half[1] if half else key.removesuffix(".alpha")
-        if half is None and not (key.endswith(".alpha") and value.numel() == 1):
-            others.append(key)
-            continue
-        own = found.setdefault(module, _Found())
-        own.keys.append(key)
-        if half is None:
-            own.alpha = float(value)
-        elif half[2] in ("A", "down"):
-            own.down = value
-        else:
-            own.up = value
-    return found, others
-
-
-def _placed(
-    found: Mapping[str, _Found], alphas: Alphas, source: str
-) -> tuple[dict[str, LoraLayer], list[str], list[str]]:
-    """The layers, the forms they came in, and the keys of modules that FLUX does not have."""
-    layers: dict[str, LoraLayer] = {}
-    forms: dict[str, None] = {}
-    unknown: list[str] = []
-    for module, halves in found.items():
-        form, names = _names(module)
-        if not names:
-            unknown += halves.keys
-            continue
-        if halves.down is None or halves.up is None:
-            raise EditError(
-                f"{source}: {module} has only one half of a LoRA",
-                expected="lora_A and lora_B of every layer",
-                next_step="Copy the file again",
-            )
-        down, up = halves.down, halves.up
-        if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
-            raise EditError(
-                f"{source}: layer {module} has halves that do not fit together",
-                expected="lora_A [rank, in] and lora_B [out, rank]",
-                got=f"{list(down.shape)} and {list(up.shape)}",
-                next_step="Copy the file again",
-            )
-        some = down.numel() and up.numel()
-        if some:
-            factor = alphas.factor(form, names[0], down.shape[0], halves.alpha)
-            up = up if factor == 1 else up.float() * factor
-        if not some or not all(map(_finite, (down, up))):  # an alpha may be beyond all bounds too
-            raise EditError(
-                f"{source}: layer {module} has no values, or some that are no numbers",
-                next_step="Copy the file again",
-            )
-        if names == (SWAPPED,) and form in ("kohya", "ComfyUI"):
-            up = up.roll(up.shape[0] // 2, 0)
-        forms[form] = None
-        layers |= _split(names, down, up, f"{source}: {module}")
-    return layers, list(forms), unknown
-
-
-def _finite(half: torch.Tensor) -> bool:
-    return not half.is_complex() and bool(half.float().isfinite().all())
-
-
-def _names(module: str) -> tuple[str, tuple[str, ...]]:
-    """The form that a module's name is of, and the layers that it stands for."""
-    for form, prefix in (("diffusers", PREFIX), ("peft", PEFT_PREFIX)):
-        if module.startswith(prefix):
-            return form, (module.removeprefix(prefix).removeprefix(PREFIX),)
-    if module.startswith("diffusion_model."):
-        return "ComfyUI", of_first_release(
-            module.removeprefix("diffusion_model.").replace(".", "_")
-        )
-    if module.startswith("lora_unet_"):
-        name = module.removeprefix("lora_unet_")
-        if flat := of_flat(name):
-            return "PairEdit", (flat,)
-        return "kohya", of_first_release(name)
-    return "", ()
-
-
-def _split(
-    names: Sequence[str], down: torch.Tensor, up: torch.Tensor, what: str
-) -> dict[str, LoraLayer]:
-    """The layers whose rows ``up`` has; each keeps those rank components that reach it."""
-    if len(names) == 1:
-        return {names[0]: LoraLayer(down, up)}
-    # q, k and v are as wide as what they read; what remains is the MLP's.
-    width = down.shape[1]
-    rows = [width] * 3 + ([up.shape[0] - 3 * width] if len(names) == 4 else [])
-    if sum(rows) != up.shape[0] or rows[-1] <= 0:
-        raise EditError(
-            f"{what} does not have the rows of {', '.join(n.split('.')[-1] for n in names)}",
-            expected=f"three times {width} rows"
-            + (" and those of the MLP" if len(names) == 4 else ""),
-            got=f"{up.shape[0]} rows",
-        )
-    layers = {}
-    parts = up.split(rows)  # type: ignore[no-untyped-call]
-    for name, part in zip(names, parts, strict=True):
-        used = part.abs().amax(dim=0) > 0
-        if used.any():
-            layers[name] = LoraLayer(down[used], part[:, used].contiguous())
-    return layers
-
-
-def _list(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(sorted(keys)[:SHOWN]) + more
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    if not path.is_file():
-        raise EditError(f"There is no edit file {path}", next_step="Check the path")
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:  # the readers of damaged bytes raise nearly every kind
-        reason = " ".join(str(error).split())[:120]
-        raise EditError(
-            f"{path.name} is not a readable safetensors file ({reason})",
-            next_step="Copy it again or train the edit again; pickles are never opened",
-        ) from error

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from pairedit_sdk.basis.router import Router
-from pairedit_sdk.errors import EditError
+from pairedit_sdk.errors import EditError, counted
 from pairedit_sdk.io.files import read_tensors
 from pairedit_sdk.io.settings import read_yaml
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
@@ -55,7 +55,8 @@ def read_lorweb(path: str | Path, config: str | Path, *, name: str, base: str = 
         base: name of the FLUX.1-Kontext it is for.
 
     Raises:
-        EditError: no such checkpoint, or settings that are missing or not known here, all at once.
+        EditError: no such checkpoint, one with tensors that are not known here, or settings that
+            are missing or not known, all at once.
         UsageError: the YAML cannot be read.
     """
     settings = _settings(Path(config))
@@ -95,9 +96,12 @@ def _modules(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     except (SafetensorError, OSError) as error:
         raise EditError(f"{path} is no safetensors file ({error})") from error
     modules: dict[str, dict[str, torch.Tensor]] = {}
+    unknown = []
     for key, tensor in tensors.items():
         if match := _KEY.fullmatch(key):
             modules.setdefault(match["module"], {})[_PARTS[match["part"]]] = tensor.float()
+        else:
+            unknown.append(key)
     lacking = [
         f"{part} of {module}"
         for module, parts in modules.items()
@@ -109,6 +113,12 @@ def _modules(path: Path) -> dict[str, dict[str, torch.Tensor]]:
             f"{path.name} is no checkpoint of a LoRA basis",
             expected="lora_A, lora_B, lora_keys and att_lora_to_q of every module",
             got="none of them" if not modules else f"no {', '.join(lacking[:5])}",
+        )
+    if unknown:
+        raise EditError(
+            f"{path.name} has {counted(len(unknown), 'tensor')} that would act and are not known",
+            expected="lora_A, lora_B, lora_keys and att_lora_to_q alone",
+            got=", ".join(sorted(unknown)[:5]),
         )
     shapes = {
         (p["keys"].shape, p["projection"].shape, p["down"].shape[2]) for p in modules.values()

@@ -17,7 +17,7 @@ from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.library import SUFFIX, EditLibrary, check_name, preview_path
 from pairedit_sdk.errors import HubError, UsageError, counted
 from pairedit_sdk.io.files import atomic_write, require_writable
-from pairedit_sdk.lora.formats import read_lora_header
+from pairedit_sdk.lora.files import read_lora_header
 from pairedit_sdk.sharing.hub_errors import explained
 from pairedit_sdk.sharing.model_card import model_card
 from pairedit_sdk.sharing.shareable import shareable_file
@@ -87,6 +87,9 @@ def push(
             private one was wanted.
     """
     path = Path(edit)
+    if path.is_dir():
+        hint = f"Make an edit of it with `pairedit edits import {path} --name NAME`"
+        raise UsageError(f"{path} is a folder, and others get one file", next_step=hint)
     check_name(path.stem)  # or nobody could pull it under its own name
     info = _own_info(path)
     loaded = Edit.load(path)  # a damaged file is better found here than by those who pull it

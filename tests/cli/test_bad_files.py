@@ -32,7 +32,7 @@ LAYOUTS = "Expected two folders 'source' and 'target' …"
 CONVERT = "Save it again as PNG or JPEG in an image program, or take it out."
 AGAIN = "Copy or export it again, or take it out."
 NO_TENSORS = "Copy it again or train the edit again; pickles are never opened."
-FORMS = "Expected the form of diffusers, peft, kohya, ComfyUI or PairEdit."
+FORMS = "Expected the form of peft, fal, diffusers, ComfyUI, PairEdit, kohya, …."
 
 
 def face(size: tuple[int, int] = (96, 96), *, glasses: bool = False) -> Image.Image:
@@ -375,8 +375,8 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "e.safetensors: its LoRA metadata gives proj_out no alpha that can be used ('(a+)+$' is no "
      "pattern that is understood). Expected a finite number, by a plain pattern of names."),
     (missing_half, "edit a.png --edit e.safetensors -o o.png",
-     "e.safetensors: transformer.transformer_blocks.0.attn.to_q has only one half of a LoRA. "
-     "Expected lora_A and lora_B of every layer. Copy the file again."),
+     "e.safetensors: layer transformer.transformer_blocks.0.attn.to_q has only one half of a LoRA. "
+     "Expected lora_A [rank, in] and lora_B [out, rank]. Copy the file again."),
     (extra_keys, "edit a.png --edit e.safetensors -o o.png",
      "e.safetensors can be read only in part: 1 of its tensors are unknown. "
      f"{FORMS} Got strange. Take what can be read with `pairedit edits import --partly`."),

@@ -158,3 +158,55 @@ def test_pick_a_checkpoint(
     )
     assert pairedit("edits", "remove", "cap").exit_code == 0
     assert not (library / "cap.png").exists()
+
+
+def test_another_kind_of_adapter_becomes_a_lora(
+    pairedit: Pairedit, library: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    key = "diffusion_model.double_blocks.0.img_attn.proj"
+    tensors = {f"{key}.lokr_w1": torch.randn(8, 8), f"{key}.lokr_w2": torch.randn(64, 64)}
+    path = tmp_path / "kron.safetensors"
+    save_file(tensors, path)
+    result = pairedit("edits", "import", path)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "is a LoKr, which as a LoRA has rank 512" in said
+    assert "--rank 64" in said
+    result = pairedit("edits", "import", path, "--rank", "128")
+    assert result.exit_code == 0, result.output
+    update = torch.kron(*tensors.values())
+    layer = Edit.load(library / "kron.safetensors").layers["transformer_blocks.0.attn.to_out.0"]
+    error = float((update - layer.up @ layer.down).norm() / update.norm())
+    assert "Made a LoRA of LoKr." in result.stdout
+    assert f"The rank of 128 loses {error:.2%} of the update." in result.stdout
+
+
+def test_a_folder_of_peft_is_an_edit(pairedit: Pairedit, saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a=b"
+    assert pairedit("edits", "export", "hat", "--format", "peft", "-o", folder).exit_code == 0
+    shown = json.loads(pairedit("edits", "show", folder, "--json").stdout)
+    assert (shown["name"], shown["path"], shown["rank"]) == ("hat", str(folder), 2)
+    result = pairedit(
+        "compose", "--edit", f"{folder}=0.5", "--edit", "hat=0.25", "--name", "both", "--json"
+    )
+    assert result.exit_code == 0, result.output
+    one, two = (Edit.load(saved / f"{name}.safetensors").layers[NAME] for name in ("hat", "both"))
+    assert torch.allclose(0.75 * one.up @ one.down, two.up @ two.down, atol=1e-5)
+    result = pairedit("edits", "push", folder, "someone/hat")
+    assert result.exit_code == 2
+    assert "is a folder, and others get one file" in " ".join(result.stderr.split())
+
+
+def test_an_untrained_file_says_so(
+    pairedit: Pairedit, library: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = {
+        f"transformer.{NAME}.lora_A.weight": torch.ones(2, 64),
+        f"transformer.{NAME}.lora_B.weight": torch.zeros(64, 2),
+    }
+    save_file(tensors, tmp_path / "zero.safetensors")
+    result = pairedit("edits", "import", tmp_path / "zero.safetensors", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["idle"] is True
+    assert "zero does nothing: every layer of its LoRA is zero" in caplog.text

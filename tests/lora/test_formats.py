@@ -14,9 +14,9 @@ from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.export import export, to_kohya
-from pairedit_sdk.lora.formats import read_lora
-from pairedit_sdk.lora.kohya_names import first_release_of, of_first_release, of_flat
+from pairedit_sdk.lora.flux_names import FLUX
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lora.reading import read_lora
 
 ROUNDING = {"fp32": 1e-6, "bf16": 2**-7, "fp16": 2**-9}
 
@@ -62,11 +62,11 @@ def test_the_way_there_and_back_keeps_every_update(tiny_model, tmp_path, form, d
 def test_the_names_of_all_layers_lead_back_to_them(tiny_model):
     modules = [n for n, m in tiny_model.transformer.named_modules() if type(m) is torch.nn.Linear]
     for name in modules:
-        found = first_release_of(name)
+        found = FLUX.other_of(name)
         assert found is not None
         assert name in found[1]
-        assert of_first_release(found[0]) == found[1]
-        assert of_flat(name.replace(".", "_")) == name
+        assert FLUX.of_other(found[0]).layers == found[1]
+        assert FLUX.of_flat(name.replace(".", "_")).layers == (name,)
 
 
 @pytest.mark.parametrize("form", ["diffusers", "kohya", "peft"])
@@ -249,13 +249,13 @@ def test_what_stock_diffusers_saves_edits_as_it_does_there(tiny_model, tiny_fold
 
 
 def test_a_file_of_which_only_a_part_is_known_is_taken_when_that_is_asked_for(tmp_path):
-    tensors = {**_released(), "transformer_blocks.0.attn.to_q.diff": torch.ones(2, 2)}
+    tensors = {**_released(), "transformer_blocks.0.attn.to_q.odd": torch.ones(2, 2)}
     path = tmp_path / "one.safetensors"
     save_file(tensors, path)
-    with pytest.raises(EditError, match=r"only in part: 1 of its tensors.*to_q\.diff.*--partly"):
+    with pytest.raises(EditError, match=r"only in part: 1 of its tensors.*to_q\.odd.*--partly"):
         read_lora(path)
     found = read_lora(path, partly=True)
-    assert found.left_out == ["transformer_blocks.0.attn.to_q.diff"]
+    assert found.left_out == ["transformer_blocks.0.attn.to_q.odd"]
     assert len(found.layers) == 4
 
 
@@ -270,7 +270,7 @@ class _Evil:
         ({"x": _Evil()}, "is not a readable file of tensors"),
         ([1, 2], "holds something else than named tensors"),
         ({"x": 1}, "holds something else than named tensors"),
-        ({"x": torch.ones(2)}, "is no LoRA of FLUX's layers"),
+        ({"x": torch.ones(2)}, "is no LoRA of a model that is known here"),
     ],
 )
 def test_a_pickle_is_never_executed(tmp_path, capsys, content, sentence):
@@ -301,7 +301,7 @@ def test_a_dora_is_refused(tiny_model, tmp_path):
     export(_layers(tiny_model, "attention"), "peft", tmp_path / "folder", {})
     path = tmp_path / "folder" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"use_dora": True}))
-    with pytest.raises(EditError, match="is a DoRA"):
+    with pytest.raises(EditError, match="is of a DoRA, and lacks its magnitudes"):
         read_lora(tmp_path / "folder")
 
 

@@ -92,3 +92,12 @@ def test_a_checkpoint_that_lacks_something_is_refused(tmp_path):
     write_tensors(tmp_path / "lora.safetensors", {"x": torch.ones(1)})
     with pytest.raises(EditError, match="Got none of them"):
         read_lorweb(tmp_path / "lora.safetensors", tmp_path / "config.yaml", name="web")
+
+
+def test_tensors_that_are_not_known_are_refused_and_not_dropped(tmp_path):
+    own = _checkpoint(tmp_path)
+    name = next(iter(MODULES))
+    own[f"transformer.{name}.lora_B_bias"] = torch.ones(N, 10)
+    write_tensors(tmp_path / "lora.safetensors", own)
+    with pytest.raises(EditError, match=rf"1 tensor that would act .* Got .*{name}\.lora_B_bias"):
+        read_lorweb(tmp_path / "lora.safetensors", tmp_path / "config.yaml", name="web")

@@ -7,7 +7,7 @@ from pairedit_sdk.errors import UsageError
 #: The share of captions among all steps, unless another is asked for.
 CAPTIONS = 0.25
 #: How the other steps are divided.
-EDITS = {"one": 6 / 9, "three": 2 / 9, "grid": 1 / 9}
+EDITS = {"one": 0.5, "three": 0.4, "grid": 0.1}
 #: How many rows a step has, as a share of a usual step's: more pictures take longer.
 ROWS = {"one": 1.0, "three": 0.5, "caption": 1.0, "grid": 0.2}
 _GOLDEN = (5**0.5 - 1) / 2
