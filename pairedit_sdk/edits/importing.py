@@ -72,7 +72,7 @@ def _made_for(edit: Edit, found: LoraFile, base: str, what: str) -> Edit:
         return made
     # The update is that of these very weights.
     weights = folders.fingerprint(folders.resolve(base), "transformer", "vae")
-    return made.with_info(base=folders.located(base), base_fingerprint=weights)
+    return made.with_info(base_fingerprint=weights)
 
 
 def _weights_of(base: str) -> Callable[[str], torch.Tensor]:

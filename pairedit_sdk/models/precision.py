@@ -84,7 +84,7 @@ def choose_precision(name: str, device: torch.device) -> tuple[str, torch.dtype]
 
 
 def vae_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What the autoencoder computes in: FLUX's overflows in fp16, and is small."""
+    """What the autoencoder computes in: FLUX.1's overflows in fp16, and is small."""
     return torch.float32 if dtype == torch.float16 else dtype
 
 
