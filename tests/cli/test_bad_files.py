@@ -350,8 +350,8 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "The model in b cannot be loaded (…). Download it again, or use the built-in model with "
      "--base mini, which needs no download."),
     (base(kind="StableDiffusionPipeline"), "train p --name x --base b",
-     "Model b is a StableDiffusionPipeline. Expected one of " + ", ".join(FAMILIES) + ". Use one of "
-     "these, or use the built-in model with --base mini, which needs no download."),
+     "Model b is a StableDiffusionPipeline. Expected one of " + ", ".join(FAMILIES) + ". Use one "
+     "of these, or use the built-in model with --base mini, which needs no download."),
     (pair, "train p --name x --device cuda:7",
      "Device 'cuda:7' is not on this machine. Use --device cpu, or install a torch build for your "
      "GPU."),
