@@ -134,6 +134,15 @@ Guidance = Annotated[
         "generate the model's.",
     ),
 ]
+Cfg = Annotated[
+    float,
+    typer.Option(
+        "--cfg",
+        min=1,
+        help="Scale of classifier-free guidance, against the negative prompt in generate and the "
+        "empty one where instructions act. 1 is none; otherwise a second pass is paid.",
+    ),
+]
 Method = Annotated[
     Literal["flowedit", "from-noise", "rf-inversion", "inversion-lora"],
     typer.Option(

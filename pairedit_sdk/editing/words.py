@@ -8,6 +8,9 @@ the picture itself as a reference, so that the instruction alone tells them apar
 What is added to the picture is c (z_words − x), damped as a LoRA's change is, with c the sum of the
 instruction's scales. z_words does not depend on c, so it is made once for a whole sweep, the change
 is linear in c, and at c = 0 nothing changes.
+
+With classifier-free guidance the first velocity is guided against the empty prompt, at the same
+state and with the same reference. The second has the empty prompt already.
 """
 
 from __future__ import annotations
@@ -91,7 +94,8 @@ def edited_by_words(
         on_step: called with (done, total).
     """
     instructed = [
-        replace(model, condition=condition) for condition in each_condition(model.base, phrases)
+        replace(model, condition=condition, negative=model.condition, cfg=options.cfg)
+        for condition in each_condition(model.base, phrases)
     ]
     count = len(phrases)
     states = flowedit(

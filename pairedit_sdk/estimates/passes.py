@@ -96,22 +96,21 @@ def _flash_attention() -> Iterator[None]:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        attn_mask: torch.Tensor | None = None,
+        attn_mask: Any = None,
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
         if query.device.type != "meta":
             return ordinary(query, key, value, attn_mask, *args, **kwargs)
-        out: torch.Tensor
         if attn_mask is None:
-            out = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
-            return out
-        # A mask is added to the scores piece by piece, and is itself there in full.
-        bias = attn_mask.to(query.dtype).expand(*query.shape[:3], key.shape[2])
-        out = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, value, bias, query.requires_grad
-        )[0]
-        return out
+            out = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)
+        else:  # the memory-efficient one takes a mask, one for all heads
+            mask = attn_mask.to(query.dtype).expand(*query.shape[:-1], key.shape[-2])
+            out = torch.ops.aten._scaled_dot_product_efficient_attention(
+                query, key, value, mask, torch.is_grad_enabled()
+            )
+        attended: torch.Tensor = out[0]
+        return attended
 
     functional.scaled_dot_product_attention = flash
     try:

@@ -96,7 +96,7 @@ def learn_edit(
     settings = settings or OwnEditSettings()
     require_tracker(settings.track, folder=run_dir is not None)
     kontext = require_edit_model(model)
-    basis.require_base(model)
+    basis.require_base(model, siblings=False)  # the edit is to join it
     if name in basis.elements:
         raise UsageError(
             f"The basis {basis.info.name} has an element {name} already",
@@ -283,7 +283,7 @@ def _info(
         architecture=model.architecture,
         base_fingerprint=model.fingerprint,
         precision=model.precision,
-        guidance=settings.guidance,
+        guidance=settings.guidance if model.takes_guidance else 0.0,
         resolution=settings.resolution or model.resolution,
         rank=settings.rank,
         steps=settings.steps,

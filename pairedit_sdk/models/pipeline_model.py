@@ -79,6 +79,8 @@ class PipelineModel:
         self.takes_references = self.family.takes_references
         self.takes_guidance = self.family.takes_guidance
         self.default_guidance = self.family.default_guidance
+        self.is_distilled = self.family.is_distilled
+        self.renormalises = self.family.renormalises
         self.architecture = self.family.architecture
         sample = getattr(vae.config, "sample_size", None)
         self.resolution = 128 if sample is not None and sample <= 128 else 512

@@ -246,6 +246,8 @@ def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainCo
 def _info(
     model: FlowModel, pairs: list[str], config: TrainConfig, name: str, factor: float, steps: int
 ) -> EditInfo:
+    # What a model ignores is not to be taken for a value that suits it.
+    guidance = config.guidance if model.takes_guidance else 0.0
     # No time of day in here: the same run gives the same file.
     return EditInfo(
         name=name,
@@ -253,12 +255,12 @@ def _info(
         architecture=model.architecture,
         base_fingerprint=model.fingerprint,
         precision=model.precision,
-        guidance=config.guidance,
+        guidance=guidance,
         resolution=config.resolution or model.resolution,
         rank=config.rank,
         steps=steps,
         pairs=pairs,
-        settings=config.as_dict(),
+        settings={**config.as_dict(), "guidance": guidance},
         unit_scale=factor,
         editor=EditorSettings(
             config.edit_steps,

@@ -41,19 +41,21 @@ def test_what_backward_needs_is_kept_until_it_was_used():
     assert large - small == 4 * 400
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("backward", [False, True])
-def test_attention_takes_no_matrix_of_all_pairs_of_tokens(backward):
+def test_attention_takes_no_matrix_of_all_pairs_of_tokens(backward, masked):
     def peak(tokens):
+        mask = torch.empty(1, 1, tokens, tokens, device=META) if masked else None
         q, k, v = (
             torch.empty(1, 2, tokens, 16, device=META, requires_grad=backward) for _ in range(3)
         )
 
         def work():
-            out = functional.scaled_dot_product_attention(q, k, v)
+            out = functional.scaled_dot_product_attention(q, k, v, mask)
             if backward:
                 torch.autograd.backward([out.sum()])
 
-        return measured(work, [q, k, v])
+        return measured(work, [q, k, v] if mask is None else [q, k, v, mask])
 
     one, two = peak(256), peak(512)
     assert two.peak < 2.1 * one.peak

@@ -97,3 +97,19 @@ def pipeline_of_architecture(architecture: str) -> str | None:
     """The pipeline class of an edit's architecture, or nothing."""
     known = _ARCHITECTURES.items()
     return next((kind for start, kind in known if architecture.startswith(start)), None)
+
+
+def are_siblings(one: str, other: str) -> bool:
+    """Whether a family says that edits of these two architectures work on each other."""
+    families = map(family_class, FAMILIES)
+    return any({one, other} <= group for family in families for group in family.siblings)
+
+
+def guidance_differs(one: str, other: str) -> bool:
+    """Whether a distilled guidance is known to mean different things for two architectures, as they
+    are of different families. An edit that does not say its own is taken for one of FLUX.1."""
+    modules = [
+        FAMILIES[kind][0] if kind else None
+        for kind in (pipeline_of_architecture(name or "flux-1") for name in (one, other))
+    ]
+    return None not in modules and len(set(modules)) > 1
