@@ -30,7 +30,7 @@ def generate(
     out: options.Out,
     images: Annotated[
         list[Path] | None,
-        typer.Option("--image", help="A reference image, for a Kontext model; again for more."),
+        typer.Option("--image", help="A reference image, for an edit model; again for more."),
     ] = None,
     edits: Annotated[
         list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)

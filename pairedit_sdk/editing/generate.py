@@ -114,7 +114,7 @@ def generate(
         edits: an edit or a sum of them, or ``None``. Their LoRAs act. Their instructions act only
             where the edit sees its picture.
         options: how; ``settings`` take the place of its fields.
-        references: condition images for a Kontext model, which then does to the first of them what
+        references: condition images for an edit model, which then does to the first of them what
             the prompt says. Each is seen at the model's resolution, its aspect ratio kept.
         on_step: called with (done, total).
 

@@ -28,6 +28,7 @@ from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.solvers import last_state
 from pairedit_sdk.lora.holding import holding
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 from pairedit_sdk.models.prompts import each_condition
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def check_words(model: FlowModel, stack: EditStack, options: EditOptions) -> Non
     elif stack.words and not model.takes_references:
         raise UsageError(
             f"Model {model.name} cannot follow the instruction {next(iter(stack.words))!r}",
-            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            expected=ANY_EDIT_MODEL,
             got=model.name,
             next_step="Load an edit model (--base mini-kontext), with edits that were learned on "
             "it, or leave instructions out (--no-words, words=False)",

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import EditError
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import Edit
@@ -45,7 +46,7 @@ def require_base(edit: Edit, model: FlowModel, *, siblings: bool = True) -> None
     if edit.info.editor.reference and not model.takes_references:
         raise EditError(
             f"Edit {edit.name!r} is of a model that sees the picture that it edits",
-            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            expected=ANY_EDIT_MODEL,
             got=model.name,
             next_step="Load the model that the edit was learned on",
         )

@@ -70,7 +70,7 @@ def add_trainable(
     if len(parameters) != 2 * len(targets) or not parameters:
         raise EditError(
             f"The {name} LoRA matched {len(parameters) // 2} of {counted(len(targets), 'layer')}",
-            next_step="This model's layers are named differently from FLUX's",
+            next_step="This model's layers have other names than its family's",
         )
     return parameters
 

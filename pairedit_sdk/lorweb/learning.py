@@ -71,7 +71,7 @@ def learn_edit(
     """Learn the change that the pairs show as one more element of a basis.
 
     Args:
-        model: the frozen Kontext that the basis was trained on; it is left exactly as it was.
+        model: the frozen edit model that the basis was trained on; it is left exactly as it was.
         basis: it is not changed.
         pairs: before/after pictures, usually two or three: a set, a folder, or a list of
             (before, after). A single pair is its own exemplar.

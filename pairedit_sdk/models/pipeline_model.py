@@ -244,7 +244,7 @@ class PipelineModel:
         if condition.references and not self.takes_references:
             raise UsageError(
                 f"Model {self.name} takes no condition images",
-                expected="an edit model, such as FLUX.1-Kontext",
+                expected=folders.ANY_EDIT_MODEL,
                 next_step="Use mini-kontext, or the folder or hub id of an edit model",
             )
         x, sigma = x.to(self.device, self.dtype), sigma.to(self.device)

@@ -24,7 +24,7 @@ from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.models.folders import located
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL, located
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import Pairs, as_pairs
@@ -226,7 +226,7 @@ def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainCo
     if config.reference == "before" and not model.takes_references:
         raise UsageError(
             f"loss.reference is before, and {model.name} sees no picture beside the noisy one",
-            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            expected=ANY_EDIT_MODEL,
             next_step="Use --base mini-kontext, or --set loss.reference=none",
         )
     config = settled_words(model, config)

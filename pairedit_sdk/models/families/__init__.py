@@ -62,6 +62,24 @@ _ARCHITECTURES = {
 }
 
 
+#: Words for the families on the Hub; an architecture begins with one.
+_TAGS = ("flux", "z-image", "qwen-image", "chroma")
+
+
+def hub_tag(architecture: str) -> str | None:
+    """The Hub's word for a model's family, by the architecture in an edit's file, or nothing."""
+    return next((tag for tag in _TAGS if architecture.startswith(tag)), None)
+
+
+def hub_id(name: str) -> str | None:
+    """The hub id of a model that the Hub certainly has, by itself or its last part, or nothing.
+
+    A folder may hold anything, whatever it is called.
+    """
+    known = {known: known for known in ALIASES.values()}
+    return (known | {each.rpartition("/")[2]: each for each in known}).get(name)
+
+
 def family_class(pipeline: str) -> type[Family]:
     """The family of a pipeline class that is in :data:`FAMILIES`."""
     module, name = FAMILIES[pipeline]

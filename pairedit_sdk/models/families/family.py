@@ -90,6 +90,17 @@ class Family:
         """The folders that a whole pipeline has."""
         return ("transformer", "vae", "scheduler", *cls.tokenizers, *cls.encoders)
 
+    @classmethod
+    def recipe_for(cls, transformer: Mapping[str, Any]) -> str:
+        """The recipe that suits a model where none is asked for.
+
+        Args:
+            transformer: its transformer's settings, as far as they are known.
+        """
+        name, fewest = cls.depth
+        small = int(transformer.get(name, fewest)) < fewest
+        return (cls.small_recipe or cls.recipe) if small else cls.recipe
+
     @property
     def is_small(self) -> bool:
         """Whether it has fewer blocks than any published model of the family."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -125,6 +126,11 @@ class Klein(Flux2):
     )
     #: By the width of the text.
     sizes: ClassVar[dict[int, str]] = {7680: "4b", 12288: "9b"}
+
+    @classmethod
+    def recipe_for(cls, transformer: Mapping[str, Any]) -> str:
+        size = cls.sizes.get(int(transformer.get("joint_attention_dim", 0)))
+        return "klein-9b" if size == "9b" else super().recipe_for(transformer)
 
     @property
     def is_distilled(self) -> bool:
