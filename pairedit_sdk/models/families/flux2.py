@@ -30,10 +30,7 @@ _OUTSIDE = re.compile(r"(double_stream_modulation_(img|txt)|single_stream_modula
 
 
 class Flux2(Family):
-    """What klein and dev share.
-
-    The attention set has both layers of the single blocks, which are attention and MLP in one.
-    """
+    """What klein and dev share. A layer of the single blocks is attention and MLP in one."""
 
     transformer_class = "Flux2Transformer2DModel"
     vae_class = "AutoencoderKLFlux2"
@@ -51,7 +48,7 @@ class Flux2(Family):
 
     @property
     def multiple(self) -> int:
-        return self.factor
+        return self.factor  # one token each
 
     @property
     def channels(self) -> int:
@@ -81,8 +78,8 @@ class Flux2(Family):
         return TEXT_TOKENS
 
     def embedded(self, text: LoadedText, prompt: str, length: int) -> Condition:
-        stock = self.stock(text)
-        return Condition(stock.encode_prompt(prompt, text.device, max_sequence_length=length)[0])
+        encode = self.stock(text).encode_prompt
+        return Condition(encode(prompt, text.device, max_sequence_length=length)[0])
 
     def velocity(
         self,
@@ -124,13 +121,12 @@ class Klein(Flux2):
         frozenset({f"flux-2-klein-base-{size}", f"flux-2-klein-{size}"})
         for size in ("4b", "9b", "small")
     )
-    #: By the width of the text.
-    sizes: ClassVar[dict[int, str]] = {7680: "4b", 12288: "9b"}
+    sizes: ClassVar[dict[int, str]] = {7680: "4b", 12288: "9b"}  # by the width of the text
 
     @classmethod
     def recipe_for(cls, transformer: Mapping[str, Any]) -> str:
-        size = cls.sizes.get(int(transformer.get("joint_attention_dim", 0)))
-        return "klein-9b" if size == "9b" else super().recipe_for(transformer)
+        is_9b = cls.sizes.get(int(transformer.get("joint_attention_dim", 0))) == "9b"
+        return "klein-9b" if is_9b else super().recipe_for(transformer)
 
     @property
     def is_distilled(self) -> bool:
