@@ -7,7 +7,7 @@ the user names or the file's metadata decide; otherwise nothing is guessed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pairedit_sdk.errors import EditError
@@ -61,11 +61,12 @@ def family_in_file(
         return [place and place[2] for place in found]
 
     stated = [family_named(header[key]) for key in STATED if key in header]
-    if (family := _agreed(best, [said, *stated], reading)) is not None:
-        return family
+    left = _left(best, [said, *stated], reading)
+    if len(left) == 1:
+        return left[0]
     raise EditError(
         f"{path.name} does not say which model it was made for, and its layers can be "
-        f"{' or '.join(family.name + chr(39) + 's' for family in best)}",
+        f"{_list(left)}",
         expected="metadata, names or shapes that tell the model",
         next_step=f"Name the model with `pairedit edits import {path} --base MODEL`",
     )
@@ -89,12 +90,12 @@ def family_of_layers(layers: Iterable[str], architecture: str, form: str) -> Lay
     def writing(family: LayerNames) -> object:
         return [family.other_of(name) for name in names]
 
-    if (family := _agreed(best, [family_named(architecture)], writing)) is not None:
-        return family
+    left = _left(best, [family_named(architecture)], writing)
+    if len(left) == 1:
+        return left[0]
     raise EditError(
-        f"The edit does not say which model it is of, and its layers can be "
-        f"{' or '.join(family.name + chr(39) + 's' for family in best)}, which have different "
-        f"names in the form of {form}",
+        f"The edit does not say which model it is of, and its layers can be {_list(left)}, which "
+        f"have different names in the form of {form}",
         expected="an edit whose architecture is known",
         next_step="Import its file again with `pairedit edits import FILE --base MODEL`, or "
         "export it as diffusers",
@@ -112,12 +113,21 @@ def _fits(name: str, module: Module, family: LayerNames) -> bool:
     return shape is None or (place is not None and family.fits(place[1], *shape))
 
 
-def _agreed(
-    best: list[LayerNames], said: Iterable[LayerNames | None], view: Callable[[LayerNames], object]
-) -> LayerNames | None:
-    """The family that is said if it is one of the best; otherwise the first, if all agree."""
+def _left(
+    best: Sequence[LayerNames],
+    said: Iterable[LayerNames | None],
+    view: Callable[[LayerNames], object],
+) -> list[LayerNames]:
+    """The family that is said if it is one of the best; otherwise one of each that differ."""
     for family in said:
-        if family in best:
-            return family
-    first = view(best[0])
-    return best[0] if all(view(family) == first for family in best[1:]) else None
+        if family is not None and family in best:
+            return [family]
+    left: list[tuple[LayerNames, object]] = []
+    for family in best:
+        if (own := view(family)) not in [other for _, other in left]:
+            left.append((family, own))
+    return [family for family, _ in left]
+
+
+def _list(families: Iterable[LayerNames]) -> str:
+    return " or ".join(f"{family.name}'s" for family in families)

@@ -83,7 +83,8 @@ class LayerNames:
 
     def of_kohya(self, name: str) -> Place:
         """The place of a name that kohya's trainers write, which may be diffusers' own."""
-        return self.of_known(name) if self.own_names else self.of_other(name)
+        place = self._of_table(flat(name))
+        return self.of_flat(name) if self.own_names and not place.layers else place
 
     def of_known(self, name: str) -> Place:
         """The place of a name of either kind, with dots or ``_``."""
