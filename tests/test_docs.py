@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import pairedit_sdk
-from docs._tools import settings_table
+from docs._tools import models_table, settings_table
 from docs._tools.roles import to_markdown
+from pairedit_sdk.models.families import ALIASES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -77,6 +78,26 @@ def test_the_settings_page_is_that_of_the_dataclasses() -> None:
     assert settings_table.PAGE.read_text(encoding="utf-8") == settings_table.page(), (
         "docs/settings.md is out of date: run python -m docs._tools.settings_table"
     )
+
+
+def test_the_first_rows_of_the_tables_of_models_are_what_is_estimated() -> None:
+    said = models_table.PAGE.read_text(encoding="utf-8")
+    first = models_table.MODELS[0]
+    rows = [models_table.about(first), *models_table.peaks(first)]
+    assert [row for row in rows if f"\n{row}\n" not in said] == [], (
+        "docs/models.md is out of date: run python -m docs._tools.models_table"
+    )
+
+
+def test_the_tables_of_models_have_every_short_name() -> None:
+    rows = models_table.MODELS
+    assert {name for row in rows for name in (row.train, *row.use)} == set(ALIASES)
+
+
+@pytest.mark.slow
+def test_the_tables_of_models_are_what_is_estimated() -> None:
+    said = models_table.PAGE.read_text(encoding="utf-8")
+    assert said == models_table.page(said)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def _run(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("PAIREDIT_LIBRARY", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [name, "2"])
     runpy.run_path(str(EXAMPLES / name))
@@ -22,6 +23,26 @@ def test_train(tmp_path, monkeypatch, capsys):
     edit = Edit.load(tmp_path / "edits" / "glasses.safetensors")
     assert (edit.name, edit.info.base, edit.info.steps) == ("glasses", "mini-kontext", 2)
     assert capsys.readouterr().out.count(": good,") == 3
+
+
+def test_tiny_klein(tmp_path, monkeypatch, capsys):
+    _run("tiny_klein.py", tmp_path, monkeypatch)
+    out = tmp_path / "out" / "tiny-klein"
+    library = out / "edits"
+    learned, back = (Edit.load(library / f"{name}.safetensors") for name in ("glasses", "imported"))
+    assert learned.info.architecture == "flux-2-klein-base-small"
+    assert learned.info.editor.reference
+    assert (learned.info.steps, learned.info.guidance) == (2, 0)
+    assert back.layers.keys() == learned.layers.keys()
+    drawn = {
+        name: Image.open(out / f"{name}.png").convert("RGB")
+        for name in ("glasses", "imported", "analogy")
+    }
+    assert {picture.size for picture in drawn.values()} == {(128, 128)}
+    assert drawn["imported"].tobytes() == drawn["glasses"].tobytes()
+    assert drawn["analogy"].tobytes() != drawn["glasses"].tobytes()
+    assert (out / "sweep.png").exists()
+    assert "In the mix" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

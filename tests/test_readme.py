@@ -31,8 +31,9 @@ SETUP = {"make demo", "make test", "source .venv/bin/activate", "pip install ."}
 #: What this machine lacks something for. A comment that begins with "needs" says so to the reader.
 NEEDS = {
     "hf auth login": "network",
-    "pairedit train pairs --name mine --recipe lowmem --dry-run": "GPU",
-    "pairedit train pairs --name mine --recipe lowmem": "GPU",
+    "pairedit train pairs --name mine --recipe klein-4b --dry-run": "GPU",
+    "pairedit train pairs --name mine --recipe klein-4b": "GPU",
+    "pairedit train pairs --name other --recipe lowmem": "GPU",
     "pairedit edit photo.jpg --edit mine -o out.png": "GPU",
     "pairedit bench speed --shape FLUX.1-dev": "GPU",
     "pairedit edits push glasses OWNER/glasses": "network",

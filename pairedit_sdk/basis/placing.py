@@ -98,7 +98,8 @@ def check_room(index: Index, edit: Edit, replacing: bool) -> None:
             f"Edit {edit.name!r} was learned on another model than the edits of this basis",
             expected=f"{index.base} ({index.fingerprint})",
             got=f"{edit.info.base} ({own})",
-            next_step="Keep a basis of its own for each model",
+            next_step="Keep a basis of its own for each model, siblings too: in a mix all edits "
+            "are to go equally far, and those of another model do not",
         )
 
 

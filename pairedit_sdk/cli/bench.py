@@ -134,7 +134,7 @@ def analogy(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the basis."),
     ] = None,
     base: Annotated[
-        str, typer.Option("--base", "--model", help="The Kontext model.")
+        str, typer.Option("--base", "--model", help="The edit model.")
     ] = "mini-kontext",
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,

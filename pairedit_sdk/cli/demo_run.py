@@ -16,7 +16,7 @@ from pairedit_sdk.errors import UsageError, printable
 from pairedit_sdk.images.files import write_image
 from pairedit_sdk.io.files import require_writable_folder, write_json
 from pairedit_sdk.io.resources import examples_dir
-from pairedit_sdk.models.folders import DEFAULT_MODEL
+from pairedit_sdk.models.folders import DEFAULT_MODEL, PHOTO_MODEL
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -270,11 +270,11 @@ What to try next
     {both}
   Another edit, learned from other example pairs:
     pairedit train {quoted(out / PAIRS / "age")} --name age
-  Your own edit. The built-in model only knows drawn faces. For photographs take FLUX (a GPU, and
-  access to its weights on the Hugging Face hub). Put one to three pictures before one change into
+  Your own edit. The built-in model only knows drawn faces. For photographs take FLUX.2-klein
+  (a GPU of 16 GB, and a download of 16 GB). Put one to three pictures before one change into
   pairs/source, and after it into pairs/target, under equal names. Then:
     pairedit check pairs
-    pairedit train pairs --name mine --base black-forest-labs/FLUX.1-dev
+    pairedit train pairs --name mine --base {PHOTO_MODEL}
     pairedit edit photo.jpg --edit mine -o out.png
   If the shell does not find pairedit: it is installed beside the Python that ran this,
     {quoted(Path(sys.executable).parent)}"""

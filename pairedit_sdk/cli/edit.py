@@ -74,6 +74,7 @@ def edit(
     mask: options.Mask = None,
     region: options.RegionOf = None,
     guidance: options.Guidance = None,
+    cfg: options.Cfg = 1.0,
     seed: options.Seed = 0,
     no_metadata: options.NoMetadata = False,
     base: options.Base = None,
@@ -116,6 +117,7 @@ def edit(
         return
 
     from pairedit_sdk.editing.composition import default_mode
+    from pairedit_sdk.editing.guidance import check_cfg
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.images.encoding import require_size
     from pairedit_sdk.images.files import FORMATS
@@ -129,6 +131,7 @@ def edit(
         threshold=threshold,
         limit_scale=limit_scale,
         guidance=guidance,
+        cfg=cfg,
         seed=seed,
         mode=mode,
         words=not no_words,
@@ -143,6 +146,7 @@ def edit(
         if job.target is not None:
             require_size(photo.size, FORMATS[job.target.suffix.lower()])
     stack = values.load_stack(chosen, told)
+    check_cfg(stack, asked)
     model = load_for(base, device, precision, stack, offload=offload)
     done = {"seed": seed, "method": method, "mode": mode or default_mode(stack, method)}
     run = Run(output, model, stack, asked, not no_metadata)

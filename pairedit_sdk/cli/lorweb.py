@@ -250,7 +250,7 @@ def answer_command(
     """Make the change from A to A_PRIME on picture B.
 
     The answer is made with a mix of the basis's LoRAs. The model sees all three pictures, so it
-    must be a Kontext model.
+    must be an edit model.
     """
     output = Output(as_json, quiet)
     target = new_picture(out, (a, a_prime, b))

@@ -9,9 +9,9 @@ import typer
 
 from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.models.folders import DEFAULT_MODEL as DEFAULT_MODEL
-from pairedit_sdk.models.folders import EDIT_MODEL, PLAIN_MODEL
+from pairedit_sdk.models.folders import EDIT_MODEL, PHOTO_MODEL, PLAIN_MODEL
 
-_BASE = "The model: mini, mini-kontext, a folder, or a hub id like black-forest-labs/FLUX.1-dev."
+_BASE = f"The model: mini, mini-kontext, a folder, a hub id, or a short name like {PHOTO_MODEL}."
 Base = Annotated[
     str | None,
     typer.Option(
@@ -36,7 +36,7 @@ EditModel = Annotated[
     typer.Option(
         "--base",
         envvar="PAIREDIT_BASE",
-        help="The Kontext model: mini-kontext, a folder or a hub id. Without it: mini-kontext.",
+        help="The edit model: mini-kontext, a folder or a hub id. Without it: mini-kontext.",
     ),
 ]
 Recipe = Annotated[
@@ -44,7 +44,7 @@ Recipe = Annotated[
     typer.Option(
         "--recipe",
         help="A recipe's name or a YAML file. Without it the one for the model: mini-kontext, or "
-        "mini for the model mini; kontext-dev or flux-dev for a FLUX.1.",
+        "mini for the model mini; klein-4b for a FLUX.2-klein, and so on.",
     ),
 ]
 Settings = Annotated[
@@ -134,6 +134,15 @@ Guidance = Annotated[
         "generate the model's.",
     ),
 ]
+Cfg = Annotated[
+    float,
+    typer.Option(
+        "--cfg",
+        min=1,
+        help="Scale of classifier-free guidance, against the negative prompt in generate and the "
+        "empty one where instructions act. 1 is none; otherwise a second pass is paid.",
+    ),
+]
 Method = Annotated[
     Literal["flowedit", "from-noise", "rf-inversion", "inversion-lora"],
     typer.Option(
@@ -156,8 +165,8 @@ Resolution = Annotated[
         min=16,
         max=4096,
         help="Side in pixels of a square with the area at which the model sees the picture. "
-        "Without it: the one the edit was trained at (FLUX: 512). A larger picture comes back "
-        "softer; far above it little is left of the edit.",
+        "Without it: the one the edit was trained at (512 for large models). A larger picture "
+        "comes back softer; far above it little is left of the edit.",
     ),
 ]
 Detail = Annotated[

@@ -30,7 +30,7 @@ def generate(
     out: options.Out,
     images: Annotated[
         list[Path] | None,
-        typer.Option("--image", help="A reference image, for a Kontext model; again for more."),
+        typer.Option("--image", help="A reference image, for an edit model; again for more."),
     ] = None,
     edits: Annotated[
         list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)
@@ -48,6 +48,10 @@ def generate(
         ),
     ] = None,
     guidance: options.Guidance = None,
+    cfg: options.Cfg = 1.0,
+    negative_prompt: Annotated[
+        str, typer.Option("--negative-prompt", help="What to keep away from, with --cfg.")
+    ] = "",
     size: Annotated[
         str | None, typer.Option("--size", metavar="WxH", help="Without it: the model's own.")
     ] = None,
@@ -68,25 +72,27 @@ def generate(
     device = values.device(device)
 
     from pairedit_sdk.cli.services import generate as run_generate
+    from pairedit_sdk.editing.generate import GenerateOptions, check_prompts
     from pairedit_sdk.images.image import read_image
 
+    asked = GenerateOptions(
+        seed=seed,
+        steps=steps,
+        start_step=start_step,
+        guidance=guidance,
+        cfg=cfg,
+        negative_prompt=negative_prompt,
+        width=width,
+        height=height,
+        mode=mode,
+    )
+    check_prompts(prompt, asked)
     references = [read_image(path) for path in images or []]
     stack = values.load_stack(chosen) if chosen else None
     model = load_for(base, device, precision, stack, offload=offload)
     with output.meter("generating") as meter:
         result = run_generate(
-            model,
-            prompt,
-            stack,
-            seed=seed,
-            steps=steps,
-            start_step=start_step,
-            guidance=guidance,
-            width=width,
-            height=height,
-            mode=mode,
-            references=references,
-            on_step=meter.update,
+            model, prompt, stack, asked, references=references, on_step=meter.update
         )
     write_image(result, target)
     output.say(f"Wrote {target}.")
@@ -115,6 +121,7 @@ def sweep(
     mask: options.Mask = None,
     region: options.RegionOf = None,
     guidance: options.Guidance = None,
+    cfg: options.Cfg = 1.0,
     seed: options.Seed = 0,
     base: options.Base = None,
     library: options.ReadLibrary = options.DEFAULT_LIBRARY,
@@ -144,6 +151,7 @@ def sweep(
     device = values.device(device)
 
     from pairedit_sdk.cli.services import sweep as run_sweep
+    from pairedit_sdk.editing.guidance import check_cfg
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip
@@ -156,6 +164,7 @@ def sweep(
         threshold=threshold,
         limit_scale=limit_scale,
         guidance=guidance,
+        cfg=cfg,
         seed=seed,
         words=not no_words,
         resolution=resolution,
@@ -165,6 +174,7 @@ def sweep(
     )
     picture = Photo.read(image)
     stack = values.load_stack([] if path is None else [(path, 1.0)], told)
+    check_cfg(stack, asked)
     title = " + ".join(one.name for one, _ in stack.parts)
     model = load_for(base, device, precision, stack, offload=offload)
     words = say_words(output, stack, asked)

@@ -24,7 +24,7 @@ def speed(
         typer.Option(
             "--shape",
             help="Measure a model of this published size instead, with random weights made on the "
-            "device and nothing downloaded: FLUX.1-dev, FLUX.1-schnell, FLUX.1-Kontext-dev, tiny.",
+            "device and nothing downloaded: FLUX.1-dev, FLUX.2-klein-4B, Z-Image and others, tiny.",
         ),
     ] = None,
     resolution: Annotated[

@@ -44,8 +44,8 @@ def train_many(
         str | None,
         typer.Option(
             "--recipe",
-            help="Recipe of the lines that name none. Without it: mini for the model mini and "
-            "other small models, flux-dev for others.",
+            help="Recipe of the lines that name none. Without it the one for the model, as in "
+            "pairedit train.",
         ),
     ] = None,
     settings: Annotated[

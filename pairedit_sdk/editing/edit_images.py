@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_once, seen_size
+from pairedit_sdk.editing.guidance import check_edit_guidance
 from pairedit_sdk.editing.hooks import StepHook, no_hook
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.editing.words import check_words
@@ -102,7 +103,7 @@ def edit_images(
 
     Raises:
         UsageError: one picture in the place of many, no edits, options that do not go together, or
-            an instruction that the model cannot be given; before the first picture.
+            an instruction or guidance that the model cannot be given; before the first picture.
         InputError: the mask cannot be read; before the first picture.
         EditError: an edit of another model; before the first picture.
     """
@@ -119,6 +120,7 @@ def edit_images(
     for edit, _ in stack.parts:
         edit.require_base(model)
     check_words(model, stack, resolved)
+    check_edit_guidance(model, stack, resolved)
     return _Run(model, stack, resolved, _carrying(on_step or no_hook)).through(images)
 
 

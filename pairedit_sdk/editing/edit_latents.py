@@ -10,6 +10,7 @@ import torch
 
 from pairedit_sdk.editing.composition import attached_stack
 from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
+from pairedit_sdk.editing.guidance import check_edit_guidance
 from pairedit_sdk.editing.hooks import StepHook, no_hook, part_of
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.editing.words import changes_nothing, check_words, edited_by_words, words_for
@@ -47,6 +48,7 @@ def sweep_latents(
     """
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
+    check_edit_guidance(model, stack, resolved)
     active = [] if stack.is_zero else [scale for scale in scales if scale != 0]
     found = _edit(model, x, stack, active, resolved, on_step or no_hook)
     edited = dict(zip(active, found, strict=True))
@@ -66,6 +68,7 @@ def edit_latents(
     in order from the seed."""
     stack = as_stack(edits)
     resolved = options_from(options, settings).resolved(stack)
+    check_edit_guidance(model, stack, resolved)
     return _edit(model, x, stack, [1.0], resolved, on_step or no_hook)[0]
 
 
@@ -288,4 +291,4 @@ def _one_after_the_other(
 
 def _conditioned(model: FlowModel, stack: EditStack, options: ResolvedOptions) -> ConditionedModel:
     """The model as these edits want it: with the empty prompt, and their guidance."""
-    return ConditionedModel(model, prompt_condition(model, ""), options.guidance_of(stack))
+    return ConditionedModel(model, prompt_condition(model, ""), options.guidance_of(stack, model))

@@ -141,6 +141,7 @@ def made_with(model: FlowModel, stack: EditStack, options: ResolvedOptions) -> d
         "method": options.method,
         "mode": options.mode,
         "steps": options.steps,
+        **({} if options.cfg == 1 else {"cfg": options.cfg}),
         "seed": options.seed,
         "pairedit_sdk": __version__,
     }

@@ -14,6 +14,7 @@ import torch
 
 from pairedit_sdk.editing.composition import attached_stack, check_mode
 from pairedit_sdk.editing.edit_latents import edit_latents
+from pairedit_sdk.editing.guidance import cfg_scale, check_guidance
 from pairedit_sdk.editing.hooks import part_of
 from pairedit_sdk.editing.options import EditOptions, whole_number
 from pairedit_sdk.editing.words import do_without_words, without_silent
@@ -25,7 +26,7 @@ from pairedit_sdk.flow.schedule import starting_noise
 from pairedit_sdk.images.image import as_rgb, fit_size, resized, to_image, to_tensor
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.models.conditioned import ConditionedModel
-from pairedit_sdk.models.prompts import prompt_condition
+from pairedit_sdk.models.prompts import each_condition
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,6 +41,8 @@ class GenerateSettings(TypedDict, total=False):
     steps: int
     start_step: int | None
     guidance: float | None
+    cfg: float
+    negative_prompt: str
     width: int | None
     height: int | None
     mode: str
@@ -54,7 +57,11 @@ class GenerateOptions:
         steps: Euler steps.
         start_step: first step in which the edits act, from 0; ``None`` is half of the steps, so
             that they act in steps 15 to 28 of 28. Edits that see their picture act after the last.
-        guidance: distilled guidance; ``None`` is the model's default.
+        guidance: distilled guidance, for a model that takes it; ``None`` is the model's default.
+        cfg: scale of classifier-free guidance in drawing, for a second pass in every step; 1 is
+            none. See :mod:`pairedit_sdk.flow.guidance`. Edits that are applied to what was drawn
+            are applied without it.
+        negative_prompt: what the second pass is told; only with ``cfg``.
         width: pixels, a multiple of the model's grid; ``None`` is the size at which the first
             reference is seen, or else the model's own.
         height: as ``width``.
@@ -66,12 +73,20 @@ class GenerateOptions:
     steps: int = 28
     start_step: int | None = None
     guidance: float | None = None
+    cfg: float = 1.0
+    negative_prompt: str = ""
     width: int | None = None
     height: int | None = None
     mode: str = "merged"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", whole_number("seed", self.seed))
+        object.__setattr__(self, "cfg", cfg_scale(self.cfg))
+        if self.negative_prompt and self.cfg == 1:
+            raise UsageError(
+                "A negative prompt acts with classifier-free guidance alone",
+                next_step="Say its scale, such as cfg=4 (--cfg 4)",
+            )
 
 
 @holding
@@ -90,7 +105,8 @@ def generate(
     Until ``start_step`` the model alone fixes the layout. Edits that see their picture
     (``EditorSettings.reference``) are applied to what was drawn, by FlowEdit. The noise is the one
     that ``FluxPipeline`` draws with ``torch.Generator("cpu").manual_seed(seed)``, so both give the
-    same picture (with ``max_sequence_length=32`` on the built-in model, 256 on schnell).
+    same picture (with ``max_sequence_length=32`` on the built-in model, 256 on schnell). Its
+    ``true_cfg_scale`` is ``cfg``.
 
     Args:
         model: the model.
@@ -98,14 +114,15 @@ def generate(
         edits: an edit or a sum of them, or ``None``. Their LoRAs act. Their instructions act only
             where the edit sees its picture.
         options: how; ``settings`` take the place of its fields.
-        references: condition images for a Kontext model, which then does to the first of them what
+        references: condition images for an edit model, which then does to the first of them what
             the prompt says. Each is seen at the model's resolution, its aspect ratio kept.
         on_step: called with (done, total).
 
     Raises:
         UsageError: a size or steps that do not fit, an unknown mode, references for a model that
-            takes none, an edit that is an instruction alone, or edits that see their picture and
-            whose guidance differs, where none is asked for.
+            takes none, guidance that the model cannot be given or that changes nothing, an edit
+            that is an instruction alone, or edits that see their picture and whose guidance
+            differs, where none is asked for.
         EditError: an edit of another model.
     """
     asked = replace(options or GenerateOptions(), **settings)
@@ -114,6 +131,8 @@ def generate(
     width, height = asked.width or own[0], asked.height or own[1]
     start_step = asked.steps // 2 if asked.start_step is None else asked.start_step
     _check(model, (width, height), asked.steps, start_step)
+    check_prompts(prompt, asked)
+    check_guidance(model, asked.guidance, asked.cfg)
     check_mode(asked.mode)
     stack = None if edits is None else without_silent(as_stack(edits))
     for edit, _ in [] if stack is None else stack.parts:
@@ -121,12 +140,8 @@ def generate(
     drawing, later = (None, None) if stack is None else _in_turn(stack, asked.mode)
     then = EditOptions(mode=asked.mode, seed=asked.seed, guidance=asked.guidance)
     if later is not None and asked.mode != "sequential":
-        then.resolved(later).guidance_of(later)  # refused before anything is drawn
-    condition = prompt_condition(model, prompt)
-    if references:
-        condition = replace(condition, references=_encoded(model, references, sizes))
-    guidance = model.default_guidance if asked.guidance is None else asked.guidance
-    conditioned = ConditionedModel(model, condition, guidance)
+        then.resolved(later).guidance_of(later, model)  # refused before anything is drawn
+    conditioned = _seeing(_conditioned(model, prompt, asked), references, sizes)
     shape = (1, *model.latent_shape(height, width))
     x = starting_noise(shape, asked.seed, model.dtype).to(model.device)
     sigmas, hook = model.sigmas(asked.steps, height, width), on_step or (lambda done, total: None)
@@ -185,14 +200,37 @@ def _check(model: FlowModel, size: tuple[int, int], steps: int, start_step: int)
         )
 
 
-def _encoded(
-    model: FlowModel, pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
-) -> tuple[torch.Tensor, ...]:
-    """Latents of pictures, each at its size (width, height)."""
-    return tuple(
-        model.encode(to_tensor(resized(as_rgb(picture), size)))
+def check_prompts(prompt: str, asked: GenerateOptions) -> None:
+    """Refuse classifier-free guidance of a prompt against itself.
+
+    Raises:
+        UsageError: saying so.
+    """
+    if asked.cfg != 1 and prompt == asked.negative_prompt:
+        raise UsageError(
+            f"cfg {asked.cfg:g} would change nothing: the prompt and the negative prompt are both "
+            f"{prompt!r}",
+            next_step="Leave cfg out, or say another prompt or negative prompt",
+        )
+
+
+def _conditioned(model: FlowModel, prompt: str, asked: GenerateOptions) -> ConditionedModel:
+    """The model with what it is told, and without references."""
+    guidance = model.default_guidance if asked.guidance is None else asked.guidance
+    prompts = [prompt] if asked.cfg == 1 else [prompt, asked.negative_prompt]
+    conditions = each_condition(model, prompts)
+    return ConditionedModel(model, conditions[0], guidance, conditions[-1], asked.cfg)
+
+
+def _seeing(
+    model: ConditionedModel, pictures: Sequence[Image.Image], sizes: Sequence[tuple[int, int]]
+) -> ConditionedModel:
+    """The model with pictures as references, each at its size (width, height)."""
+    latents = tuple(
+        model.base.encode(to_tensor(resized(as_rgb(picture), size)))
         for picture, size in zip(pictures, sizes, strict=True)
     )
+    return replace(model, condition=replace(model.condition, references=latents))
 
 
 @torch.no_grad()

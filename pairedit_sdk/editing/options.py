@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypedDict
 
 from pairedit_sdk.editing.composition import check_mode, default_mode
 from pairedit_sdk.editing.fitting import check_limits, check_sight
+from pairedit_sdk.editing.guidance import cfg_scale
 from pairedit_sdk.editing.region import Region, as_box
 from pairedit_sdk.editing.resolution import warn_if_extreme
 from pairedit_sdk.edits.edit import EditorSettings
+from pairedit_sdk.edits.guidance import own_guidance
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.flow.schedule import noise_source
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.edits.edit import Edit, EditStack
     from pairedit_sdk.edits.metadata import EditDirection
+    from pairedit_sdk.models.protocol import FlowModel
 
 METHODS = ("flowedit", "from-noise", "rf-inversion", "inversion-lora")
 DETAILS = ("original", "off")
@@ -42,6 +45,7 @@ class EditSettings(TypedDict, total=False):
     threshold: float | None
     limit_scale: bool | None
     guidance: float | None
+    cfg: float
     seed: int
     mode: str | None
     words: bool
@@ -70,7 +74,10 @@ class EditOptions:
         limit_scale: FlowEdit only: whether the LoRA of no edit changes a picture more than the
             pairs show, see :mod:`pairedit_sdk.editing.scale_limit`. Edits that are merged into one
             LoRA cannot have it, and instructions have none. ``None`` is each edit's own.
-        guidance: distilled guidance; ``None`` is the edits' own.
+        guidance: distilled guidance, for a model that takes it; ``None`` is the edits' own.
+        cfg: FlowEdit only: scale of classifier-free guidance where instructions act, of the side
+            that is told against the empty prompt, for a second pass of that side; 1 is none. See
+            :mod:`pairedit_sdk.flow.guidance`.
         seed: of the noise.
         mode: how several edits act together, one of
             :data:`pairedit_sdk.editing.composition.MODES`. ``None`` is the stack's own with
@@ -99,6 +106,7 @@ class EditOptions:
     threshold: float | None = None
     limit_scale: bool | None = None
     guidance: float | None = None
+    cfg: float = 1.0
     seed: int = 0
     mode: str | None = None
     words: bool = True
@@ -115,6 +123,7 @@ class EditOptions:
         if self.mask is not None:  # read once, and refused at once
             object.__setattr__(self, "mask", as_photo(self.mask, "The mask"))
         object.__setattr__(self, "seed", whole_number("seed", self.seed))
+        object.__setattr__(self, "cfg", cfg_scale(self.cfg))
         for name in ("steps", "n_max", "n_avg", "resolution"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, whole_number(name, getattr(self, name)))
@@ -163,6 +172,7 @@ class EditOptions:
             threshold=own.threshold if self.threshold is None else self.threshold,
             limit_scale=False if is_merged or self.method != "flowedit" else self.limit_scale,
             guidance=self.guidance,
+            cfg=self.cfg,
             seed=self.seed,
             mode=mode,
             words=self.words,
@@ -219,13 +229,13 @@ class ResolvedOptions(EditOptions):
             return noise_source(x[:1], self.seed, count * len(x))
         return noise_source(x, self.seed, count)
 
-    def guidance_of(self, edits: EditStack) -> float:
-        """The distilled guidance for these edits together.
+    def guidance_of(self, edits: EditStack, model: FlowModel) -> float:
+        """The distilled guidance for these edits together on a model; 0 if it takes none.
 
         Raises:
             UsageError: none is asked for, and the edits' own differ.
         """
-        return edits.guidance if self.guidance is None else self.guidance
+        return own_guidance(edits, model) if self.guidance is None else self.guidance
 
     def limit_of(self, edit: Edit) -> EditDirection | None:
         """What limits the edit's scale: what its pairs show, or ``None`` for no limit."""

@@ -8,6 +8,9 @@ the picture itself as a reference, so that the instruction alone tells them apar
 What is added to the picture is c (z_words − x), damped as a LoRA's change is, with c the sum of the
 instruction's scales. z_words does not depend on c, so it is made once for a whole sweep, the change
 is linear in c, and at c = 0 nothing changes.
+
+With classifier-free guidance the first velocity is guided against the empty prompt, at the same
+state and with the same reference. The second has the empty prompt already.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.solvers import last_state
 from pairedit_sdk.lora.holding import holding
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 from pairedit_sdk.models.prompts import each_condition
 
 if TYPE_CHECKING:
@@ -90,7 +94,8 @@ def edited_by_words(
         on_step: called with (done, total).
     """
     instructed = [
-        replace(model, condition=condition) for condition in each_condition(model.base, phrases)
+        replace(model, condition=condition, negative=model.condition, cfg=options.cfg)
+        for condition in each_condition(model.base, phrases)
     ]
     count = len(phrases)
     states = flowedit(
@@ -134,7 +139,7 @@ def check_words(model: FlowModel, stack: EditStack, options: EditOptions) -> Non
     elif stack.words and not model.takes_references:
         raise UsageError(
             f"Model {model.name} cannot follow the instruction {next(iter(stack.words))!r}",
-            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            expected=ANY_EDIT_MODEL,
             got=model.name,
             next_step="Load an edit model (--base mini-kontext), with edits that were learned on "
             "it, or leave instructions out (--no-words, words=False)",

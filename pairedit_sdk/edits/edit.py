@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.edits.edit_words import acting, lora_beside_words
+from pairedit_sdk.edits.guidance import own_guidance
+from pairedit_sdk.edits.learned_on import require_base
 from pairedit_sdk.edits.merging import acting_words, merged_parts, summed_layers
 from pairedit_sdk.edits.metadata import (
     EditDirection,
@@ -125,28 +127,18 @@ class Edit:
         header, ranks = read_lora_header(path)
         return read_description(header, max(ranks, default=0), path)
 
-    def require_base(self, model: FlowModel) -> None:
-        """Refuse a model that the edit was not learned on. An edit that does nothing says so here,
-        as this is called wherever one is applied.
+    def require_base(self, model: FlowModel, *, siblings: bool = True) -> None:
+        """Refuse a model that the edit does not work on, see :mod:`pairedit_sdk.edits.learned_on`.
+        An edit that does nothing says so here, as this is called wherever one is applied.
+
+        Args:
+            model: it works on the one that it was learned on.
+            siblings: whether a sibling of that will do, such as the model distilled from it.
 
         Raises:
-            EditError: naming both models.
+            EditError: naming both models, or a layer that the sibling does not have.
         """
-        known = self.info.base_fingerprint
-        if known and known != model.fingerprint:
-            raise EditError(
-                f"Edit {self.name!r} was learned on another model",
-                expected=f"{self.info.base} ({known})",
-                got=f"{model.name} ({model.fingerprint})",
-                next_step=f"Load {self.info.base}, or train the edit again on {model.name}",
-            )
-        if self.info.editor.reference and not model.takes_references:
-            raise EditError(
-                f"Edit {self.name!r} is of a model that sees the picture that it edits",
-                expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
-                got=model.name,
-                next_step="Load the model that the edit was learned on",
-            )
+        require_base(self, model, siblings=siblings)
         self.warn_if_idle()
 
     @property
@@ -233,22 +225,13 @@ class EditStack:
 
     @property
     def guidance(self) -> float:
-        """The distilled guidance that the parts were trained with. That of an instruction, which
-        was not trained, counts only where nothing was.
+        """The distilled guidance that the parts were trained with, see
+        :func:`pairedit_sdk.edits.guidance.own_guidance`.
 
         Raises:
             UsageError: it differs between parts that have an effect.
         """
-        acting = [edit for edit, scale in self.parts if scale != 0] or [self.parts[0][0]]
-        active = [edit.info for edit in [e for e in acting if e.layers] or acting]
-        known = {info.guidance for info in active}
-        if len(known) > 1:
-            raise UsageError(
-                "The edits were trained with different guidance",
-                got=", ".join(f"{info.name} {info.guidance:g}" for info in active),
-                next_step="Say which to use (guidance=…, or --guidance)",
-            )
-        return known.pop()
+        return own_guidance(self)
 
     @property
     def editor(self) -> EditorSettings:

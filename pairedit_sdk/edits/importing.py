@@ -71,14 +71,15 @@ def _made_for(edit: Edit, found: LoraFile, base: str, what: str) -> Edit:
     require_layers(base, edit.layers, what)
     info = edit.info
     made = edit.with_info(
-        base=info.base or folders.located(base),
+        # A file that was exported has a folder's name alone, which finds no model.
+        base=folders.located(base),
         architecture=info.architecture or _architecture_of(base),
     )
     if DORA not in found.converted:
         return made
     # The update is that of these very weights.
     weights = folders.fingerprint(folders.resolve(base), "transformer", "vae")
-    return made.with_info(base=folders.located(base), base_fingerprint=weights)
+    return made.with_info(base_fingerprint=weights)
 
 
 def _architecture_of(base: str) -> str:

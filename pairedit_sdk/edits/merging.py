@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.edits.edit_words import EditWords, acting
+from pairedit_sdk.edits.learned_on import work_together
 from pairedit_sdk.edits.metadata import EditInfo
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.layers import LoraLayer
@@ -83,10 +84,11 @@ def merged_parts(
 
 
 def _info(stack: EditStack, name: str) -> EditInfo:
-    """What a sum takes from its parts' descriptions.
+    """What a sum takes from its parts' descriptions. Of edits of sibling models the first says the
+    model.
 
     Raises:
-        EditError: the edits were learned on different models.
+        EditError: the edits were learned on different models that are no siblings.
         UsageError: none of them has any layer.
     """
     learned = [edit.info for edit, _ in stack.parts if edit.layers]
@@ -99,7 +101,7 @@ def _info(stack: EditStack, name: str) -> EditInfo:
         )
     # A LoRA from elsewhere says nothing of its model.
     own = [info for info in learned if info.base_fingerprint]
-    if len({info.base_fingerprint for info in own}) > 1:
+    if not work_together(own):
         raise EditError(
             f"{stack!r} mixes edits of different models",
             got=", ".join(f"{info.name} on {info.base} ({info.base_fingerprint})" for info in own),

@@ -72,9 +72,10 @@ class EditInfo:
         base: name of the model it was learned on; of one in a folder of this machine its absolute
             path, and in a file that was shared the folder's name.
         architecture: the model's kind, as in the modelspec standard.
-        base_fingerprint: hash of the model's weights; an edit works on that model alone.
+        base_fingerprint: hash of the model's weights; an edit works on that model and its siblings.
         precision: precision of the frozen model.
-        guidance: distilled guidance in training, also the default in use.
+        guidance: distilled guidance in training, also the default in use; 0 where the model takes
+            none.
         resolution: side of the square with the training pictures' area, pixels.
         rank: the LoRA's rank; a sum of edits has the sum of their ranks.
         steps: optimiser steps.

@@ -100,10 +100,17 @@ def _flash_attention() -> Iterator[None]:
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor:
-        if attn_mask is not None or query.device.type != "meta":
+        if query.device.type != "meta":
             return ordinary(query, key, value, attn_mask, *args, **kwargs)
-        out: torch.Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
-        return out
+        if attn_mask is None:
+            out = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)
+        else:  # the memory-efficient one takes a mask, one for all heads
+            mask = attn_mask.to(query.dtype).expand(*query.shape[:-1], key.shape[-2])
+            out = torch.ops.aten._scaled_dot_product_efficient_attention(
+                query, key, value, mask, torch.is_grad_enabled()
+            )
+        attended: torch.Tensor = out[0]
+        return attended
 
     functional.scaled_dot_product_attention = flash
     try:

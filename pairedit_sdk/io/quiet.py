@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,7 +16,7 @@ _CHATTY = ("bitsandbytes.backends.cpu.ops", "transformers", "diffusers")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block those loggers say errors only.
+    """Within the block those loggers say errors only, and diffusers does not warn of its own code.
 
     transformers is not imported for this: who loads something of it within has imported it before.
     """
@@ -29,7 +30,10 @@ def quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Chroma's own file takes a class by a name that diffusers will drop.
+            warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -17,7 +17,7 @@ from pairedit_sdk.edits.library import EditLibrary, preview_path
 from pairedit_sdk.errors import InputError, UsageError, printable
 from pairedit_sdk.io.files import require_writable
 from pairedit_sdk.models.folders import DEFAULT_MODEL
-from pairedit_sdk.models.kinds import built_in_for, has_image_encoder, is_small, likely_family
+from pairedit_sdk.models.kinds import built_in_for, has_image_encoder, likely_recipe
 from pairedit_sdk.training.processes import is_first
 
 if TYPE_CHECKING:
@@ -170,10 +170,7 @@ def recipe_for(base: str) -> str:
     Returns:
         The family's, or that of its small models; "flux-dev" for a model that is not known.
     """
-    family = likely_family(base)
-    if family is None:
-        return "flux-dev"
-    return (family.small_recipe or family.recipe) if is_small(base) else family.recipe
+    return likely_recipe(base) or "flux-dev"
 
 
 def advice_on(pairs: PairSet, folder: str | Path) -> list[str]:

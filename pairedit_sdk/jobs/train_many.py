@@ -221,7 +221,8 @@ def _differences(
     if not info.settings:
         return ["it was not trained here, but composed or imported"]
     # The precision asked for may be "auto"; the one that it became is compared below.
-    other = changes(info.settings, entry.config, FREE_ON_RESUME | {"precision"})
+    free = FREE_ON_RESUME | {"precision"} | (set() if model.takes_guidance else {"guidance"})
+    other = changes(info.settings, entry.config, free)
     for what, was, now in (
         ("the model's hash", info.base_fingerprint, model.fingerprint),
         ("precision", info.precision, model.precision),

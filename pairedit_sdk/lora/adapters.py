@@ -100,7 +100,7 @@ def attach(transformer: nn.Module, name: str, layers: Mapping[str, LoraLayer]) -
     Raises:
         EditError: a layer does not exist in this transformer, or has another shape.
     """
-    _check_fit(transformer, layers)
+    check_fit(transformer, layers)
     for layer_name, given in layers.items():
         layer = _wrapped(transformer, layer_name)
         weight = layer.weight
@@ -216,7 +216,13 @@ def check_rank(transformer: nn.Module, targets: Sequence[str], rank: int) -> Non
             )
 
 
-def _check_fit(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> None:
+def check_fit(transformer: nn.Module, layers: Mapping[str, LoraLayer]) -> None:
+    """Refuse a LoRA that is not of this transformer, which may carry others.
+
+    Raises:
+        EditError: there are no layers, or one does not exist in the transformer or has another
+            shape.
+    """
     modules = dict(transformer.named_modules())
     missing = [n for n in layers if n not in modules]
     if missing or not layers:

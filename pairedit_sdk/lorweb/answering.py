@@ -85,7 +85,7 @@ def answer(
     """Do to b what was done from a to a′.
 
     Args:
-        model: the Kontext that the basis was trained on.
+        model: the edit model that the basis was trained on.
         basis: mixes itself for this analogy.
         a: before.
         a_prime: after.
@@ -167,7 +167,7 @@ def sampled(
     """b′ from noise, with whatever is attached to the model; of a grid its last quarter.
 
     Args:
-        model: a Kontext.
+        model: an edit model.
         condition: what is said, and the pictures that are looked at.
         shape: of the latents that are drawn.
         layout: "grid" or "sequence".

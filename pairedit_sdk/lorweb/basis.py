@@ -226,7 +226,8 @@ class LoRWeBBasis:
                 f"Edit {edit.name!r} was learned on another model than the basis {self.info.name}",
                 expected=f"{self.info.base} ({known})",
                 got=f"{edit.info.base} ({own})",
-                next_step="Train the edit on the basis's model",
+                next_step="Train the edit on the basis's model, not on a sibling: in a mix all "
+                "elements are to go equally far, and those of another model do not",
             )
         for name, layer in edit.layers.items():
             if name not in self.layers:
@@ -245,14 +246,19 @@ class LoRWeBBasis:
     def _all_keys(self) -> torch.Tensor:
         return torch.cat([self.router.keys, *(own.keys[:, None] for own in self.joined)], dim=-2)
 
-    def require_base(self, model: FlowModel) -> None:
+    def require_base(self, model: FlowModel, *, siblings: bool = True) -> None:
         """Refuse a model that the basis was not trained on.
+
+        Args:
+            model: to be used, or trained on.
+            siblings: whether a sibling will do, as for edits.
 
         Raises:
             EditError: naming both.
         """
         # Not a mix of nothing: an edit that does nothing is warned of.
-        self.mixed(torch.ones(1, len(self.elements))).require_base(model)
+        mix = self.mixed(torch.ones(1, len(self.elements)), self.info.name)
+        mix.require_base(model, siblings=siblings)
 
     def save(self, path: str | Path) -> Path:
         """Write ``NAME.safetensors``, and the settings beside it as ``NAME.json``."""

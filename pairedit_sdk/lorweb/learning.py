@@ -71,7 +71,7 @@ def learn_edit(
     """Learn the change that the pairs show as one more element of a basis.
 
     Args:
-        model: the frozen Kontext that the basis was trained on; it is left exactly as it was.
+        model: the frozen edit model that the basis was trained on; it is left exactly as it was.
         basis: it is not changed.
         pairs: before/after pictures, usually two or three: a set, a folder, or a list of
             (before, after). A single pair is its own exemplar.
@@ -96,7 +96,7 @@ def learn_edit(
     settings = settings or OwnEditSettings()
     require_tracker(settings.track, folder=run_dir is not None)
     kontext = require_edit_model(model)
-    basis.require_base(model)
+    basis.require_base(model, siblings=False)  # the edit is to join it
     if name in basis.elements:
         raise UsageError(
             f"The basis {basis.info.name} has an element {name} already",
@@ -283,7 +283,7 @@ def _info(
         architecture=model.architecture,
         base_fingerprint=model.fingerprint,
         precision=model.precision,
-        guidance=settings.guidance,
+        guidance=settings.guidance if model.takes_guidance else 0.0,
         resolution=settings.resolution or model.resolution,
         rank=settings.rank,
         steps=settings.steps,

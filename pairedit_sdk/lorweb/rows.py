@@ -13,6 +13,7 @@ from pairedit_sdk.images.image import fit_size, resized, to_tensor
 from pairedit_sdk.lorweb.analogies import Analogy
 from pairedit_sdk.lorweb.query import grid_of, query_of
 from pairedit_sdk.lorweb.settings import BasisSettings
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 from pairedit_sdk.models.protocol import stacked
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def require_edit_model(model: FlowModel) -> FlowModel:
     if not model.takes_references:
         raise BaseModelError(
             f"Model {model.name} takes no condition images",
-            expected="an edit model, such as FLUX.1-Kontext",
+            expected=ANY_EDIT_MODEL,
             next_step="Use --base mini-kontext, or the folder or hub id of an edit model",
         )
     return model

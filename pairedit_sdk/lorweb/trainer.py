@@ -70,7 +70,7 @@ def train_basis(
     takes its part of each batch, and gradients are summed.
 
     Args:
-        model: a frozen FLUX.1-Kontext; it is left exactly as it was.
+        model: a frozen edit model; it is left exactly as it was.
         analogies: what to learn from.
         settings: ``None`` are the published ones.
         name: of the basis.

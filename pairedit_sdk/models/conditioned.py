@@ -1,4 +1,9 @@
-"""A model together with what all of its velocities share: a condition and a guidance."""
+"""A model together with what all of its velocities share: a condition and a guidance.
+
+Two kinds of guidance have nothing to do with each other. The distilled one is an input of the
+network, and costs nothing. Classifier-free guidance runs the model twice, with the condition's
+prompt and with a negative one; see :mod:`pairedit_sdk.flow.guidance`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pairedit_sdk.flow.guidance import classifier_free, with_token_norms
 from pairedit_sdk.lora.adapters import set_scales
 from pairedit_sdk.lora.holding import holding
 
@@ -26,11 +32,23 @@ class ConditionedModel:
         base: the model, with or without LoRAs attached.
         condition: prompt and references, shared by all rows.
         guidance: distilled guidance, shared by all rows.
+        negative: prompt of the second pass of classifier-free guidance; it sees the condition's
+            references.
+        cfg: scale of classifier-free guidance; at 1 there is one pass, and no guidance.
+
+    Raises:
+        ValueError: classifier-free guidance without a negative prompt.
     """
 
     base: FlowModel
     condition: Condition
     guidance: float
+    negative: Condition | None = None
+    cfg: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.cfg != 1 and self.negative is None:
+            raise ValueError("Classifier-free guidance needs a negative prompt")
 
     @property
     def lock(self) -> threading.RLock:
@@ -66,4 +84,13 @@ class ConditionedModel:
         condition = self.condition
         if reference is not None:
             condition = replace(condition, references=(reference,))
-        return self.base.velocity(states, sigma, condition, self.guidance)
+        v = self.base.velocity(states, sigma, condition, self.guidance)
+        if self.cfg == 1 or self.negative is None:
+            return v
+        negative = replace(self.negative, references=condition.references)
+        without = self.base.velocity(states, sigma, negative, self.guidance)
+        guided = classifier_free(v, without, self.cfg)
+        if self.base.renormalises:
+            patch = self.base.latent_shape(self.base.multiple, self.base.multiple)[1]
+            guided = with_token_norms(guided, v.float(), patch)
+        return guided.to(v.dtype)

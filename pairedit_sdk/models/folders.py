@@ -25,6 +25,10 @@ PLAIN_MODEL = "mini"
 EDIT_MODEL = "mini-kontext"
 #: The model of those who name none.
 DEFAULT_MODEL = EDIT_MODEL
+#: What to train on for photographs, if nothing else is known: open, and small enough for most GPUs.
+PHOTO_MODEL = "klein-base-4b"
+#: What errors expect where a model has to take references.
+ANY_EDIT_MODEL = f"an edit model, such as {EDIT_MODEL} or {PHOTO_MODEL}"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 MINI_HINT = "or use the built-in model with --base mini, which needs no download"
 
@@ -71,7 +75,7 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
         raise BaseModelError(
             f"There is no model {name_or_path!r}",
             expected="mini, mini-kontext, a pipeline folder, a hub id such as "
-            f"black-forest-labs/FLUX.1-dev, or one of {', '.join(ALIASES)}",
+            f"{ALIASES[PHOTO_MODEL]}, or one of {', '.join(ALIASES)}",
             next_step="Put its folder back, or name another with --base",
         )
     if configs_only and (SHAPES / name_or_path / "model_index.json").is_file():
@@ -89,11 +93,12 @@ def located(name_or_path: str) -> str:
 
 
 def shape_folder(name: str) -> Path:
-    """The folder of a shipped configuration, by its hub id or the last part of it.
+    """The folder of a shipped configuration, by its hub id, the last part of it or a short name.
 
     Raises:
         UsageError: there is none; with those that there are.
     """
+    name = ALIASES.get(name, name)
     known = {path.parent.name: path.parent for path in sorted(SHAPES.glob("*/*/model_index.json"))}
     found = known.get(name.rpartition("/")[2])
     if found is None or name not in (found.name, f"{found.parent.name}/{found.name}"):

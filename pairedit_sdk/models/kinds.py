@@ -20,19 +20,8 @@ from pairedit_sdk.models.folders import (
 if TYPE_CHECKING:
     from pairedit_sdk.models.families.family import Family
 
-
-def is_small(name_or_path: str) -> bool:
-    """Whether this is a built-in model, or a local folder with fewer blocks than any published
-    model of its family has."""
-    folder = Path(name_or_path).expanduser()
-    config = folder / "transformer" / "config.json"
-    if name_or_path in BUILT_IN or not config.is_file():
-        return name_or_path in BUILT_IN
-    try:
-        name, fewest = family_class(pipeline_class(folder)).depth
-        return int(json.loads(config.read_text(encoding="utf-8"))[name]) < fewest
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # loading says what is wrong
-        return False
+#: What reading a missing or damaged configuration raises. Loading says what is wrong.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def built_in_for(reference: str) -> str:
@@ -61,15 +50,36 @@ def likely_family(name_or_path: str) -> type[Family] | None:
         name_or_path: a built-in model, a local pipeline folder, or a hub id. One of the shipped
             configurations is known by its pipeline class, and any other hub id by its name.
     """
-    name = full_name(name_or_path)
-    folder = BUILT_IN.get(name, Path(name).expanduser())
-    if not folder.is_dir():
-        folder = SHAPES / name
     try:
-        return family_class(pipeline_class(folder))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # loading says what is wrong
+        return family_class(pipeline_class(_configs(name_or_path)))
+    except _DAMAGED:
+        name = full_name(name_or_path)
         kind = pipeline_of_hub_id(name) if HUB_ID.fullmatch(name) else None
         return family_class(kind) if kind else None
+
+
+def likely_recipe(name_or_path: str) -> str | None:
+    """The recipe that suits a model by its family and size, as far as can be told without any
+    download, or nothing.
+
+    Args:
+        name_or_path: see :func:`likely_family`.
+    """
+    family = likely_family(name_or_path)
+    if family is None:
+        return None
+    try:
+        config = _configs(name_or_path) / "transformer" / "config.json"
+        return family.recipe_for(json.loads(config.read_text(encoding="utf-8")))
+    except _DAMAGED:
+        return family.recipe
+
+
+def _configs(name_or_path: str) -> Path:
+    """Where a model's configuration is, if it is on this machine."""
+    name = full_name(name_or_path)
+    folder = BUILT_IN.get(name, Path(name).expanduser())
+    return folder if folder.is_dir() else SHAPES / name
 
 
 def has_image_encoder(name_or_path: str) -> bool:

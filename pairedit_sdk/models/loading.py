@@ -22,8 +22,9 @@ def load_model(
 
     Args:
         name_or_path: "mini-kontext" or "mini" (built in), a pipeline folder, or a Hugging Face id
-            such as "black-forest-labs/FLUX.1-dev". The default is the model that ``pairedit train``
-            learns on by default, the built-in edit model.
+            such as "black-forest-labs/FLUX.2-klein-base-4B" or its short name "klein-base-4b". The
+            default is the model that ``pairedit train`` learns on by default, the built-in edit
+            model.
         device: "cpu", "cuda", "cuda:1", "mps"; by default a GPU if there is one.
         precision: "fp32", "bf16", "fp16", or, with bitsandbytes, "nf4" (4 bits) or "int8"; "auto"
             is bf16 on a GPU and fp32 on a CPU.

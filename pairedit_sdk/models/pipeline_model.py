@@ -79,6 +79,8 @@ class PipelineModel:
         self.takes_references = self.family.takes_references
         self.takes_guidance = self.family.takes_guidance
         self.default_guidance = self.family.default_guidance
+        self.is_distilled = self.family.is_distilled
+        self.renormalises = self.family.renormalises
         self.architecture = self.family.architecture
         sample = getattr(vae.config, "sample_size", None)
         self.resolution = 128 if sample is not None and sample <= 128 else 512
@@ -242,7 +244,7 @@ class PipelineModel:
         if condition.references and not self.takes_references:
             raise UsageError(
                 f"Model {self.name} takes no condition images",
-                expected="an edit model, such as FLUX.1-Kontext",
+                expected=folders.ANY_EDIT_MODEL,
                 next_step="Use mini-kontext, or the folder or hub id of an edit model",
             )
         x, sigma = x.to(self.device, self.dtype), sigma.to(self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import BaseModelError, UsageError
 from pairedit_sdk.io.optional import QUANTIZED, imported
 from pairedit_sdk.io.quiet import quiet, silence_casts
 
@@ -83,7 +84,7 @@ def choose_precision(name: str, device: torch.device) -> tuple[str, torch.dtype]
 
 
 def vae_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What the autoencoder computes in: FLUX's overflows in fp16, and is small."""
+    """What the autoencoder computes in: FLUX.1's overflows in fp16, and is small."""
     return torch.float32 if dtype == torch.float16 else dtype
 
 
@@ -110,8 +111,13 @@ def load_autoencoder(folder: Path, family: type[Family], dtype: torch.dtype) -> 
 def load_transformer(
     folder: Path, family: type[Family], precision: str, dtype: torch.dtype, device: torch.device
 ) -> nn.Module:
-    """The folder's transformer, its blocks in 4 bits for "nf4" and in 8 for "int8"."""
+    """The folder's transformer, its blocks in 4 bits for "nf4" and in 8 for "int8".
+
+    Raises:
+        BaseModelError: its files hold weights that are quantised already.
+    """
     kind, part = diffusers_class(family.transformer_class), "transformer"
+    _require_full_weights(folder / part, device)
     model: nn.Module
     if precision in QUANTIZED and device.type == "cuda":
         from diffusers import BitsAndBytesConfig
@@ -137,6 +143,21 @@ def load_transformer(
     if precision in QUANTIZED:
         quantize_linears(model, precision, family.blocks)
     return model
+
+
+def _require_full_weights(folder: Path, device: torch.device) -> None:
+    """Refuse a transformer that was stored quantised, but for bitsandbytes' on a GPU, where
+    diffusers loads it. Of others it is not known that LoRAs can be trained on them."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    method = str((config.get("quantization_config") or {}).get("quant_method", ""))
+    if not method or (method == "bitsandbytes" and device.type == "cuda"):
+        return
+    raise BaseModelError(
+        f"The transformer in {folder} is stored quantised, by {method}",
+        expected="weights in bf16, fp16 or fp32",
+        next_step="Download the model that it was made of, and use --precision nf4 or int8",
+    )
 
 
 def quantize_linears(model: nn.Module, precision: str, blocks: tuple[str, ...]) -> None:

@@ -101,7 +101,14 @@ class FlowModel(Protocol):
     device: torch.device
     dtype: torch.dtype
     precision: str
+    #: Whether a distilled guidance is an input of the model; one that has none ignores it.
+    takes_guidance: bool
+    #: Distilled guidance where none is asked for; 0 where the model takes none.
     default_guidance: float
+    #: Whether the model was distilled to draw in a few steps without classifier-free guidance.
+    is_distilled: bool
+    #: Whether classifier-free guidance keeps the norm of the conditional velocity, token by token.
+    renormalises: bool
     #: Whether the model sees condition images beside the noisy picture, as edit models do.
     takes_references: bool
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from pairedit_sdk.models.folders import BUILT_IN
+from pairedit_sdk.models.folders import BUILT_IN, PHOTO_MODEL
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
@@ -91,9 +91,9 @@ def warn_if_lost(model: FlowModel, trips: Sequence[tuple[torch.Tensor, torch.Ten
 def _say(name: str) -> None:
     _log.warning(
         "The built-in model %s knows drawn faces alone, and these pictures are unlike them: edits "
-        "will look smeared and broken. Use another model for photographs, such as --base "
-        "black-forest-labs/FLUX.1-dev.",
+        "will look smeared and broken. Use another model for photographs, such as --base %s.",
         name,
+        PHOTO_MODEL,
     )
 
 

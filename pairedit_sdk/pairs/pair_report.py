@@ -105,8 +105,8 @@ def judge(pair: Pair, found: Measured) -> PairReport:
         verdict = "usable"
         reason = f"The pictures are only {width} x {height} pixels"
         advice = (
-            f"Use pictures of at least {SMALL_SIDE} x {SMALL_SIDE}, for FLUX of 512 x 512: smaller "
-            "ones are enlarged, and their blur is learned as well."
+            f"Use pictures of at least {SMALL_SIDE} x {SMALL_SIDE}, for large models of 512 x 512: "
+            "smaller ones are enlarged, and their blur is learned as well."
         )
     return PairReport(pair.name, found.area, shift, aligned, verdict, reason, advice)
 

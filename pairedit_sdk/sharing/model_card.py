@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pairedit_sdk.edits.edit_words import acting, lora_beside_words
 from pairedit_sdk.edits.library import SUFFIX
 from pairedit_sdk.errors import counted
-from pairedit_sdk.models.families import pipeline_of_architecture
+from pairedit_sdk.models.families import hub_id, hub_tag, pipeline_of_architecture
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.edit import EditInfo
 
-_OWNER = "black-forest-labs"
-#: The models that the Hub has, by what follows their owner's name.
-HUB_BASES = ("FLUX.1-dev", "FLUX.1-schnell", "FLUX.1-Kontext-dev")
 #: Licences that the Hub has a word for, as people write them.
 LICENCES = {
     "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
@@ -24,15 +21,6 @@ LICENCES = {
     "openrail++", "gpl-3.0", "agpl-3.0", "lgpl-3.0", "unlicense", "wtfpl",
 }  # fmt: skip
 _ALSO = {"cc0": "cc0-1.0", "apache-2": "apache-2.0", "mit-license": "mit"}
-
-
-def hub_base(name: str) -> str | None:
-    """The Hub's id of a model, where it is one that the Hub certainly has.
-
-    A folder may hold anything, whatever it is called.
-    """
-    known = {f"{_OWNER}/{model}": f"{_OWNER}/{model}" for model in HUB_BASES}
-    return (known | {model: f"{_OWNER}/{model}" for model in HUB_BASES}).get(name)
 
 
 def model_card(
@@ -79,8 +67,9 @@ def _front(info: EditInfo, preview: str | None) -> dict[str, Any]:
             front["license_name"] = " ".join(info.licence.split())
     front["library_name"] = "diffusers"
     front["pipeline_tag"] = "image-to-image"
-    front["tags"] = ["pairedit", "lora", "diffusers", "flux", "image-editing"]
-    model = hub_base(info.base)
+    tag = hub_tag(info.architecture)
+    front["tags"] = ["pairedit", "lora", "diffusers", *([tag] if tag else []), "image-editing"]
+    model = hub_id(info.base)
     if model:
         front["base_model"] = model
         front["base_model_relation"] = "adapter"
@@ -160,7 +149,7 @@ def _settings(info: EditInfo) -> list[str]:
 
 def _with_pairedit(info: EditInfo, repo_id: str, file: str) -> str:
     name = file.removesuffix(SUFFIX)
-    model = "" if info.base in _built_in() or hub_base(info.base) else " --base BASE"
+    model = "" if info.base in _built_in() or hub_id(info.base) else " --base BASE"
     return (
         f"```bash\npairedit edits pull {repo_id} --file {file}\n"
         f"pairedit edit photo.jpg --edit {name}=1{model} -o out.png\n"
@@ -171,7 +160,7 @@ def _with_pairedit(info: EditInfo, repo_id: str, file: str) -> str:
 def _with_diffusers(info: EditInfo, repo_id: str, file: str) -> str:
     name = file.removesuffix(SUFFIX)
     pipeline = pipeline_of_architecture(info.architecture) or "DiffusionPipeline"
-    model = hub_base(info.base)
+    model = hub_id(info.base)
     lines = ["import torch", f"from diffusers import {pipeline}"]
     if info.base in _built_in():
         lines += ["from pairedit_sdk.models.folders import BUILT_IN"]
@@ -208,7 +197,7 @@ def lora_elsewhere(info: EditInfo) -> str:
 
 def _base(info: EditInfo) -> str:
     """The model's name, without the folders that lead to it."""
-    model = hub_base(info.base)
+    model = hub_id(info.base)
     if model:
         return f"[{model}](https://huggingface.co/{model})"
     if info.base in _built_in():

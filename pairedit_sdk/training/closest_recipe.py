@@ -34,7 +34,7 @@ class ClosestRecipe:
 
 
 def closest_recipe(settings: Mapping[str, Any]) -> ClosestRecipe:
-    """The recipe of which the fewest settings were changed.
+    """The recipe of which the fewest settings were changed; of several, the training's model's.
 
     Args:
         settings: as files hold them; what is missing has its default.
@@ -42,13 +42,17 @@ def closest_recipe(settings: Mapping[str, Any]) -> ClosestRecipe:
     Raises:
         UsageError: settings that this version does not know, or out of range.
     """
-    own = _values(make_config(settings))
+    config = make_config(settings)
+    own = _values(config)
+    recipes = {name: load_recipe(name) for name in recipe_names()}
     matches = [
         ClosestRecipe(name, {path: value for path, value in own.items() if value != known[path]})
-        for name in recipe_names()
-        for known in [_values(load_recipe(name))]
+        for name, recipe in recipes.items()
+        for known in [_values(recipe)]
     ]
-    return min(matches, key=lambda match: len(match.changed))
+    return min(
+        matches, key=lambda match: (len(match.changed), recipes[match.name].base != config.base)
+    )
 
 
 def _values(config: TrainConfig) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pairedit_sdk.lora.adapters import check_rank, detach_all, require_bare
 from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.models.folders import located
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL, located
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.pairs.latents import encode_pairs
 from pairedit_sdk.pairs.pair_set import Pairs, as_pairs
@@ -226,7 +226,7 @@ def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainCo
     if config.reference == "before" and not model.takes_references:
         raise UsageError(
             f"loss.reference is before, and {model.name} sees no picture beside the noisy one",
-            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            expected=ANY_EDIT_MODEL,
             next_step="Use --base mini-kontext, or --set loss.reference=none",
         )
     config = settled_words(model, config)
@@ -246,6 +246,8 @@ def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainCo
 def _info(
     model: FlowModel, pairs: list[str], config: TrainConfig, name: str, factor: float, steps: int
 ) -> EditInfo:
+    # What a model ignores is not to be taken for a value that suits it.
+    guidance = config.guidance if model.takes_guidance else 0.0
     # No time of day in here: the same run gives the same file.
     return EditInfo(
         name=name,
@@ -253,12 +255,12 @@ def _info(
         architecture=model.architecture,
         base_fingerprint=model.fingerprint,
         precision=model.precision,
-        guidance=config.guidance,
+        guidance=guidance,
         resolution=config.resolution or model.resolution,
         rank=config.rank,
         steps=steps,
         pairs=pairs,
-        settings=config.as_dict(),
+        settings={**config.as_dict(), "guidance": guidance},
         unit_scale=factor,
         editor=EditorSettings(
             config.edit_steps,

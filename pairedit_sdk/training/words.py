@@ -14,6 +14,7 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.solvers import last_steps
 from pairedit_sdk.images.metrics import edit_mask, left_of_whole, progress
 from pairedit_sdk.models.conditioned import ConditionedModel
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 from pairedit_sdk.models.prompts import prompt_condition
 from pairedit_sdk.words.finding import words_of_latents
 from pairedit_sdk.words.vocabulary import Vocabulary, settled_vocabulary
@@ -47,7 +48,7 @@ def settled_words(model: FlowModel, config: TrainConfig) -> TrainConfig:
         raise UsageError(
             f"words.find is true, and {model.name} cannot be asked: it sees no picture beside the "
             "noisy one",
-            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            expected=ANY_EDIT_MODEL,
             next_step="Use --base mini-kontext, or leave the words out with --no-words",
         )
     return config.with_values(vocabulary=settled_vocabulary(config.vocabulary))

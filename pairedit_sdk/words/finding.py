@@ -11,6 +11,7 @@ from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.errors import BaseModelError, counted
 from pairedit_sdk.lora.adapters import require_bare
 from pairedit_sdk.lora.holding import holding
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 from pairedit_sdk.pairs.latents import PairLatents, encode_pairs
 from pairedit_sdk.pairs.pair_set import Pairs, as_pairs
 from pairedit_sdk.words.asking import BOUNDS, Asking, OnPhrases, Question, best_of
@@ -246,6 +247,6 @@ def require_edit_model(model: FlowModel) -> None:
         raise BaseModelError(
             f"{model.name} cannot be asked for the words of a change: it sees no picture beside "
             "the noisy one",
-            expected="an edit model, such as mini-kontext or FLUX.1-Kontext-dev",
+            expected=ANY_EDIT_MODEL,
             next_step="Use --base mini-kontext",
         )

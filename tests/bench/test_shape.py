@@ -102,6 +102,7 @@ def test_a_time_budget_leaves_out_what_comes_last(monkeypatch):
 
 def test_a_shape_is_known_by_its_hub_id_or_the_end_of_it():
     assert shape_folder("FLUX.1-dev") == shape_folder("black-forest-labs/FLUX.1-dev")
+    assert shape_folder("klein-4b").name == "FLUX.2-klein-4B"
     with pytest.raises(UsageError, match=r"no shape 'FLUX\.1-def'.*Did you mean FLUX\.1-dev"):
         shape_folder("FLUX.1-def")
     with pytest.raises(UsageError, match="no shape"):

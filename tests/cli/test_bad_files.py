@@ -22,6 +22,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from pairedit_sdk.models.families import ALIASES, FAMILIES
+
 Pairedit = Callable[..., Result]
 Build = Callable[[Path], object]
 Show = Callable[[str, str], None]
@@ -338,8 +340,9 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "network, run `hf download some/thing`, or give the path of a folder that holds it, or use "
      "the built-in model with --base mini, which needs no download."),
     (pair, "train p --name x --base ./b",
-     "There is no model './b'. Expected mini, mini-kontext, a pipeline folder, or a hub id such as "
-     "black-forest-labs/FLUX.1-dev. Put its folder back, or name another with --base."),
+     "There is no model './b'. Expected mini, mini-kontext, a pipeline folder, a hub id such as "
+     "black-forest-labs/FLUX.2-klein-base-4B, or one of " + ", ".join(ALIASES) + ". Put its folder "
+     "back, or name another with --base."),
     (base("vae"), "train p --name x --base b",
      "Model b lacks vae. Download these folders too, or use the built-in model with --base mini, "
      "which needs no download."),
@@ -347,8 +350,8 @@ BAD_FILES: list[tuple[Build, str, str]] = [
      "The model in b cannot be loaded (…). Download it again, or use the built-in model with "
      "--base mini, which needs no download."),
     (base(kind="StableDiffusionPipeline"), "train p --name x --base b",
-     "Model b is a StableDiffusionPipeline. Expected one of FluxPipeline, FluxKontextPipeline. Use "
-     "a FLUX.1, or use the built-in model with --base mini, which needs no download."),
+     "Model b is a StableDiffusionPipeline. Expected one of " + ", ".join(FAMILIES) + ". Use one "
+     "of these, or use the built-in model with --base mini, which needs no download."),
     (pair, "train p --name x --device cuda:7",
      "Device 'cuda:7' is not on this machine. Use --device cpu, or install a torch build for your "
      "GPU."),

@@ -42,7 +42,8 @@ WRONG: list[tuple[str, str]] = [
      "Pairs folder 'nowhere' does not exist.…"),
     ("basis place foreign.safetensors pairs --library full",
      "Edit 'foreign' was learned on another model than the edits of this basis. Expected mini "
-     "(one). Got mini (two). Keep a basis of its own for each model."),
+     "(one). Got mini (two). Keep a basis of its own for each model, siblings too: in a mix all "
+     "edits are to go equally far, and those of another model do not."),
     ("basis place text.safetensors pairs --library full",
      "text.safetensors is not a readable safetensors file …"),
     ("basis place me.png pairs --library full", "me.png is not a readable safetensors file …"),

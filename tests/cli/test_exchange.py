@@ -29,6 +29,21 @@ def saved(library: Path) -> Path:
     return library
 
 
+def test_the_model_that_is_named_prevails_over_a_folders_name_in_the_file(
+    pairedit: Pairedit, tiny_folder: Path, library: Path, tmp_path: Path
+) -> None:
+    layer = LoraLayer(torch.ones(2, 64), torch.ones(64, 2))
+    info = EditInfo("hat", base=str(tiny_folder), rank=2)
+    edit = Edit({"transformer_blocks.0.attn.to_q": layer}, info)
+    edit.save(library / "hat.safetensors")
+    out = tmp_path / "out.safetensors"
+    assert pairedit("edits", "export", "hat", "-o", out).exit_code == 0
+    assert Edit.read_info(out).base == tiny_folder.name
+    result = pairedit("edits", "import", out, "--name", "back", "--base", tiny_folder)
+    assert result.exit_code == 0, result.output
+    assert Edit.read_info(library / "back.safetensors").base == str(tiny_folder)
+
+
 @pytest.mark.parametrize("form", ["diffusers", "comfyui", "kohya", "peft"])
 def test_out_and_in_again(pairedit: Pairedit, saved: Path, tmp_path: Path, form: str) -> None:
     out = tmp_path / ("folder" if form == "peft" else "out.safetensors")

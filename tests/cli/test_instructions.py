@@ -68,6 +68,28 @@ def test_it_goes_together_with_edits(
     assert rooms.named(call["edits"]) == [("round", 0.4), ("add round glasses", 0.3)]
 
 
+def test_instructions_can_be_guided(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, told: Path
+) -> None:
+    given = ("--instruction", "add a hat", "-o", "x.png")
+    for command in ("edit", "sweep"):
+        assert pairedit(command, picture, *given, "--cfg", "4").exit_code == 0
+    assert pairedit("edit", picture, *given).exit_code == 0
+    assert pairedit("edit", picture, "--edit", "round", "--cfg", "2", "-o", "x.png").exit_code == 0
+    assert [c["options"].cfg for c in rooms.of("edit_image")] == [*[4.0] * 6, 1.0, 2.0]
+
+
+def test_guidance_without_words_is_refused_before_a_model_is_loaded(
+    pairedit: Pairedit, rooms: Rooms, picture: Path, told: Path
+) -> None:
+    for given in (("--edit", "smile"), ("--edit", "round", "--no-words")):
+        result = pairedit("edit", picture, *given, "--cfg", "4", "-o", "x.png")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "cfg 4 would change nothing: these edits act without words" in result.stderr
+    assert pairedit("sweep", picture, "--edit", "smile", "--cfg", "4", "-o", "x.png").exit_code == 2
+    assert rooms.calls == []
+
+
 def test_words_can_be_left_out(pairedit: Pairedit, rooms: Rooms, picture: Path, told: Path) -> None:
     given = ("--edit", "round", "-o", "x.png")
     assert "Words: add round glasses @ 0.5." in pairedit("edit", picture, *given).stdout

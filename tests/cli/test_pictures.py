@@ -113,6 +113,35 @@ def test_generate(pairedit: Pairedit, rooms: Rooms, saved: Path, tmp_path: Path)
         assert image.size == (64, 32)
 
 
+def test_generate_with_classifier_free_guidance(
+    pairedit: Pairedit, rooms: Rooms, library: Path
+) -> None:
+    given = ("--cfg", "4", "--negative-prompt", "a hat", "-o", "x.png")
+    assert pairedit("generate", "--prompt", "a person", *given).exit_code == 0
+    assert pairedit("generate", "--prompt", "a person", "-o", "x.png").exit_code == 0
+    assert [(c["cfg"], c["negative_prompt"]) for c in rooms.of("generate")] == [
+        (4.0, "a hat"), (1.0, ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--negative-prompt", "a hat"), "A negative prompt acts with classifier-free guidance"),
+        (("--cfg", "4", "--negative-prompt", "a person"), "cfg 4 would change nothing"),
+        (("--cfg", "0.5"), "Invalid value for '--cfg'"),
+        (("--cfg", "inf"), "cfg is inf. Expected a number of at least 1"),
+    ],
+)
+def test_guidance_that_is_no_use_is_refused_before_a_model_is_loaded(
+    pairedit: Pairedit, rooms: Rooms, library: Path, given: tuple[str, ...], said: str
+) -> None:
+    result = pairedit("generate", "--prompt", "a person", *given, "-o", "x.png")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert rooms.calls == []
+
+
 def test_generate_without_an_edit(pairedit: Pairedit, rooms: Rooms, library: Path) -> None:
     result = pairedit("generate", "--prompt", "a person", "--start-step", "7", "-o", "x.png")
     assert result.exit_code == 0

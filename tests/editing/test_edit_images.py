@@ -128,7 +128,7 @@ def test_a_bad_picture_is_reported_and_the_others_follow(painting, paint, tmp_pa
 
 
 def test_pictures_are_read_when_their_turn_comes(painting, paint, monkeypatch):
-    monkeypatch.setattr(edit_photos, "TOKENS", 5 * 2 * 16)  # room for five
+    monkeypatch.setattr(edit_photos, "TOKENS", 5 * 2 * 64)  # room for five
     asked = []
 
     def source():

@@ -26,23 +26,23 @@ ONE = _edit("one", EditorSettings(5, 2, 0.2, limit_scale=True), direction=SHOWN)
 TWO = _edit("two", EditorSettings(14, 1, 0.1), guidance=2.0)
 
 
-def test_what_is_not_asked_for_suits_the_edits():
+def test_what_is_not_asked_for_suits_the_edits(tiny_model):
     found = EditOptions().resolved(ONE @ 1 + TWO @ 0.5)
     assert (found.steps, found.n_max, found.n_avg, found.threshold) == (14, 12, 2, 0.1)
     assert (found.mode, found.guidance, found.limit_scale) == ("guided", None, None)
     assert (found.limit_of(ONE), found.limit_of(TWO)) == (SHOWN, None)
-    assert found.guidance_of(ONE @ 1) == 3.5
+    assert found.guidance_of(ONE @ 1, tiny_model) == 3.5
     with pytest.raises(UsageError, match="different guidance"):
-        found.guidance_of(ONE + TWO)
+        found.guidance_of(ONE + TWO, tiny_model)
 
 
-def test_what_is_asked_for_comes_first():
+def test_what_is_asked_for_comes_first(tiny_model):
     asked = EditOptions(
         steps=8, n_max=3, n_avg=1, threshold=0.0, limit_scale=False, guidance=1.0, mode="sequential"
     )
     found = asked.resolved(ONE @ 1 + TWO @ 0.5)
     assert (found.steps, found.n_max, found.n_avg, found.threshold) == (8, 3, 1, 0.0)
-    assert (found.mode, found.limit_of(ONE), found.guidance_of(ONE + TWO)) == (
+    assert (found.mode, found.limit_of(ONE), found.guidance_of(ONE + TWO, tiny_model)) == (
         "sequential", None, 1.0,
     )  # fmt: skip
 

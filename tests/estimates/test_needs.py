@@ -46,7 +46,7 @@ def test_the_weights_are_as_large_as_they_then_are(tiny_folder, configs, precisi
     needs = training_needs(configs, replace(SMALL, precision=precision), "cpu")
     assert needs.transformer == pytest.approx(stored(base.transformer), rel=0.02)
     base.condition("a person")  # the empty prompt's embeddings are kept, and load nothing
-    assert needs.text_encoders == sum(map(stored, base._text.loaded))
+    assert needs.text_encoders == sum(map(stored, base._text.loaded.values()))
 
 
 @pytest.mark.parametrize("change", [{}, {"batch": 3}, {"gradient_checkpointing": True}])

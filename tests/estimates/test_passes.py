@@ -41,24 +41,51 @@ def test_what_backward_needs_is_kept_until_it_was_used():
     assert large - small == 4 * 400
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("backward", [False, True])
-def test_attention_takes_no_matrix_of_all_pairs_of_tokens(backward):
+def test_attention_takes_no_matrix_of_all_pairs_of_tokens(backward, masked):
     def peak(tokens):
+        mask = torch.empty(1, 1, tokens, tokens, device=META) if masked else None
         q, k, v = (
             torch.empty(1, 2, tokens, 16, device=META, requires_grad=backward) for _ in range(3)
         )
 
         def work():
-            out = functional.scaled_dot_product_attention(q, k, v)
+            out = functional.scaled_dot_product_attention(q, k, v, mask)
             if backward:
                 torch.autograd.backward([out.sum()])
 
-        return measured(work, [q, k, v])
+        return measured(work, [q, k, v] if mask is None else [q, k, v, mask])
 
     one, two = peak(256), peak(512)
     assert two.peak < 2.1 * one.peak
     assert two.flops == 4 * one.flops > 0
     assert functional.scaled_dot_product_attention.__name__ == "scaled_dot_product_attention"
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+def test_a_mask_of_the_text_costs_no_matrix_for_every_head(backward, dtype):
+    def peak(heads, mask):
+        q, k, v = (
+            torch.empty(2, heads, 512, 8 // heads, device=META, requires_grad=backward)
+            for _ in range(3)
+        )
+
+        def work():
+            given = None if mask is None else mask.to(dtype)
+            out = functional.scaled_dot_product_attention(q, k, v, given)
+            if backward:
+                torch.autograd.backward([out.sum()])
+
+        return measured(work, [q, k, v])
+
+    mask = torch.empty(2, 1, 1, 512, device=META)
+    plain, masked, many = peak(1, None), peak(1, mask), peak(8, mask)
+    assert masked.flops == plain.flops == many.flops > 0
+    matrix = 2 * 512 * 512 * 4
+    assert masked.peak < plain.peak + matrix / 8
+    assert many.peak < masked.peak + matrix / 8
 
 
 def test_checkpointing_saves_memory_and_costs_arithmetic():

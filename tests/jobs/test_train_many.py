@@ -86,6 +86,18 @@ def test_the_empty_prompt_is_encoded_once_for_all(
     assert tiny_model._text.loaded is None
 
 
+def test_guidance_that_the_model_ignores_makes_no_other_edit(
+    tiny_model: PipelineModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = entry("hat", guidance=2.0)
+    monkeypatch.setattr(tiny_model, "takes_guidance", False)
+    train_many(tiny_model, [entry("hat")], library)
+    assert states(train_many(tiny_model, [other], library)) == {"hat": "skipped"}
+    monkeypatch.setattr(tiny_model, "takes_guidance", True)
+    (failed,) = train_many(tiny_model, [other], library)
+    assert "guidance was 0" in failed.reason
+
+
 def test_what_is_finished_is_skipped_and_not_touched(
     tiny_model: PipelineModel, entry: Entry, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

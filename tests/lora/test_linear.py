@@ -66,7 +66,7 @@ def test_output_and_gradients_are_those_of_peft(precision, dtype, lora_dtype, to
     holder = nn.ModuleDict({"transformer_blocks": nn.ModuleDict({"0": nn.Linear(IN, OUT)})})
     holder = holder.to(dtype).requires_grad_(False)
     if precision in ("nf4", "int8"):
-        quantize_linears(holder, precision)
+        quantize_linears(holder, precision, ("transformer_blocks.",))
     base = holder["transformer_blocks"]["0"]
     loras = _loras(dtype=lora_dtype)
     scales = {"a": 0.25, "b": -2.0}

@@ -1,6 +1,8 @@
 """A learned basis is its formula: one LoRA of it an ordinary LoRA, a mix of all the mean."""
 
 import json
+import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,6 +151,27 @@ def test_another_base_is_refused(tiny_kontext_folder):
     base = load_base(str(tiny_kontext_folder), device="cpu")
     with pytest.raises(EditError, match="was learned on another model"):
         _basis().require_base(base)
+
+
+def test_a_sibling_uses_a_basis_and_adds_nothing_to_it(
+    tiny_kontext_folder, face_pairs, monkeypatch, caplog
+):
+    from pairedit_sdk.edits import learned_on
+    from pairedit_sdk.lorweb.learning import learn_edit
+    from pairedit_sdk.models.families.flux1 import Flux1Kontext
+
+    kinds = frozenset({"flux-1-mini-kontext", "flux-1-mini-kontext-base"})
+    monkeypatch.setattr(Flux1Kontext, "siblings", (kinds,))
+    monkeypatch.setattr(learned_on, "_noted", set())
+    base = load_base(str(tiny_kontext_folder), device="cpu")
+    monkeypatch.setitem(SHAPES, "x_embedder", (64, 64))  # the tiny model's own
+    basis = _basis()
+    basis.info = replace(basis.info, architecture="flux-1-mini-kontext-base")
+    with caplog.at_level(logging.WARNING, logger="pairedit_sdk"):
+        basis.require_base(base)
+    assert f"Edit {basis.info.name} was learned on" in caplog.text
+    with pytest.raises(EditError, match="was learned on another model"):
+        learn_edit(base, basis, face_pairs({"hat": "beanie"}, 1), name="hat")
 
 
 def test_a_query_is_three_embeddings_or_one_of_a_grid(face_pairs):

@@ -1,12 +1,14 @@
 """Where and how a model is held."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
 from pairedit_sdk import TrainConfig, train
-from pairedit_sdk.errors import UsageError
+from pairedit_sdk.errors import BaseModelError, UsageError
 from pairedit_sdk.lora.adapters import is_bare
 from pairedit_sdk.models import precision
 from pairedit_sdk.models.pipeline_model import PipelineModel
@@ -38,6 +40,19 @@ def test_a_process_of_several_has_a_gpu_of_its_own(monkeypatch, gpus, several, e
     monkeypatch.setenv("WORLD_SIZE", "4" if several else "1")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert str(precision.choose_device(None)) == expected
+
+
+@pytest.mark.parametrize("method", ["torchao", "gguf", "bitsandbytes"])
+@pytest.mark.parametrize("asked", ["auto", "nf4"])
+def test_weights_that_are_quantised_already_are_refused(tiny_folder, tmp_path, method, asked):
+    folder = tmp_path / "quantised"
+    shutil.copytree(tiny_folder, folder)
+    path = folder / "transformer" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": method}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(BaseModelError, match=rf"stored quantised, by {method}.*--precision nf4"):
+        PipelineModel.load(str(folder), device="cpu", precision=asked)
 
 
 #: How far the velocity of a model with random weights may be from that in 32 bits, relative.

@@ -58,7 +58,7 @@ def test_drawn_faces_are_known_and_grain_is_not(
     assert caplog.messages == [
         "The built-in model mini knows drawn faces alone, and these pictures are unlike them: "
         "edits will look smeared and broken. Use another model for photographs, such as --base "
-        "black-forest-labs/FLUX.1-dev."
+        "klein-base-4b."
     ]
 
 

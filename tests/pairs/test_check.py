@@ -288,7 +288,7 @@ def test_exchanged_after_pictures_of_a_style_are_traced() -> None:
 def test_pictures_too_small_for_any_model() -> None:
     (report,) = checked((Face().draw(48), Face(glasses="round").draw(48)))
     assert (report.verdict, report.reason) == ("usable", "The pictures are only 48 x 48 pixels")
-    assert report.advice.startswith("Use pictures of at least 96 x 96, for FLUX of 512 x 512")
+    assert report.advice.startswith("Use pictures of at least 96 x 96, for large models of")
 
 
 def drawn_edits(*edits: dict[str, str]) -> PairSet:

@@ -11,7 +11,8 @@ import yaml
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.io.quiet import no_bars
-from pairedit_sdk.sharing.model_card import hub_base, model_card
+from pairedit_sdk.models.families import hub_id
+from pairedit_sdk.sharing.model_card import model_card
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +67,10 @@ def test_an_edit_of_flux() -> None:
     [
         ("FLUX.1-schnell", "black-forest-labs/FLUX.1-schnell"),
         ("black-forest-labs/FLUX.1-Kontext-dev", "black-forest-labs/FLUX.1-Kontext-dev"),
+        ("FLUX.2-klein-base-4B", "black-forest-labs/FLUX.2-klein-base-4B"),
+        ("chroma", None),
+        ("Z-Image", "Tongyi-MAI/Z-Image"),
+        ("Qwen/Qwen-Image-Edit-2511", "Qwen/Qwen-Image-Edit-2511"),
         ("models/FLUX.1-dev", None),
         ("someone/FLUX.1-dev", None),
         ("mini", None),
@@ -73,7 +78,7 @@ def test_an_edit_of_flux() -> None:
     ],
 )
 def test_only_a_base_that_the_hub_has_is_linked(base: str, found: str | None) -> None:
-    assert hub_base(base) == found
+    assert hub_id(base) == found
     front, _ = _card(base=base)
     assert front.get("base_model") == found
 

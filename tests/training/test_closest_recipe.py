@@ -14,6 +14,17 @@ def test_a_recipe_is_nearest_to_itself(name: str) -> None:
     assert str(found) == name
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "changed"),
+    [("klein-9b", "accumulate=1", {"accumulate": 1}), ("klein-4b", "batch=2", {"batch": 2})],
+)
+def test_of_equally_near_recipes_it_is_the_one_for_the_model(
+    name: str, setting: str, changed: dict[str, int]
+) -> None:
+    found = closest_recipe(load_recipe(name, [setting]).as_dict())
+    assert found == ClosestRecipe(name, changed)
+
+
 def test_what_was_changed_is_named_as_it_can_be_set() -> None:
     settings = load_recipe("mini", ["optim.lr=1e-3", "steps=300", "optim.beta1=0.8"]).as_dict()
     found = closest_recipe({**settings, "base": "elsewhere"})

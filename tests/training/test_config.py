@@ -25,7 +25,8 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
 def test_the_recipes_that_are_promised_are_there():
     promised = {
         "published", "ablation-a", "ablation-b", "ablation-c", "mini", "flux-dev", "flux-dev-fast",
-        "lowmem", "mini-kontext", "kontext-dev", "kontext-plain",
+        "lowmem", "mini-kontext", "kontext-dev", "kontext-plain", "klein-4b", "klein-9b",
+        "flux2-dev", "z-image", "qwen-image", "qwen-image-edit", "chroma",
     }  # fmt: skip
     assert promised <= set(recipe_names())
 
@@ -44,6 +45,24 @@ def test_the_trainers_way_differs_from_an_edit_that_sees_the_picture_in_what_is_
     learned = ("objective", "sigma_sampling", "lag", "lead", "alpha", "gain", "find_words")
     learned = {name: getattr(seeing, name) for name in (*learned, "lr", "lr_schedule", "beta2")}
     assert plain.with_values(**learned) == seeing
+
+
+@pytest.mark.parametrize("name", ["klein-4b", "klein-9b", "flux2-dev", "qwen-image-edit"])
+def test_recipes_of_models_with_references_learn_as_kontext_dev_does(name):
+    config, dev = load_recipe(name), load_recipe("kontext-dev")
+    held = ("base", "guidance", "precision", "batch", "accumulate", "optimizer")
+    assert config.with_values(**{key: getattr(dev, key) for key in held}) == dev
+    assert config.batch * config.accumulate == dev.batch
+    assert config.gradient_checkpointing
+
+
+@pytest.mark.parametrize("name", ["z-image", "qwen-image", "chroma"])
+def test_recipes_of_models_without_references_learn_as_flux_dev_fast_does(name):
+    config, fast = load_recipe(name), load_recipe("flux-dev-fast")
+    held = ("base", "guidance", "precision", "batch", "accumulate", "optimizer")
+    assert config.with_values(**{key: getattr(fast, key) for key in held}) == fast
+    assert config.batch * config.accumulate == fast.batch
+    assert config.gradient_checkpointing
 
 
 def test_published_is_the_default_settings():

@@ -30,6 +30,14 @@ def pairs(face_pairs):
     return face_pairs({"glasses": "round"}, 2, size=64)
 
 
+def test_guidance_that_a_model_ignores_is_not_kept_as_the_edits(tiny_model, pairs, monkeypatch):
+    edit = train(tiny_model, pairs, replace(SHORT, steps=1), name="e")
+    assert (edit.info.guidance, edit.info.settings["guidance"]) == (3.5, 3.5)
+    monkeypatch.setattr(tiny_model, "takes_guidance", False)
+    edit = train(tiny_model, pairs, replace(SHORT, steps=1), name="e")
+    assert (edit.info.guidance, edit.info.settings["guidance"]) == (0.0, 0.0)
+
+
 def _branches(base, config):
     return Branches(base, config, base.condition(""))
 

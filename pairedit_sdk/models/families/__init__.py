@@ -62,6 +62,24 @@ _ARCHITECTURES = {
 }
 
 
+#: Words for the families on the Hub; an architecture begins with one.
+_TAGS = ("flux", "z-image", "qwen-image", "chroma")
+
+
+def hub_tag(architecture: str) -> str | None:
+    """The Hub's word for a model's family, by the architecture in an edit's file, or nothing."""
+    return next((tag for tag in _TAGS if architecture.startswith(tag)), None)
+
+
+def hub_id(name: str) -> str | None:
+    """The hub id of a model that the Hub certainly has, by itself or its last part, or nothing.
+
+    A folder may hold anything, whatever it is called.
+    """
+    known = {known: known for known in ALIASES.values()}
+    return (known | {each.rpartition("/")[2]: each for each in known}).get(name)
+
+
 def family_class(pipeline: str) -> type[Family]:
     """The family of a pipeline class that is in :data:`FAMILIES`."""
     module, name = FAMILIES[pipeline]
@@ -79,3 +97,19 @@ def pipeline_of_architecture(architecture: str) -> str | None:
     """The pipeline class of an edit's architecture, or nothing."""
     known = _ARCHITECTURES.items()
     return next((kind for start, kind in known if architecture.startswith(start)), None)
+
+
+def are_siblings(one: str, other: str) -> bool:
+    """Whether a family says that edits of these two architectures work on each other."""
+    families = map(family_class, FAMILIES)
+    return any({one, other} <= group for family in families for group in family.siblings)
+
+
+def guidance_differs(one: str, other: str) -> bool:
+    """Whether a distilled guidance is known to mean different things for two architectures, as they
+    are of different families. An edit that does not say its own is taken for one of FLUX.1."""
+    modules = [
+        FAMILIES[kind][0] if kind else None
+        for kind in (pipeline_of_architecture(name or "flux-1") for name in (one, other))
+    ]
+    return None not in modules and len(set(modules)) > 1

@@ -73,12 +73,10 @@ class Chroma(Flux1):
         embeds = condition.prompt_embeds.expand(rows, -1, -1)
         said = condition.extras["mask"].expand(rows, -1).to(x.dtype)
         mask = F.pad(said, (0, tokens.shape[1]), value=1.0)
-        # Rounded where the pipeline rounds it, so that both agree in bf16 too.
-        timestep = (sigma.float() * 1000).to(x.dtype) / 1000
         with _masked_checkpoints(transformer, mask):
             v = transformer(
                 hidden_states=tokens,
-                timestep=timestep.reshape(-1).expand(rows),
+                timestep=self.timesteps(x, sigma),
                 encoder_hidden_states=embeds,
                 txt_ids=torch.zeros(embeds.shape[1], 3, device=x.device, dtype=x.dtype),
                 img_ids=ids.to(x.device, x.dtype),

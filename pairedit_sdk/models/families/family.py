@@ -57,12 +57,14 @@ class Family:
         depth: the transformer's setting that counts its blocks, and the fewest that a published
             model has.
         takes_references: whether it sees pictures beside the noisy one.
-        renormalises: whether classifier-free guidance keeps the norm of the conditional velocity.
+        renormalises: whether classifier-free guidance keeps the norm of the conditional velocity,
+            token by token.
         fp16_fails: why float16 does not work, or nothing.
         fp16_clips: what float16 does to the pictures, or nothing.
         recipe: that suits it where none is asked for.
         small_recipe: the same for a model smaller than any published one, if it differs.
-        siblings: architectures whose edits work on each other.
+        siblings: sets of architectures whose edits work on each other, such as a model and what
+            was distilled from it.
     """
 
     transformer_class: ClassVar[str]
@@ -87,6 +89,17 @@ class Family:
     def parts(cls) -> tuple[str, ...]:
         """The folders that a whole pipeline has."""
         return ("transformer", "vae", "scheduler", *cls.tokenizers, *cls.encoders)
+
+    @classmethod
+    def recipe_for(cls, transformer: Mapping[str, Any]) -> str:
+        """The recipe that suits a model where none is asked for.
+
+        Args:
+            transformer: its transformer's settings, as far as they are known.
+        """
+        name, fewest = cls.depth
+        small = int(transformer.get(name, fewest)) < fewest
+        return (cls.small_recipe or cls.recipe) if small else cls.recipe
 
     @property
     def is_small(self) -> bool:
@@ -187,6 +200,17 @@ class Family:
             length: see :meth:`text_length`.
         """
         raise NotImplementedError
+
+    def timesteps(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """σ of each row of x, [B], rounded where the pipelines round it, so that both agree in bf16
+        too."""
+        return ((sigma.float() * 1000).to(x.dtype) / 1000).reshape(-1).expand(len(x))
+
+    def guidances(self, x: torch.Tensor, guidance: float) -> torch.Tensor | None:
+        """The distilled guidance of each row of x, float32 [B], for a model that takes it."""
+        if not self.takes_guidance:
+            return None
+        return torch.full((len(x),), guidance, device=x.device, dtype=torch.float32)
 
     def stock(self, text: LoadedText) -> Any:
         """diffusers' own pipeline with nothing but the text side in it, which knows the templates

@@ -56,6 +56,10 @@ class Flux1(Family):
     def default_guidance(self) -> float:
         return 3.5 if self.takes_guidance else 0.0
 
+    @property
+    def is_distilled(self) -> bool:
+        return not self.takes_guidance  # schnell
+
     def text_length(self, folder: Path) -> int:
         path = folder / "tokenizer_2" / "tokenizer_config.json"
         longest = json.loads(path.read_text(encoding="utf-8")).get("model_max_length")
@@ -93,16 +97,11 @@ class Flux1(Family):
     ) -> torch.Tensor:
         rows, _, height, width = x.shape
         tokens, ids = image_tokens(x, condition)
-        given = None
-        if self.takes_guidance:
-            given = torch.full((rows,), guidance, device=x.device, dtype=torch.float32)
         embeds = condition.prompt_embeds.expand(rows, -1, -1)
-        # Rounded where the pipeline rounds it, so that both agree in bf16 too.
-        timestep = (sigma.float() * 1000).to(x.dtype) / 1000
         v = transformer(
             hidden_states=tokens,
-            timestep=timestep.reshape(-1).expand(rows),
-            guidance=given,
+            timestep=self.timesteps(x, sigma),
+            guidance=self.guidances(x, guidance),
             pooled_projections=condition.extras["pooled"].expand(rows, -1),
             encoder_hidden_states=embeds,
             txt_ids=torch.zeros(embeds.shape[1], 3, device=x.device, dtype=x.dtype),

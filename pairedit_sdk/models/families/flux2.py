@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,13 +13,13 @@ from torch import nn
 
 from pairedit_sdk.models.families.family import Family
 from pairedit_sdk.models.protocol import Condition
+from pairedit_sdk.models.tokens import position_ids
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.text_encoders import LoadedText
 
-#: What the position ids of references begin with, and its step from one to the next.
-REFERENCE = 10
-TEXT_TOKENS = 512
+#: The step in position ids from one reference to the next, and the tokens of any text.
+REFERENCE, TEXT_TOKENS = 10, 512
 
 _ATTENTION = re.compile(
     r"transformer_blocks\.\d+\.attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)"
@@ -29,11 +30,7 @@ _OUTSIDE = re.compile(r"(double_stream_modulation_(img|txt)|single_stream_modula
 
 
 class Flux2(Family):
-    """What klein and dev share.
-
-    The attention set has both layers of the single blocks: each is attention and MLP in one, and
-    without them LoRAs learn little.
-    """
+    """What klein and dev share. A layer of the single blocks is attention and MLP in one."""
 
     transformer_class = "Flux2Transformer2DModel"
     vae_class = "AutoencoderKLFlux2"
@@ -51,7 +48,7 @@ class Flux2(Family):
 
     @property
     def multiple(self) -> int:
-        return self.factor
+        return self.factor  # one token each
 
     @property
     def channels(self) -> int:
@@ -60,14 +57,12 @@ class Flux2(Family):
     def encoded(self, vae: nn.Module, images: torch.Tensor) -> torch.Tensor:
         z = F.pixel_unshuffle(vae.encode(images).latent_dist.mode(), 2)  # type: ignore[operator]
         mean, deviation = self._statistics(vae)
-        latents: torch.Tensor = (z - mean) / deviation
-        return latents
+        return (z - mean) / deviation
 
     def decoded(self, vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
         mean, deviation = self._statistics(vae)
         z = F.pixel_shuffle(latents * deviation + mean, 2)
-        images: torch.Tensor = vae.decode(z).sample  # type: ignore[operator]
-        return images
+        return vae.decode(z).sample  # type: ignore[operator, no-any-return]
 
     def _statistics(self, vae: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
         norm: Any = vae.bn
@@ -83,10 +78,8 @@ class Flux2(Family):
         return TEXT_TOKENS
 
     def embedded(self, text: LoadedText, prompt: str, length: int) -> Condition:
-        embeds, _ = self.stock(text).encode_prompt(
-            prompt, device=text.device, max_sequence_length=length
-        )
-        return Condition(embeds)
+        encode = self.stock(text).encode_prompt
+        return Condition(encode(prompt, text.device, max_sequence_length=length)[0])
 
     def velocity(
         self,
@@ -97,26 +90,22 @@ class Flux2(Family):
         guidance: float,
     ) -> torch.Tensor:
         rows, _, height, width = x.shape
-        tokens, places = [x.flatten(2).mT], [_places(height, width, 0)]
-        for number, picture in enumerate(condition.references, start=1):
-            seen = picture.to(x.device, x.dtype).expand(rows, -1, -1, -1)
-            tokens.append(seen.flatten(2).mT)
-            places.append(_places(picture.shape[2], picture.shape[3], REFERENCE * number))
+        pictures = [x, *(picture.to(x.device, x.dtype) for picture in condition.references)]
+        tokens = [picture.flatten(2).mT.expand(rows, -1, -1) for picture in pictures]
+        places = [
+            position_ids(picture.shape[2], picture.shape[3], REFERENCE * number)
+            for number, picture in enumerate(pictures)
+        ]
         embeds = condition.prompt_embeds.expand(rows, -1, -1)
-        text_places = torch.zeros(embeds.shape[1], 4)
-        text_places[:, 3] = torch.arange(embeds.shape[1])
-        given = None
-        if self.takes_guidance:
-            given = torch.full((rows,), guidance, device=x.device, dtype=torch.float32)
-        # Rounded where the pipeline rounds it, so that both agree in bf16 too.
-        timestep = (sigma.float() * 1000).to(x.dtype) / 1000
+        text_places = torch.arange(embeds.shape[1], device=x.device)[:, None]
         v: torch.Tensor = transformer(
             hidden_states=torch.cat(tokens, dim=1),
-            timestep=timestep.reshape(-1).expand(rows),
-            guidance=given,
+            timestep=self.timesteps(x, sigma),
+            guidance=self.guidances(x, guidance),
             encoder_hidden_states=embeds,
-            txt_ids=text_places.to(x.device),
-            img_ids=torch.cat(places).to(x.device),
+            # Of four numbers: (picture, row, column, token).
+            txt_ids=F.pad(text_places, (3, 0)),
+            img_ids=F.pad(torch.cat(places).to(x.device), (0, 1)),
             return_dict=False,
         )[0]
         return v[:, : height * width].mT.reshape(x.shape)
@@ -128,13 +117,16 @@ class Klein(Flux2):
     encoders: ClassVar[dict[str, str]] = {"text_encoder": "Qwen3ForCausalLM"}
     depth = ("num_layers", 5)
     recipe = "klein-4b"
-    siblings = (
-        frozenset({"flux-2-klein-base-4b", "flux-2-klein-4b"}),
-        frozenset({"flux-2-klein-base-9b", "flux-2-klein-9b"}),
-        frozenset({"flux-2-klein-base-small", "flux-2-klein-small"}),
+    siblings = tuple(
+        frozenset({f"flux-2-klein-base-{size}", f"flux-2-klein-{size}"})
+        for size in ("4b", "9b", "small")
     )
-    #: By the width of the text.
-    sizes: ClassVar[dict[int, str]] = {7680: "4b", 12288: "9b"}
+    sizes: ClassVar[dict[int, str]] = {7680: "4b", 12288: "9b"}  # by the width of the text
+
+    @classmethod
+    def recipe_for(cls, transformer: Mapping[str, Any]) -> str:
+        is_9b = cls.sizes.get(int(transformer.get("joint_attention_dim", 0))) == "9b"
+        return "klein-9b" if is_9b else super().recipe_for(transformer)
 
     @property
     def is_distilled(self) -> bool:
@@ -153,17 +145,5 @@ class Flux2Dev(Flux2):
     depth = ("num_layers", 8)
     recipe = "flux2-dev"
 
-    @property
-    def architecture(self) -> str:
-        return "flux-2-dev"
-
-    @property
-    def default_guidance(self) -> float:
-        return 4.0 if self.takes_guidance else 0.0
-
-
-def _places(height: int, width: int, time: int) -> torch.Tensor:
-    """Position ids [h · w, 4] of a picture's latents: (time, row, column, 0)."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    ends = torch.zeros_like(rows)
-    return torch.stack([ends + time, rows, columns, ends], dim=-1).flatten(0, 1)
+    architecture = "flux-2-dev"
+    default_guidance = 4.0

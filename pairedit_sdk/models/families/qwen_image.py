@@ -48,9 +48,11 @@ class QwenImage(Family):
 
     @property
     def idle(self) -> re.Pattern[str]:
-        # What the last block makes of the text is not used.
+        # What the last block makes of the text is not used, and its queries make nothing else.
         last = int(self.configs.transformer.num_layers) - 1
-        return re.compile(rf"transformer_blocks\.{last}\.(attn\.to_add_out|txt_mlp\..*)")
+        return re.compile(
+            rf"transformer_blocks\.{last}\.(attn\.(add_q_proj|to_add_out)|txt_mlp\..*)"
+        )
 
     @property
     def factor(self) -> int:
@@ -101,11 +103,9 @@ class QwenImage(Family):
         tokens = torch.cat([pack(picture).expand(rows, -1, -1) for picture in pictures], dim=1)
         shapes = [(1, picture.shape[2] // 2, picture.shape[3] // 2) for picture in pictures]
         mask = condition.extras.get("mask")
-        # Rounded where the pipeline rounds it, so that both agree in bf16 too.
-        timestep = (sigma.float() * 1000).to(x.dtype) / 1000
         v = transformer(
             hidden_states=tokens,
-            timestep=timestep.reshape(-1).expand(rows),
+            timestep=self.timesteps(x, sigma),
             encoder_hidden_states=condition.prompt_embeds.expand(rows, -1, -1),
             encoder_hidden_states_mask=None if mask is None else mask.expand(rows, -1),
             img_shapes=[shapes] * rows,

@@ -36,6 +36,20 @@ def test_generate_gives_stock_diffusers_picture(tiny_model, pipeline):
     assert np.abs(stock - ours).max() <= 1
 
 
+@pytest.mark.parametrize("negative", ["", "a person with a hat"])
+def test_classifier_free_guidance_is_the_pipelines(tiny_model, pipeline, monkeypatch, negative):
+    prompt = "an old person with round glasses"
+    plain = _stock(pipeline, prompt, 7, output_type="latent")
+    asked = {"negative_prompt": negative, "true_cfg_scale": 4.0, "output_type": "latent"}
+    stock = _stock(pipeline, prompt, 7, **asked)
+    drawn = []
+    decode = tiny_model.decode
+    monkeypatch.setattr(tiny_model, "decode", lambda x: drawn.append(x) or decode(x))
+    generate(tiny_model, prompt, seed=7, steps=6, guidance=2.5, cfg=4.0, negative_prompt=negative)
+    assert torch.allclose(pack(drawn[0]), stock, atol=1e-5)
+    assert not torch.allclose(plain, stock, atol=1e-2)
+
+
 def test_sigmas_are_the_pipelines_own(tiny_model, pipeline):
     _stock(pipeline, "", 0)
     assert torch.equal(tiny_model.sigmas(6, 128, 128), pipeline.scheduler.sigmas)

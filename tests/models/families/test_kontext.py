@@ -85,8 +85,5 @@ def test_edits_work_on_it_as_on_any_base(base):
 
 
 def test_a_base_that_takes_no_pictures_says_so(tiny_model, faces):
-    with pytest.raises(
-        UsageError,
-        match=r"takes no condition images\. Expected an edit model, such as FLUX\.1-Kontext",
-    ):
+    with pytest.raises(UsageError, match=r"takes no condition images\. Expected an edit model"):
         generate(tiny_model, "remove the hat", steps=1, references=faces[:1])
