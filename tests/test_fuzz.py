@@ -208,7 +208,8 @@ def _edit_files(folder: Path) -> list[Mutant]:
     torch.save(released, new)
     return [
         ("one.safetensors", own), ("one.safetensors", own),
-        ("one.safetensors", save(to_kohya(layers))), ("one.safetensors", save(released)),
+        ("one.safetensors", save(to_kohya(layers, info.architecture))),
+        ("one.safetensors", save(released)),
         ("one.safetensors", save(comfy)), ("one.safetensors", save(kron)),
         ("one.safetensors", save(hada)), ("one.pt", old.getvalue()), ("one.pt", new.getvalue()),
         ("adapter_config.json", json.dumps(adapter_config(layers)).encode()),

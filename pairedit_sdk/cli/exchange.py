@@ -20,10 +20,10 @@ def export_command(
         Path, typer.Option("-o", "--out", help="The file to write; for peft, a new folder.")
     ],
     form: Annotated[
-        Literal["diffusers", "kohya", "peft"],
+        Literal["diffusers", "comfyui", "kohya", "peft"],
         typer.Option(
             "--format",
-            help="diffusers (for ComfyUI too), kohya (for A1111, Forge and sd-scripts) or peft.",
+            help="diffusers, comfyui, kohya (for Forge, sd-scripts and musubi-tuner) or peft.",
         ),
     ] = "diffusers",
     dtype: Annotated[
@@ -69,9 +69,9 @@ def import_command(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A LoRA for FLUX: a safetensors file of diffusers, kohya, ComfyUI, OneTrainer, "
-            "SimpleTuner, XLabs or Concept Sliders, PairEdit's .pt, or the folder that peft "
-            "writes. LoKr and LoHa too.",
+            help="A LoRA: a safetensors file of diffusers, kohya, musubi-tuner, ComfyUI, "
+            "ai-toolkit, OneTrainer, SimpleTuner, XLabs or Concept Sliders, PairEdit's .pt, or the "
+            "folder that peft writes. LoKr and LoHa too.",
         ),
     ],
     name: Annotated[
@@ -82,8 +82,8 @@ def import_command(
         typer.Option(
             "--base",
             "--model",
-            help="The model it was made for. The file's layers are compared with the model's, and "
-            "a DoRA is converted with the model's weights.",
+            help="The model it was made for, where the file leaves that open. The file's layers "
+            "are compared with the model's, and a DoRA is converted with the model's weights.",
         ),
     ] = None,
     alpha: Annotated[

@@ -29,8 +29,9 @@ def import_edit(
     Args:
         file: a safetensors file or pickle of tensors, or the folder that peft writes.
         name: of the edit; ``None`` is the file's.
-        base: the model that the file was made for. Its layers are compared with the file's, and a
-            DoRA is converted with its weights.
+        base: the model that the file was made for. It tells whose layers the file's names mean
+            where several models have such; its layers are compared with the file's, and a DoRA is
+            converted with its weights.
         alpha: where the file does not say it.
         rank: of every layer at most, see :func:`pairedit_sdk.lora.reading.read_lora`.
         partly: leave out what cannot be read.
@@ -45,7 +46,15 @@ def import_edit(
         raise UsageError(f"The rank {rank} cannot be used", expected="a whole number above 0")
     path = Path(file)
     weights = None if base is None else _weights_of(base)
-    found = read_lora(path, alpha, partly=partly, pickled=True, rank=rank, weights=weights)
+    found = read_lora(
+        path,
+        alpha,
+        partly=partly,
+        pickled=True,
+        rank=rank,
+        weights=weights,
+        architecture="" if base is None else _architecture_of(base),
+    )
     edit = Edit.of_file(found, path)
     if rank is not None:
         edit = edit.with_info(rank=max(layer.rank for layer in edit.layers.values()))
@@ -56,23 +65,29 @@ def import_edit(
 
 def _made_for(edit: Edit, found: LoraFile, base: str, what: str) -> Edit:
     """The edit with what is known of it as one of ``base``."""
-    import torch
-
     from pairedit_sdk.models import folders
-    from pairedit_sdk.models.meta import model_skeleton, require_layers
+    from pairedit_sdk.models.meta import require_layers
 
     require_layers(base, edit.layers, what)
     info = edit.info
     made = edit.with_info(
         # A file that was exported has a folder's name alone, which finds no model.
         base=folders.located(base),
-        architecture=info.architecture or model_skeleton(base, torch.float32).architecture,
+        architecture=info.architecture or _architecture_of(base),
     )
     if DORA not in found.converted:
         return made
     # The update is that of these very weights.
     weights = folders.fingerprint(folders.resolve(base), "transformer", "vae")
     return made.with_info(base_fingerprint=weights)
+
+
+def _architecture_of(base: str) -> str:
+    import torch
+
+    from pairedit_sdk.models.meta import model_skeleton
+
+    return model_skeleton(base, torch.float32).architecture
 
 
 def _weights_of(base: str) -> Callable[[str], torch.Tensor]:

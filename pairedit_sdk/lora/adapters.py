@@ -70,7 +70,9 @@ def add_trainable(
     if len(parameters) != 2 * len(targets) or not parameters:
         raise EditError(
             f"The {name} LoRA matched {len(parameters) // 2} of {counted(len(targets), 'layer')}",
-            next_step="This model's layers have other names than its family's",
+            expected="Linear layers of this model, each named once",
+            next_step="Choose a set of targets that the model has, such as --set "
+            "lora.targets=attention",
         )
     return parameters
 

@@ -13,17 +13,24 @@ from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.io.files import write_tensors
 from pairedit_sdk.io.optional import imported
 from pairedit_sdk.lora.alphas import PEFT_WEIGHTS
-from pairedit_sdk.lora.flux_names import FLUX
-from pairedit_sdk.lora.formats import KOHYA_PREFIX, PEFT_PREFIX, adapter_config, to_diffusers
+from pairedit_sdk.lora.families import STATED, family_of_layers
+from pairedit_sdk.lora.formats import (
+    COMFYUI_PREFIX,
+    KOHYA_PREFIX,
+    PEFT_PREFIX,
+    adapter_config,
+    to_diffusers,
+)
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lora.names import LayerNames, flat
 
 if TYPE_CHECKING:
     import torch
 
 _log = logging.getLogger("pairedit_sdk")
-FORMATS = ("diffusers", "kohya", "peft")
+FORMATS = ("diffusers", "comfyui", "kohya", "peft")
 DTYPES = ("fp32", "bf16", "fp16")
-#: FLUX's MLPs are so many times as wide as the tokens.
+#: The MLP that is fused with q, k and v, in FLUX.1 and Chroma, is so many times as wide as they.
 MLP = 4
 
 
@@ -39,18 +46,17 @@ def export(
 
     Args:
         layers: by diffusers' names.
-        form: one of :data:`FORMATS`: "diffusers" (also read by ComfyUI), "kohya", or "peft", which
-            is a folder.
+        form: one of :data:`FORMATS`; "peft" is a folder.
         path: of the file or folder.
-        header: metadata besides the form's own.
+        header: metadata besides the form's own. Its ``modelspec.architecture`` tells the family of
+            models where the layers' names do not.
         dtype: one of :data:`DTYPES`.
         base: its name, for peft's description.
 
-    Layers outside the blocks are logged as a warning in kohya's form, as diffusers drops them.
-
     Raises:
         UsageError: an unknown form or dtype.
-        EditError: a layer that has no name in this form.
+        EditError: a layer that has no name in this form, or one that depends on a family of models
+            which is not known.
         OSError: it could not be written.
     """
     import torch
@@ -66,57 +72,106 @@ def export(
     }
     if form == "peft":
         return _write_peft(layers, path, header, base)
+    architecture = header.get(STATED[0], "")
+    own: dict[str, str] = {}
     if form == "kohya":
-        _warn_of_outer_layers(layers)
-    tensors, own = (to_kohya(layers), {}) if form == "kohya" else to_diffusers(layers)
+        tensors = to_kohya(layers, architecture)
+    elif form == "comfyui":
+        tensors = to_comfyui(layers, architecture)
+    else:
+        tensors, own = to_diffusers(layers)
     return write_tensors(path, tensors, {**header, **own})
 
 
-def to_kohya(layers: Mapping[str, LoraLayer]) -> dict[str, torch.Tensor]:
-    """The layers by the first release's names, with alpha = rank.
+def to_kohya(layers: Mapping[str, LoraLayer], architecture: str = "") -> dict[str, torch.Tensor]:
+    """The layers by the names of the model's first release, with ``_`` for each dot and alpha =
+    rank. Layers that stock diffusers does not read of this form are logged.
+
+    Args:
+        layers: by diffusers' names.
+        architecture: of the edit, if it is known.
+
+    Raises:
+        EditError: as :func:`export`.
+    """
+    import torch
+
+    family = family_of_layers(layers, architecture, "kohya")
+    _warn_of_dropped_layers(layers, family)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, layer in _renamed(layers, family, "kohya").items():
+        key = f"{KOHYA_PREFIX}{flat(name)}"
+        tensors[f"{key}.lora_down.weight"] = layer.down
+        tensors[f"{key}.lora_up.weight"] = layer.up
+        # In 16 bits it would be rounded from 256 on, and the strength with it.
+        tensors[f"{key}.alpha"] = torch.tensor(float(layer.rank), dtype=torch.float32)
+    return tensors
+
+
+def to_comfyui(layers: Mapping[str, LoraLayer], architecture: str = "") -> dict[str, torch.Tensor]:
+    """The layers by names that ComfyUI has for them with ``diffusion_model.`` before: the first
+    release's, or diffusers' where it knows those too. Without alpha, which is the rank then.
+
+    Args:
+        layers: by diffusers' names.
+        architecture: of the edit, if it is known.
+
+    Raises:
+        EditError: as :func:`export`.
+    """
+    family = family_of_layers(layers, architecture, "ComfyUI")
+    named = _renamed(layers, family, "ComfyUI")
+    tensors: dict[str, torch.Tensor] = {}
+    for name, layer in (layers if family.own_names else named).items():
+        tensors[f"{COMFYUI_PREFIX}{name}.lora_A.weight"] = layer.down
+        tensors[f"{COMFYUI_PREFIX}{name}.lora_B.weight"] = layer.up
+    return tensors
+
+
+def _renamed(
+    layers: Mapping[str, LoraLayer], family: LayerNames, form: str
+) -> dict[str, LoraLayer]:
+    """The layers by another tool's names, with dots.
 
     q, k, v (and a single block's MLP) are rows of one weight: each keeps its own rank components,
     and the others' rows are zero in them, so that the fused update is exact, and can be taken
     apart again.
     """
-    import torch
-
     groups: dict[str, dict[str, LoraLayer]] = {}
     fused: dict[str, tuple[str, ...]] = {}
     for name, layer in layers.items():
-        found = FLUX.other_of(name)
+        found = family.other_of(name)
         if found is None:
-            raise EditError(f"Layer {name} has no name in kohya's form")
+            raise EditError(
+                f"Layer {name} has no name in the form of {form}",
+                expected=f"layers of {family.name}",
+                next_step="Export the edit as diffusers or peft, which name every layer",
+            )
         fused[found[0]] = found[1]
         groups.setdefault(found[0], {})[name] = layer
-    tensors: dict[str, torch.Tensor] = {}
+    renamed: dict[str, LoraLayer] = {}
     for module, own in groups.items():
         parts = fused[module]
-        first = next(iter(own.values()))
-        down, up = first.down, first.up
+        layer = next(iter(own.values()))
         if len(parts) > 1:
-            down, up = _fused([own.get(name) for name in parts], first)
-        elif parts[0] in FLUX.swapped:
-            up = up.roll(up.shape[0] // 2, 0)
-        key = f"{KOHYA_PREFIX}{module}"
-        tensors[f"{key}.lora_down.weight"] = down
-        tensors[f"{key}.lora_up.weight"] = up
-        # In 16 bits it would be rounded from 256 on, and the strength with it.
-        tensors[f"{key}.alpha"] = torch.tensor(float(down.shape[0]), dtype=torch.float32)
-    return tensors
+            layer = _fused([own.get(name) for name in parts], layer)
+        elif parts[0] in family.swapped:
+            layer = LoraLayer(layer.down, layer.up.roll(layer.up.shape[0] // 2, 0))
+        renamed[module] = layer
+    return renamed
 
 
-def _warn_of_outer_layers(layers: Mapping[str, LoraLayer]) -> None:
-    outer = sorted(set(layers) & set(FLUX.outside.values()))
-    if outer:
+def _warn_of_dropped_layers(layers: Mapping[str, LoraLayer], family: LayerNames) -> None:
+    dropped = sorted(set(layers) & family.dropped)
+    if dropped:
         _log.warning(
             "Of kohya's form stock diffusers leaves out layers outside the blocks, here %s. "
-            "ComfyUI and Forge read them; for diffusers export as diffusers.",
-            ", ".join(outer),
+            "ComfyUI reads them; for diffusers export as diffusers.",
+            ", ".join(dropped),
         )
 
 
-def _fused(parts: list[LoraLayer | None], like: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:
+def _fused(parts: list[LoraLayer | None], like: LoraLayer) -> LoraLayer:
     width = like.down.shape[1]
     rank = max(part.rank for part in parts if part is not None)
     rows = [width, width, width, MLP * width][: len(parts)]
@@ -128,7 +183,7 @@ def _fused(parts: list[LoraLayer | None], like: LoraLayer) -> tuple[torch.Tensor
         at, top = rank * number, sum(rows[:number])
         down[at : at + part.rank] = part.down
         up[top : top + part.up.shape[0], at : at + part.rank] = part.up
-    return down, up
+    return LoraLayer(down, up)
 
 
 def _write_peft(

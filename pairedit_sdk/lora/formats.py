@@ -6,7 +6,8 @@ A key is a prefix, a layer's name, and what of the layer's update the tensor is:
 
 The prefix says which tool's form it is (:data:`FORMS`) and the end which part (:data:`PARTS`); both
 are the same for all families of models. What other tools call a family's layers is in
-:mod:`pairedit_sdk.lora.names`. Files are read in :mod:`pairedit_sdk.lora.reading`.
+:mod:`pairedit_sdk.lora.names`, and which family a file is of tells
+:mod:`pairedit_sdk.lora.families`. Files are read in :mod:`pairedit_sdk.lora.reading`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pairedit_sdk.lora.flux_names import FLUX
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lora.names import LayerNames, Place
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 PREFIX, PEFT_PREFIX, KOHYA_PREFIX = "transformer.", "base_model.model.", "lora_unet_"
+COMFYUI_PREFIX = "diffusion_model."
 METADATA = "lora_adapter_metadata"
 
 
@@ -53,14 +54,13 @@ FORMS = (
     Form("fal", PEFT_PREFIX, LayerNames.of_other, described=True),
     Form("peft", PEFT_PREFIX, LayerNames.of_any, described=True, needed=True),
     Form("diffusers", PREFIX, LayerNames.of_any, described=True),
-    Form("ComfyUI", "diffusion_model.", LayerNames.of_own),
+    Form("ComfyUI", COMFYUI_PREFIX, LayerNames.of_own),
+    Form("kohya", KOHYA_PREFIX, LayerNames.of_kohya),
     Form("PairEdit", KOHYA_PREFIX, LayerNames.of_flat, needed=True),
-    Form("kohya", KOHYA_PREFIX, LayerNames.of_other),
     Form("OneTrainer", "lora_transformer_", LayerNames.of_known),
     Form("LyCORIS", "lycoris_", LayerNames.of_known),
     Form("XLabs", "", LayerNames.of_known),
 )
-FAMILIES = (FLUX,)
 
 #: Between a LoRA's half and ``.weight`` peft has the adapter's name.
 _ADAPTER = r"(?:\.(?P<adapter>[\w-]+))?"
@@ -97,15 +97,15 @@ def taken_apart(key: str) -> Key | None:
     return None
 
 
-def placed(module: str) -> tuple[Form, str, Place] | None:
-    """The form that a module's name is of, the name without its prefix, and where it belongs."""
+def placed(module: str, family: LayerNames) -> tuple[Form, str, Place] | None:
+    """The form that a module's name is of, the name without its prefix, and where it belongs in a
+    model of this family."""
     for form in FORMS:
         if not module.startswith(form.prefix):
             continue
         name = module.removeprefix(form.prefix)
-        for family in FAMILIES:
-            if (place := form.names(family, name)).layers:
-                return form, name, place
+        if (place := form.names(family, name)).layers:
+            return form, name, place
     return None
 
 

@@ -104,6 +104,23 @@ def as_product(module: Module, what: str) -> tuple[LoraLayer, int | None]:
         ) from error
 
 
+def shape_of(module: Module) -> tuple[int, int] | None:
+    """Rows and columns of a module's update; ``None`` where its parts do not say them."""
+    parts = module.parts
+    for rows, columns in (("up", "down"), ("hada_w1_a", "hada_w1_b"), ("diff", "diff")):
+        if rows in parts and columns in parts and parts[rows].ndim == parts[columns].ndim == 2:
+            return parts[rows].shape[0], parts[columns].shape[1]
+    factors = [
+        shape_of(Module({"up": parts[high], "down": parts[wide]}))
+        for name in ("lokr_w1", "lokr_w2")
+        for high, wide in ((name, name), (f"{name}_a", f"{name}_b"))
+        if high in parts and wide in parts
+    ]
+    if len(factors) == len(("lokr_w1", "lokr_w2")) and factors[0] and factors[1]:
+        return factors[0][0] * factors[1][0], factors[0][1] * factors[1][1]
+    return None
+
+
 def is_finite(part: torch.Tensor) -> bool:
     """Whether all values are real numbers."""
     return not part.is_complex() and bool(part.float().isfinite().all())

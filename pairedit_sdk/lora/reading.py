@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.lora.alphas import Alphas
+from pairedit_sdk.lora.families import family_in_file
 from pairedit_sdk.lora.files import explained, lora_tensors, weights_file
 from pairedit_sdk.lora.formats import FORMS, Form, placed, taken_apart
 from pairedit_sdk.lora.kinds import (
@@ -68,6 +69,7 @@ def read_lora(
     pickled: bool = False,
     rank: int | None = None,
     weights: Callable[[str], torch.Tensor] | None = None,
+    architecture: str = "",
 ) -> LoraFile:
     """The layers of a file in any of the forms.
 
@@ -80,19 +82,21 @@ def read_lora(
         rank: of every layer at most; a larger one is cut by SVD. Without it LoRAs keep their rank,
             and other kinds of adapters are converted exactly, up to a rank of :data:`MOST`.
         weights: the model's own weight [out, in] of a layer, which a DoRA is converted with.
+        architecture: of the model that the file was made for, where the user names it.
 
     Raises:
         EditError: no such file, damaged, no LoRA, only in part one (and not ``partly``), of an
-            alpha that cannot be known, a DoRA without ``weights``, or of a rank above
-            :data:`MOST`.
+            alpha that cannot be known, of a family of models that cannot be known, a DoRA without
+            ``weights``, or of a rank above :data:`MOST`.
     """
     given, path = path, weights_file(path)
     tensors, header = lora_tensors(path, pickled)
     with explained(path):  # numbers of a kind that cannot be reckoned with
         modules, left_out = _modules(tensors, path.name)
     reading = _Reading(given, Alphas(header, path, alpha), rank, weights)
+    family = family_in_file(modules, header, given, architecture)
     for name, module in modules.items():
-        found = placed(name)
+        found = placed(name, family)
         if found is None:
             left_out += module.keys
         else:

@@ -34,7 +34,7 @@ LAYOUTS = "Expected two folders 'source' and 'target' …"
 CONVERT = "Save it again as PNG or JPEG in an image program, or take it out."
 AGAIN = "Copy or export it again, or take it out."
 NO_TENSORS = "Copy it again or train the edit again; pickles are never opened."
-FORMS = "Expected the form of peft, fal, diffusers, ComfyUI, PairEdit, kohya, …."
+FORMS = "Expected the form of peft, fal, diffusers, ComfyUI, kohya, PairEdit, …."
 
 
 def face(size: tuple[int, int] = (96, 96), *, glasses: bool = False) -> Image.Image:

@@ -5,11 +5,12 @@ import torch
 from diffusers import FluxTransformer2DModel
 from peft import LoraConfig, PeftModel
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.importing import import_edit
 from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.lora.export import export
 
 NAME = "transformer_blocks.0.attn.to_q"
 
@@ -119,3 +120,21 @@ def test_a_model_without_the_layer_is_named(tiny_folder, tmp_path):
     save_file(tensors, tmp_path / "one.safetensors")
     with pytest.raises(EditError, match=r"has no weight of transformer_blocks\.7\.attn\.to_q"):
         import_edit(tmp_path / "one.safetensors", base=str(tiny_folder))
+
+
+def test_the_model_says_whose_layers_a_files_names_mean(tiny_family, tmp_path):
+    """``time_in`` is another layer in FLUX.2 than in FLUX.1."""
+    path, folder = tmp_path / "one.safetensors", str(tiny_family("klein"))
+    key = "lora_unet_time_in_in_layer"
+    tensors = {
+        f"{key}.lora_down.weight": torch.ones(2, 256), f"{key}.lora_up.weight": torch.ones(32, 2),
+    }  # fmt: skip
+    save_file(tensors, path)
+    with pytest.raises(EditError, match=r"FLUX\.1's or FLUX\.2's.*edits import .* --base MODEL"):
+        import_edit(path)
+    edit, _ = import_edit(path, base=folder)
+    assert list(edit.layers) == ["time_guidance_embed.timestep_embedder.linear_1"]
+    assert edit.info.architecture == "flux-2-klein-base-small"
+    again = tmp_path / "again.safetensors"
+    export(edit.layers, "kohya", again, edit.header())
+    assert set(load_file(again)) == {*tensors, f"{key}.alpha"}

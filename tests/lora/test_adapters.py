@@ -180,3 +180,12 @@ def test_rows_of_one_batch_differ_on_layers_that_see_one_vector_per_picture(tiny
     assert not torch.allclose(edited, plain, atol=1e-3)
     for row, alone in zip(rows, (edited, plain, edited), strict=True):
         assert torch.allclose(row, alone[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("targets", [[], ["transformer_blocks.0.attn.to_q"] * 2])
+def test_targets_that_are_no_layers_of_their_own_are_refused(tiny_model, targets):
+    with pytest.raises(
+        EditError, match=r"LoRA matched \d of \d layers?\. .*lora\.targets=attention"
+    ):
+        add_trainable(tiny_model.transformer, "one", targets, 2, torch.Generator())
+    detach_all(tiny_model.transformer)

@@ -75,7 +75,7 @@ def test_stock_tools_make_the_same_picture_of_every_form(tiny_model, tiny_folder
     only = r"transformer_blocks\." if form == "kohya" else ""
     layers = _layers(tiny_model, "attention", size=0.2, only=only)
     path = tmp_path / ("folder" if form == "peft" else "one.safetensors")
-    export(layers, form, path, {})
+    export(layers, form, path, {"modelspec.architecture": "flux-1-mini/lora"})
     pipe = FluxPipeline.from_pretrained(tiny_folder, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     if form == "peft":
@@ -318,5 +318,5 @@ def test_a_folder_is_not_overwritten(tiny_model, tmp_path):
 
 def test_a_layer_without_a_name_in_kohyas_form_is_refused():
     layers = {"somewhere.else": LoraLayer(torch.ones(1, 2), torch.ones(2, 1))}
-    with pytest.raises(EditError, match=r"somewhere\.else has no name in kohya's form"):
+    with pytest.raises(EditError, match=r"somewhere\.else has no name in the form of kohya"):
         to_kohya(layers)
