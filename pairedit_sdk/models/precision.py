@@ -236,6 +236,7 @@ def _in_4_bits(module: nn.Linear) -> nn.Module:
         bias=module.bias is not None,
         compute_dtype=module.weight.dtype,
         quant_type="nf4",
+        device="meta",  # weights of its own would be drawn, and take longer than quantising
     )
     layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
     # On some CPUs a pass without gradients would pack the weight anew, into a form that has none.
@@ -254,6 +255,7 @@ def _in_8_bits(module: nn.Linear) -> nn.Module:
         bias=module.bias is not None,
         has_fp16_weights=False,
         threshold=0.0,
+        device="meta",
     )
     # It is quantised on its way from the CPU to anywhere, and only there.
     layer.weight = bnb.nn.Int8Params(
