@@ -69,13 +69,21 @@ def check_cfg(stack: EditStack, options: EditOptions) -> None:
     Raises:
         UsageError: saying so.
     """
-    told = options.words and options.method == "flowedit"
-    if options.cfg == 1 or (told and any(acting(edit.info) for edit, _ in stack.parts)):
+    if options.cfg == 1:
+        return
+    empty = "the empty prompt, which is also the negative one"
+    if options.method != "flowedit":
+        raise UsageError(
+            f"cfg {options.cfg:g} would change nothing: the method {options.method} uses no "
+            f"instructions, but {empty}",
+            expected="the method flowedit, with an instruction, or with an edit that carries one",
+            next_step="Leave cfg out (--cfg), or the method (--method)",
+        )
+    if options.words and any(acting(edit.info) for edit, _ in stack.parts):
         return
     raise UsageError(
-        f"cfg {options.cfg:g} would change nothing: these edits act without words, with the empty "
-        "prompt, which is also the negative one",
-        expected="an instruction, or an edit that carries one, and the method flowedit",
+        f"cfg {options.cfg:g} would change nothing: these edits act without words, with {empty}",
+        expected="an instruction, or an edit that carries one",
         next_step="Leave cfg out (--cfg), and change the edit's scale",
     )
 

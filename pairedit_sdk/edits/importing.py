@@ -14,6 +14,8 @@ from pairedit_sdk.lora.reading import LoraFile, read_lora
 if TYPE_CHECKING:
     import torch
 
+    from pairedit_sdk.models.pipeline_model import PipelineModel
+
 
 def import_edit(
     file: str | Path,
@@ -31,7 +33,8 @@ def import_edit(
         name: of the edit; ``None`` is the file's.
         base: the model that the file was made for. It tells whose layers the file's names mean
             where several models have such; its layers are compared with the file's, and a DoRA is
-            converted with its weights.
+            converted with its weights. The edit has the model's architecture and its default
+            guidance, unless the file says which model it was learned on and how.
         alpha: where the file does not say it.
         rank: of every layer at most, see :func:`pairedit_sdk.lora.reading.read_lora`.
         partly: leave out what cannot be read.
@@ -45,6 +48,7 @@ def import_edit(
     if rank is not None and rank < 1:
         raise UsageError(f"The rank {rank} cannot be used", expected="a whole number above 0")
     path = Path(file)
+    model = None if base is None else _skeleton(base)
     weights = None if base is None else _weights_of(base)
     found = read_lora(
         path,
@@ -53,27 +57,30 @@ def import_edit(
         pickled=True,
         rank=rank,
         weights=weights,
-        architecture="" if base is None else _architecture_of(base),
+        architecture="" if model is None else model.architecture,
     )
     edit = Edit.of_file(found, path)
     if rank is not None:
         edit = edit.with_info(rank=max(layer.rank for layer in edit.layers.values()))
     if name is not None:
         edit = edit.with_info(name=name)
-    return edit if base is None else _made_for(edit, found, base, path.name), found
+    return edit if model is None else _made_for(edit, found, model, path.name), found
 
 
-def _made_for(edit: Edit, found: LoraFile, base: str, what: str) -> Edit:
-    """The edit with what is known of it as one of ``base``."""
+def _made_for(edit: Edit, found: LoraFile, model: PipelineModel, what: str) -> Edit:
+    """The edit with what is known of it as one of a model."""
     from pairedit_sdk.models import folders
     from pairedit_sdk.models.meta import require_layers
 
+    base = model.name
     require_layers(base, edit.layers, what)
     info = edit.info
+    learned = bool(info.base_fingerprint)  # and then the file says of what kind and how
     made = edit.with_info(
         # A file that was exported has a folder's name alone, which finds no model.
         base=folders.located(base),
-        architecture=info.architecture or _architecture_of(base),
+        architecture=(learned and info.architecture) or model.architecture,
+        guidance=info.guidance if learned else model.default_guidance,
     )
     if DORA not in found.converted:
         return made
@@ -82,12 +89,12 @@ def _made_for(edit: Edit, found: LoraFile, base: str, what: str) -> Edit:
     return made.with_info(base_fingerprint=weights)
 
 
-def _architecture_of(base: str) -> str:
+def _skeleton(base: str) -> PipelineModel:
     import torch
 
     from pairedit_sdk.models.meta import model_skeleton
 
-    return model_skeleton(base, torch.float32).architecture
+    return model_skeleton(base, torch.float32)
 
 
 def _weights_of(base: str) -> Callable[[str], torch.Tensor]:

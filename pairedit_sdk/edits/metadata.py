@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pairedit_sdk.edits.edit_words import EditWords, checked_words
+from pairedit_sdk.edits.model_names import read_name, shared_name
 from pairedit_sdk.errors import EditError
 
 SCHEMA, REVISION = 1, 3
@@ -124,23 +125,16 @@ def shareable(info: EditInfo) -> EditInfo:
     """``info`` without the folders of this machine, for a file that others get.
 
     Of a model or image encoder in a folder the folder's own name stays, and the fingerprint tells
-    whether a model is the right one. Hub ids and built-in models stay as they are.
+    whether a model is the right one; see :func:`~pairedit_sdk.edits.model_names.shared_name`.
     """
-    base, direction = _last_name(info.base), info.direction
+    base, direction = shared_name(info.base), info.direction
     settings = {
-        key: _last_name(value) if key in _PLACES and isinstance(value, str) else value
+        key: shared_name(value) if key in _PLACES and isinstance(value, str) else value
         for key, value in info.settings.items()
     }
     if direction is not None:
-        direction = replace(direction, encoder=_last_name(direction.encoder))
+        direction = replace(direction, encoder=shared_name(direction.encoder))
     return replace(info, base=base, settings=settings, direction=direction)
-
-
-def _last_name(name: str) -> str:
-    """The last part of a path that is a path for certain, of whatever system."""
-    if not re.match(r"[/\\~.]|[A-Za-z]:[/\\]", name):
-        return name
-    return re.split(r"[/\\]", name.rstrip("/\\"))[-1]
 
 
 def description(info: EditInfo) -> str:
@@ -271,7 +265,7 @@ def _checked(values: dict[str, Any]) -> EditInfo:
             raise TypeError(f"{name} is not of its kind")
     if info.guidance < 0 or not 0 <= info.resolution <= 4096 or not 0 <= editor.threshold <= 1:
         raise ValueError("a setting is out of range")
-    return info
+    return replace(info, base=read_name(info.base))
 
 
 def _checked_direction(values: dict[str, Any]) -> EditDirection:

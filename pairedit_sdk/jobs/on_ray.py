@@ -84,8 +84,8 @@ def train_many_on_ray(
     require_different(entries)
     require_kind(device)
     library = Path(library).resolve()
-    folder = Path(base).expanduser()
-    base = str(folder.resolve()) if folder.is_dir() else base
+    folder = Path(os.path.expanduser(base))
+    base = str(folder.resolve()) if os.path.isdir(folder) else base
     offload = any(entry.config.offload for entry in entries)
     loading = {"device": device, "precision": precision, "offload": offload}
     with connected(workers.address) as ray:

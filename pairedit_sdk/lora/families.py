@@ -2,7 +2,8 @@
 
 Names that only one family has and the shapes of layers tell most files' family. Where several are
 left that read a file alike, it makes no difference. Where they read it differently, the model that
-the user names or the file's metadata decide; otherwise nothing is guessed.
+the user names or the file's metadata decide, and then names of diffusers' form that are diffusers'
+own in one family and another tool's in others; otherwise nothing is guessed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.lora.flux2_names import FLUX2
 from pairedit_sdk.lora.flux_names import CHROMA, FLUX
-from pairedit_sdk.lora.formats import placed
+from pairedit_sdk.lora.formats import PREFIX, placed
 from pairedit_sdk.lora.kinds import Module, shape_of
 from pairedit_sdk.lora.names import LayerNames
 from pairedit_sdk.lora.qwen_names import QWEN
@@ -62,6 +63,8 @@ def family_in_file(
 
     stated = [family_named(header[key]) for key in STATED if key in header]
     left = _left(best, [said, *stated], reading)
+    own = [sum(_is_own(name, family) for name in modules) for family in left]
+    left = [family for family, count in zip(left, own, strict=True) if count == max(own)]
     if len(left) == 1:
         return left[0]
     raise EditError(
@@ -106,6 +109,13 @@ def _known(modules: Iterable[str], family: LayerNames) -> list[str]:
     """The modules whose layers the family has by a name of its own."""
     found = ((name, placed(name, family)) for name in modules)
     return [name for name, place in found if place and family.of_known(place[1]).layers]
+
+
+def _is_own(name: str, family: LayerNames) -> bool:
+    """Whether a module of diffusers' form has diffusers' own name in the family: ``img_in`` is
+    Qwen-Image's, and another name of a layer in FLUX.1."""
+    found = placed(name, family)
+    return found is not None and found[0].prefix.endswith(PREFIX) and found[2][0] == (found[1],)
 
 
 def _fits(name: str, module: Module, family: LayerNames) -> bool:

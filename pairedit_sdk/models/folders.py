@@ -45,7 +45,7 @@ def pipeline_class(folder: Path) -> str:
 
 def full_name(name_or_path: str) -> str:
     """The hub id of a short name; anything else as it is. A folder of that name comes first."""
-    return name_or_path if Path(name_or_path).is_dir() else ALIASES.get(name_or_path, name_or_path)
+    return name_or_path if os.path.isdir(name_or_path) else ALIASES.get(name_or_path, name_or_path)
 
 
 def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
@@ -62,10 +62,10 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
     name_or_path = full_name(name_or_path)
     if name_or_path in BUILT_IN:
         return BUILT_IN[name_or_path]
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name_or_path))
+    if os.path.isdir(path):  # Path.is_dir raises for names that the system does not take
         return path
-    if path.exists():
+    if os.path.exists(path):
         raise BaseModelError(
             f"Model {name_or_path} is a file",
             expected="a diffusers pipeline folder or a hub id",
@@ -78,7 +78,7 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
             f"{ALIASES[PHOTO_MODEL]}, or one of {', '.join(ALIASES)}",
             next_step="Put its folder back, or name another with --base",
         )
-    if configs_only and (SHAPES / name_or_path / "model_index.json").is_file():
+    if configs_only and os.path.isfile(SHAPES / name_or_path / "model_index.json"):
         return SHAPES / name_or_path
     return _from_hub(name_or_path, configs_only)
 
@@ -86,8 +86,8 @@ def resolve(name_or_path: str, *, configs_only: bool = False) -> Path:
 def located(name_or_path: str) -> str:
     """A model's name that means the same from every working folder: of a folder its absolute path,
     of built-in models and hub ids the name itself."""
-    path = Path(name_or_path).expanduser()
-    if not name_or_path or name_or_path in BUILT_IN or not path.is_dir():
+    path = os.path.expanduser(name_or_path)
+    if not name_or_path or name_or_path in BUILT_IN or not os.path.isdir(path):
         return full_name(name_or_path)
     return os.path.abspath(path)  # resolve() would follow the user's own links
 

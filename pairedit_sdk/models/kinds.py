@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,10 +79,11 @@ def likely_recipe(name_or_path: str) -> str | None:
 def _configs(name_or_path: str) -> Path:
     """Where a model's configuration is, if it is on this machine."""
     name = full_name(name_or_path)
-    folder = BUILT_IN.get(name, Path(name).expanduser())
-    return folder if folder.is_dir() else SHAPES / name
+    folder = BUILT_IN.get(name, Path(os.path.expanduser(name)))
+    return folder if os.path.isdir(folder) else SHAPES / name
 
 
 def has_image_encoder(name_or_path: str) -> bool:
     """Whether this is a built-in model, or a local folder with an image encoder in it."""
-    return name_or_path in BUILT_IN or (Path(name_or_path).expanduser() / "image_encoder").is_dir()
+    own = os.path.join(os.path.expanduser(name_or_path), "image_encoder")
+    return name_or_path in BUILT_IN or os.path.isdir(own)

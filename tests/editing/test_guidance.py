@@ -14,6 +14,7 @@ from diffusers import FluxTransformer2DModel
 from pairedit_sdk.editing.edit_images import edit_images
 from pairedit_sdk.editing.edit_latents import edit_latents, sweep_latents
 from pairedit_sdk.editing.generate import GenerateOptions, generate
+from pairedit_sdk.editing.guidance import check_cfg
 from pairedit_sdk.editing.options import EditOptions
 from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.edits.edit_words import EditWords
@@ -133,7 +134,9 @@ def test_the_change_stays_linear_in_the_scale(model, x):
 @pytest.mark.parametrize("given", [{}, {"words": False}, {"method": "from-noise"}])
 def test_without_words_it_is_refused_and_nothing_runs(model, x, passes, given):
     edit = _edit(model, words=[EditWords(HAT)] if given else [EditWords(HAT, 0.0)])
-    with pytest.raises(UsageError, match=r"cfg 2 would change nothing.*without words"):
+    with pytest.raises(
+        UsageError, match=r"cfg 2 would change nothing.*(without words|uses no inst)"
+    ):
         edit_latents(model, x, edit, cfg=2, **given)
     with pytest.raises(UsageError, match="cfg 2 would change nothing"):
         edit_images(model, [], edit, cfg=2, **given)
@@ -223,3 +226,14 @@ def test_classifier_free_guidance_on_a_distilled_model_is_warned_of_once(
             generate(schnell, "a person", cfg=2, **DRAWN)
     (record,) = caplog.records
     assert "distilled to do without classifier-free guidance, and cfg 2 is not" in record.message
+
+
+@pytest.mark.parametrize("method", ["from-noise", "rf-inversion"])
+def test_a_method_without_words_is_named_as_the_reason(method):
+    plain = Edit({"layer": LoraLayer(torch.ones(1, 4), torch.ones(4, 1))}, EditInfo("plain")) @ 1
+    for stack in (Instruction(HAT) @ 1, plain):
+        with pytest.raises(UsageError, match=f"the method {method} uses no instructions"):
+            check_cfg(stack, EditOptions(cfg=2.0, method=method))
+    with pytest.raises(UsageError, match="these edits act without words"):
+        check_cfg(plain, EditOptions(cfg=2.0))
+    check_cfg(Instruction(HAT) @ 1, EditOptions(cfg=2.0))

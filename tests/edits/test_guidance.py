@@ -57,3 +57,10 @@ def test_on_another_family_the_model_says_it(other):
 
 def test_a_model_that_takes_none_has_none():
     assert own_guidance(OWN + _edit(), _model("flux-1-schnell", takes=False)) == 0
+
+
+@pytest.mark.parametrize("said", ["Flux.2-dev", "flux2_dev", "FLUX-2-Klein-4B"])
+def test_capitals_and_punctuation_of_an_architecture_make_no_difference(said):
+    assert own_guidance(_edit(architecture=said) @ 1, _model("flux-2-dev")) == 3.5
+    assert own_guidance(_edit(architecture=said) @ 1, _model("flux-1-dev")) == 4.0
+    assert families.hub_tag(said) == "flux"

@@ -8,9 +8,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.edits.guidance import own_guidance
 from pairedit_sdk.edits.importing import import_edit
 from pairedit_sdk.errors import EditError, UsageError
 from pairedit_sdk.lora.export import export
+from pairedit_sdk.models.meta import model_skeleton
 
 NAME = "transformer_blocks.0.attn.to_q"
 
@@ -138,3 +140,59 @@ def test_the_model_says_whose_layers_a_files_names_mean(tiny_family, tmp_path):
     again = tmp_path / "again.safetensors"
     export(edit.layers, "kohya", again, edit.header())
     assert set(load_file(again)) == {*tensors, f"{key}.alpha"}
+
+
+@pytest.mark.parametrize(
+    ("name", "guidance"),
+    [("flux2-dev", 4.0), ("klein", 0.0), ("z-image", 0.0), ("qwen-image", 0.0), ("flux", 3.5)],
+)
+@pytest.mark.parametrize("said", [None, "Flux.2-dev/lora", "flux-1-dev/lora"])
+def test_the_model_that_is_named_says_guidance_and_architecture(
+    tiny_family, tmp_path, name, guidance, said
+):
+    folder = str(tiny_family(name))
+    layer = "layers.0.attention.to_q" if name == "z-image" else NAME
+    width = 48 if name == "qwen-image" else 32
+    tensors = {
+        f"transformer.{layer}.lora_A.weight": torch.ones(2, width),
+        f"transformer.{layer}.lora_B.weight": torch.ones(width, 2),
+    }
+    path = tmp_path / "one.safetensors"
+    save_file(tensors, path, metadata={"modelspec.architecture": said} if said else None)
+    model = model_skeleton(folder, torch.float32)
+    edit, _ = import_edit(path, base=folder)
+    assert (edit.info.architecture, edit.info.guidance) == (model.architecture, guidance)
+    assert own_guidance(edit @ 1, model) == guidance
+
+
+def test_what_was_learned_here_keeps_its_own_guidance(plain, tmp_path, tiny_folder):
+    edit = Edit.load(plain).with_info(
+        guidance=2.0, architecture="flux-1-other", base_fingerprint="f", base="./chroma"
+    )
+    edit, _ = import_edit(edit.save(tmp_path / "out.safetensors"), base=str(tiny_folder))
+    assert (edit.info.guidance, edit.info.architecture) == (2.0, "flux-1-other")
+    assert edit.info.base == str(tiny_folder)
+
+
+@pytest.mark.parametrize("layer", ["img_in", "txt_in"])
+def test_a_name_of_qwens_own_is_not_taken_for_flux1s(tiny_family, tmp_path, layer):
+    path, folder = tmp_path / "one.safetensors", str(tiny_family("qwen-image"))
+
+    def halves(prefix, name, rows, columns):
+        key = f"{prefix}{name}"
+        return {
+            f"{key}.lora_A.weight": torch.ones(2, columns),
+            f"{key}.lora_B.weight": torch.ones(rows, 2),
+        }
+
+    own = halves("transformer.", layer, 48, 16)
+    for tensors in (own, own | halves("transformer.", NAME, 48, 48)):
+        save_file(tensors, path)
+        for edit in (import_edit(path)[0], Edit.load(path)):
+            assert layer in edit.layers
+    save_file(halves("diffusion_model.", layer, 48, 16), path)
+    with pytest.raises(EditError, match=r"FLUX\.1's or Qwen-Image's.*--base MODEL"):
+        import_edit(path)
+    edit, _ = import_edit(path, base=folder)
+    assert list(edit.layers) == [layer]
+    assert list(Edit.load(edit.save(tmp_path / "own.safetensors")).layers) == [layer]

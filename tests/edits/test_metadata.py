@@ -18,7 +18,8 @@ from pairedit_sdk.edits.metadata import (
     read_description,
     shareable,
 )
-from pairedit_sdk.errors import EditError
+from pairedit_sdk.errors import BaseModelError, EditError
+from pairedit_sdk.models import folders
 
 ROOT = Path(__file__).resolve().parents[2]
 INFO = EditInfo(
@@ -126,6 +127,10 @@ def test_another_schema_is_refused_with_what_to_do() -> None:
         ("../x/my-flux", "my-flux"),
         ("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-dev"),
         ("mini", "mini"),
+        ("/m/mini", "./mini"),
+        ("/m/chroma", "./chroma"),
+        ("D:\\m\\z-image", "./z-image"),
+        ("./chroma", "./chroma"),
         ("", ""),
     ],
 )
@@ -187,3 +192,14 @@ def test_what_a_later_version_says_of_words_is_left_out() -> None:
     assert _read(_written(words=[said])).words == [EditWords("add a hat", 0.5)]
     with pytest.raises(EditError, match="some words have no phrase"):
         _read(_written(words=[{"spoken": "slowly"}]))
+
+
+@pytest.mark.parametrize("said", ["chroma", "z-image", "klein-4b"])
+def test_a_short_name_in_a_file_is_no_model_on_the_hub(said: str) -> None:
+    """Earlier versions wrote a folder's last part alone."""
+    base = _read(_written(base=said)).base
+    assert base == f"./{said}"
+    with pytest.raises(BaseModelError, match=f"There is no model '{base}'"):
+        folders.resolve(base)
+    for name in ("mini", "lodestones/Chroma1-HD", "/m/chroma"):
+        assert _read(_written(base=name)).base == name

@@ -153,3 +153,29 @@ def test_names_tell_the_family_of_layers() -> None:
     }.items():
         assert family_of_layers(["transformer_blocks.0.attn.to_q", layer], "", "kohya").name == name
     assert family_of_layers(["layers.0.attention.to_q"], "", "kohya").name == "Z-Image"
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("x_embedder", "x_embedder"), ("img_in", "img_in"), ("t_embedder.mlp.0", "t_embedder.mlp.0")],
+)
+def test_in_diffusers_form_diffusers_own_names_come_first(
+    tmp_path: Path, name: str, layer: str
+) -> None:
+    """``x_embedder`` is FLUX.1's own, and another name of ``all_x_embedder`` in Z-Image."""
+    path = tmp_path / "one.safetensors"
+    _file(path, {f"transformer.{name}": (32, 16)})
+    assert list(read_lora(path).layers) == [layer]
+    _file(path, {"transformer.time_in.in_layer": (32, 256)})
+    with pytest.raises(EditError, match=r"FLUX\.1's or FLUX\.2's"):
+        read_lora(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "layer"), [("Z-Image", "all_x_embedder.2-1"), ("flux-1-dev", "x_embedder")]
+)
+def test_metadata_says_more_than_names(tmp_path: Path, said: str, layer: str) -> None:
+    path = tmp_path / "one.safetensors"
+    _file(path, {"transformer.x_embedder": (32, 16)})
+    save_file(load_file(path), path, metadata={SPEC: f"{said}/lora"})
+    assert list(read_lora(path).layers) == [layer]

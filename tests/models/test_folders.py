@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pairedit_sdk.models.folders import BUILT_IN, DEFAULT_MODEL, located, pipeline_class
-from pairedit_sdk.models.kinds import built_in_for, is_edit_model
+from pairedit_sdk.errors import BaseModelError
+from pairedit_sdk.models.folders import BUILT_IN, DEFAULT_MODEL, located, pipeline_class, resolve
+from pairedit_sdk.models.kinds import built_in_for, has_image_encoder, is_edit_model
 from pairedit_sdk.models.loading import load_model
 
 
@@ -29,6 +30,15 @@ def test_a_folder_becomes_absolute_and_other_names_stay(
     monkeypatch.chdir(tmp_path)
     for name in ("mini", "mini-kontext", "black-forest-labs/FLUX.1-dev", "./none", ""):
         assert located(name) == name
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/model", "~nobody-here/model", "a\0b"])
+def test_a_name_that_the_system_does_not_take_is_no_model(name: str) -> None:
+    with pytest.raises(BaseModelError, match=r"no model|configuration of x+/model is not part"):
+        resolve(name, configs_only=True)
+    assert located(name) == name
+    assert not has_image_encoder(name)
+    assert not is_edit_model(name)
 
 
 def test_the_model_of_those_who_name_none_is_built_in_and_sees_the_picture() -> None:

@@ -68,7 +68,8 @@ _TAGS = ("flux", "z-image", "qwen-image", "chroma")
 
 def hub_tag(architecture: str) -> str | None:
     """The Hub's word for a model's family, by the architecture in an edit's file, or nothing."""
-    return next((tag for tag in _TAGS if architecture.startswith(tag)), None)
+    said = _plain(architecture)
+    return next((tag for tag in _TAGS if said.startswith(_plain(tag))), None)
 
 
 def hub_id(name: str) -> str | None:
@@ -94,9 +95,14 @@ def pipeline_of_hub_id(hub_id: str) -> str | None:
 
 
 def pipeline_of_architecture(architecture: str) -> str | None:
-    """The pipeline class of an edit's architecture, or nothing."""
-    known = _ARCHITECTURES.items()
-    return next((kind for start, kind in known if architecture.startswith(start)), None)
+    """The pipeline class of an edit's architecture, or nothing. Tools differ in capitals and
+    punctuation: ``Flux.2-dev`` is ``flux-2-dev``."""
+    said, known = _plain(architecture), _ARCHITECTURES.items()
+    return next((kind for start, kind in known if said.startswith(_plain(start))), None)
+
+
+def _plain(architecture: str) -> str:
+    return "".join(letter for letter in architecture.lower() if letter.isalnum())
 
 
 def are_siblings(one: str, other: str) -> bool:
