@@ -20,12 +20,13 @@ import torch
 from pairedit_sdk.bench.analogy_answers import Answered, by_found_words, own_edits, pictures_of
 from pairedit_sdk.bench.trained_edits import plain_mean
 from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
+from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import to_tensor
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.analogies import Analogy
-from pairedit_sdk.lorweb.answering import GUIDANCE, answer_with
+from pairedit_sdk.lorweb.answering import answer_with
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.lorweb.trainer import train_basis
 from pairedit_sdk.models.image_encoder import load_encoder

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.metadata import EditInfo
     from pairedit_sdk.models.protocol import FlowModel
 
+#: With which FLUX.1-Kontext is usually sampled, and the built-in edit model follows instructions.
+GUIDANCE = 2.5
+
 
 def own_guidance(stack: EditStack, model: FlowModel | None = None) -> float:
     """The distilled guidance of a sum's parts. That of an instruction, which was not trained,
@@ -37,6 +40,17 @@ def own_guidance(stack: EditStack, model: FlowModel | None = None) -> float:
             next_step="Say which to use (guidance=…, or --guidance)",
         )
     return found[0][1]
+
+
+def instruction_guidance(model: FlowModel) -> float:
+    """The distilled guidance with which a model follows an instruction: what Kontext is usually
+    sampled with, the default of a model to which guidance means something else, or 0 for one that
+    takes none."""
+    if not model.takes_guidance:
+        return 0.0
+    from pairedit_sdk.models.families import guidance_differs  # takes torch along
+
+    return model.default_guidance if guidance_differs("", model.architecture) else GUIDANCE
 
 
 def _on(info: EditInfo, model: FlowModel | None) -> float:

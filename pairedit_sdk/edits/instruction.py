@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.edit_words import LONGEST_PHRASE, EditWords
+from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.edits.metadata import EditInfo, EditorSettings
 from pairedit_sdk.errors import UsageError, counted
 
 #: As edits are applied that the recipes mini-kontext and kontext-dev teach.
 EDITOR = EditorSettings(steps=5, n_avg=2, threshold=0.15)
-#: Distilled guidance, that of the same recipes.
-GUIDANCE = 2.5
 
 
 class Instruction(Edit):

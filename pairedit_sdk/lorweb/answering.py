@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import torch
 
+from pairedit_sdk.edits.guidance import instruction_guidance
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import resized, to_image
 from pairedit_sdk.lora.adapters import attached
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.protocol import Condition, FlowModel
 
-#: What FLUX.1-Kontext is usually sampled with.
-STEPS, GUIDANCE = 28, 2.5
+STEPS = 28
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class AnswerSettings(TypedDict, total=False):
     prompt: str
     layout: str | None
     steps: int
-    guidance: float
+    guidance: float | None
     seed: int
 
 
@@ -60,14 +60,14 @@ class AnswerOptions:
         prompt: what is asked for, in words, besides.
         layout: "grid" or "sequence"; ``None`` is what the basis was trained with, or "grid".
         steps: Euler steps.
-        guidance: distilled guidance.
+        guidance: distilled guidance; ``None`` is what the model follows instructions with.
         seed: of the noise.
     """
 
     prompt: str = ""
     layout: str | None = None
     steps: int = STEPS
-    guidance: float = GUIDANCE
+    guidance: float | None = None
     seed: int = 0
 
 
@@ -160,7 +160,7 @@ def sampled(
     *,
     layout: str,
     steps: int = STEPS,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     seed: int = 0,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Image.Image:
@@ -172,7 +172,7 @@ def sampled(
         shape: of the latents that are drawn.
         layout: "grid" or "sequence".
         steps: Euler steps.
-        guidance: distilled guidance.
+        guidance: distilled guidance; ``None`` is :func:`.instruction_guidance` of the model.
         seed: of the noise.
         on_step: called with (done, total).
     """
@@ -180,8 +180,9 @@ def sampled(
     x = torch.randn(*shape, generator=generator, dtype=model.dtype).to(model.device)
     sigmas = model.sigmas(steps, *model.image_size(x))
     hook = on_step or (lambda done, total: None)
+    given = instruction_guidance(model) if guidance is None else guidance
     x = solvers.euler(
-        x, sigmas, lambda x, sigma, _: model.velocity(x, sigma, condition, guidance), hook
+        x, sigmas, lambda x, sigma, _: model.velocity(x, sigma, condition, given), hook
     )
     picture = to_image(model.decode(x))
     if layout == "grid":

@@ -14,7 +14,7 @@ from pairedit_sdk.errors import EditError, counted
 from pairedit_sdk.io.quiet import quiet
 from pairedit_sdk.models import folders
 from pairedit_sdk.models.families import family_class
-from pairedit_sdk.models.precision import diffusers_class, vae_dtype
+from pairedit_sdk.models.precision import diffusers_class, require_dtype, vae_dtype
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,7 @@ def model_skeleton(name_or_path: str, dtype: torch.dtype) -> PipelineModel:
         from pairedit_sdk.models.pipeline_model import PipelineModel
 
         folder = _configs(name_or_path)
+        require_dtype(family_in(folder), name_or_path, dtype)
         transformer, vae = parts_without_weights(folder, dtype)
         return PipelineModel(
             name_or_path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,8 +26,6 @@ from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.models.targets import target_layers
 from pairedit_sdk.models.text_encoders import TextEncoders
 from pairedit_sdk.models.tokens import token_count
-
-_log = logging.getLogger("pairedit_sdk")
 
 
 class PipelineModel:
@@ -102,7 +99,7 @@ class PipelineModel:
         folder = folders.resolve(name_or_path)
         folders.check(folder, name_or_path)
         family = family_class(folders.pipeline_class(folder))
-        _check_dtype(family, name_or_path, dtype)
+        precisions.require_dtype(family, name_or_path, dtype)
         with folders.explain_damage(folder), no_bars():
             transformer = precisions.load_transformer(folder, family, kind, dtype, where)
             vae = precisions.load_autoencoder(folder, family, dtype)
@@ -278,21 +275,3 @@ def _require_weights(*parts: nn.Module) -> None:
         absent = [name for name, weight in part.named_parameters() if weight.is_meta]
         if absent:
             raise ValueError(f"{len(absent)} weights are missing, the first is {absent[0]}")
-
-
-def _check_dtype(family: type[Family], name: str, dtype: torch.dtype) -> None:
-    """Refuse float16 where the family fails in it, and warn where it clips.
-
-    Raises:
-        UsageError: saying why.
-    """
-    if dtype != torch.float16:
-        return
-    if family.fp16_fails:
-        raise UsageError(
-            f"Model {name} does not work in fp16: {family.fp16_fails}",
-            expected="bf16, fp32, nf4 or int8",
-            next_step="Use --precision bf16",
-        )
-    if family.fp16_clips:
-        _log.warning("Model %s in fp16: %s. Use --precision bf16.", name, family.fp16_clips)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +18,7 @@ from pairedit_sdk.io.quiet import quiet, silence_casts
 if TYPE_CHECKING:
     from pairedit_sdk.models.families.family import Family
 
+_log = logging.getLogger("pairedit_sdk")
 _DTYPES = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
@@ -93,6 +95,24 @@ def text_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.bfloat16 if dtype == torch.float16 else dtype
 
 
+def require_dtype(family: type[Family], name: str, dtype: torch.dtype) -> None:
+    """Refuse float16 where the family fails in it, and warn where it clips.
+
+    Raises:
+        UsageError: saying why.
+    """
+    if dtype != torch.float16:
+        return
+    if family.fp16_fails:
+        raise UsageError(
+            f"Model {name} does not work in fp16: {family.fp16_fails}",
+            expected="bf16, fp32, nf4 or int8",
+            next_step="Use --precision bf16",
+        )
+    if family.fp16_clips:
+        _log.warning("Model %s in fp16: %s. Use --precision bf16.", name, family.fp16_clips)
+
+
 def diffusers_class(name: str) -> Any:
     """A class of diffusers by its name."""
     with quiet():  # diffusers imports bitsandbytes
@@ -124,13 +144,13 @@ def load_transformer(
 
         silence_casts()
 
-        config = (
-            BitsAndBytesConfig(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-            )
-            if precision == "nf4"
-            else BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
-        )
+        given: dict[str, Any] = {"load_in_8bit": True, "llm_int8_threshold": 0.0}
+        if precision == "nf4":
+            given = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+            given["bnb_4bit_compute_dtype"] = dtype
+        with torch.device("meta"):
+            empty = kind.from_config(kind.load_config(folder, subfolder=part))
+        config = BitsAndBytesConfig(**given, llm_int8_skip_modules=kept_whole(empty, family.blocks))
         model = kind.from_pretrained(
             folder,
             subfolder=part,
@@ -158,6 +178,22 @@ def _require_full_weights(folder: Path, device: torch.device) -> None:
         expected="weights in bf16, fp16 or fp32",
         next_step="Download the model that it was made of, and use --precision nf4 or int8",
     )
+
+
+def kept_whole(transformer: nn.Module, blocks: tuple[str, ...]) -> list[str]:
+    """What diffusers must be told to leave out of quantising: the Linear layers outside the blocks.
+
+    It also leaves out what has such a name within its own module, so a layer without a dot in its
+    name, of which a block has a namesake, is quantised: FLUX.1's last projection.
+
+    Args:
+        transformer: without LoRAs; its weights are not looked at.
+        blocks: what the names of the family's blocks begin with.
+    """
+    linears = [n for n, module in transformer.named_modules() if isinstance(module, nn.Linear)]
+    within = {name.rpartition(".")[2] for name in linears if name.startswith(blocks)}
+    outside = [name for name in linears if not name.startswith(blocks)]
+    return [name for name in outside if "." in name or name not in within]
 
 
 def quantize_linears(model: nn.Module, precision: str, blocks: tuple[str, ...]) -> None:
@@ -200,6 +236,7 @@ def _in_4_bits(module: nn.Linear) -> nn.Module:
         bias=module.bias is not None,
         compute_dtype=module.weight.dtype,
         quant_type="nf4",
+        device="meta",  # weights of its own would be drawn, and take longer than quantising
     )
     layer.weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
     # On some CPUs a pass without gradients would pack the weight anew, into a form that has none.
@@ -218,6 +255,7 @@ def _in_8_bits(module: nn.Linear) -> nn.Module:
         bias=module.bias is not None,
         has_fp16_weights=False,
         threshold=0.0,
+        device="meta",
     )
     # It is quantised on its way from the CPU to anywhere, and only there.
     layer.weight = bnb.nn.Int8Params(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 EXPLODED = 1e3
 #: The file of a run with the latents of its pairs.
 PAIRS = "pairs.safetensors"
+
+_log = logging.getLogger("pairedit_sdk")
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,12 @@ def _settled(model: FlowModel, config: TrainConfig, has_folder: bool) -> TrainCo
             f"loss.reference is before, and {model.name} sees no picture beside the noisy one",
             expected=ANY_EDIT_MODEL,
             next_step="Use --base mini-kontext, or --set loss.reference=none",
+        )
+    if model.is_distilled:
+        _log.warning(
+            "Model %s was distilled to draw in few steps, and training on it undoes that. Train on "
+            "the model that it was distilled from; the edit works on both.",
+            model.name,
         )
     config = settled_words(model, config)
     check_rank(model.transformer, model.lora_targets(config.targets), config.rank)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.edits.edit_words import EditWords
+from pairedit_sdk.edits.guidance import instruction_guidance
 from pairedit_sdk.errors import BaseModelError, counted
 from pairedit_sdk.lora.adapters import require_bare
 from pairedit_sdk.lora.holding import holding
@@ -22,8 +23,6 @@ from pairedit_sdk.words.vocabulary import Phrases, Vocabulary, as_vocabulary
 if TYPE_CHECKING:
     from pairedit_sdk.models.protocol import FlowModel
 
-#: What FLUX.1-Kontext is usually sampled with.
-GUIDANCE = 2.5
 #: Below one of these a phrase explains nothing; docs/experiments/words.md says how they were
 #: chosen.
 LEAST_SURENESS, LEAST_PREFERENCE = 0.45, -0.25
@@ -163,7 +162,7 @@ def words_of_latents(
     latents: Sequence[PairLatents],
     vocabulary: Vocabulary,
     *,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     seed: int = 0,
     on_phrase: OnPhrases | None = None,
 ) -> FoundWords:
@@ -173,7 +172,7 @@ def words_of_latents(
         model: an edit model.
         latents: of the pairs, at least one.
         vocabulary: the phrases.
-        guidance: distilled guidance.
+        guidance: distilled guidance; ``None`` is :func:`.instruction_guidance` of the model.
         seed: of the noises; each pair has its own.
         on_phrase: called with how many questions were asked, of how many.
 
@@ -183,7 +182,8 @@ def words_of_latents(
     """
     require_edit_model(model)
     require_bare(model.transformer)
-    asking = Asking(model, latents, vocabulary, guidance, seed, on_phrase)
+    given = instruction_guidance(model) if guidance is None else guidance
+    asking = Asking(model, latents, vocabulary, given, seed, on_phrase)
     questions = [*BOUNDS, *map(Question, vocabulary)]
     first = asking.losses(questions, [FIRST], range(1))
     questions, first = best_of(questions, first, SHORTLIST)

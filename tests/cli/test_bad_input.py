@@ -48,7 +48,7 @@ BAD_INPUTS = [
     ("edits show damaged", "damaged.safetensors is not a readable safetensors file …"),
     # Settings
     ("train pairs --name new --recipe flux-dve",
-     "There is no recipe 'flux-dve'. Did you mean flux-dev or flux-dev-fast?"),
+     "There is no recipe 'flux-dve'. Did you mean flux-dev or flux2-dev?"),
     ("train pairs --name new --recipe no.yaml", "Recipe file no.yaml is not there. …"),
     ("train pairs --name new --set stepz=3", "…unknown key 'stepz' (Did you mean steps…"),
     ("train pairs --name new --set steps=0", "…steps is 0, expected a whole number of at least 1…"),

@@ -106,9 +106,11 @@ def _plain(architecture: str) -> str:
 
 
 def are_siblings(one: str, other: str) -> bool:
-    """Whether a family says that edits of these two architectures work on each other."""
+    """Whether a family says that edits of these two different architectures work on each other."""
     families = map(family_class, FAMILIES)
-    return any({one, other} <= group for family in families for group in family.siblings)
+    return one != other and any(
+        {one, other} <= group for family in families for group in family.siblings
+    )
 
 
 def guidance_differs(one: str, other: str) -> bool:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pairedit_sdk.models.families.family import Family
 from pairedit_sdk.models.families.flux1 import Flux1, image_tokens
 from pairedit_sdk.models.protocol import Condition
 from pairedit_sdk.models.tokens import unpack
@@ -23,7 +24,10 @@ _WITHOUT_MASK = 3
 
 
 class Chroma(Flux1):
-    """Chroma1. All tokens of the text but the first of the padding are masked."""
+    """Chroma1. The text's tokens, and the first of the padding, have 1 in the mask.
+
+    As in diffusers it is added to the attention's logits, so what has 0 counts less, but counts.
+    """
 
     transformer_class = "ChromaTransformer2DModel"
     encoders: ClassVar[dict[str, str]] = {"text_encoder": "T5EncoderModel"}
@@ -43,7 +47,11 @@ class Chroma(Flux1):
         return 512
 
     def text_version(self) -> str:
-        return ""
+        return Family.text_version(self)
+
+    @property
+    def is_distilled(self) -> bool:
+        return False
 
     def text_shapes(self) -> dict[str, tuple[int, ...]]:
         return {

@@ -184,8 +184,9 @@ class Family:
         raise NotImplementedError
 
     def text_version(self) -> str:
-        """What decides a prompt's embeddings beside the encoders' and the tokenizers' files."""
-        return ""
+        """What decides a prompt's embeddings beside the encoders' and the tokenizers' files: the
+        pipeline class, whose template may differ where those are the same."""
+        return str(self.configs.index["_class_name"])
 
     def text_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of a condition's tensors without the number of rows; tokens are −1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,3 +203,19 @@ def test_a_published_shape_has_the_layers_of_its_family(alias: str) -> None:
         if is_quantizable(name, module, skeleton.family.blocks)
     ]
     assert len(held) >= len(skeleton.lora_targets("all"))
+
+
+def test_models_of_other_templates_share_no_kept_prompts(
+    tiny_family: Callable[[str], Path],
+) -> None:
+    plain, edit = (
+        PipelineModel.load(str(tiny_family(name)), device="cpu")
+        for name in ("qwen-image", "qwen-image-edit")
+    )
+    assert plain.text_fingerprint != edit.text_fingerprint
+    assert edit.text_fingerprint.endswith("QwenImageEditPlusPipeline")
+
+
+def test_chroma_is_not_distilled(tiny_family: Callable[[str], Path]) -> None:
+    model = PipelineModel.load(str(tiny_family("chroma")), device="cpu")
+    assert not model.is_distilled

@@ -75,3 +75,11 @@ def test_training_lowers_the_loss_and_the_edit_edits(
     assert edited.shape == x.shape
     assert bool(edited.isfinite().all())
     assert float((edited - x).abs().max()) > 1e-3
+
+
+def test_training_on_a_distilled_model_is_warned_of(
+    model: PipelineModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = TrainConfig(checkpoint_every=0, preview_every=0).with_values(**COMMON | {"steps": 1})
+    train(model, pair(), config, name="e")
+    assert ("was distilled" in caplog.text) == model.is_distilled
