@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.io.quiet import quiet
 from pairedit_sdk.lora.kinds import DORA
 from pairedit_sdk.lora.reading import LoraFile, read_lora
 
@@ -73,7 +74,8 @@ def _made_for(edit: Edit, found: LoraFile, model: PipelineModel, what: str) -> E
     from pairedit_sdk.models.meta import require_layers
 
     base = model.name
-    require_layers(base, edit.layers, what)
+    with quiet():
+        require_layers(base, edit.layers, what)
     info = edit.info
     learned = bool(info.base_fingerprint)  # and then the file says of what kind and how
     made = edit.with_info(

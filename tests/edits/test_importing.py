@@ -196,3 +196,9 @@ def test_a_name_of_qwens_own_is_not_taken_for_flux1s(tiny_family, tmp_path, laye
     edit, _ = import_edit(path, base=folder)
     assert list(edit.layers) == [layer]
     assert list(Edit.load(edit.save(tmp_path / "own.safetensors")).layers) == [layer]
+
+
+def test_diffusers_own_warnings_are_not_the_users(tiny_family, plain, recwarn):
+    with pytest.raises(EditError, match="has no match for"):  # of another width
+        import_edit(plain, base=str(tiny_family("chroma")))
+    assert [str(each.message) for each in recwarn if each.category is FutureWarning] == []
