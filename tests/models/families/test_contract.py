@@ -104,8 +104,8 @@ def test_encoding_is_the_stock_pipelines_and_decoding_its_inverse(
         theirs = kind._encode_vae_image(stock, frames, None).flatten(2)
         trip = stock.vae.decode(stock.vae.encode(frames).latent_dist.mode()).sample
     ours = model.encode(images)
-    # Threads round differently, and latents are divided by their deviations.
-    assert_close(ours.flatten(2), theirs, 1e-5 * max(1.0, float(theirs.abs().max())))
+    # Some latents are divided by their deviations, and threads round differently.
+    assert_close(ours.flatten(2), theirs, 3e-5)
     assert_close(model.decode(ours), trip.reshape(images.shape).clamp(-1, 1), 1e-5)
 
 
