@@ -104,9 +104,9 @@ def test_encoding_is_the_stock_pipelines_and_decoding_its_inverse(
         theirs = kind._encode_vae_image(stock, frames, None).flatten(2)
         trip = stock.vae.decode(stock.vae.encode(frames).latent_dist.mode()).sample
     ours = model.encode(images)
-    # Some latents are divided by their deviations, and threads round differently.
-    assert_close(ours.flatten(2), theirs, 3e-5)
-    assert_close(model.decode(ours), trip.reshape(images.shape).clamp(-1, 1), 1e-5)
+    assert_close(ours.flatten(2), theirs, 1e-5)
+    # Latents that are divided and multiplied by their deviations are rounded on the way.
+    assert_close(model.decode(ours), trip.reshape(images.shape).clamp(-1, 1), 3e-5)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 96), (128, 32)])
