@@ -7,6 +7,7 @@ Everything else (loading, placement, caches, schedules, quantisation) is shared,
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -41,7 +42,7 @@ class Configs:
     scheduler: Any
 
 
-class Family:
+class Family(ABC):
     """One model's facts; a subclass is a family.
 
     Args:
@@ -108,9 +109,9 @@ class Family:
         return int(getattr(self.configs.transformer, name)) < fewest
 
     @property
+    @abstractmethod
     def architecture(self) -> str:
         """The model's kind, as in the modelspec standard."""
-        raise NotImplementedError
 
     @property
     def idle(self) -> re.Pattern[str] | None:
@@ -175,13 +176,13 @@ class Family:
             config.max_shift,
         )
 
+    @abstractmethod
     def text_length(self, folder: Path) -> int:
         """How many token embeddings an empty prompt has.
 
         Args:
             folder: the pipeline's.
         """
-        raise NotImplementedError
 
     def text_version(self) -> str:
         """What decides a prompt's embeddings beside the encoders' and the tokenizers' files: the
@@ -192,6 +193,7 @@ class Family:
         """Shapes of a condition's tensors without the number of rows; tokens are −1."""
         return {"prompt_embeds": (-1, int(self.configs.transformer.joint_attention_dim))}
 
+    @abstractmethod
     def embedded(self, text: LoadedText, prompt: str, length: int) -> Condition:
         """The embeddings of a prompt, on the device of the encoders.
 
@@ -200,7 +202,6 @@ class Family:
             prompt: any text; longer ones are cut.
             length: see :meth:`text_length`.
         """
-        raise NotImplementedError
 
     def timesteps(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """σ of each row of x, [B], rounded where the pipelines round it, so that both agree in bf16
@@ -221,6 +222,7 @@ class Family:
         loaded: dict[str, Any] = {**text.encoders, **text.tokenizers}
         return kind(**{name: loaded.get(name) for name in names})
 
+    @abstractmethod
     def velocity(
         self,
         transformer: nn.Module,
@@ -238,4 +240,3 @@ class Family:
             condition: what is said and seen.
             guidance: distilled, for a model that takes it.
         """
-        raise NotImplementedError
