@@ -24,7 +24,7 @@ PACKAGE = "pairedit_sdk"
 ORDER = (
     "errors", "io", "flow", "images", "lora", "models", "builtin.faces", "pairs", "edits",
     "words", "editing", "training", "basis", "lorweb", "sharing", "estimates", "jobs",
-    "builtin.build", "bench", "cli", "__main__",
+    "builtin.build", "bench", "studio", "cli", "__main__",
 )  # fmt: skip
 #: Research and what builds the built-in models: the SDK works without them.
 APART = {"bench", "builtin.build"}
