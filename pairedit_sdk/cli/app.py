@@ -20,6 +20,7 @@ from pairedit_sdk.cli import (
     lorweb,
     pictures,
     plot,
+    studio,
     train,
     train_many,
     words,
@@ -53,6 +54,7 @@ app.add_typer(basis.app, name="basis")
 app.command("words")(words.words)
 app.command("analogy")(analogy.analogy)
 app.add_typer(lorweb.app, name="lorweb")
+app.command("studio")(studio.studio)
 app.add_typer(bench.app, name="bench")
 
 

@@ -1,0 +1,246 @@
+"""One loaded model and a library of edits, for many requests one after the other.
+
+Nothing here knows of HTTP, of a page or of Ray. A request names edits of the library, and never a
+path. What a request leaves behind is bounded: the edits it read, and drafts of its picture.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.edits.edit import Edit, EditStack
+from pairedit_sdk.edits.instruction import Instruction
+from pairedit_sdk.edits.library import EditLibrary, check_name
+from pairedit_sdk.errors import EditError, InputError, UsageError
+from pairedit_sdk.models.folders import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairedit_sdk.editing.hooks import StepHook
+    from pairedit_sdk.edits.metadata import EditInfo
+    from pairedit_sdk.images.photo import Photo
+    from pairedit_sdk.models.protocol import FlowModel
+    from pairedit_sdk.studio.requests import EditRequest, OptionsRequest, ScaledEdit, SweepRequest
+
+#: Edits that are kept read.
+KEPT_EDITS = 64
+
+
+@dataclass(frozen=True)
+class LoadingOptions:
+    """How the studio's model is loaded.
+
+    Attributes:
+        base: its name; ``None`` is the one that most edits of the library were learned on.
+        device: "cpu", "cuda" …; ``None`` is a GPU if there is one.
+        precision: as for :func:`pairedit_sdk.load_model`.
+        offload: keep only one part of it on the device at a time.
+    """
+
+    base: str | None = None
+    device: str | None = None
+    precision: str = "auto"
+    offload: bool = False
+
+
+class Engine:
+    """A model that is loaded once, and what is asked of it.
+
+    All methods but :meth:`info` and :meth:`infos` are to be called by one thread at a time: the
+    studio's queue, or a replica of Ray.
+
+    Args:
+        library: of edits, on this machine.
+        loading: the model, and how it is loaded; when it is first needed.
+    """
+
+    def __init__(self, library: EditLibrary | str | Path, loading: LoadingOptions | None = None):
+        self.library = EditLibrary.local(library)
+        self.loading = loading or LoadingOptions()
+        self._model: FlowModel | None = None
+        self._lock = threading.Lock()
+        self._edits: OrderedDict[str, tuple[tuple[int, int], Edit]] = OrderedDict()
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model, loaded or not."""
+        if self._model is not None:
+            return self._model.name
+        if self.loading.base:
+            return self.loading.base
+        learned_on = Counter(info.base for info in self.infos().values() if info.base)
+        return learned_on.most_common(1)[0][0] if learned_on else DEFAULT_MODEL
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._model is not None
+
+    @property
+    def model(self) -> FlowModel:
+        """The model; the first call loads it.
+
+        Raises:
+            BaseModelError: it cannot be loaded.
+        """
+        with self._lock:
+            if self._model is None:
+                from pairedit_sdk.models.loading import load_model
+
+                how = self.loading
+                self._model = load_model(
+                    self.model_name, device=how.device, precision=how.precision, offload=how.offload
+                )
+                self._model.keep_autoencoder(True)
+            return self._model
+
+    def unload(self) -> None:
+        """Give the model's memory back, for a training; the next request loads it again."""
+        with self._lock:
+            self._model = None
+
+    def info(self, name: str) -> EditInfo:
+        """What is known about an edit of the library.
+
+        Raises:
+            UsageError: there is none of that name.
+            EditError: its file is damaged.
+        """
+        return Edit.read_info(self._file(name))
+
+    def infos(self) -> dict[str, EditInfo]:
+        """The same of all edits that can be read."""
+        found = {}
+        for path in self.library.paths():
+            try:
+                found[path.stem] = Edit.read_info(path)
+            except EditError:  # said when it is asked for
+                continue
+        return found
+
+    def edit_named(self, name: str) -> Edit:
+        """An edit of the library; one that did not change since is not read again.
+
+        Raises:
+            UsageError, EditError: as :meth:`info`.
+        """
+        path = self._file(name)
+        stat = path.stat()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        held = self._edits.get(name)
+        if held is None or held[0] != stamp:
+            held = (stamp, Edit.load(path))
+        self._edits[name] = held
+        self._edits.move_to_end(name)
+        while len(self._edits) > KEPT_EDITS:
+            self._edits.popitem(last=False)
+        return held[1]
+
+    def stack(self, request: EditRequest) -> EditStack:
+        """The edits and instructions of a request.
+
+        Raises:
+            UsageError: there are none, or one is unknown.
+            EditError: an edit's file is damaged.
+        """
+        parts = [(self.edit_named(part.name), part.scale) for part in request.edits]
+        parts += [(Instruction(told.phrase), told.scale) for told in request.instructions]
+        if not parts:
+            raise UsageError(
+                "Nothing says what to change",
+                expected="an edit or an instruction",
+                next_step="Name an edit of the library, or an instruction",
+            )
+        return EditStack(parts)
+
+    def edit(
+        self,
+        photo: Photo,
+        request: EditRequest,
+        mask: Photo | None = None,
+        hook: StepHook | None = None,
+    ) -> Photo:
+        """The picture under the request's edits, as ``pairedit edit`` makes it.
+
+        Raises:
+            PairEditError: why it cannot be made.
+        """
+        return self.edited(photo, self.stack(request), request, mask, hook)
+
+    def edited(
+        self,
+        photo: Photo,
+        stack: EditStack,
+        request: OptionsRequest,
+        mask: Photo | None = None,
+        hook: StepHook | None = None,
+    ) -> Photo:
+        """The picture under a stack of edits.
+
+        Raises:
+            PairEditError: why it cannot be made.
+        """
+        from pairedit_sdk.editing.edit_photos import edit_photo
+        from pairedit_sdk.editing.guidance import check_cfg
+        from pairedit_sdk.editing.hooks import no_hook
+
+        asked = request.options(mask)
+        check_cfg(stack, asked)
+        resolved = asked.resolved(stack)
+        return edit_photo(self.model, photo, stack, [1.0], resolved, hook or no_hook)[0]
+
+    def sweep(
+        self,
+        photo: Photo,
+        request: SweepRequest,
+        mask: Photo | None = None,
+        hook: StepHook | None = None,
+    ) -> list[Image.Image]:
+        """The picture at each of the request's scales.
+
+        Raises:
+            PairEditError: why it cannot be made.
+        """
+        from pairedit_sdk.editing.edit_image import sweep
+
+        stack = self.stack(request)
+        return sweep(self.model, photo, stack, request.scales, request.options(mask), on_step=hook)
+
+    def sum_of(self, edits: Sequence[ScaledEdit]) -> EditStack:
+        """Edits of the library at their scales.
+
+        Raises:
+            UsageError, EditError: as :meth:`stack`.
+        """
+        return EditStack([(self.edit_named(part.name), part.scale) for part in edits])
+
+    def _file(self, name: str) -> Path:
+        """The file of an edit by its name alone: a request cannot name a path."""
+        check_name(name)
+        path = self.library.file(name)
+        if not path.is_file():
+            self.library.path(name)  # raises, with the nearest names
+            raise InputError(f"There is no edit {name!r} in the library")
+        return path
+
+
+def picture_of(data: bytes, name: str) -> Photo:
+    """The picture that was sent.
+
+    Args:
+        data: of its file.
+        name: what an error calls it.
+
+    Raises:
+        InputError: it cannot be read, or is too large.
+    """
+    from pairedit_sdk.images.photo import Photo
+
+    return Photo.read(BytesIO(data), name)

@@ -1,0 +1,212 @@
+"""Who may speak to the studio, and how much may be sent: looked at before anything else.
+
+A page of another site can make a browser send requests here. So a request has to name this server
+as its host, and if it says where it comes from, that has to be this server too. On an address that
+others can reach, a token or a password is needed as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from pairedit_sdk.errors import InputError, PairEditError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+COOKIE = "pairedit_token"
+#: Bytes of one request at most.
+MAX_BYTES = 128 * 2**20
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "SAMEORIGIN",
+    "referrer-policy": "no-referrer",
+    # Gradio's page has scripts and styles of its own inline; nothing comes from elsewhere.
+    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:",
+}
+
+
+class TooLargeError(InputError):
+    """More was sent than is taken."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use the studio.
+
+    Attributes:
+        hosts: names and addresses under which it is asked; empty is any, for one with a secret.
+        token: that a request has to bear, as ``Authorization: Bearer``, as a cookie, or once as
+            ``?token=`` in the page's address.
+        user: with ``password``, for HTTP Basic authentication.
+        password: see ``user``.
+        max_bytes: of one request.
+    """
+
+    hosts: tuple[str, ...] = LOOPBACK
+    token: str | None = None
+    user: str | None = None
+    password: str | None = None
+    max_bytes: int = MAX_BYTES
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither a token nor a password is needed."""
+        return self.token is None and self.password is None
+
+
+class Guard:
+    """ASGI middleware that refuses what :class:`Access` does not allow."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self.app, self.access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        problem = self._foreign(headers)
+        if problem:
+            await _refuse(send, 403, problem)
+            return
+        if not self.access.is_open and not self._knows(headers):
+            await self._ask(scope, send)
+            return
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self.access.max_bytes:
+            await _refuse(send, 413, _too_large(self.access.max_bytes))
+            return
+        await self._bounded(scope, receive, send)
+
+    def _foreign(self, headers: dict[str, str]) -> PairEditError | None:
+        """Why a request is not taken for one of this server's own pages."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if self.access.hosts and name.lower() not in self.access.hosts:
+            return PairEditError(
+                f"The studio is not known as {host or 'nothing'}",
+                expected=", ".join(self.access.hosts),
+                next_step="Open it at the address that it printed",
+            )
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return PairEditError(
+                f"A page of {origin} may not use the studio",
+                expected=f"a page of {host}",
+                next_step="Send requests from a program, or open the studio's own page",
+            )
+        return None
+
+    def _knows(self, headers: dict[str, str]) -> bool:
+        """Whether the request bears the token or the password."""
+        access, (kind, _, given) = self.access, headers.get("authorization", "").partition(" ")
+        if access.token is not None:
+            said = given if kind.lower() == "bearer" else _cookie(headers.get("cookie", ""))
+            if _same(said, access.token):
+                return True
+        if access.password is not None and kind.lower() == "basic":
+            try:
+                said = base64.b64decode(given, validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                return False
+            return _same(said, f"{access.user}:{access.password}")
+        return False
+
+    async def _ask(self, scope: Scope, send: Send) -> None:
+        """Take the token from the page's address, or say what is needed."""
+        token = self.access.token
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        if token is not None and _same(dict(query).get("token", ""), token):
+            rest = urlencode([(key, value) for key, value in query if key != "token"])
+            place = scope["path"] + (f"?{rest}" if rest else "")
+            cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict"
+            # Two slashes would name another server.
+            place = "/" + place.lstrip("/\\")
+            await _answer(send, 303, b"", {"location": place, "set-cookie": cookie})
+            return
+        problem = PairEditError(
+            "The studio needs a token or a password",
+            next_step="Open the address that it printed, or send the header "
+            "'Authorization: Bearer TOKEN'",
+        )
+        basic = {} if self.access.password is None else {"www-authenticate": 'Basic realm="studio"'}
+        await _refuse(send, 401, problem, basic)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on. What is sent without saying how much it is ends at the bound, too:
+        whatever the application makes of that is not sent."""
+        taken = 0
+
+        async def receiving() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self.access.max_bytes:
+                raise _too_large(self.access.max_bytes)
+            return message
+
+        async def sending(message: Message) -> None:
+            if taken <= self.access.max_bytes:
+                await send(message)
+
+        with suppress(TooLargeError):
+            await self.app(scope, receiving, _with_headers(sending))
+        if taken > self.access.max_bytes:
+            await _refuse(send, 413, _too_large(self.access.max_bytes))
+
+
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(
+        "More was sent than the studio takes at once",
+        expected=f"at most {most / 2**20:.0f} MiB",
+        next_step="Send smaller pictures, or fewer",
+    )
+
+
+def _cookie(text: str) -> str:
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(text)
+    except CookieError:
+        return ""
+    return cookies[COOKIE].value if COOKIE in cookies else ""
+
+
+def _same(said: str, wanted: str) -> bool:
+    return hmac.compare_digest(said.encode(), wanted.encode())
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            there = {key.lower() for key, _ in message["headers"]}
+            more = [
+                (k.encode(), v.encode()) for k, v in _HEADERS.items() if k.encode() not in there
+            ]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return sending
+
+
+async def _refuse(
+    send: Send, status: int, error: PairEditError, headers: dict[str, str] | None = None
+) -> None:
+    body = json.dumps({"error": {"message": str(error)}}).encode()
+    await _answer(send, status, body, {"content-type": "application/json", **(headers or {})})
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
+    named = {**_HEADERS, **headers, "content-length": str(len(body))}
+    pairs = [(key.encode(), value.encode("latin-1")) for key, value in named.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

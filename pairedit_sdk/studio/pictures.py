@@ -1,0 +1,87 @@
+"""Pictures that were shown to the studio, so that a page which is loaded again still has them.
+
+A picture is called by the hash of its file. The folder is bounded: what was not used for longest
+goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from io import BytesIO
+from pathlib import Path
+
+from pairedit_sdk.errors import InputError
+from pairedit_sdk.images.photo import Photo
+from pairedit_sdk.io.files import atomic_write
+
+#: Bytes of all pictures that are kept.
+KEPT_BYTES = 2**30
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Pictures:
+    """A bounded folder of pictures.
+
+    Args:
+        folder: that need not exist yet.
+        bound: bytes of all files together.
+    """
+
+    def __init__(self, folder: Path, bound: int = KEPT_BYTES) -> None:
+        self.folder, self.bound = folder, bound
+
+    def keep(self, data: bytes, name: str = "The picture") -> str:
+        """Keep a picture's file as it is.
+
+        Returns:
+            What it is called from now on.
+
+        Raises:
+            InputError: it cannot be read, or is too large; nothing is kept then.
+        """
+        key = hashlib.sha256(data).hexdigest()[:32]
+        path = self.folder / key
+        if not path.is_file():
+            Photo.read(BytesIO(data), name)
+            atomic_write(path, lambda part: _write(part, data))
+            self._forget(path)
+        os.utime(path)
+        return key
+
+    def data(self, key: str) -> bytes:
+        """The file of a picture.
+
+        Raises:
+            InputError: it is not there, or not any more.
+        """
+        path = self.folder / key
+        if not _ID.fullmatch(key) or not path.is_file():
+            raise InputError("This picture is not kept any more", next_step="Choose it again")
+        os.utime(path)
+        return path.read_bytes()
+
+    def photo(self, key: str) -> Photo:
+        """The picture.
+
+        Raises:
+            InputError: as :meth:`data`.
+        """
+        return Photo.read(BytesIO(self.data(key)), "The picture")
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and bool(_ID.fullmatch(key)) and (self.folder / key).is_file()
+
+    def _forget(self, newest: Path) -> None:
+        files = [p for p in self.folder.iterdir() if _ID.fullmatch(p.name) and p != newest]
+        files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        held = newest.stat().st_size
+        for path in files:
+            held += path.stat().st_size
+            if held > self.bound:
+                path.unlink(missing_ok=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)

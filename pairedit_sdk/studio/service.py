@@ -1,0 +1,62 @@
+"""All that the page and the HTTP API share: engine, queue, pictures and trainings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pairedit_sdk.studio.engine import Engine, LoadingOptions
+from pairedit_sdk.studio.pictures import Pictures
+from pairedit_sdk.studio.work_queue import BOUND, TIMEOUT, WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pairedit_sdk.editing.hooks import StepHook
+    from pairedit_sdk.edits.library import EditLibrary
+
+T = TypeVar("T")
+
+
+class Service:
+    """What one studio serves from.
+
+    Args:
+        library: of edits, on this machine. What the studio itself keeps lies in its folder
+            ``.studio``.
+        loading: the model.
+        bound: requests that wait at most.
+        timeout: seconds that a request may take with its waiting.
+    """
+
+    def __init__(
+        self,
+        library: EditLibrary | str | Path,
+        loading: LoadingOptions | None = None,
+        *,
+        bound: int = BOUND,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.engine = Engine(library, loading)
+        self.library = self.engine.library
+        self.folder = self.library.folder / ".studio"
+        self.pictures = Pictures(self.folder / "pictures")
+        self.queue = WorkQueue(bound, timeout)
+
+    def do(self, work: Callable[[StepHook], T], **how: Any) -> T:
+        """Wait for the queue, and have something done there.
+
+        Args:
+            work: called with a hook for (done, total).
+            how: as for :meth:`~pairedit_sdk.studio.work_queue.WorkQueue.submit`.
+
+        Raises:
+            BusyError: the queue is full.
+            TooLateError: it took too long.
+            Exception: whatever the work raised.
+        """
+        return cast("T", self.queue.submit(work, **how).result())
+
+    def close(self) -> None:
+        """End what is under way: trainings with a checkpoint, requests after their step."""
+        self.queue.close()
