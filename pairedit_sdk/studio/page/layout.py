@@ -2,24 +2,138 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read as gradio is imported
+
+import gradio as gr
+
+from pairedit_sdk.studio.page import compose_tab, edit_tab, library_tab, train_tab
+from pairedit_sdk.studio.page.look import CSS, theme
+from pairedit_sdk.studio.page.shared import PRIVATE, Shared
+from pairedit_sdk.studio.view import TABS, View
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from pairedit_sdk.studio.service import Service
 
+#: Seconds between two looks at the library, which a shell may change too.
+LOOK = 2.0
+#: The address follows what the page shows, without a step in the browser's history for each.
+_TO_ADDRESS = """(query) => {
+  const said = new URLSearchParams(JSON.parse(query || "{}")).toString();
+  history.replaceState(null, "", location.pathname + (said ? "?" + said : ""));
+}"""
+#: A slider that is moved with the keyboard is released when the key is; Gradio says so only of the
+#: mouse.
+_HEAD = """<script>
+document.addEventListener("keyup", (event) => {
+  if (event.target.matches && event.target.matches("input[type=range]"))
+    event.target.dispatchEvent(new PointerEvent("pointerup", {bubbles: true}));
+});
+</script>"""
+
 
 def mounted(app: FastAPI, service: Service, max_bytes: int) -> FastAPI:
     """See :func:`pairedit_sdk.studio.page.mount_page`."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read as gradio is imported
-    import gradio as gr
-
-    with gr.Blocks(title="PairEdit studio", analytics_enabled=False) as page:
-        gr.Markdown("# PairEdit studio")
-    page.queue(max_size=64, default_concurrency_limit=8)
+    page = build_page(service)
     mount: FastAPI = gr.mount_gradio_app(
-        app, page, path="/", max_file_size=max_bytes, footer_links=[], show_error=True
+        app,
+        page,
+        path="/",
+        max_file_size=max_bytes,
+        footer_links=[],
+        allowed_paths=[str(service.library.folder.resolve())],
+        theme=theme(),
+        css=CSS,
+        head=_HEAD,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
     )
     return mount
+
+
+def build_page(service: Service) -> gr.Blocks:
+    """The page.
+
+    Args:
+        service: that does its work.
+    """
+    with gr.Blocks(title="PairEdit studio", analytics_enabled=False) as page:
+        names, picture = gr.State([]), gr.State("")
+        scales, instructions = gr.State({}), gr.State({})
+        run = gr.State("")
+        gr.HTML(_heading(service), padding=False)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            shared = Shared(service, names, picture, scales, instructions, tabs)
+            with gr.Tab("Edit", id="edit"):
+                edit = edit_tab.build(shared)
+            with gr.Tab("Pairs and training", id="train"):
+                train_tab.build(shared, run)
+            with gr.Tab("Compose and basis", id="compose"):
+                compose_tab.build(shared)
+            with gr.Tab("Library", id="library"):
+                library_tab.build(shared)
+        _keep_names(service, page, names)
+        _keep_address(page, shared, run, edit)
+    page.queue(max_size=256, default_concurrency_limit=8)
+    return page
+
+
+def _heading(service: Service) -> str:
+    model, library = html.escape(service.engine.model_name), html.escape(str(service.library))
+    return (
+        '<div class="pe-head"><h1>PairEdit studio</h1>'
+        f'<span class="pe-model">model <b>{model}</b> · library <b>{library}</b></span></div>'
+    )
+
+
+def _keep_names(service: Service, page: gr.Blocks, names: gr.State) -> None:
+    """Look at the library now and then: a training or a shell may have changed it."""
+
+    def look(known: list[str]) -> Any:
+        found = service.library.names()
+        return gr.skip() if found == known else found
+
+    for event in (page.load, gr.Timer(LOOK).tick):
+        event(look, names, names, queue=False, show_progress="hidden", **PRIVATE)
+
+
+def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab.EditTab) -> None:
+    """What is shown is in the page's address, and taken from there when it is loaded."""
+    tab = gr.State("edit")
+    query = gr.Textbox(visible="hidden")
+    shown = [tab, shared.picture, shared.scales, shared.instructions, edit.seed, run]
+
+    def say(*values: Any) -> str:
+        return json.dumps(View(*values).query())
+
+    def take(request: gr.Request) -> Any:
+        view = View.of_query(dict(request.query_params))
+        kept = view.picture if view.picture in shared.service.pictures else ""
+        there = shared.service.library.names()
+        chosen = {name: scale for name, scale in view.scales.items() if name in there}
+        return (
+            view.tab,
+            kept,
+            chosen,
+            dict(view.instructions),
+            view.seed,
+            view.run,
+            gr.Tabs(selected=view.tab),
+        )
+
+    def selected(event: gr.SelectData) -> str:
+        return TABS[event.index if isinstance(event.index, int) else 0]
+
+    taken = page.load(take, None, [*shown, shared.tabs], show_progress="hidden", **PRIVATE)
+    taken.then(edit.restore, **edit.restoring)
+    shared.tabs.select(selected, None, tab, queue=False, show_progress="hidden", **PRIVATE)
+    for part in shown:
+        part.change(say, shown, query, queue=False, show_progress="hidden", **PRIVATE)
+    query.change(None, query, None, js=_TO_ADDRESS)

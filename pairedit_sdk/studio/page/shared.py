@@ -1,0 +1,85 @@
+"""What all tabs share: the service, the library's list, errors as sentences, pictures by key."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import gradio as gr
+
+from pairedit_sdk.edits.library import preview_path
+from pairedit_sdk.errors import PairEditError, explained
+
+if TYPE_CHECKING:
+    from pairedit_sdk.edits.metadata import EditInfo
+    from pairedit_sdk.studio.service import Service
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_log = logging.getLogger("pairedit_sdk")
+
+#: No event of the page is an endpoint: the HTTP API is another one, typed and documented.
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+#: Of an event that somebody waits for with a finger on the mouse.
+LIVE: dict[str, Any] = {**PRIVATE, "trigger_mode": "always_last", "show_progress": "hidden"}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a tab is given.
+
+    Attributes:
+        service: that does the work.
+        names: state with the names of the library's edits; its change is to be watched.
+        picture: state with the key of the picture that is edited, see
+            :class:`pairedit_sdk.studio.pictures.Pictures`; "" is none.
+        scales: state with the chosen edits and their scales, {name: scale}, in order.
+        instructions: state with the chosen instructions and their scales, {phrase: scale}.
+        tabs: the tabs, to go to another.
+    """
+
+    service: Service
+    names: gr.State
+    picture: gr.State
+    scales: gr.State
+    instructions: gr.State
+    tabs: gr.Tabs
+
+    def info(self, name: str) -> EditInfo | None:
+        """What is known about an edit, or nothing where it cannot be read."""
+        try:
+            return self.service.engine.info(name)
+        except PairEditError:
+            return None
+
+    def preview(self, name: str) -> str | None:
+        """The file of an edit's preview, if it has one."""
+        path = preview_path(self.service.library.file(name))
+        return str(path) if path.is_file() else None
+
+
+def said(work: Callable[P, R]) -> Callable[P, R]:
+    """The function, with every error as a sentence on the page."""
+
+    @functools.wraps(work)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return work(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:
+            known = explained(error, bug="The server's own output has more; report it with that.")
+            if known is not error:
+                _log.exception("The page could not do this")
+            raise gr.Error(str(known), duration=None, print_exception=False) from error
+
+    return wrapped
+
+
+def file_name(path: str | None) -> str:
+    """The name of an uploaded file."""
+    return "" if path is None else Path(path).name
