@@ -19,7 +19,7 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.renamed import with_new_options
 from pairedit_sdk.errors import PairEditError, UsageError, explained
 from pairedit_sdk.jobs.make_edit import LESS_MEMORY
-from pairedit_sdk.training.interrupts import Terminated, terminable
+from pairedit_sdk.training.interrupts import Terminated, stop_with_input, terminable
 
 FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -73,6 +73,7 @@ class Root(TyperGroup):
         """Run the command; Ctrl-C and SIGTERM become errors like the others."""
         try:
             with terminable():
+                stop_with_input()
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
             by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+#: Set in the environment of a command, it ends as by SIGTERM when its standard input ends.
+STOP_WITH_INPUT = "PAIREDIT_STOP_WITH_STDIN"
 
 
 class Terminated(KeyboardInterrupt):  # no "Error" in its name, like its base class
@@ -42,6 +47,36 @@ def terminable() -> Iterator[None]:
     finally:
         # None is a handler that was not set from Python, which cannot be put back.
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def stop_with_input() -> None:
+    """Let the end of standard input act like SIGTERM, if :data:`STOP_WITH_INPUT` is set.
+
+    To be called within :func:`terminable`. Processes that this one starts are not told to.
+    """
+    if os.environ.pop(STOP_WITH_INPUT, None):
+        terminate_at_end_of(0)
+
+
+def terminate_at_end_of(stream: int) -> None:
+    """From now on the end of ``stream``, a file descriptor, acts like SIGTERM.
+
+    A program that starts a training keeps the other end of a pipe. The system closes that end
+    however the program ends, so the training never goes on without it, and keeps its checkpoint.
+    A pipe works on every system. Linux's own signal for this (PR_SET_PDEATHSIG) already comes when
+    the thread that started the process ends, which in a server is soon.
+
+    Where SIGTERM has no handler of Python's, nothing happens.
+    """
+
+    def watch() -> None:
+        # Not through sys.stdin, whose lock a thread that reads would still hold as Python ends.
+        with suppress(OSError):
+            while os.read(stream, 4096):
+                pass
+        _thread.interrupt_main(signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end of input", daemon=True).start()
 
 
 @contextmanager
