@@ -1,4 +1,4 @@
-"""Pictures that were handed in as two lists: which before picture belongs to which after picture."""
+"""Pictures handed in as two lists: which before picture belongs to which after picture."""
 
 from __future__ import annotations
 

@@ -107,9 +107,7 @@ def import_file(
     if target.exists():
         raise UsageError(f"There is an edit {target.stem} already", next_step="Give another name")
     require_writable(target)
-    edit, found = import_edit(
-        file, name=target.stem, base=base, rank=rank, partly=partly
-    )
+    edit, found = import_edit(file, name=target.stem, base=base, rank=rank, partly=partly)
     library.save(edit)
     said = [
         f"Added {target.stem}: {counted(len(edit.layers), 'layer')}, rank {edit.info.rank}, from "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pairedit_sdk.studio.engine import Engine, LoadingOptions
 from pairedit_sdk.studio.pictures import Pictures
+from pairedit_sdk.studio.trainings import Trainings
 from pairedit_sdk.studio.work_queue import BOUND, TIMEOUT, WorkQueue
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ class Service:
         self.folder = self.library.folder / ".studio"
         self.pictures = Pictures(self.folder / "pictures")
         self.queue = WorkQueue(bound, timeout)
+        how = self.engine.loading
+        self.trainings = Trainings(
+            self.library,
+            device=how.device,
+            precision=None if how.precision == "auto" else how.precision,
+            offload=how.offload,
+        )
 
     def do(self, work: Callable[[StepHook], T], **how: Any) -> T:
         """Wait for the queue, and have something done there.
@@ -57,6 +65,11 @@ class Service:
         """
         return cast("T", self.queue.submit(work, **how).result())
 
+    def make_room(self) -> None:
+        """Give a GPU's memory to a training; the next request for a picture takes it again."""
+        self.queue.submit(lambda _: self.engine.make_room(), urgent=True)
+
     def close(self) -> None:
         """End what is under way: trainings with a checkpoint, requests after their step."""
+        self.trainings.close()
         self.queue.close()

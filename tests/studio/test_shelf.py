@@ -72,9 +72,7 @@ def test_renaming_an_edit_that_is_in_no_basis(shelf: Shelf) -> None:
         ("../glasses", "some", "cannot be the name"),
     ],
 )
-def test_names_that_are_refused_change_nothing(
-    shelf: Shelf, old: str, new: str, said: str
-) -> None:
+def test_names_that_are_refused_change_nothing(shelf: Shelf, old: str, new: str, said: str) -> None:
     before = files(shelf.library)
     with pytest.raises(UsageError, match=said):
         shelf.rename(old, new)

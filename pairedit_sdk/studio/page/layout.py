@@ -38,9 +38,9 @@ document.addEventListener("keyup", (event) => {
 </script>"""
 
 
-def mounted(app: FastAPI, service: Service, max_bytes: int) -> FastAPI:
+def mounted(app: FastAPI, service: Service, max_bytes: int, local: bool = False) -> FastAPI:
     """See :func:`pairedit_sdk.studio.page.mount_page`."""
-    page = build_page(service)
+    page = build_page(service, local)
     mount: FastAPI = gr.mount_gradio_app(
         app,
         page,
@@ -58,11 +58,12 @@ def mounted(app: FastAPI, service: Service, max_bytes: int) -> FastAPI:
     return mount
 
 
-def build_page(service: Service) -> gr.Blocks:
+def build_page(service: Service, local: bool = False) -> gr.Blocks:
     """The page.
 
     Args:
         service: that does its work.
+        local: see :func:`pairedit_sdk.studio.page.mount_page`.
     """
     with gr.Blocks(title="PairEdit studio", analytics_enabled=False) as page:
         names, picture = gr.State([]), gr.State("")
@@ -70,7 +71,7 @@ def build_page(service: Service) -> gr.Blocks:
         run = gr.State("")
         gr.HTML(_heading(service), padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
-            shared = Shared(service, names, picture, scales, instructions, tabs)
+            shared = Shared(service, names, picture, scales, instructions, tabs, local)
             with gr.Tab("Edit", id="edit"):
                 edit = edit_tab.build(shared)
             with gr.Tab("Pairs and training", id="train"):

@@ -40,6 +40,7 @@ class Shared:
         scales: state with the chosen edits and their scales, {name: scale}, in order.
         instructions: state with the chosen instructions and their scales, {phrase: scale}.
         tabs: the tabs, to go to another.
+        local: whether only somebody on this machine can open the page.
     """
 
     service: Service
@@ -48,6 +49,7 @@ class Shared:
     scales: gr.State
     instructions: gr.State
     tabs: gr.Tabs
+    local: bool = False
 
     def info(self, name: str) -> EditInfo | None:
         """What is known about an edit, or nothing where it cannot be read."""
