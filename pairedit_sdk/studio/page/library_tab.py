@@ -32,6 +32,7 @@ def build(shared: Shared) -> None:
         with gr.Column(scale=6, min_width=300):
             grid = gr.Gallery(
                 label="Edits",
+                show_label=False,
                 columns=4,
                 object_fit="cover",
                 height="auto",

@@ -31,6 +31,8 @@ CSS = """
 }
 .pe-grid-wide .thumbnail-lg { aspect-ratio: 2 / 1 !important; }
 .pe-grid .grid-wrap, .pe-grid-wide .grid-wrap { max-height: none !important; }
+#train-preview .image-container { padding-top: 2rem; }
+#train-loss { overflow: hidden; }
 .pe-card table { width: 100%; border-collapse: collapse; }
 .pe-card td { padding: .15rem .5rem .15rem 0; vertical-align: top; overflow-wrap: anywhere; }
 .pe-card td:first-child { color: var(--body-text-color-subdued); white-space: nowrap; width: 7em; }
@@ -47,4 +49,8 @@ def theme() -> gr.themes.Base:
     """Gradio's plain theme with the fonts that a machine has."""
     return gr.themes.Soft(
         primary_hue="indigo", neutral_hue="slate", radius_size="md", font=_SANS, font_mono=_MONO
+    ).set(
+        checkbox_border_width="1px",
+        checkbox_border_color="*neutral_400",
+        checkbox_border_color_dark="*neutral_500",
     )

@@ -73,6 +73,7 @@ def build(shared: Shared) -> PairsPart:
     verdict = gr.HTML("", elem_id="train-verdict", padding=False)
     results = gr.Gallery(
         label="Before, and after with what changes tinted",
+        show_label=False,
         columns=2,
         object_fit="contain",
         height="auto",
@@ -139,5 +140,5 @@ def _verdict(found: Checked) -> str:
     more = "".join(f"<p>{html.escape(advice)}</p>" for advice in found.advice)
     return (
         f'<div class="pe-verdict"><p class="pe-{kind}">{html.escape(found.sentence)}</p>'
-        f"<ul>{rows}</ul>{more}</div>"
+        f'<ul>{rows}</ul>{more}<p class="pe-note">What changes is tinted.</p></div>'
     )

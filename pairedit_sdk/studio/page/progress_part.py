@@ -35,7 +35,13 @@ def build(shared: Shared, run: gr.State, started: Any) -> None:
         stop = gr.Button("Stop", visible=False, variant="stop", elem_id="train-stop")
         resume = gr.Button("Resume", visible=False, variant="primary", elem_id="train-resume")
     plot = gr.LinePlot(
-        x="step", y="loss", height=240, label="Loss", visible=False, elem_id="train-loss"
+        x="step",
+        y="loss",
+        x_axis_format="d",
+        height=260,
+        label="Loss",
+        visible=False,
+        elem_id="train-loss",
     )
     preview = gr.Image(
         label="What it makes of its own pairs",
