@@ -306,7 +306,7 @@ def test_what_is_refused_before_a_process_starts(trainings, pairs, tmp_path):
         assert said in str(caught.value)
     with run_lock(library / "runs" / "hat"), pytest.raises(UsageError, match="in another process"):
         trainings.start(_request(pairs, "hat", force=True))
-    with pytest.raises(UsageError, match=r"no training 'hut'.*Did you mean 'hat'\?"):
+    with pytest.raises(UsageError, match=r"no training 'hut'.*Did you mean hat\?"):
         trainings.status("hut")
     assert trainings.current is None
     assert not (library / ".studio").exists()

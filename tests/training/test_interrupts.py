@@ -100,14 +100,18 @@ def _wait(condition=lambda: False, seconds=30):
         time.sleep(0.005)
 
 
+def _close_and_wait(stream):
+    os.close(stream)  # the signal may come within this line already
+    _wait()
+
+
 def test_the_end_of_a_pipe_acts_like_sigterm(pipe):
     with terminable():
         terminate_at_end_of(pipe[0])
         os.write(pipe[1], b"what is said is of no matter")
         _wait(seconds=0.05)
-        os.close(pipe[1])
         with pytest.raises(Terminated):
-            _wait()
+            _close_and_wait(pipe[1])
 
 
 def test_the_end_of_a_pipe_stops_a_training_between_steps(pipe):
