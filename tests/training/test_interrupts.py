@@ -10,6 +10,7 @@ import pytest
 from pairedit_sdk.training.interrupts import (
     STOP_WITH_INPUT,
     Terminated,
+    input_has_ended,
     stop_with_input,
     stopped_between_steps,
     terminable,
@@ -83,8 +84,9 @@ def test_another_thread_leaves_signals_alone():
 
 
 @pytest.fixture
-def pipe():
-    """The two ends of a pipe, reading and writing."""
+def pipe(monkeypatch):
+    """The two ends of a pipe, reading and writing; forgotten afterwards that one has ended."""
+    monkeypatch.setattr("pairedit_sdk.training.interrupts._ended", threading.Event())
     ends = list(os.pipe())
     yield ends
     for end in ends:
@@ -119,6 +121,15 @@ def test_the_end_of_a_pipe_stops_a_training_between_steps(pipe):
         terminate_at_end_of(pipe[0])
         os.close(pipe[1])
         _wait(stopped.is_set)
+        assert isinstance(stopped.as_interrupt(), Terminated)
+
+
+def test_a_signal_that_comes_to_nothing_stops_a_training_all_the_same(pipe):
+    terminate_at_end_of(pipe[0])  # SIGTERM has no handler yet
+    os.close(pipe[1])
+    _wait(input_has_ended)
+    with stopped_between_steps() as stopped:
+        assert stopped.is_set()
         assert isinstance(stopped.as_interrupt(), Terminated)
 
 
