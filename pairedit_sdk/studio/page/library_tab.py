@@ -96,12 +96,11 @@ def _keep_grid(shared: Shared, chosen: gr.State, order: gr.State, shown: list[An
         drawn,
         [shared.names, chosen],
         [*shown, order, chosen],
-        queue=False,
         show_progress="hidden",
         **PRIVATE,
     )
     # The order that the grid was drawn in: the library may have changed since.
-    shown[0].select(select, order, chosen, queue=False, show_progress="hidden", **PRIVATE)
+    shown[0].select(select, order, chosen, show_progress="hidden", **PRIVATE)
 
 
 def _about(shared: Shared, name: str) -> list[Any]:

@@ -83,7 +83,8 @@ def build(shared: Shared, run: gr.State, started: Any) -> None:
     # Others may have been trained meanwhile, here or in a shell.
     shared.names.change(anew, run, outputs, **quick)
     timer.tick(look, [run, seen], outputs, **quick)
-    runs.input(lambda name: name or "", runs, run, **quick)
+    # Through the queue, as all that sets a state that others watch.
+    runs.input(lambda name: name or "", runs, run, show_progress="hidden", **PRIVATE)
     stop.click(said(stopped), run, outputs, **PRIVATE)
     resume.click(said(resumed), run, outputs, **PRIVATE)
 
