@@ -45,23 +45,25 @@ def build(shared: Shared) -> None:
             empty = gr.HTML("", elem_id="library-empty", padding=False)
             undo = shelf_part.build_undo(shared)
         with gr.Column(scale=5, min_width=300):
-            about = gr.HTML(_NONE, elem_id="library-about", elem_classes="pe-card", padding=False)
+            title = gr.HTML(_NONE, elem_id="library-title", padding=False)
             with gr.Column(visible=False, elem_id="library-actions") as actions:
                 picture = gr.Image(
                     label="What it does",
                     interactive=False,
                     buttons=["fullscreen"],
                     elem_id="library-preview",
+                    elem_classes="pe-labelled",
                 )
                 use = gr.Button("Use in Edit", variant="primary", elem_id="library-use")
                 shelf_part.build(shared, chosen, undo)
                 exchange_part.build_export(shared, chosen)
+            about = gr.HTML("", elem_id="library-about", elem_classes="pe-card", padding=False)
             exchange_part.build(shared, chosen)
     _keep_grid(shared, chosen, order, [grid, empty])
     chosen.change(
         said(lambda name: _about(shared, name)),
         chosen,
-        [about, actions, picture],
+        [title, about, actions, picture],
         show_progress="hidden",
         **PRIVATE,
     )
@@ -93,11 +95,7 @@ def _keep_grid(shared: Shared, chosen: gr.State, order: gr.State, shown: list[An
         return names[at] if 0 <= at < len(names) else ""
 
     shared.names.change(
-        drawn,
-        [shared.names, chosen],
-        [*shown, order, chosen],
-        show_progress="hidden",
-        **PRIVATE,
+        drawn, [shared.names, chosen], [*shown, order, chosen], show_progress="hidden", **PRIVATE
     )
     # The order that the grid was drawn in: the library may have changed since.
     shown[0].select(select, order, chosen, show_progress="hidden", **PRIVATE)
@@ -106,14 +104,14 @@ def _keep_grid(shared: Shared, chosen: gr.State, order: gr.State, shown: list[An
 def _about(shared: Shared, name: str) -> list[Any]:
     """What is known about an edit, and its picture."""
     if not name:
-        return [_NONE, gr.update(visible=False), None]
-    path = shared.service.library.file(name)
+        return [_NONE, "", gr.update(visible=False), None]
+    path, title = shared.service.library.file(name), f"<h3>{html.escape(name)}</h3>"
     try:
         groups = card(path, shared.service.engine.info(name))
     except PairEditError as error:
-        said_why = f'<h3>{html.escape(name)}</h3><p class="pe-bad">{html.escape(str(error))}</p>'
-        return [said_why, gr.update(visible=path.is_file()), gr.update(visible=False)]
-    text = f"<h3>{html.escape(name)}</h3>"
+        why = f'<p class="pe-bad">{html.escape(str(error))}</p>'
+        return [title, why, gr.update(visible=path.is_file()), gr.update(visible=False)]
+    text = ""
     for heading, rows in groups:
         cells = "".join(
             f"<tr><td>{html.escape(label)}</td><td>{html.escape(value)}</td></tr>"
@@ -122,7 +120,8 @@ def _about(shared: Shared, name: str) -> list[Any]:
         )
         text += f"<h4>{html.escape(heading)}</h4><table>{cells}</table>" if cells else ""
     preview = shared.preview(name)
-    return [text, gr.update(visible=True), gr.update(value=preview, visible=preview is not None)]
+    shown = gr.update(value=preview, visible=preview is not None)
+    return [title, text, gr.update(visible=True), shown]
 
 
 def _used(shared: Shared, name: str, scales: dict[str, float]) -> list[Any]:

@@ -32,10 +32,14 @@ CSS = """
   grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)) !important;
 }
 .pe-grid-wide .thumbnail-lg { aspect-ratio: 2 / 1 !important; }
-.pe-grid .grid-wrap, .pe-grid-wide .grid-wrap { max-height: none !important; }
-#train-preview .image-container { padding-top: 2rem; }
-#train-loss { overflow: hidden; }
+.pe-grid .grid-wrap, .pe-grid-wide .grid-wrap {
+  max-height: none !important; min-height: 0 !important; height: auto !important;
+}
+.pe-labelled .image-container { padding-top: 2rem; }
+.pe-end { align-items: end !important; }
+input[type=checkbox] { border: 1px solid var(--neutral-400) !important; }
 .pe-card table { width: 100%; border-collapse: collapse; }
+.pe-card tr, .pe-card td { border: none !important; }
 .pe-card td { padding: .15rem .5rem .15rem 0; vertical-align: top; overflow-wrap: anywhere; }
 .pe-card td:first-child { color: var(--body-text-color-subdued); white-space: nowrap; width: 7em; }
 .pe-card h4 { margin: .6rem 0 .2rem; font-weight: 600; }
@@ -51,8 +55,4 @@ def theme() -> gr.themes.Base:
     """Gradio's plain theme with the fonts that a machine has."""
     return gr.themes.Soft(
         primary_hue="indigo", neutral_hue="slate", radius_size="md", font=_SANS, font_mono=_MONO
-    ).set(
-        checkbox_border_width="1px",
-        checkbox_border_color="*neutral_400",
-        checkbox_border_color_dark="*neutral_500",
     )

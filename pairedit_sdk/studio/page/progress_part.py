@@ -49,6 +49,7 @@ def build(shared: Shared, run: gr.State, started: Any) -> None:
         interactive=False,
         buttons=["fullscreen", "download"],
         elem_id="train-preview",
+        elem_classes="pe-labelled",
     )
     command = gr.Textbox(
         label="The same as a command",

@@ -61,7 +61,7 @@ def build_undo(shared: Shared) -> Undo:
 def build(shared: Shared, chosen: gr.State, undo: Undo) -> None:
     """New name and deletion of the chosen edit."""
     library = shared.service.library
-    with gr.Row():
+    with gr.Row(elem_classes="pe-end"):
         name = gr.Textbox(
             label="New name", max_lines=1, scale=3, min_width=120, elem_id="library-name"
         )
