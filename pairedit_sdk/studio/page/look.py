@@ -39,7 +39,7 @@ CSS = """
 .pe-end { align-items: end !important; }
 input[type=checkbox] { border: 1px solid var(--neutral-400) !important; }
 .pe-card table { width: 100%; border-collapse: collapse; }
-.pe-card tr, .pe-card td { border: none !important; }
+.pe-card :is(table, tbody, tr, td) { border: none !important; }
 .pe-card td { padding: .15rem .5rem .15rem 0; vertical-align: top; overflow-wrap: anywhere; }
 .pe-card td:first-child { color: var(--body-text-color-subdued); white-space: nowrap; width: 7em; }
 .pe-card h4 { margin: .6rem 0 .2rem; font-weight: 600; }

@@ -38,8 +38,9 @@ def build(shared: Shared, run: gr.State, started: Any) -> None:
         x="step",
         y="loss",
         x_axis_format="d",
-        height=260,
+        height=230,
         label="Loss",
+        show_label=False,
         visible=False,
         elem_id="train-loss",
     )
