@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,18 +19,20 @@ from pairedit_sdk.edits.instruction import Instruction
 from pairedit_sdk.edits.library import EditLibrary, check_name
 from pairedit_sdk.errors import EditError, InputError, UsageError
 from pairedit_sdk.models.folders import DEFAULT_MODEL
+from pairedit_sdk.studio.requests import OPTIONS
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from pairedit_sdk.editing.draft import DraftEditor
     from pairedit_sdk.editing.hooks import StepHook
     from pairedit_sdk.edits.metadata import EditInfo
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.studio.requests import EditRequest, OptionsRequest, ScaledEdit, SweepRequest
 
-#: Edits that are kept read.
-KEPT_EDITS = 64
+#: Edits that are kept read, and pictures with what their drafts have in common.
+KEPT_EDITS, KEPT_DRAFTS = 64, 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,19 @@ class LoadingOptions:
     offload: bool = False
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A small picture before and after edits, of one size.
+
+    Attributes:
+        before: without the edits.
+        after: with them.
+    """
+
+    before: Image.Image
+    after: Image.Image
+
+
 class Engine:
     """A model that is loaded once, and what is asked of it.
 
@@ -67,6 +82,7 @@ class Engine:
         self._model: FlowModel | None = None
         self._lock = threading.Lock()
         self._edits: OrderedDict[str, tuple[tuple[int, int], Edit]] = OrderedDict()
+        self._drafts: OrderedDict[tuple[str, ...], DraftEditor] = OrderedDict()
 
     @property
     def model_name(self) -> str:
@@ -104,6 +120,7 @@ class Engine:
     def unload(self) -> None:
         """Give the model's memory back, for a training; the next request loads it again."""
         with self._lock:
+            self._drafts.clear()
             self._model = None
 
     def info(self, name: str) -> EditInfo:
@@ -195,6 +212,40 @@ class Engine:
         check_cfg(stack, asked)
         resolved = asked.resolved(stack)
         return edit_photo(self.model, photo, stack, [1.0], resolved, hook or no_hook)[0]
+
+    def draft(
+        self,
+        key: str,
+        read: Callable[[], tuple[Photo, Photo | None]],
+        request: EditRequest,
+        hook: StepHook | None = None,
+    ) -> Draft:
+        """A small and quick picture under the request's edits, see
+        :class:`pairedit_sdk.DraftEditor`.
+
+        Args:
+            key: of the picture and its mask; the same again is not read and encoded again.
+            read: gives the picture and its mask.
+            request: the edits; without any, the draft is the picture itself.
+            hook: called with (done, total).
+
+        Raises:
+            PairEditError: why it cannot be made.
+        """
+        from pairedit_sdk.editing.draft import DraftEditor
+
+        chosen = (key, request.model_dump_json(include=set(OPTIONS)))
+        editor = self._drafts.get(chosen)
+        if editor is None:
+            photo, mask = read()
+            editor = DraftEditor(self.model, photo, request.options(mask))
+        self._drafts[chosen] = editor
+        self._drafts.move_to_end(chosen)
+        while len(self._drafts) > KEPT_DRAFTS:
+            self._drafts.popitem(last=False)
+        if not (request.edits or request.instructions):
+            return Draft(editor.original, editor.original)
+        return Draft(editor.original, editor.edit(self.stack(request), on_step=hook))
 
     def sweep(
         self,

@@ -29,14 +29,14 @@ class ScaledEdit(Request):
     """An edit of the library at a scale."""
 
     name: str = Field(max_length=64, description="The edit's name in the library.")
-    scale: Scale = Field(1.0, ge=-10, le=10)
+    scale: Scale = Field(default=1.0, ge=-10, le=10)
 
 
 class ScaledInstruction(Request):
     """An instruction to an edit model at a scale."""
 
     phrase: str = Field(max_length=1000, description="For example: add round glasses")
-    scale: Scale = Field(1.0, ge=-10, le=10)
+    scale: Scale = Field(default=1.0, ge=-10, le=10)
 
 
 class OptionsRequest(Request):
@@ -45,16 +45,16 @@ class OptionsRequest(Request):
 
     method: Literal["flowedit", "from-noise", "rf-inversion", "inversion-lora"] = "flowedit"
     mode: Literal["guided", "merged", "sequential"] | None = None
-    steps: int | None = Field(None, ge=1, le=MOST_STEPS)
-    n_max: int | None = Field(None, ge=1, le=MOST_STEPS)
-    n_avg: int | None = Field(None, ge=1, le=16)
-    threshold: float | None = Field(None, ge=0, le=1)
+    steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
+    n_max: int | None = Field(default=None, ge=1, le=MOST_STEPS)
+    n_avg: int | None = Field(default=None, ge=1, le=16)
+    threshold: float | None = Field(default=None, ge=0, le=1)
     limit_scale: bool | None = None
-    guidance: float | None = Field(None, ge=0, le=100)
-    cfg: float = Field(1.0, ge=1, le=30)
-    seed: int = Field(0, ge=0, lt=2**31)
+    guidance: float | None = Field(default=None, ge=0, le=100)
+    cfg: float = Field(default=1.0, ge=1, le=30)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     words: bool = True
-    resolution: int | None = Field(None, ge=16, le=2048)
+    resolution: int | None = Field(default=None, ge=16, le=2048)
     detail: Literal["original", "off"] = "original"
     region: tuple[int, int, int, int] | Literal["auto"] | None = None
 
@@ -71,6 +71,10 @@ class OptionsRequest(Request):
         }
         region: Any = list(self.region) if isinstance(self.region, tuple) else self.region
         return EditOptions(**asked, region=region, mask=mask)
+
+
+#: The fields of :class:`OptionsRequest`.
+OPTIONS = tuple(OptionsRequest.model_fields)
 
 
 class EditRequest(OptionsRequest):
@@ -108,11 +112,11 @@ class AnalogyRequest(OptionsRequest):
         vocabulary: the phrases to ask, with ``{a|b}`` for choices; ``null`` is the built-in one.
     """
 
-    scale: Scale = Field(1.0, ge=-10, le=10)
-    count: int = Field(3, ge=1, le=MOST_PARTS)
+    scale: Scale = Field(default=1.0, ge=-10, le=10)
+    count: int = Field(default=3, ge=1, le=MOST_PARTS)
     force: bool = False
     find_words: bool = True
-    vocabulary: str | None = Field(None, max_length=10_000)
+    vocabulary: str | None = Field(default=None, max_length=10_000)
     format: Format = "png"
     metadata: bool = True
 
@@ -122,7 +126,7 @@ class ComposeRequest(Request):
 
     name: str = Field(max_length=64)
     edits: list[ScaledEdit] = Field(min_length=1, max_length=MOST_PARTS)
-    rank: int | None = Field(None, ge=1)
+    rank: int | None = Field(default=None, ge=1)
     words: bool = True
     replace: bool = False
 
@@ -140,7 +144,7 @@ class TrainRequest(Request):
     """
 
     name: str = Field(max_length=64)
-    recipe: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+    recipe: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
     settings: list[str] = Field(default_factory=list, max_length=64)
     find_words: bool | None = None
     place: bool = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pairedit_sdk.studio.engine import Engine, LoadingOptions
 from pairedit_sdk.studio.pictures import Pictures
+from pairedit_sdk.studio.results import Results
 from pairedit_sdk.studio.work_queue import BOUND, TIMEOUT, WorkQueue
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Service:
         self.library = self.engine.library
         self.folder = self.library.folder / ".studio"
         self.pictures = Pictures(self.folder / "pictures")
+        self.results = Results(self.folder / "results")
         self.queue = WorkQueue(bound, timeout)
 
     def do(self, work: Callable[[StepHook], T], **how: Any) -> T:

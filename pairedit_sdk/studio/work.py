@@ -54,8 +54,13 @@ class Work:
     @property
     def key(self) -> str:
         """The same for equal requests alone, whose answers are equal."""
-        digest = hashlib.sha256(type(self.request).__name__.encode())
-        digest.update(self.request.model_dump_json().encode())
+        asked = f"{type(self.request).__name__} {self.request.model_dump_json()}"
+        return f"{self.pictures_key} {asked}"
+
+    @property
+    def pictures_key(self) -> str:
+        """The same for equal pictures alone."""
+        digest = hashlib.sha256()
         for role, data in sorted(self.pictures.items()):
             digest.update(f"{role}:{len(data)}:".encode())
             digest.update(data)
@@ -98,9 +103,15 @@ def encoded(photo: Photo, kind: str, *, metadata: bool = True) -> bytes:
 
 def _edit(work: Work, engine: Engine, hook: StepHook) -> Made:
     request: Any = work.request
-    mask = work.picture("mask") if "mask" in work.pictures else None
-    photo = engine.edit(work.picture("image"), request, mask, hook)
-    return _made(photo, request)
+
+    def read() -> tuple[Photo, Photo | None]:
+        return work.picture("image"), work.picture("mask") if "mask" in work.pictures else None
+
+    if request.draft:
+        draft = engine.draft(work.pictures_key, read, request, hook)
+        return _made(Photo.of(draft.after), request, {"draft": True})
+    photo, mask = read()
+    return _made(engine.edit(photo, request, mask, hook), request)
 
 
 def _sweep(work: Work, engine: Engine, hook: StepHook) -> Made:

@@ -101,7 +101,7 @@ def _keep_names(service: Service, page: gr.Blocks, names: gr.State) -> None:
         return gr.skip() if found == known else found
 
     for event in (page.load, gr.Timer(LOOK).tick):
-        event(look, names, names, queue=False, show_progress="hidden", **PRIVATE)
+        event(look, names, names, show_progress="hidden", **PRIVATE)
 
 
 def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab.EditTab) -> None:
@@ -133,7 +133,7 @@ def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab
 
     taken = page.load(take, None, [*shown, shared.tabs], show_progress="hidden", **PRIVATE)
     taken.then(edit.restore, **edit.restoring)
-    shared.tabs.select(selected, None, tab, queue=False, show_progress="hidden", **PRIVATE)
+    shared.tabs.select(selected, None, tab, show_progress="hidden", **PRIVATE)
     for part in shown:
-        part.change(say, shown, query, queue=False, show_progress="hidden", **PRIVATE)
+        part.change(say, shown, query, show_progress="hidden", **PRIVATE)
     query.change(None, query, None, js=_TO_ADDRESS)

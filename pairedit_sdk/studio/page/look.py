@@ -8,7 +8,9 @@ _SANS = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 CSS = """
-.gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
+.gradio-container {
+  max-width: 1280px !important; width: 100% !important; margin: 0 auto !important;
+}
 .pe-head { display: flex; align-items: baseline; gap: .8rem; flex-wrap: wrap; }
 .pe-head h1 { font-size: 1.35rem; font-weight: 650; margin: 0; }
 .pe-head .pe-model { color: var(--body-text-color-subdued); font-size: .9rem; }

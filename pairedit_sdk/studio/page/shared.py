@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -63,21 +65,35 @@ class Shared:
 
 
 def said(work: Callable[P, R]) -> Callable[P, R]:
-    """The function, with every error as a sentence on the page."""
+    """The function, or the generator, with every error as a sentence on the page."""
+    if inspect.isgeneratorfunction(work):
+
+        @functools.wraps(work)
+        def steps(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with _saying():
+                yield from work(*args, **kwargs)
+
+        return steps
 
     @functools.wraps(work)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+    def once(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _saying():
             return work(*args, **kwargs)
-        except gr.Error:
-            raise
-        except Exception as error:
-            known = explained(error, bug="The server's own output has more; report it with that.")
-            if known is not error:
-                _log.exception("The page could not do this")
-            raise gr.Error(str(known), duration=None, print_exception=False) from error
 
-    return wrapped
+    return once
+
+
+@contextmanager
+def _saying() -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        known = explained(error, bug="The server's own output has more; report it with that.")
+        if known is not error:
+            _log.exception("The page could not do this")
+        raise gr.Error(str(known), duration=None, print_exception=False) from error
 
 
 def file_name(path: str | None) -> str:

@@ -1,0 +1,117 @@
+"""Beside the picture: a strip over scales, many pictures at once, and the same as code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from pairedit_sdk.errors import UsageError, counted
+from pairedit_sdk.studio.page.edit_form import request_of
+from pairedit_sdk.studio.page.shared import PRIVATE, said
+from pairedit_sdk.studio.requests import MOST_SCALES, EditRequest, SweepRequest
+
+if TYPE_CHECKING:
+    from pairedit_sdk.studio.page.edit_form import EditForm
+    from pairedit_sdk.studio.page.edit_work import EditWork
+    from pairedit_sdk.studio.page.shared import Shared
+
+
+def build_more(
+    shared: Shared, work: EditWork, form: EditForm, mask: gr.State, name: gr.State
+) -> None:
+    """Lay the parts out.
+
+    Args:
+        shared: with the picture and the scales.
+        work: that makes the pictures.
+        form: how they are made.
+        mask: the key of the mask.
+        name: of the picture's file.
+    """
+    asked = [shared.scales, shared.instructions, *form.fields]
+    with gr.Accordion("Strip over scales", open=False, elem_id="edit-strip-part"):
+        with gr.Row(equal_height=True):
+            scales = gr.Textbox("0, .25, .5, .75, 1", label="Scales of the whole", max_lines=1)
+            draw = gr.Button("Draw", scale=0, min_width=90, elem_id="edit-strip-draw")
+        strip = gr.Image(
+            show_label=False, interactive=False, format="png", elem_id="edit-strip",
+            buttons=["download", "fullscreen"],
+        )  # fmt: skip
+
+        def drawn(key: str, masked: str, said_scales: str, *values: Any) -> Any:
+            _require(key)
+            return work.strip(key, masked, sweep_of(request_of(*values), said_scales))
+
+        draw.click(said(drawn), [shared.picture, mask, scales, *asked], strip, **PRIVATE)
+    _build_many(work, asked)
+
+
+def sweep_of(request: EditRequest, scales: str) -> SweepRequest:
+    """The request at the scales that somebody wrote.
+
+    Raises:
+        UsageError: that are no numbers, or too many.
+    """
+    try:
+        numbers = [float(part) for part in scales.replace(";", ",").split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= MOST_SCALES or any(not -10 <= n <= 10 for n in numbers):
+        raise UsageError(
+            f"The scales {scales!r}",
+            expected=f"1 to {MOST_SCALES} numbers from -10 to 10, with commas between them",
+            next_step="For example 0, .5, 1",
+        )
+    return SweepRequest(**request.model_dump(), scales=numbers)
+
+
+def _build_many(work: EditWork, asked: list[Any]) -> None:
+    with gr.Accordion("Many pictures", open=False):
+        files = gr.File(
+            file_count="multiple", label="Pictures", height=120, elem_id="edit-many-files"
+        )
+        start = gr.Button("Edit all", elem_id="edit-many")
+        made = gr.Gallery(
+            show_label=False, columns=4, height="auto", interactive=False, format="jpeg"
+        )
+        result = gr.Markdown()
+        archive = gr.DownloadButton("Download all as zip", interactive=False)
+
+        def run(paths: list[str] | None, *values: Any) -> Any:
+            from io import BytesIO
+
+            from PIL import Image
+
+            if not paths:
+                raise UsageError("There are no pictures", next_step="Choose some files first")
+            request = request_of(*values)
+            done: list[tuple[str, bytes]] = []
+            failed: list[str] = []
+            shown: list[Any] = []
+            for name, outcome in work.many(paths, request):
+                if isinstance(outcome, str):
+                    failed.append(f"- {name}: {outcome}")
+                else:
+                    done.append((name, outcome))
+                    with Image.open(BytesIO(outcome)) as image:
+                        image.thumbnail((512, 512))
+                        shown.append((image.convert("RGB"), name))
+                note = f"{len(done)} of {counted(len(paths), 'picture')}"
+                yield shown, "\n".join([note, *failed]), gr.skip()
+            path = work.service.results.archive("edited.zip", done) if done else None
+            note = "\n".join([f"{counted(len(done), 'picture')} edited", *failed])
+            yield (
+                shown,
+                note,
+                gr.DownloadButton(
+                    value=None if path is None else str(path), interactive=path is not None
+                ),
+            )
+
+        start.click(said(run), [files, *asked], [made, result, archive], **PRIVATE)
+
+
+def _require(key: str) -> None:
+    if not key:
+        raise UsageError("There is no picture yet", next_step="Choose one first")

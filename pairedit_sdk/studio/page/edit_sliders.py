@@ -1,0 +1,140 @@
+"""One slider for each chosen edit and instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from pairedit_sdk.studio.page.shared import LIVE, PRIVATE, said
+
+if TYPE_CHECKING:
+    from pairedit_sdk.studio.page.shared import Shared
+
+LEAST, MOST, STEP = -2.0, 2.0, 0.05
+
+
+class Sliders:
+    """The chosen edits with their sliders, and how others are chosen.
+
+    Args:
+        shared: whose scales are moved.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        #: What the sliders stand at, so that what was set elsewhere is told from a slider's move.
+        self.stands = gr.State(({}, {}))
+        #: Counts what was set elsewhere; then the sliders are drawn anew.
+        self.revision = gr.State(0)
+
+    def build_choice(self) -> None:
+        """The library's previews to choose from, and a line for instructions."""
+        shared = self.shared
+        names = gr.Dropdown(
+            [], multiselect=True, label="Edits", elem_id="edit-names",
+            info="Those of the library that are chosen get a slider.",
+        )  # fmt: skip
+        with gr.Row(equal_height=True):
+            phrase = gr.Textbox(
+                label="Instruction", placeholder="add round glasses", scale=4, max_lines=1,
+                elem_id="edit-phrase",
+            )  # fmt: skip
+            add = gr.Button("Add", scale=1, min_width=60, elem_id="edit-add")
+
+        def choose(chosen: list[str], scales: Mapping[str, float]) -> dict[str, float]:
+            return {name: scales.get(name, 1.0) for name in chosen}
+
+        def listed(there: list[str], scales: Mapping[str, float]) -> Any:
+            return gr.Dropdown(choices=there, value=[name for name in scales if name in there])
+
+        def say(phrase: str, instructions: Mapping[str, float]) -> tuple[str, Any]:
+            told = " ".join(phrase.split())
+            return "", {**instructions, told: 1.0} if told else gr.skip()
+
+        names.input(choose, [names, shared.scales], shared.scales, **PRIVATE)
+        gr.on([shared.names.change, shared.scales.change], listed, [shared.names, shared.scales],
+              names, show_progress="hidden", **PRIVATE)  # fmt: skip
+        gr.on([add.click, phrase.submit], say, [phrase, shared.instructions],
+              [phrase, shared.instructions], **PRIVATE)  # fmt: skip
+
+    def build_sliders(
+        self,
+        draft: Callable[..., Any],
+        *,
+        inputs: list[Any],
+        fields: list[Any],
+        outputs: list[Any],
+        full: dict[str, Any],
+    ) -> None:
+        """The sliders, drawn anew when others are chosen.
+
+        Args:
+            draft: the draft's values, from the values of ``inputs``, the scales of edits and of
+                instructions, and the values of ``fields``.
+            inputs: the picture and its mask.
+            fields: of the form.
+            outputs: of the draft.
+            full: the event that makes the whole picture.
+        """
+        shared = self.shared
+        states = [shared.scales, shared.instructions]
+
+        def moved(scales: Any, instructions: Any, stands: Any, revision: int) -> Any:
+            now = (dict(scales), dict(instructions))
+            same = (list(now[0]), list(now[1]), *now) == (
+                list(stands[0]), list(stands[1]), *stands
+            )  # fmt: skip
+            return (gr.skip(), gr.skip()) if same else (now, revision + 1)
+
+        gr.on(
+            [state.change for state in states], moved, [*states, self.stands, self.revision],
+            [self.stands, self.revision], show_progress="hidden", **PRIVATE,
+        )  # fmt: skip
+        self.revision.change(**full)
+
+        @gr.render(inputs=self.stands, triggers=[self.revision.change])  # type: ignore[untyped-decorator]
+        def drawn(stands: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
+            scales, phrases = stands
+            parts = [self._slider(name, scale, True) for name, scale in scales.items()]
+            parts += [self._slider(phrase, scale, False) for phrase, scale in phrases.items()]
+            if not parts:
+                return
+
+            def split(values: tuple[Any, ...]) -> tuple[dict[str, float], dict[str, float]]:
+                count = len(scales)
+                return (
+                    dict(zip(scales, map(float, values[:count]), strict=True)),
+                    dict(zip(phrases, map(float, values[count:]), strict=True)),
+                )
+
+            def drafted(key: str, mask: str, *values: Any) -> Any:
+                if not key:
+                    return gr.skip(), "Choose a picture."
+                count = len(parts)
+                return draft(key, mask, *split(values[:count]), *values[count:])
+
+            def settled(*values: Any) -> Any:
+                now = split(values)
+                return *now, now
+
+            for slider in parts:
+                slider.input(said(drafted), [*inputs, *parts, *fields], outputs, **LIVE)
+                slider.release(
+                    settled, parts, [*states, self.stands], show_progress="hidden",
+                    **PRIVATE,
+                ).then(**full)  # fmt: skip
+
+    def _slider(self, label: str, scale: float, is_edit: bool) -> gr.Slider:
+        preview = self.shared.preview(label) if is_edit else None
+        with gr.Row(equal_height=True):
+            if preview is not None:
+                gr.Image(
+                    preview, show_label=False, container=False, height=56, width=90, min_width=90,
+                    scale=0, interactive=False, buttons=[], elem_classes="pe-thumb",
+                )  # fmt: skip
+            return gr.Slider(
+                LEAST, MOST, min(MOST, max(LEAST, scale)), step=STEP, scale=4, min_width=160,
+                label=label if is_edit else f"“{label}”", elem_classes="pe-scale", buttons=[],
+            )  # fmt: skip

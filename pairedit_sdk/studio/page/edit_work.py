@@ -1,0 +1,167 @@
+"""What the tab for editing does; here without its layout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from pairedit_sdk.errors import InputError, PairEditError, counted
+from pairedit_sdk.images.photo import Photo
+from pairedit_sdk.studio.requests import EditRequest, SweepRequest
+from pairedit_sdk.studio.work import Work, encoded, strip_of
+
+if TYPE_CHECKING:
+    from pairedit_sdk.studio.service import Service
+
+#: Pixels of the longer side at which a picture is shown.
+SHOWN = 1280
+#: Files of one batch.
+MOST_FILES = 200
+
+Pair = tuple[Image.Image, Image.Image]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is on the page after an edit.
+
+    Attributes:
+        pair: before and after, to be compared.
+        note: what was done, and how long it took.
+        file: the result for downloading; ``None`` of a draft.
+    """
+
+    pair: Pair
+    note: str
+    file: Path | None = None
+
+
+class EditWork:
+    """Pictures under edits, for a page.
+
+    Args:
+        service: that does the work.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        #: A picture by its key, as it is shown.
+        self.seen = lru_cache(maxsize=8)(self._look)
+
+    def draft(self, key: str, mask: str, request: EditRequest) -> Shown:
+        """A draft, which goes before what others have waiting.
+
+        Raises:
+            PairEditError: why it cannot be made.
+        """
+        started = time.perf_counter()
+        draft = self.service.do(
+            lambda hook: self.service.engine.draft(
+                f"{key} {mask}", lambda: self._photos(key, mask), request, hook
+            ),
+            urgent=True,
+        )
+        return Shown((draft.before, draft.after), f"Draft, {_seconds(started)}")
+
+    def full(self, key: str, mask: str, name: str, request: EditRequest) -> Shown:
+        """The picture as ``pairedit edit`` makes it, with a file for downloading.
+
+        Raises:
+            PairEditError: why it cannot be made.
+        """
+        if not (request.edits or request.instructions):
+            return Shown((self.seen(key), self.seen(key)), "The picture as it is")
+        started = time.perf_counter()
+        photo = self.service.do(
+            lambda hook: self.service.engine.edit(*self._asked(key, mask, request), hook),
+            key=f"{key} {mask} {request.model_dump_json()}",
+        )
+        note = f"{photo.width} × {photo.height}, {_seconds(started)}"
+        kind = "png" if Path(name).suffix.lower() != ".jpg" else "jpeg"
+        suffix = {"png": ".png", "jpeg": ".jpg"}[kind]
+        stem = "-".join([Path(name).stem or "picture", *(part.name for part in request.edits)])
+        file = self.service.results.save(stem[:120] + suffix, encoded(photo, kind))
+        return Shown((self.seen(key), _at_most(photo)), note, file)
+
+    def strip(self, key: str, mask: str, request: SweepRequest) -> Image.Image:
+        """The picture at several scales.
+
+        Raises:
+            PairEditError: why it cannot be made.
+        """
+        photo, masked = self._photos(key, mask)
+        made = self.service.do(lambda hook: self.service.engine.sweep(photo, request, masked, hook))
+        return strip_of(photo.seen(), made, request)
+
+    def many(self, files: Sequence[str], request: EditRequest) -> Iterator[tuple[str, bytes | str]]:
+        """Each picture's name with its edited file, or with why it failed.
+
+        Args:
+            files: that were uploaded.
+            request: the edits.
+
+        Raises:
+            InputError: there are too many.
+        """
+        if len(files) > MOST_FILES:
+            raise InputError(
+                "Too many pictures at once",
+                expected=f"at most {MOST_FILES}",
+                got=counted(len(files), "picture"),
+                next_step="Use `pairedit edit` on a folder, or take them in parts",
+            )
+        for file in files:
+            name = Path(file).name
+            try:
+                work = Work(request, {"image": Path(file).read_bytes()})
+                made = self.service.do(partial(work.do, self.service.engine), key=work.key)
+                yield f"{Path(name).stem}.{request.format}", made.data
+            except PairEditError as error:
+                yield name, str(error)
+
+    def _asked(self, key: str, mask: str, request: EditRequest) -> tuple[Photo, Any, Photo | None]:
+        photo, masked = self._photos(key, mask)
+        return photo, request, masked
+
+    def _photos(self, key: str, mask: str) -> tuple[Photo, Photo | None]:
+        pictures = self.service.pictures
+        return pictures.photo(key), pictures.photo(mask) if mask else None
+
+    def _look(self, key: str) -> Image.Image:
+        return _at_most(self.service.pictures.photo(key))
+
+
+def mask_file(drawn: Any) -> bytes | None:
+    """The file of a mask, white where somebody drew, or nothing where nobody did.
+
+    Args:
+        drawn: the value of a Gradio editor with pictures of Pillow.
+    """
+    union: Image.Image | None = None
+    for layer in (drawn or {}).get("layers") or []:
+        alpha = layer.convert("RGBA").getchannel("A").point(lambda level: 255 if level else 0)
+        if union is None:
+            union = alpha
+        else:
+            union.paste(255, mask=alpha)
+    if union is None or union.getbbox() is None:
+        return None
+    file = BytesIO()
+    union.save(file, "PNG")
+    return file.getvalue()
+
+
+def _at_most(photo: Photo) -> Image.Image:
+    shrink = min(1.0, SHOWN / max(photo.size))
+    return photo.seen((max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink))))
+
+
+def _seconds(started: float) -> str:
+    return f"{time.perf_counter() - started:.2f} s"
