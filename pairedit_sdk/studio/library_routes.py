@@ -45,8 +45,8 @@ def library_routes(service: Service) -> APIRouter:
     @router.post("/compose")
     def compose(request: ComposeRequest) -> dict[str, Any]:
         """Save the sum of several edits as one."""
-        info = service.do(lambda hook: compose_edits(service.engine, request))
-        return described(request.name, info)
+        made = service.do(lambda hook: compose_edits(service.engine, request))
+        return {**described(request.name, made.info), "error": made.error}
 
     @router.get("/train")
     def trainings() -> list[dict[str, Any]]:
