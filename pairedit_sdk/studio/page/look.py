@@ -19,6 +19,7 @@ CSS = """
 .dark .pe-good { color: #4ade80; } .dark .pe-usable { color: #fbbf24; }
 .dark .pe-bad { color: #f87171; }
 .pe-thumb img { border-radius: 6px; }
+#edit-add, #edit-strip-draw { align-self: end; height: 42px; }
 footer { display: none !important; }
 @media (max-width: 640px) {
   .gradio-container { padding: .5rem !important; }
