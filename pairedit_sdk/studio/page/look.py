@@ -24,6 +24,7 @@ footer { display: none !important; }
 @media (max-width: 640px) {
   .gradio-container { padding: .5rem !important; }
   .pe-head h1 { font-size: 1.15rem; }
+  #edit-view { height: 400px !important; }
 }
 """
 
