@@ -88,7 +88,10 @@ class TrainingFiles:
         Raises:
             UsageError: there is none of that name.
         """
-        record, run = self.record(name), read_run(self._library.run_folder(name))
+        folder = self._library.run_folder(name)
+        # Asked first: of a training that is over by now, all that is read below is final.
+        going = ours or is_locked(folder)
+        record, run = self.record(name), read_run(folder)
         if record is None and run is None:
             raise UsageError(
                 f"There is no training {name!r} in the library {self._library}",
@@ -97,7 +100,10 @@ class TrainingFiles:
         fresh = record is not None and not self._has_begun(record)
         if run is None or (record is not None and fresh and not record.resumed):
             run = RunState()  # what is there is of the run that is to be replaced
-        state, message = self._state(name, record, run, ours=ours, fresh=fresh)
+        if going:
+            state, message = "starting" if ours and fresh else "running", ""
+        else:
+            state, message = self._ended(name, record, run, fresh=fresh)
         resumable = record is not None and state in ("stopped", "failed")
         steps = record.steps if record is not None and (fresh or not run.steps) else run.steps
         left = None
@@ -132,15 +138,11 @@ class TrainingFiles:
         resume = self.goes_on(record) if resumable else record.resumed
         return shlex.join(["pairedit", *record.request.command(self._library, resume=resume)])
 
-    def _state(
-        self, name: str, record: TrainingRecord | None, run: RunState, *, ours: bool, fresh: bool
+    def _ended(
+        self, name: str, record: TrainingRecord | None, run: RunState, *, fresh: bool
     ) -> tuple[str, str]:
-        """The state, and the message that belongs to it."""
-        if ours:
-            return ("starting" if fresh else "running"), ""
+        """The state of a training that is not under way, and the message that belongs to it."""
         folder = self._library.run_folder(name)
-        if is_locked(folder):
-            return "running", ""
         if record is not None:
             out = self.path(name, ".out")
             outcome = Outcome.read(out)

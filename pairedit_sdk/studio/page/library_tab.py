@@ -70,7 +70,7 @@ def build(shared: Shared) -> None:
     use.click(
         said(lambda name, scales: _used(shared, name, scales)),
         [chosen, shared.scales],
-        [shared.scales, shared.tabs],
+        [shared.scales, shared.tabs, shared.tab],
         show_progress="hidden",
         **PRIVATE,
     )
@@ -127,4 +127,4 @@ def _about(shared: Shared, name: str) -> list[Any]:
 def _used(shared: Shared, name: str, scales: dict[str, float]) -> list[Any]:
     """Choose an edit on the tab Edit, at scale 1 unless it has one there already."""
     shared.service.engine.info(name)  # raises where it cannot be read
-    return [{**scales, name: scales.get(name, 1.0)}, gr.Tabs(selected="edit")]
+    return [{**scales, name: scales.get(name, 1.0)}, gr.Tabs(selected="edit"), "edit"]

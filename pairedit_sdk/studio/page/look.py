@@ -43,10 +43,12 @@ input[type=checkbox] { border: 1px solid var(--neutral-400) !important; }
 .pe-card td { padding: .15rem .5rem .15rem 0; vertical-align: top; overflow-wrap: anywhere; }
 .pe-card td:first-child { color: var(--body-text-color-subdued); white-space: nowrap; width: 7em; }
 .pe-card h4 { margin: .6rem 0 .2rem; font-weight: 600; }
+#edit-add, #edit-strip-draw { align-self: end; height: 42px; }
 footer { display: none !important; }
 @media (max-width: 640px) {
   .gradio-container { padding: .5rem !important; }
   .pe-head h1 { font-size: 1.15rem; }
+  #edit-view { height: 400px !important; }
 }
 """
 
