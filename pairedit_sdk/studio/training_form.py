@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ class TrainingForm:
             UsageError: a number is missing, or is not whole where it has to be.
         """
         numbers = {"steps": self.steps, "rank": self.rank, "learning rate": self.rate}
-        empty = [name for name, value in numbers.items() if not isinstance(value, int | float)]
+        empty = [name for name, value in numbers.items() if value is None or not isfinite(value)]
         if empty or self.steps is None or self.rank is None or self.rate is None:
             raise UsageError(f"There is no number for {' and '.join(empty)}")
         parts = [name for name in ("steps", "rank") if numbers[name] != int(numbers[name] or 0)]

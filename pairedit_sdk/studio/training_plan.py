@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from pairedit_sdk.errors import UsageError
@@ -106,7 +107,8 @@ def request(
         ("lora.rank", asked.rank, known.rank),
         ("optim.lr", asked.rate, known.rate),
     ):
-        settings += [f"{key}={value:g}"] if value != said else []
+        # Without an exponent, which YAML may take for a word.
+        settings += [f"{key}={Decimal(repr(value)):f}"] if value != said else []
     made = TrainingRequest(
         name,
         pairs,
