@@ -76,7 +76,7 @@ def _build_import(shared: Shared, chosen: gr.State) -> None:
     file = gr.File(
         label="LoRA (safetensors, or PairEdit's .pt)",
         file_types=[".safetensors", ".pt"],
-        height=132,
+        height=165,
         elem_id="library-import-file",
     )
     with gr.Row():

@@ -77,11 +77,14 @@ def build(shared: Shared) -> None:
 
 
 def _keep_grid(shared: Shared, chosen: gr.State, order: gr.State, shown: list[Any]) -> None:
-    """Show the edits that there are; one that is gone is chosen no more."""
+    """Show the edits that there are. In the place of a chosen one that is gone the next is chosen:
+    the gallery marks it in any case, and tells nothing of a click on what is marked."""
 
-    def drawn(names: list[str], name: str) -> list[Any]:
+    def drawn(names: list[str], name: str, before: list[str]) -> list[Any]:
         pictures = [(shared.preview(one) or placeholder(one), one) for one in names]
         kept = name if name in names else ""
+        if names and not kept and name in before:
+            kept = names[min(before.index(name), len(names) - 1)]
         at = names.index(kept) if kept else None
         return [
             gr.update(value=pictures, selected_index=at, visible=bool(names)),
@@ -95,7 +98,11 @@ def _keep_grid(shared: Shared, chosen: gr.State, order: gr.State, shown: list[An
         return names[at] if 0 <= at < len(names) else ""
 
     shared.names.change(
-        drawn, [shared.names, chosen], [*shown, order, chosen], show_progress="hidden", **PRIVATE
+        drawn,
+        [shared.names, chosen, order],
+        [*shown, order, chosen],
+        show_progress="hidden",
+        **PRIVATE,
     )
     # The order that the grid was drawn in: the library may have changed since.
     shown[0].select(select, order, chosen, show_progress="hidden", **PRIVATE)

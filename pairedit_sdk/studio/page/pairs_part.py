@@ -54,7 +54,7 @@ def build(shared: Shared) -> PairsPart:
                     label=side.capitalize(),
                     file_count="multiple",
                     file_types=sorted(EXTENSIONS),
-                    height=132,
+                    height=165,
                     min_width=150,
                     elem_id=f"train-{side}",
                 )

@@ -79,9 +79,9 @@ def build(shared: Shared, chosen: gr.State, undo: Undo) -> None:
     def deleted(old: str, scales: dict[str, float]) -> list[Any]:
         undo.shelf.delete(old)
         kept = {one: scale for one, scale in scales.items() if one != old}
-        return [*undo.now(), "", kept, library.names()]
+        return [*undo.now(), kept, library.names()]
 
     inputs, outputs = [chosen, name, shared.scales], [chosen, name, shared.scales, shared.names]
     gr.on([rename.click, name.submit], said(renamed), inputs, outputs, **PRIVATE)
-    parts = [undo.button, undo.key, chosen, shared.scales, shared.names]
+    parts = [undo.button, undo.key, shared.scales, shared.names]
     delete.click(said(deleted), [chosen, shared.scales], parts, **PRIVATE)
