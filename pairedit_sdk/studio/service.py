@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pairedit_sdk.studio.engine import Engine, LoadingOptions
 from pairedit_sdk.studio.pictures import Pictures
 from pairedit_sdk.studio.results import Results
 from pairedit_sdk.studio.trainings import Trainings
-from pairedit_sdk.studio.work_queue import BOUND, TIMEOUT, WorkQueue
+from pairedit_sdk.studio.work_queue import BOUND, TIMEOUT, BusyError, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,8 @@ class Service:
 
     def make_room(self) -> None:
         """Give a GPU's memory to a training; the next request for a picture takes it again."""
-        self.queue.submit(lambda _: self.engine.make_room(), urgent=True)
+        with suppress(BusyError):  # of many who want pictures, who also want the memory
+            self.queue.submit(lambda _: self.engine.make_room(), urgent=True)
 
     def close(self) -> None:
         """End what is under way: trainings with a checkpoint, requests after their step."""

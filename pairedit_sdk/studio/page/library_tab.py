@@ -43,7 +43,7 @@ def build(shared: Shared) -> None:
                 elem_classes="pe-grid",
             )
             empty = gr.HTML("", elem_id="library-empty", padding=False)
-            undo = shelf_part.build_undo(shared)
+            undo = shelf_part.build_undo(shared, chosen)
         with gr.Column(scale=5, min_width=300):
             title = gr.HTML(_NONE, elem_id="library-title", padding=False)
             with gr.Column(visible=False, elem_id="library-actions") as actions:
@@ -77,14 +77,14 @@ def build(shared: Shared) -> None:
 
 
 def _keep_grid(shared: Shared, chosen: gr.State, order: gr.State, shown: list[Any]) -> None:
-    """Show the edits that there are. In the place of a chosen one that is gone the next is chosen:
-    the gallery marks it in any case, and tells nothing of a click on what is marked."""
+    """Show the edits that there are. One is always chosen, the next in the place of one that is
+    gone: the gallery marks it in any case, and tells nothing of a click on what is marked."""
 
     def drawn(names: list[str], name: str, before: list[str]) -> list[Any]:
         pictures = [(shared.preview(one) or placeholder(one), one) for one in names]
         kept = name if name in names else ""
-        if names and not kept and name in before:
-            kept = names[min(before.index(name), len(names) - 1)]
+        if names and not kept:
+            kept = names[min(before.index(name), len(names) - 1) if name in before else 0]
         at = names.index(kept) if kept else None
         return [
             gr.update(value=pictures, selected_index=at, visible=bool(names)),

@@ -37,7 +37,7 @@ class Undo:
         return [gr.update(value=said_name, visible=True), there[0].key]
 
 
-def build_undo(shared: Shared) -> Undo:
+def build_undo(shared: Shared, chosen: gr.State) -> Undo:
     """The button, for below the grid."""
     service = shared.service
     shelf = Shelf(service.library, service.folder / "trash")
@@ -46,13 +46,14 @@ def build_undo(shared: Shared) -> Undo:
     )
 
     def put_back(key: str) -> list[Any]:
+        name = next((one.name for one in shelf.deleted() if one.key == key), "")
         reason = shelf.put_back(key)
         if reason:
             gr.Warning(f"The edit is back, but not in the basis: {reason}")
-        return [*undo.now(), service.library.names()]
+        return [*undo.now(), name, service.library.names()]
 
     parts = [undo.button, undo.key]
-    undo.button.click(said(put_back), undo.key, [*parts, shared.names], **PRIVATE)
+    undo.button.click(said(put_back), undo.key, [*parts, chosen, shared.names], **PRIVATE)
     # Also after a deletion on another page, and when the page is loaded.
     shared.names.change(undo.now, None, parts, queue=False, show_progress="hidden", **PRIVATE)
     return undo
