@@ -6,7 +6,7 @@ FlowEdit draws one noise a step. All that does not depend on the scale that is m
 :mod:`pairedit_sdk.editing.kept`.
 
 So on a small model a draft is what the full edit makes of the small picture, within rounding.
-Measured on mini-kontext with two shipped kinds of edits, 6 faces and scales of 0.3 to 1: a draft
+Measured on mini-kontext with a glasses and a hat edit, 6 faces and scales of 0.3 to 1: a draft
 with one noise in the place of two is off by 17 % of the change at the median (44 dB), as much as
 another seed is (22 %, 42 dB), and takes 0.15 in the place of 0.19 s on two CPU cores.
 """

@@ -222,17 +222,17 @@ class _Run:
         )
 
 
-Key = tuple[str, float]
+Key = tuple[str, float, bool]
 #: The state after the first half [B, C, h, w], and the limit of each picture [B] if there is one.
 Reached = tuple[torch.Tensor, ...]
-#: What first halves are kept by, with their LoRA and scale.
+#: What first halves are kept by, with their key.
 HALF = "half"
 
 
 def _key(branch: EditBranch) -> Key:
-    """The LoRA and the scale at which a branch takes its first half: 1 or −1 under a limit."""
-    scale = float(branch.scale)
-    return branch.lora, math.copysign(1.0, scale) if branch.limit else scale
+    """The LoRA, the scale of a branch's first half, 1 or −1 under a limit, and if it has one."""
+    scale, limited = float(branch.scale), branch.limit is not None
+    return branch.lora, math.copysign(1.0, scale) if limited else scale, limited
 
 
 def _trials(branches: Sequence[EditBranch]) -> dict[Key, EditBranch]:

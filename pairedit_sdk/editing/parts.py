@@ -102,7 +102,7 @@ def each_alone(
             model, x, loras, chosen, options, hook, sees_picture=seeing[0], kept=own_kept
         )
 
-    keys = [("end", branch.lora, float(branch.scale)) for branch in branches]
+    keys = [("end", one.lora, float(one.scale), one.limit is not None) for one in branches]
     ends = each_kept(own_kept, keys, ends_of)
     by_part = torch.unflatten(ends, 0, (len(parts), len(scales)))
     return [list(each) for each in by_part.unbind(dim=1)]
@@ -164,4 +164,4 @@ def _same_settings(
         return None
     schedule = (options.steps, options.n_max, options.n_avg, options.threshold)
     noise = (options.seed, options.same_noise)
-    return kept.under(*schedule, *noise, options.limit_scale, model.guidance, sees_picture)
+    return kept.under(*schedule, *noise, model.guidance, sees_picture)

@@ -6,6 +6,7 @@ picture. Names of files are those that the caller gives, and are quoted as they 
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -137,7 +138,7 @@ def analogy_command(
         )
     words = ["analogy", *map(spelling.file, pictures)]
     words += spelling.given(request, "scale", "count", "force")
-    words += [] if request.vocabulary is None else ["--words", request.vocabulary]
+    words += [] if request.vocabulary is None else ["--words", _phrases(request.vocabulary)]
     words += spelling.options(request, mask)
     words += [] if request.metadata else ["--no-metadata"]
     words += spelling.place(library, loading, _placed(library), told=False)
@@ -206,13 +207,23 @@ def compose_python(request: ComposeRequest, library: EditLibrary) -> str:
     return spelling.script(lines)
 
 
+def _phrases(phrases: list[str]) -> str:
+    """As the command takes them: with semicolons, or as a JSON list where one has its own."""
+    plain = not any(";" in phrase or phrase.lstrip().startswith("[") for phrase in phrases)
+    return "; ".join(phrases) if plain else json.dumps(phrases)
+
+
 def _unknown(request: AnalogyRequest) -> list[str]:
     """What Python does about an analogy that no edit makes."""
     from pairedit_sdk.words.finding import WORDS_ALONE
 
     if not (request.find_words and request.words and request.method == "flowedit"):
         return ['raise SystemExit("No edit makes this change")']
-    asked = [] if request.vocabulary is None else [f"vocabulary={text(request.vocabulary)}"]
+    asked = (
+        []
+        if request.vocabulary is None
+        else [f"vocabulary=[{', '.join(map(text, request.vocabulary))}]"]
+    )
     asked += [f"seed={request.seed}"] if request.seed else []
     scale = number(WORDS_ALONE * request.scale)
     return [

@@ -160,7 +160,10 @@ def test_a_sweep_command_asks_for_the_same(
     [
         (AnalogyRequest(), []),
         (AnalogyRequest(scale=0.5, count=1, force=True), "--scale 0.5 --count 1 --force"),
-        (AnalogyRequest(vocabulary="add a hat", seed=2), ["--words", "add a hat", "--seed", "2"]),
+        (
+            AnalogyRequest(vocabulary=["add a hat", "a cap"], seed=2),
+            ["--words", "add a hat; a cap", "--seed", "2"],
+        ),
         (AnalogyRequest(words=False, find_words=False, metadata=False), "--no-words --no-metadata"),
     ],
 )

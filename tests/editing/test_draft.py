@@ -235,12 +235,12 @@ def test_progress_ends_with_the_total_and_is_silent_where_all_is_kept(model, pic
 
 
 def test_memory_is_bounded(model, pictures, monkeypatch):
-    monkeypatch.setattr(draft, "MOST", 20_000)
+    monkeypatch.setattr(draft, "MOST", 10_000)
     editor, edit = DraftEditor(model, pictures[0]), _edit(model)
-    for k in range(12):
+    for k in range(5):
         found = editor.edit(edit @ (0.1 * (k + 1)))
-        assert editor._kept.store.held <= 20_000
-    assert _off(found, edit_image(model, pictures[0], edit @ (0.1 * 12))) <= 1
+        assert editor._kept.store.held <= 10_000
+    assert _off(found, edit_image(model, pictures[0], edit @ (0.1 * 5))) <= 1
 
 
 def test_a_large_photograph_comes_out_small_and_is_seen_whole(model, pictures):
