@@ -23,6 +23,8 @@ _HOW = (
     "What changes from a to a\N{PRIME} is done to b, with edits of the basis, or with words where "
     "no edit makes this change."
 )
+#: A tab that the server chooses is not said to be selected, so that the address would not follow.
+_TO_EDIT = "() => { document.querySelector('#tabs [role=tab]').click(); }"
 
 
 def build(shared: Shared) -> None:
@@ -71,11 +73,11 @@ def build(shared: Shared) -> None:
     with gr.Accordion("Copy as command or Python", open=False):
         command = gr.Code(
             label="Command", language="shell", lines=1, wrap_lines=True, interactive=False,
-            elem_id="analogy-command",
+            show_line_numbers=False, elem_id="analogy-command",
         )  # fmt: skip
         python = gr.Code(
             label="Python", language="python", lines=3, wrap_lines=True, interactive=False,
-            elem_id="analogy-python",
+            show_line_numbers=False, elem_id="analogy-python",
         )  # fmt: skip
     asked: gr.State = gr.State(None)
     outputs = [asked, sentence, chart, answer, take, command, python]
@@ -84,9 +86,9 @@ def build(shared: Shared) -> None:
         show_progress="minimal", show_progress_on=[sentence, answer], **PRIVATE,
     )  # fmt: skip
     take.click(
-        said(functools.partial(_taken, shared)), asked,
-        [shared.picture, shared.scales, shared.instructions, shared.tabs], **PRIVATE,
-    )  # fmt: skip
+        said(_taken), asked,
+        [shared.picture, shared.scales, shared.instructions], **PRIVATE,
+    ).success(None, None, None, js=_TO_EDIT)  # fmt: skip
 
 
 def _asked(
@@ -114,8 +116,8 @@ def _asked(
     yield (*skipped, analogy_work.picture(shared.service, asked), *skipped)
 
 
-def _taken(shared: Shared, asked: Asked | None) -> tuple[Any, ...]:
+def _taken(asked: Asked | None) -> tuple[Any, ...]:
     """Picture b and what answers the analogy, for the tab Edit."""
     if asked is None or asked.answer.stack is None:
         raise UsageError("There is no answer to be taken over", next_step="Ask an analogy first")
-    return (asked.key, *asked.mix(), gr.Tabs(selected="edit"))
+    return (asked.key, *asked.mix())

@@ -48,11 +48,11 @@ def build(shared: Shared) -> None:
     with gr.Accordion("Copy as command or Python", open=False):
         command = gr.Code(
             label="Command", language="shell", lines=1, wrap_lines=True, interactive=False,
-            elem_id="compose-command",
+            show_line_numbers=False, elem_id="compose-command",
         )  # fmt: skip
         python = gr.Code(
             label="Python", language="python", lines=3, wrap_lines=True, interactive=False,
-            elem_id="compose-python",
+            show_line_numbers=False, elem_id="compose-python",
         )  # fmt: skip
     asked = [name, shared.scales, rank, words, replace]
     _show_mix(shared, note, table, name)
