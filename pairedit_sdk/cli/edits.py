@@ -97,8 +97,8 @@ def show(
     What it is, how it was learned, and how it is applied. Training settings are those that differ
     from the nearest recipe; --json has them all.
     """
-    from pairedit_sdk.cli.edit_card import card, lines, recipe_of
     from pairedit_sdk.edits.edit import IDLE, Edit
+    from pairedit_sdk.sharing.edit_card import card, lines, recipe_of
 
     output = Output(as_json, quiet)
     path = library.path(edit)

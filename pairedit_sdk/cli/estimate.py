@@ -9,7 +9,6 @@ import typer
 
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.output import Output
-from pairedit_sdk.cli.rehearsal import span
 from pairedit_sdk.cli.train import overridden
 from pairedit_sdk.jobs.make_edit import settings_for
 
@@ -52,6 +51,7 @@ def estimate(
     or downloaded.
     """
     from pairedit_sdk.estimates.needs import editing_needs, training_needs
+    from pairedit_sdk.estimates.speed import span
 
     output = Output(as_json, quiet)
     given = {"precision": precision, "offload": "true" if offload else None}

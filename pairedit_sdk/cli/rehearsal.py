@@ -31,6 +31,7 @@ def rehearse(
     from pairedit_sdk.cli.services import train
     from pairedit_sdk.estimates.fitting import advised, size, total_memory
     from pairedit_sdk.estimates.needs import training_needs
+    from pairedit_sdk.estimates.speed import span
     from pairedit_sdk.training.trainer import StepInfo
     from pairedit_sdk.training.words import settled_words
     from pairedit_sdk.words.vocabulary import Vocabulary
@@ -86,15 +87,6 @@ def rehearse(
 def _on_top(phrases: int) -> str:
     """What the time does not hold, a line, if that is anything."""
     return f"Words:  {counted(phrases, 'phrase')} to ask, on top of that time.\n" if phrases else ""
-
-
-def span(seconds: float) -> str:
-    """Seconds, for people."""
-    if seconds < 1:
-        return f"{seconds:.2f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _peak(device: torch.device) -> int:

@@ -30,3 +30,12 @@ def flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
         float(product[0, 0])  # waits for a GPU to be done
         seconds.append(time.perf_counter() - begun)
     return 2 * size**3 / median(seconds[1:])
+
+
+def span(seconds: float) -> str:
+    """Seconds, for people."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -54,7 +54,7 @@ class _Side:
     files: dict[str, Path] = field(default_factory=dict)
 
     def put(self, name: str, file: Path, folder: Path, problems: list[str]) -> None:
-        key = _matched(name)
+        key = matched(name)
         if key in self.files:
             both = f"'{self.files[key].relative_to(folder)}' and '{file.relative_to(folder)}'"
             problems.append(
@@ -65,7 +65,16 @@ class _Side:
             self.names[key], self.files[key] = unicodedata.normalize("NFC", name), file
 
 
-def _matched(name: str) -> str:
+def marked(stem: str) -> tuple[str, str]:
+    """A file's name without its ending, as (NAME, side): "before" or "after" for NAME_before and
+    the like, "" for what is not marked."""
+    match = _MARKED.fullmatch(stem)
+    if match is None:
+        return stem, ""
+    return match[1], "before" if match[2].lower() in _SIDES["before"] else "after"
+
+
+def matched(name: str) -> str:
     """What two names must have in common to be a pair's.
 
     macOS writes accents as characters of their own, and cameras and programs differ in the case.
@@ -134,10 +143,9 @@ def _partner(name: str) -> str:
 def _from_one_folder(folder: Path, before: _Side, after: _Side, problems: list[str]) -> None:
     unmarked = []
     for file in pictures_in(folder):
-        match = _MARKED.fullmatch(file.stem)
-        if match:
-            side = before if match[2].lower() in _SIDES["before"] else after
-            side.put(match[1], file, folder, problems)
+        name, said = marked(file.stem)
+        if said:
+            (before if said == "before" else after).put(name, file, folder, problems)
         else:
             unmarked.append(file)
     if before.files or after.files:
@@ -150,7 +158,7 @@ def partner_hint(name: str, befores: Mapping[str, Path], afters: Mapping[str, Pa
     lone = [other for other in others if other not in befores or other not in afters]
     if len(lone) != 1:
         return ""
-    one, two = _matched(name), _matched(lone[0])
+    one, two = matched(name), matched(lone[0])
     alike = "Did" in nearest(name, lone) or one.startswith(two) or two.startswith(one)
     return f" (is it '{others[lone[0]].name}'?)" if alike else ""
 

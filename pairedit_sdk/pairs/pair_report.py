@@ -186,14 +186,20 @@ def _judgement(
 
 
 def changed_area(before: Image.Image, after: Image.Image) -> tuple[float, float]:
-    """The share of changed pixels of two RGB pictures of the same size, and the largest change.
+    """The share of changed pixels of two RGB pictures of the same size, and the largest change,
+    in levels of 255; see :func:`difference`."""
+    found = difference(before, after)
+    return float((found > CHANGED_LEVELS).mean()), float(found.max())
 
-    Brightness is blurred by 0.6 % and colour by 1.2 % of the long side, as JPEG files keep colour
-    at half the resolution. The largest change is in levels of 255.
+
+def difference(before: Image.Image, after: Image.Image) -> NDArray[np.float32]:
+    """How much two RGB pictures of the same size differ, in levels of 255, [H, W].
+
+    The long side is :data:`~pairedit_sdk.pairs.registration.WORK_SIDE`. Brightness is blurred by
+    0.6 % and colour by 1.2 % of it, as JPEG files keep colour at half the resolution.
     """
-    first, second = _soft(before), _soft(after)
-    difference = np.abs(first - second).max(axis=2)
-    return float((difference > CHANGED_LEVELS).mean()), float(difference.max())
+    found: NDArray[np.float32] = np.abs(_soft(before) - _soft(after)).max(axis=2)
+    return found
 
 
 def _soft(image: Image.Image) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ def build_app(service: Service, access: Access | None = None, *, page: bool = Tr
     if page:
         from pairedit_sdk.studio.page import mount_page
 
-        app = mount_page(app, service, max_bytes=access.max_bytes)
+        app = mount_page(app, service, max_bytes=access.max_bytes, local=access.is_local)
     app.add_middleware(Guard, access=access)
     return app
 

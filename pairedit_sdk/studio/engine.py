@@ -123,6 +123,15 @@ class Engine:
             self._drafts.clear()
             self._model = None
 
+    def make_room(self) -> None:
+        """:meth:`unload`, where the model is on a GPU that a training wants as well."""
+        if self._model is not None and self._model.device.type != "cpu":
+            import torch
+
+            self.unload()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
     def info(self, name: str) -> EditInfo:
         """What is known about an edit of the library.
 

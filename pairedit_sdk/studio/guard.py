@@ -59,6 +59,12 @@ class Access:
     max_bytes: int = MAX_BYTES
 
     @property
+    def is_local(self) -> bool:
+        """Whether only somebody on this machine can use the studio, and anybody there may."""
+        local = all(host in LOOPBACK or host.startswith("127.") for host in self.hosts)
+        return self.is_open and bool(self.hosts) and local
+
+    @property
     def is_open(self) -> bool:
         """Whether neither a token nor a password is needed."""
         return self.token is None and self.password is None

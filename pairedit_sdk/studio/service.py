@@ -67,6 +67,10 @@ class Service:
         """
         return cast("T", self.queue.submit(work, **how).result())
 
+    def make_room(self) -> None:
+        """Give a GPU's memory to a training; the next request for a picture takes it again."""
+        self.queue.submit(lambda _: self.engine.make_room(), urgent=True)
+
     def close(self) -> None:
         """End what is under way: trainings with a checkpoint, requests after their step."""
         self.trainings.close()

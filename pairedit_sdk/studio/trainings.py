@@ -80,9 +80,7 @@ class Trainings:
             WriteError: the library cannot be written to.
         """
         with self._lock:
-            self._require_free(request.name)
-            if not request.force:
-                self._require_new(request.name)
+            self.require_startable(request.name, force=request.force)
             request, steps = replace(
                 request,
                 device=request.device or self._device,
@@ -91,6 +89,22 @@ class Trainings:
             ).settled()
             self._begin(request, steps, resume=False)
             return self.status(request.name)
+
+    def require_startable(self, name: str, *, force: bool = False) -> None:
+        """Refuse a training that cannot begin, before its pairs are kept.
+
+        Args:
+            name: of it.
+            force: replace an edit or a run of this name.
+
+        Raises:
+            UsageError: a bad name or one that is taken, or another training is under way.
+        """
+        check_name(name)
+        with self._lock:
+            self._require_free(name)
+            if not force:
+                self._require_new(name)
 
     def resume(self, name: str) -> TrainingStatus:
         """Go on with a training that was stopped or has failed, from its newest checkpoint.

@@ -38,9 +38,9 @@ document.addEventListener("keyup", (event) => {
 </script>"""
 
 
-def mounted(app: FastAPI, service: Service, max_bytes: int) -> FastAPI:
+def mounted(app: FastAPI, service: Service, max_bytes: int, local: bool = False) -> FastAPI:
     """See :func:`pairedit_sdk.studio.page.mount_page`."""
-    page = build_page(service)
+    page = build_page(service, local)
     mount: FastAPI = gr.mount_gradio_app(
         app,
         page,
@@ -58,19 +58,20 @@ def mounted(app: FastAPI, service: Service, max_bytes: int) -> FastAPI:
     return mount
 
 
-def build_page(service: Service) -> gr.Blocks:
+def build_page(service: Service, local: bool = False) -> gr.Blocks:
     """The page.
 
     Args:
         service: that does its work.
+        local: see :func:`pairedit_sdk.studio.page.mount_page`.
     """
     with gr.Blocks(title="PairEdit studio", analytics_enabled=False) as page:
         names, picture = gr.State([]), gr.State("")
         scales, instructions = gr.State({}), gr.State({})
-        run = gr.State("")
+        run, tab = gr.State(""), gr.State("edit")
         gr.HTML(_heading(service), padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
-            shared = Shared(service, names, picture, scales, instructions, tabs)
+            shared = Shared(service, names, picture, scales, instructions, tabs, tab, local)
             with gr.Tab("Edit", id="edit"):
                 edit = edit_tab.build(shared)
             with gr.Tab("Pairs and training", id="train"):
@@ -106,9 +107,8 @@ def _keep_names(service: Service, page: gr.Blocks, names: gr.State) -> None:
 
 def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab.EditTab) -> None:
     """What is shown is in the page's address, and taken from there when it is loaded."""
-    tab = gr.State("edit")
     query = gr.Textbox(visible="hidden")
-    shown = [tab, shared.picture, shared.scales, shared.instructions, edit.seed, run]
+    shown = [shared.tab, shared.picture, shared.scales, shared.instructions, edit.seed, run]
 
     def say(*values: Any) -> str:
         return json.dumps(View(*values).query())
@@ -133,7 +133,7 @@ def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab
 
     taken = page.load(take, None, [*shown, shared.tabs], show_progress="hidden", **PRIVATE)
     taken.then(edit.restore, **edit.restoring)
-    shared.tabs.select(selected, None, tab, show_progress="hidden", **PRIVATE)
+    shared.tabs.select(selected, None, shared.tab, show_progress="hidden", **PRIVATE)
     for part in shown:
         part.change(say, shown, query, show_progress="hidden", **PRIVATE)
     query.change(None, query, None, js=_TO_ADDRESS)

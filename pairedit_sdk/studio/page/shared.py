@@ -42,6 +42,9 @@ class Shared:
         scales: state with the chosen edits and their scales, {name: scale}, in order.
         instructions: state with the chosen instructions and their scales, {phrase: scale}.
         tabs: the tabs, to go to another.
+        tab: state with the tab that is shown, one of :data:`pairedit_sdk.studio.view.TABS`; who
+            goes to another sets it too, as only a click is told of by the tabs themselves.
+        local: whether only somebody on this machine can open the page.
     """
 
     service: Service
@@ -50,6 +53,8 @@ class Shared:
     scales: gr.State
     instructions: gr.State
     tabs: gr.Tabs
+    tab: gr.State
+    local: bool = False
 
     def info(self, name: str) -> EditInfo | None:
         """What is known about an edit, or nothing where it cannot be read."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pairedit_sdk.cli.edit_card import card, lines
 from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.edits.metadata import EditDirection, EditInfo, EditorSettings
+from pairedit_sdk.sharing.edit_card import card, lines
 from pairedit_sdk.training.config import load_recipe
 
 LEARNED = EditInfo(

@@ -1,4 +1,4 @@
-"""What ``pairedit edits show`` prints: what is known about an edit, in groups of short lines."""
+"""What is known about an edit in words: groups of short lines, for a shell and for the studio."""
 
 from __future__ import annotations
 
