@@ -28,7 +28,7 @@ import psutil
 
 from pairedit_sdk.builtin.faces.face import sample_face
 
-CLIENTS, REQUESTS, SINGLE, STEPS = 4, 40, 15, 8
+CLIENTS, REQUESTS, SINGLE, STEPS = 4, 24, 9, 8
 #: Seconds that anything may take.
 HANGS = 300
 
@@ -114,6 +114,7 @@ def measured(library: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
                 row.setdefault("rate", []).append(REQUESTS / (time.monotonic() - begun))
                 if len(replicas(process)) > 1:
                     row.setdefault("back", []).append(seconds_until_back(url, process))
+                print(name, json.dumps(row), file=sys.stderr)
     return found
 
 
@@ -128,7 +129,6 @@ def main() -> None:
             for key, digits in (("rate", 2), ("single", 3), ("start", 0), ("back", 0))
         ]
         print(f"| {name} | " + " | ".join(cells) + " |")
-    print(json.dumps(found), file=sys.stderr)
 
 
 if __name__ == "__main__":

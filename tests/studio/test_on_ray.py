@@ -339,10 +339,10 @@ def test_with_a_replica_killed_on_the_way_every_request_has_the_answer_of_one_pr
 def test_what_is_refused_says_so_and_holds_nothing_up(shared: Path) -> None:
     long = Work(EditRequest(edits=HAT.edits, steps=200), {"image": a_face(0)})
     more = ("--waiting", "1", "--timeout", "30", "--token", "secret")
-    with served(shared, *more) as (url, _):
+    client = httpx.Client(headers={"Authorization": "Bearer secret"}, timeout=HANGS)
+    with client, served(shared, *more) as (url, _):
         url = url.partition("?")[0]
         assert httpx.get(f"{url}api/health", timeout=60).status_code == 401
-        client = httpx.Client(headers={"Authorization": "Bearer secret"}, timeout=HANGS)
         for header in ({"Host": "example.org"}, {"Origin": "http://example.org"}):
             assert client.get(f"{url}api/health", headers=header).status_code == 403
         form = {
