@@ -28,7 +28,7 @@ import psutil
 
 from pairedit_sdk.builtin.faces.face import sample_face
 
-CLIENTS, REQUESTS, SINGLE, STEPS = 4, 24, 9, 8
+CLIENTS, REQUESTS, SINGLE, STEPS = 4, 24, 9, 4
 #: Seconds that anything may take.
 HANGS = 300
 
@@ -44,8 +44,13 @@ def served(library: Path, *options: str) -> Iterator[tuple[str, psutil.Process, 
     """The server's address, its process, and the seconds until it answers."""
     command = [sys.executable, "-m", "pairedit_sdk.cli", "studio", "--port", "0", "--json"]
     begun = time.monotonic()
+    # Ray lets its processes give way to all others, which would be what is measured.
+    environment = {**os.environ, "RAY_worker_niceness": "0"}
     with subprocess.Popen(
-        [*command, "--library", str(library), *options], stdout=subprocess.PIPE, text=True
+        [*command, "--library", str(library), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         try:
             url = json.loads(process.stdout.readline())["url"]
@@ -58,7 +63,7 @@ def served(library: Path, *options: str) -> Iterator[tuple[str, psutil.Process, 
 
 def face(seed: int) -> bytes:
     file = BytesIO()
-    sample_face(random.Random(seed), style="photo").draw(256).save(file, "png")
+    sample_face(random.Random(seed), style="photo").draw(128).save(file, "png")
     return file.getvalue()
 
 

@@ -8,6 +8,7 @@ depend on its neighbours.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
@@ -128,7 +129,8 @@ def serve_on_ray(
         serving: what, and by how many.
         host: the address to listen on; one that other machines reach needs ``serving.access`` with
             a token or a password.
-        port: to listen on; 0 takes a free one, on this machine.
+        port: to listen on; 0 takes a free one, on this machine. A Ray Serve that runs already goes
+            on listening where it does, and ``host`` and ``port`` are to say so.
         address: of a running Ray ("auto", "host:port"), or "local" to start one on this machine. A
             Ray that this process is already connected to is used as it is.
 
@@ -140,7 +142,8 @@ def serve_on_ray(
             the port is taken.
         BaseModelError: no replica could load the model.
     """
-    if address == LOCAL:
+    known = sys.modules.get("ray")
+    if address == LOCAL and not (known and known.is_initialized()):
         with bound_socket(host, port) as found:  # says it clearly; Ray's proxy would not
             port = found.getsockname()[1]
     with ExitStack() as ending, connected(address) as ray, _quiet() as serve:
