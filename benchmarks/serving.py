@@ -40,10 +40,9 @@ SERVERS = {
 
 
 @contextmanager
-def served(library: Path, *options: str) -> Iterator[tuple[str, psutil.Process, float]]:
-    """The server's address, its process, and the seconds until it answers."""
+def served(library: Path, *options: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The server's address and its process."""
     command = [sys.executable, "-m", "pairedit_sdk.cli", "studio", "--port", "0", "--json"]
-    begun = time.monotonic()
     # Ray lets its processes give way to all others, which would be what is measured.
     environment = {**os.environ, "RAY_worker_niceness": "0"}
     with subprocess.Popen(
@@ -54,7 +53,7 @@ def served(library: Path, *options: str) -> Iterator[tuple[str, psutil.Process, 
     ) as process:
         try:
             url = json.loads(process.stdout.readline())["url"]
-            yield url, psutil.Process(process.pid), time.monotonic() - begun
+            yield url, psutil.Process(process.pid)
             process.send_signal(signal.SIGTERM)
             process.wait(60)
         finally:
@@ -106,9 +105,8 @@ def measured(library: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {name: {} for name in SERVERS}
     for _ in range(rounds):
         for name, options in SERVERS.items():
-            with served(library, *options) as (url, process, started):
+            with served(library, *options) as (url, process):
                 row = found[name]
-                row.setdefault("start", []).append(started)
                 for seed in range(4):  # the first ones load, read and warm up
                     ask(url, seed, names)
                 single = [ask(url, seed, names) for seed in range(SINGLE)]
@@ -126,12 +124,12 @@ def measured(library: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
 def main() -> None:
     library, rounds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3
     found = measured(library, rounds)
-    print("| | pictures/s, 4 clients | s/picture, 1 client | s to start | s until back |")
-    print("|---|---|---|---|---|")
+    print("| | pictures/s, 4 clients | s/picture, 1 client | s until back |")
+    print("|---|---|---|---|")
     for name, row in found.items():
         cells = [
             f"{statistics.median(row[key]):.{digits}f}" if key in row else "–"
-            for key, digits in (("rate", 2), ("single", 3), ("start", 0), ("back", 0))
+            for key, digits in (("rate", 2), ("single", 2), ("back", 0))
         ]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
