@@ -15,10 +15,15 @@ export GOMP_SPINCOUNT := 1000
 export KMP_BLOCKTIME := 1
 endif
 
-.PHONY: demo test slow lint format docs site base adopt-base kontext adopt-kontext clean
+.PHONY: demo studio-demo test slow lint format docs site base adopt-base kontext adopt-kontext clean
 
 demo: $(READY)
 	$(BIN)/pairedit demo
+
+# The page, on the demo's two edits, which are trained first where they are not there yet.
+studio-demo: $(READY)
+	test -f out/demo/glasses.safetensors || $(BIN)/pairedit demo
+	$(BIN)/pairedit studio --library out/demo --open
 
 test: lint site
 	$(BIN)/python -m pytest -q

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.basis.mix import EditMix
+    from pairedit_sdk.editing.draft import DraftEditor
     from pairedit_sdk.editing.edit_image import edit_image, sweep
     from pairedit_sdk.editing.edit_images import EditedImage, edit_images
     from pairedit_sdk.editing.generate import generate
@@ -50,6 +51,7 @@ __version__ = "0.2.0"
 __all__ = [
     "AnalogyFolder",
     "BasisSettings",
+    "DraftEditor",
     "Edit",
     "EditBasis",
     "EditDirection",
@@ -99,6 +101,7 @@ __all__ = [
 _HOME = {
     "AnalogyFolder": "lorweb.analogies",
     "BasisSettings": "lorweb.settings",
+    "DraftEditor": "editing.draft",
     "Edit": "edits.edit",
     "EditBasis": "basis.edit_basis",
     "EditDirection": "edits.metadata",

@@ -18,13 +18,12 @@ from pairedit_sdk.cli.renamed import note
 from pairedit_sdk.cli.sources import new_picture
 from pairedit_sdk.cli.words import as_values as found_values
 from pairedit_sdk.cli.words import phrases
-from pairedit_sdk.errors import InputError, UsageError, printable
+from pairedit_sdk.errors import UsageError, printable
 from pairedit_sdk.images.files import write_image
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.edits.edit import EditStack
     from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.words.finding import FoundWords
 
@@ -129,14 +128,13 @@ def analogy(
     scale = values.finite(str(scale), "The scale")
     to_ask = _phrases(said, vocabulary, no_words, method)
 
+    from pairedit_sdk.basis.answering import answered
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.options import EditOptions
-    from pairedit_sdk.edits.instruction import Instruction
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip as draw_strip
-    from pairedit_sdk.words.finding import WORDS_ALONE
 
     photo = Photo.read(b)
     before, after, picture = read_image(a), read_image(a_prime), photo.seen()
@@ -158,31 +156,28 @@ def analogy(
         route = basis.route_by_velocity(model, before, after, count=count, seed=seed)
     else:
         route = basis.route(before, after, picture, count=count)
-    answer: EditStack = route @ scale
-    found: FoundWords | None = None
-    named = None
-    if not route.known and not force:
-        named = _edit_model(base, basis.require_base(), to_ask) if _asks(no_words, method) else None
-        if named is None:
-            raise InputError(
-                route.sentence.rstrip("."),
-                next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
-            )
-    output.table(mix_table(route))
-    output.say(route.sentence)
-    if named is not None:
+
+    def say_route() -> None:
+        output.table(mix_table(route))
+        output.say(route.sentence)
+
+    def ask() -> FoundWords:
+        nonlocal model
+        say_route()
+        assert named is not None  # or nobody would ask
         if model is None or model.name != named:
             model = load_model(named, device=device, precision=precision or "auto")
-        found = _found(output, model, before, after, to_ask, seed)
-        if found.none:
-            raise InputError(
-                f"{route.sentence.rstrip('.')}, and words do not say it either: {found.sentence}",
-                next_step=f"{next_step(route, library)}, or mix what is nearest with --force",
-            )
-        answer = Instruction(found.best.phrase) @ (WORDS_ALONE * scale)
+        return _found(output, model, before, after, to_ask, seed)
+
+    named = _edit_model(base, basis.require_base(), to_ask) if _asks(no_words, method) else None
+    answer = answered(route, scale, force=force, ask=None if named is None else ask)
+    stack = answer.require(f"{next_step(route, library)}, or mix what is nearest with --force")
+    found = answer.found
+    if found is None:
+        say_route()
     model = model or load_for(base, device, precision, route)
-    words = say_words(output, answer, asked)
-    result = Run(output, model, answer, asked, not no_metadata).one(photo, target)
+    words = say_words(output, stack, asked)
+    result = Run(output, model, stack, asked, not no_metadata).one(photo, target)
     if shown is not None:
         labels = ["a", "a'", "b", "b'"]
         write_image(draw_strip([before, after, picture, result.seen()], labels), shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -48,16 +47,11 @@ def compose(
     target = require_writable(library.target(name, replace=force))
     chosen = values.edits_and_scales(edits, library)
 
-    from pairedit_sdk.edits.edit import Edit
-    from pairedit_sdk.lora.compression import compressed
-
     stack = values.load_stack(chosen)
     edit = (stack.without_words() if no_words else stack).merged(name, guidance)
     error = 0.0
     if rank is not None:
-        layers, error = compressed(edit.layers, rank)
-        held = max(layer.rank for layer in layers.values())
-        edit = Edit(layers, replace(edit.info, rank=held))
+        edit, error = edit.with_rank(rank)
     library.save(edit, replace=force)
     output.say(f"Saved {target}, rank {edit.info.rank}.")
     if rank is not None:

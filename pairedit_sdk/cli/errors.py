@@ -19,7 +19,12 @@ from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.renamed import with_new_options
 from pairedit_sdk.errors import PairEditError, UsageError, explained
 from pairedit_sdk.jobs.make_edit import LESS_MEMORY
-from pairedit_sdk.training.interrupts import Terminated, terminable
+from pairedit_sdk.training.interrupts import (
+    Terminated,
+    input_has_ended,
+    stop_with_input,
+    terminable,
+)
 
 FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -73,10 +78,18 @@ class Root(TyperGroup):
         """Run the command; Ctrl-C and SIGTERM become errors like the others."""
         try:
             with terminable():
+                stop_with_input()
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
             by = "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
             raise StoppedError(f"Stopped by {by}") from error
+        except PairEditError:
+            raise
+        except Exception as error:
+            if not input_has_ended():
+                raise
+            # What is being imported when SIGTERM comes may take it for another error.
+            raise StoppedError("Stopped by SIGTERM") from Terminated(str(error))
 
 
 def _take_debug(words: list[str]) -> tuple[list[str], bool]:

@@ -10,9 +10,8 @@ import typer
 from pairedit_sdk.cli import options, values
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.sources import new_picture
-from pairedit_sdk.errors import UsageError, printable
+from pairedit_sdk.errors import printable
 from pairedit_sdk.images.files import write_image
-from pairedit_sdk.lora.files import is_lora_folder
 
 if TYPE_CHECKING:
     from pairedit_sdk.editing.options import EditOptions
@@ -102,13 +101,14 @@ def generate(
 def sweep(
     image: Image,
     out: options.Out,
-    edit: Annotated[
-        str | None, typer.Option("--edit", metavar="NAME", help="A name or a path.")
+    edits: Annotated[
+        list[str] | None, typer.Option("--edit", metavar="NAME=SCALE", help=EDITS_HELP)
     ] = None,
     instructions: options.Instructions = None,
     scales: Annotated[
         str, typer.Option("--scales", help="The scales to show, separated by commas.")
     ] = "0,.25,.5,.75,1",
+    mode: Annotated[options.ModeName | None, options.MODE] = None,
     method: options.Method = "flowedit",
     steps: options.EditorSteps = None,
     n_max: options.NMax = None,
@@ -131,23 +131,18 @@ def sweep(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show an edit or an instruction at several scales, as a strip.
+    """Show edits or instructions at several scales, as a strip.
 
-    Those that are given together act together.
+    Those that are given together act together: each of the scales is that of the whole, beside
+    their own.
     """
     output = Output(as_json, quiet)
     target = new_picture(out, [image], mask)
     strengths = values.scales(scales)
-    values.require_edits([edit] if edit else None, instructions)
-    if edit and "=" in edit and not Path(edit).is_file() and not is_lora_folder(Path(edit)):
-        raise UsageError(
-            f"--edit {edit} has a scale",
-            expected="the edit's name alone",
-            next_step="Give the scales with --scales",
-        )
-    path = library.path(edit) if edit else None
+    values.require_edits(edits, instructions)
+    chosen = values.edits_and_scales(edits or [], library)
     told = [values.instruction_and_scale(text) for text in instructions or []]
-    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale)
+    values.check_flowedit(method, steps, n_max, n_avg, threshold, limit_scale, mode)
     device = values.device(device)
 
     from pairedit_sdk.cli.services import sweep as run_sweep
@@ -166,6 +161,7 @@ def sweep(
         guidance=guidance,
         cfg=cfg,
         seed=seed,
+        mode=mode,
         words=not no_words,
         resolution=resolution,
         detail=detail,
@@ -173,7 +169,7 @@ def sweep(
         region=values.region(region),
     )
     picture = Photo.read(image)
-    stack = values.load_stack([] if path is None else [(path, 1.0)], told)
+    stack = values.load_stack(chosen, told)
     check_cfg(stack, asked)
     title = " + ".join(one.name for one, _ in stack.parts)
     model = load_for(base, device, precision, stack, offload=offload)
@@ -183,7 +179,16 @@ def sweep(
     labels = ["input", *(f"{strength:g}" for strength in strengths)]
     write_image(strip([picture.seen(), *results], labels, title=title), target)
     output.say(f"Wrote {target}.")
-    output.result({"path": target, "edit": path, "words": words, "scales": strengths, "seed": seed})
+    output.result(
+        {
+            "path": target,
+            "edit": chosen[0][0] if len(chosen) == 1 else None,
+            "edits": named(chosen),
+            "words": words,
+            "scales": strengths,
+            "seed": seed,
+        }
+    )
 
 
 def load_for(
@@ -194,23 +199,15 @@ def load_for(
     *,
     offload: bool = False,
 ) -> FlowModel:
-    """The model that was asked for, or else the one that the edits were learned on.
-
-    Where none says its model, it is a built-in one: mini-kontext for instructions and edits that
-    see the picture, and else mini, which draws best from prompts.
-    """
+    """The model that was asked for, or else the one that suits the edits, see
+    :func:`pairedit_sdk.edits.learned_on.own_model`."""
     from pairedit_sdk.cli.services import load_model
+    from pairedit_sdk.edits.learned_on import own_model
 
-    parts = [] if stack is None else stack.parts
-    infos = [edit.info for edit, _ in parts]
-    known = next((info.base for info in infos if info.base), None)
-    # Whoever trained on a quantised model has no memory for more; any other precision is the
-    # device's matter.
-    held = {info.precision for info in infos}
-    chosen = precision or next((kind for kind in ("nf4", "int8") if kind in held), "auto")
-    sees = any(edit.info.editor.reference or not edit.layers for edit, _ in parts)
-    default = options.DEFAULT_EDIT_MODEL if sees else options.DEFAULT_PLAIN_MODEL
-    return load_model(base or known or default, device=device, precision=chosen, offload=offload)
+    edits = [] if stack is None else [edit for edit, _ in stack.parts]
+    told = any(not edit.layers for edit in edits)
+    name, suited = own_model([edit.info for edit in edits], told=told)
+    return load_model(base or name, device=device, precision=precision or suited, offload=offload)
 
 
 def say_words(output: Output | None, stack: EditStack, asked: EditOptions) -> list[dict[str, Any]]:

@@ -21,12 +21,15 @@ from pairedit_sdk.lora.linear import Scale
 from pairedit_sdk.models.tokens import TOKENS, latent_tokens
 
 if TYPE_CHECKING:
+    from pairedit_sdk.editing.kept import Kept
     from pairedit_sdk.edits.edit import EditStack
     from pairedit_sdk.models.conditioned import ConditionedModel
     from pairedit_sdk.models.protocol import FlowModel
 
 MODES = ("merged", "guided", "sequential")
 EDIT = "edit"
+#: What the plain model's velocities are kept by, with their σ.
+PLAIN = "plain"
 T = TypeVar("T")
 
 
@@ -42,6 +45,7 @@ class BranchVelocities:
         branches: for each the scales of the LoRAs that move it, by their names: one for all
             pictures or for each [B]. The LoRAs of the others are at 0 in its rows.
         reference: latents of the pictures [B, C, h, w], if both models see them beside the states.
+        kept: of these pictures, if the plain velocities are kept, by their σ.
     """
 
     def __init__(
@@ -49,17 +53,21 @@ class BranchVelocities:
         model: ConditionedModel,
         branches: Sequence[Mapping[str, Scale]],
         reference: torch.Tensor | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self.model, self.branches, self.reference = model, branches, reference
+        self.model, self.branches, self.reference, self.kept = model, branches, reference, kept
 
     def __call__(
         self, x_edited: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The edited and the plain velocity, each [P · B, C, h, w].
 
-        ``x_plain`` has P · B rows too, the same B for every branch; they are computed once.
+        ``x_plain`` has P · B rows too, the same B for every branch; they are computed once, and not
+        at all where they are kept.
         """
-        plain = x_plain[: len(x_plain) // len(self.branches)]
+        count = len(self.branches)
+        plain = x_plain[: len(x_plain) // count]
+        known = None if self.kept is None else self.kept.get(PLAIN, float(sigma))
         off = torch.zeros(len(plain), device=plain.device)
         names = dict.fromkeys(name for branch in self.branches for name in branch)
         scales = {
@@ -68,16 +76,20 @@ class BranchVelocities:
                     per_row(branch[name], plain) if name in branch else off
                     for branch in self.branches
                 ]
-                + [off]
+                + [off] * (known is None)
             )
             for name in names
         }
         reference = self.reference
         if reference is not None:
             each = reference.repeat_interleave(len(plain) // len(reference), dim=0)
-            reference = repeated(each, len(self.branches) + 1)
-        v = self.model.velocity(torch.cat([x_edited, plain]), sigma, scales, reference)
-        return v[: len(x_edited)], repeated(v[len(x_edited) :], len(self.branches))
+            reference = repeated(each, count + (known is None))
+        states = torch.cat([x_edited, plain]) if known is None else x_edited
+        v = self.model.velocity(states, sigma, scales, reference)
+        own = v[len(x_edited) :] if known is None else known[0]
+        if self.kept is not None and known is None:
+            self.kept.put(PLAIN, float(sigma), tensors=[own])
+        return v[: len(x_edited)], repeated(own, count)
 
 
 class StackVelocities:

@@ -43,10 +43,28 @@ def seen_size(
         edits: what is to be applied.
         resolution: see :class:`pairedit_sdk.editing.options.EditOptions`.
     """
-    trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
-    resolution = resolution or trained or model.resolution
+    resolution = resolution or own_resolution(model, edits)
     warn_if_far_above(as_stack(edits), resolution)
     return fit_size(*size, resolution, model.multiple)
+
+
+def own_resolution(model: FlowModel, edits: Edit | EditStack) -> int:
+    """Side in pixels of a square with the area at which the model sees a picture for these edits:
+    the one that they were trained at, or the model's own."""
+    trained = max(edit.info.resolution for edit, _ in as_stack(edits).parts)
+    return trained or model.resolution
+
+
+def encoded(
+    model: FlowModel, photos: Sequence[Photo], size: tuple[int, int]
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Latents x [B, C, h, w] of photographs seen at this width and height, float32, and Dx of each,
+    [1, 3, h, w] on the CPU. Where the model does not suit them, a warning says so."""
+    pictures = [to_tensor(photo.seen(size)) for photo in photos]
+    x = torch.cat([model.encode(picture) for picture in pictures]).float()
+    befores = [model.decode(row[None]).cpu() for row in x]
+    warn_if_lost(model, list(zip(pictures, befores, strict=True)))
+    return x, befores
 
 
 def edit_photo(
@@ -158,10 +176,7 @@ def _seen_changes(
     """Dx and Dz of each photograph at each scale, [1, 3, h, w] on the CPU; where nothing was done
     both are one tensor."""
     size = seen_size(model, photos[0].size, stack, options.resolution)
-    pictures = [to_tensor(photo.seen(size)) for photo in photos]
-    x = torch.cat([model.encode(picture) for picture in pictures]).float()
-    befores = [model.decode(row[None]).cpu() for row in x]
-    warn_if_lost(model, list(zip(pictures, befores, strict=True)))
+    x, befores = encoded(model, photos, size)
     together = replace(options, same_noise=True)
     edited = sweep_latents(model, x, stack, scales, together, on_step=on_step)
     return [

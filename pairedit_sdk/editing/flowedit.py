@@ -23,6 +23,7 @@ from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lora.linear import Scale
 
 if TYPE_CHECKING:
+    from pairedit_sdk.editing.kept import Kept
     from pairedit_sdk.editing.options import ResolvedOptions
     from pairedit_sdk.edits.metadata import EditDirection
     from pairedit_sdk.lora.layers import LoraLayer
@@ -123,6 +124,7 @@ def edit_branches(
     on_step: Callable[[int, int], None],
     *,
     sees_picture: bool = False,
+    kept: Kept | None = None,
 ) -> torch.Tensor:
     """x [B, C, h, w] at the end of each of the P branches, [P, B, C, h, w].
 
@@ -137,6 +139,7 @@ def edit_branches(
         options: of editing.
         on_step: called with (done, total).
         sees_picture: whether both models see x itself beside the states, as a reference.
+        kept: of these pictures, if plain velocities and first halves are kept, by the LoRAs' names.
 
     Raises:
         BaseModelError: the image encoder of a scale limit cannot be loaded.
@@ -145,13 +148,16 @@ def edit_branches(
     first = options.steps - options.n_max
     trials = _trials(branches) if any(branch.limit for branch in branches) else {}
     half = first + max(1, options.n_max // 2) if trials else first
-    total = (half - first) * len(at_once(model.base, list(trials), x, options.n_avg))
+    known = _known(kept, trials)
+    new = {key: trial for key, trial in trials.items() if key not in known}
+    total = (half - first) * len(at_once(model.base, list(new), x, options.n_avg))
     total += (options.steps - half) * len(at_once(model.base, branches, x, options.n_avg))
-    run = _Run(model, x, options, lambda done: on_step(done, total), sees_picture)
+    run = _Run(model, x, options, lambda done: on_step(done, total), sees_picture, kept)
     with torch.no_grad(), attached(model.base.transformer, loras):
         z = x.expand(len(branches), *x.shape)
         if trials:
-            branches, z = _limited(run, branches, trials, range(first, half))
+            known |= _reached(run, new, range(first, half)) if new else {}
+            branches, z = _limited(x, branches, known)
         _, ends = run.through(branches, z, range(half, options.steps))
         return without_faint(x, ends, options.threshold)
 
@@ -165,6 +171,7 @@ class _Run:
         options: of editing.
         on_step: called with the number of steps that are done.
         sees_picture: whether the model sees x beside the states.
+        kept: of these pictures, or nothing.
     """
 
     def __init__(
@@ -174,8 +181,10 @@ class _Run:
         options: ResolvedOptions,
         on_step: Callable[[int], None],
         sees_picture: bool = False,
+        kept: Kept | None = None,
     ) -> None:
         self.model, self.x, self.options, self.on_step = model, x, options, on_step
+        self.kept = kept
         self.reference = x if sees_picture else None
         self.sigmas = model.base.sigmas(options.steps, *model.base.image_size(x))
         self.done = 0
@@ -200,13 +209,12 @@ class _Run:
     ) -> Iterator[torch.Tensor]:
         """The states [P · B, C, h, w] of a few branches from the first of these steps on."""
         count, options = len(branches), self.options
+        scales = [{branch.lora: branch.scale} for branch in branches]
         activate(self.model.base.transformer, list(dict.fromkeys(b.lora for b in branches)))
         return flowedit(
             repeated(self.x, count),
             self.sigmas,
-            BranchVelocities(
-                self.model, [{branch.lora: branch.scale} for branch in branches], self.reference
-            ),
+            BranchVelocities(self.model, scales, self.reference, self.kept),
             options.noise_for(self.x, count),
             n_max=options.steps - steps.start,
             n_avg=options.n_avg,
@@ -214,13 +222,17 @@ class _Run:
         )
 
 
-Key = tuple[str, float]
+Key = tuple[str, float, bool]
+#: The state after the first half [B, C, h, w], and the limit of each picture [B] if there is one.
+Reached = tuple[torch.Tensor, ...]
+#: What first halves are kept by, with their key.
+HALF = "half"
 
 
 def _key(branch: EditBranch) -> Key:
-    """The LoRA and the scale at which a branch takes its first half: 1 or −1 under a limit."""
-    scale = float(branch.scale)
-    return branch.lora, math.copysign(1.0, scale) if branch.limit else scale
+    """The LoRA, the scale of a branch's first half, 1 or −1 under a limit, and if it has one."""
+    scale, limited = float(branch.scale), branch.limit is not None
+    return branch.lora, math.copysign(1.0, scale) if limited else scale, limited
 
 
 def _trials(branches: Sequence[EditBranch]) -> dict[Key, EditBranch]:
@@ -228,14 +240,17 @@ def _trials(branches: Sequence[EditBranch]) -> dict[Key, EditBranch]:
     return {_key(branch): replace(branch, scale=_key(branch)[1]) for branch in branches}
 
 
-def _limited(
-    run: _Run, branches: Sequence[EditBranch], trials: Mapping[Key, EditBranch], steps: range
-) -> tuple[list[EditBranch], torch.Tensor]:
-    """The branches as they go on after these steps, and the states [P, B, C, h, w] to go on from.
+def _known(kept: Kept | None, trials: Mapping[Key, EditBranch]) -> dict[Key, Reached]:
+    """Where the trials lead whose first half is kept."""
+    found = {} if kept is None else {key: kept.get(HALF, *key) for key in trials}
+    return {key: half for key, half in found.items() if half}
+
+
+def _reached(run: _Run, trials: Mapping[Key, EditBranch], steps: range) -> dict[Key, Reached]:
+    """The states after these steps, and the limits of the trials that have one.
 
     Straight on, at the velocity of the last step, lies where a trial would lead, and from that
-    follows the limit f of each picture. With Δ the change so far and s the branch's scale, the
-    branch goes on from x + f |s| Δ at scale f s. At a negative scale all of this is done backwards.
+    follows the limit f of each picture. At a negative scale all of this is done backwards.
     """
     from pairedit_sdk.editing.scale_limit import scale_limits  # brings transformers along
 
@@ -249,12 +264,27 @@ def _limited(
         for key, trial in trials.items()
         if trial.limit
     ]
-    found = dict(zip(limited, scale_limits(run.model.base, shown, x, ahead[limited]), strict=True))
-    reached = {key: (so_far[k], found.get(k)) for k, key in enumerate(trials)}
+    limits = scale_limits(run.model.base, shown, x, ahead[limited]) if limited else []
+    found = {k: (limit,) for k, limit in zip(limited, limits, strict=True)}
+    reached = {key: (so_far[k], *found.get(k, ())) for k, key in enumerate(trials)}
+    if run.kept is not None:
+        for key, tensors in reached.items():
+            run.kept.put(HALF, *key, tensors=tensors)
+    return reached
+
+
+def _limited(
+    x: torch.Tensor, branches: Sequence[EditBranch], reached: Mapping[Key, Reached]
+) -> tuple[list[EditBranch], torch.Tensor]:
+    """The branches of the second half, and the states [P, B, C, h, w] before it.
+
+    With Δ the change so far, f the limit and s the branch's scale, it goes on from x + f |s| Δ at
+    scale f s.
+    """
     after, states = [], []
     for branch in branches:
-        state, limit = reached[_key(branch)]
-        if limit is not None:
+        state, *limits = reached[_key(branch)]
+        for limit in limits:
             scale = limit * branch.scale
             state = x + scale.abs().view(-1, 1, 1, 1) * (state - x)
             branch = replace(branch, scale=scale)

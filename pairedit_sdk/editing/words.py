@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pairedit_sdk.editing.composition import repeated
+from pairedit_sdk.editing.composition import PLAIN, repeated
 from pairedit_sdk.editing.flowedit import flowedit, without_faint
 from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.errors import UsageError
@@ -32,6 +32,7 @@ from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 from pairedit_sdk.models.prompts import each_condition
 
 if TYPE_CHECKING:
+    from pairedit_sdk.editing.kept import Kept
     from pairedit_sdk.editing.options import EditOptions, ResolvedOptions
     from pairedit_sdk.models.conditioned import ConditionedModel
     from pairedit_sdk.models.protocol import FlowModel
@@ -47,6 +48,7 @@ class InstructedVelocities:
         instructed: the model with each of the P instructions; without any LoRA active.
         plain: the same model with the empty prompt.
         pictures: latents [B, C, h, w] that all of them see beside the states.
+        kept: of these pictures, if the plain velocities are kept, by their σ.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class InstructedVelocities:
         instructed: Sequence[ConditionedModel],
         plain: ConditionedModel,
         pictures: torch.Tensor,
+        kept: Kept | None = None,
     ) -> None:
-        self.instructed, self.plain, self.pictures = instructed, plain, pictures
+        self.instructed, self.plain = instructed, plain
+        self.pictures, self.kept = pictures, kept
 
     def __call__(
         self, x_instructed: torch.Tensor, x_plain: torch.Tensor, sigma: torch.Tensor
@@ -72,7 +76,10 @@ class InstructedVelocities:
             model.velocity(states, sigma, reference=seen)
             for model, states in zip(self.instructed, x_instructed.chunk(count), strict=True)
         ]
-        plain = self.plain.velocity(x_plain[:rows], sigma, reference=seen)
+        known = None if self.kept is None else self.kept.get(PLAIN, float(sigma))
+        plain = known[0] if known else self.plain.velocity(x_plain[:rows], sigma, reference=seen)
+        if self.kept is not None and not known:
+            self.kept.put(PLAIN, float(sigma), tensors=[plain])
         return torch.cat(instructed), repeated(plain, count)
 
 
@@ -83,6 +90,7 @@ def edited_by_words(
     phrases: Sequence[str],
     options: ResolvedOptions,
     on_step: Callable[[int, int], None],
+    kept: Kept | None = None,
 ) -> torch.Tensor:
     """What each of P instructions by itself makes of x [B, C, h, w]: [P, B, C, h, w].
 
@@ -92,6 +100,7 @@ def edited_by_words(
         phrases: the instructions.
         options: of editing.
         on_step: called with (done, total).
+        kept: of these pictures, if the plain velocities are kept.
     """
     instructed = [
         replace(model, condition=condition, negative=model.condition, cfg=options.cfg)
@@ -101,7 +110,7 @@ def edited_by_words(
     states = flowedit(
         repeated(x, count),
         model.base.sigmas(options.steps, *model.base.image_size(x)),
-        InstructedVelocities(instructed, model, x),
+        InstructedVelocities(instructed, model, x, kept),
         options.noise_for(x, count),
         n_max=options.n_max,
         n_avg=options.n_avg,

@@ -28,6 +28,7 @@ from pairedit_sdk.edits.metadata import (
 )
 from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.io.files import write_tensors
+from pairedit_sdk.lora.compression import compressed
 from pairedit_sdk.lora.files import read_lora_header
 from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
@@ -69,6 +70,17 @@ class Edit:
     def with_info(self, **changes: Any) -> Edit:
         """The same edit with some of its :class:`EditInfo` changed."""
         return Edit(self.layers, replace(self.info, **changes))
+
+    def with_rank(self, rank: int) -> tuple[Edit, float]:
+        """The same edit at no more than a rank, as near as can be, and the relative error of its
+        update, 0 … 1, see :func:`pairedit_sdk.lora.compression.compressed`.
+
+        Raises:
+            UsageError: the rank is below 1.
+        """
+        layers, error = compressed(self.layers, rank)
+        held = max((layer.rank for layer in layers.values()), default=0)
+        return Edit(layers, replace(self.info, rank=held)), error
 
     def __matmul__(self, scale: float) -> EditStack:
         return EditStack([(self, scale)])

@@ -10,9 +10,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import EditError
-from pairedit_sdk.models.folders import ANY_EDIT_MODEL
+from pairedit_sdk.models.folders import ANY_EDIT_MODEL, EDIT_MODEL, PLAIN_MODEL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.edits.metadata import EditInfo
     from pairedit_sdk.models.protocol import FlowModel
@@ -59,6 +61,29 @@ def work_together(infos: list[EditInfo]) -> bool:
         or _siblings(info.architecture, infos[0].architecture)
         for info in infos[1:]
     )
+
+
+def own_model(infos: Sequence[EditInfo], *, told: bool) -> tuple[str, str]:
+    """The model for edits where none is named, and its precision.
+
+    It is the one that the first of them was learned on. Where none says its model, it is a built-in
+    one: mini-kontext for instructions and edits that see the picture, and else mini, which draws
+    best from prompts.
+
+    Args:
+        infos: of the edits; there may be none.
+        told: whether instructions act along with them.
+
+    Returns:
+        The name of the model, and "nf4", "int8" or "auto".
+    """
+    sees = told or any(info.editor.reference for info in infos)
+    known = next((info.base for info in infos if info.base), None)
+    # Whoever trained on a quantised model has no memory for more; any other precision is the
+    # device's matter.
+    held = {info.precision for info in infos}
+    precision = next((kind for kind in ("nf4", "int8") if kind in held), "auto")
+    return known or (EDIT_MODEL if sees else PLAIN_MODEL), precision
 
 
 def _siblings(one: str, other: str) -> bool:

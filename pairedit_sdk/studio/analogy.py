@@ -2,64 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from pairedit_sdk.edits.instruction import Instruction
-from pairedit_sdk.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairedit_sdk.basis.mix import EditMix
+    from pairedit_sdk.basis.answering import AnalogyAnswer
     from pairedit_sdk.editing.hooks import StepHook
-    from pairedit_sdk.edits.edit import EditStack
     from pairedit_sdk.studio.engine import Engine
     from pairedit_sdk.studio.requests import AnalogyRequest
     from pairedit_sdk.words.finding import FoundWords
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What an analogy was found to mean.
-
-    Attributes:
-        route: the edits of the basis that make this change, or the nearest ones.
-        found: the words that were found where no edit makes it.
-        stack: what answers it; ``None`` if nothing does.
-        sentence: the same in words.
-    """
-
-    route: EditMix
-    found: FoundWords | None
-    stack: EditStack | None
-    sentence: str
-
-    def require(self) -> EditStack:
-        """What answers it.
-
-        Raises:
-            InputError: nothing does.
-        """
-        if self.stack is None:
-            raise InputError(
-                self.sentence.rstrip("."),
-                next_step="Train an edit on this pair and place it in the basis, or mix what is "
-                "nearest (force)",
-            )
-        return self.stack
-
-    def facts(self) -> dict[str, Any]:
-        """As JSON."""
-        parts = [] if self.stack is None else self.stack.parts
-        return {
-            "known": self.route.known,
-            "sentence": self.sentence,
-            "similarities": self.route.similarities,
-            "thresholds": self.route.thresholds,
-            "edits": [{"name": e.name, "scale": s} for e, s in parts if e.layers],
-            "instructions": [{"phrase": e.name, "scale": s} for e, s in parts if not e.layers],
-        }
+#: What to do about an analogy that nothing answers.
+NEXT_STEP = "Train an edit on this pair and place it in the basis, or mix what is nearest (force)"
 
 
 def answer(
@@ -67,7 +22,7 @@ def answer(
     pictures: tuple[Image.Image, Image.Image, Image.Image],
     request: AnalogyRequest,
     hook: StepHook | None = None,
-) -> Answer:
+) -> AnalogyAnswer:
     """What the analogy means.
 
     Args:
@@ -80,22 +35,38 @@ def answer(
         UsageError: the basis is empty.
         InputError: the vocabulary cannot be read.
     """
+    from pairedit_sdk.basis.answering import answered
     from pairedit_sdk.basis.edit_basis import EditBasis
     from pairedit_sdk.models.kinds import is_edit_model
-    from pairedit_sdk.words.finding import WORDS_ALONE, find_words
+    from pairedit_sdk.words.finding import find_words
 
     a, a_prime, b = pictures
+
+    def ask() -> FoundWords:
+        return find_words(
+            engine.model, [(a, a_prime)], request.vocabulary, seed=request.seed, on_phrase=hook
+        )
+
     route = EditBasis.open(engine.library).route(a, a_prime, b, count=request.count)
-    if route.known or request.force:
-        return Answer(route, None, route @ request.scale, route.sentence)
     asks = request.find_words and request.words and request.method == "flowedit"
-    if not asks or not is_edit_model(engine.model_name):
-        return Answer(route, None, None, route.sentence)
-    found = find_words(
-        engine.model, [(a, a_prime)], request.vocabulary, seed=request.seed, on_phrase=hook
-    )
-    if found.none:
-        said = f"{route.sentence.rstrip('.')}, and words do not say it either: {found.sentence}"
-        return Answer(route, found, None, said)
-    stack = Instruction(found.best.phrase) @ (WORDS_ALONE * request.scale)
-    return Answer(route, found, stack, f"{route.sentence} {found.sentence}")
+    can = asks and is_edit_model(engine.model_name)
+    return answered(route, request.scale, force=request.force, ask=ask if can else None)
+
+
+def parts(answer: AnalogyAnswer) -> tuple[dict[str, float], dict[str, float]]:
+    """The scales of the edits by name, and of the instructions by phrase, that answer it."""
+    both = [] if answer.stack is None else answer.stack.parts
+    return {e.name: s for e, s in both if e.layers}, {e.name: s for e, s in both if not e.layers}
+
+
+def facts(answer: AnalogyAnswer) -> dict[str, Any]:
+    """The answer as JSON."""
+    edits, instructions = parts(answer)
+    return {
+        "known": answer.route.known,
+        "sentence": answer.sentence,
+        "similarities": answer.route.similarities,
+        "thresholds": answer.route.thresholds,
+        "edits": [{"name": name, "scale": scale} for name, scale in edits.items()],
+        "instructions": [{"phrase": said, "scale": scale} for said, scale in instructions.items()],
+    }

@@ -15,6 +15,7 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.studio.backend import LocalBackend
 from pairedit_sdk.studio.guard import Access, Guard
 from pairedit_sdk.studio.http_errors import add_handlers
+from pairedit_sdk.studio.library_routes import library_routes
 from pairedit_sdk.studio.routes import picture_routes
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def build_app(service: Service, access: Access | None = None, *, page: bool = Tr
 
     app = api(lifespan=lifespan)
     app.include_router(picture_routes(LocalBackend(service.engine, service.queue)))
+    app.include_router(library_routes(service))
     access = access or Access()
     if page:
         from pairedit_sdk.studio.page import mount_page

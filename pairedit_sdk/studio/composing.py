@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from pairedit_sdk.edits.edit import Edit
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.metadata import EditInfo
@@ -13,21 +11,37 @@ if TYPE_CHECKING:
     from pairedit_sdk.studio.requests import ComposeRequest
 
 
-def compose(engine: Engine, request: ComposeRequest) -> EditInfo:
+@dataclass(frozen=True)
+class Composed:
+    """A sum of edits that was saved.
+
+    Attributes:
+        info: of the new edit.
+        error: of its update, relative, 0 … 1; ``None`` where its rank was not limited.
+    """
+
+    info: EditInfo
+    error: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        lost = "" if self.error is None else f" Relative error of the update: {self.error:.2%}."
+        return f"Saved {self.info.name}, rank {self.info.rank}.{lost}"
+
+
+def compose(engine: Engine, request: ComposeRequest) -> Composed:
     """Save the sum of edits, as ``pairedit compose`` does.
 
     Raises:
         UsageError: a name is taken or unknown.
         EditError: the edits do not go together.
     """
-    from pairedit_sdk.lora.compression import compressed
-
     engine.library.target(request.name, replace=request.replace)
     stack = engine.sum_of(request.edits)
     edit = (stack if request.words else stack.without_words()).merged(request.name)
+    error = None
     if request.rank is not None:
-        layers, _ = compressed(edit.layers, request.rank)
-        held = max(layer.rank for layer in layers.values())
-        edit = Edit(layers, replace(edit.info, rank=held))
+        edit, error = edit.with_rank(request.rank)
     engine.library.save(edit, replace=request.replace)
-    return edit.info
+    return Composed(edit.info, error)

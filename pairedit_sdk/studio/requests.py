@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,10 @@ MOST_SCALES = 16
 
 Format = Literal["png", "jpeg", "webp"]
 Scale = float
+#: As a list: a text could be the name of a file of phrases.
+Phrases = Annotated[
+    list[Annotated[str, Field(max_length=1000)]], Field(min_length=1, max_length=512)
+]
 
 
 class Request(BaseModel):
@@ -109,14 +113,14 @@ class AnalogyRequest(OptionsRequest):
         count: edits in the mix, at most.
         force: mix the nearest edits even if none is like this change.
         find_words: ask an edit model for words where no edit is like it.
-        vocabulary: the phrases to ask, with ``{a|b}`` for choices; ``null`` is the built-in one.
+        vocabulary: the phrases to ask; ``null`` is what the model was taught.
     """
 
     scale: Scale = Field(default=1.0, ge=-10, le=10)
     count: int = Field(default=3, ge=1, le=MOST_PARTS)
     force: bool = False
     find_words: bool = True
-    vocabulary: str | None = Field(default=None, max_length=10_000)
+    vocabulary: Phrases | None = None
     format: Format = "png"
     metadata: bool = True
 
@@ -136,8 +140,9 @@ class TrainRequest(Request):
 
     Attributes:
         recipe: a recipe's name; ``null`` is the one for the model.
-        settings: further settings as ``key=value``.
+        settings: further settings as ``key=value``; none that names a file, a model or a tracker.
         find_words: whether the model is asked for words; ``null`` is the recipe's.
+        words: phrases to choose from.
         place: whether the edit is placed in the basis.
         skip_check: train on pairs that the check finds bad.
         replace: take the place of an edit of that name.
@@ -147,6 +152,7 @@ class TrainRequest(Request):
     recipe: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
     settings: list[str] = Field(default_factory=list, max_length=64)
     find_words: bool | None = None
+    words: Phrases | None = None
     place: bool = False
     skip_check: bool = False
     replace: bool = False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pairedit_sdk.studio.engine import Engine, LoadingOptions
 from pairedit_sdk.studio.pictures import Pictures
 from pairedit_sdk.studio.results import Results
+from pairedit_sdk.studio.trainings import Trainings
 from pairedit_sdk.studio.work_queue import BOUND, TIMEOUT, WorkQueue
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class Service:
         self.pictures = Pictures(self.folder / "pictures")
         self.results = Results(self.folder / "results")
         self.queue = WorkQueue(bound, timeout)
+        how = self.engine.loading
+        self.trainings = Trainings(
+            self.library,
+            device=how.device,
+            precision=None if how.precision == "auto" else how.precision,
+            offload=how.offload,
+        )
 
     def do(self, work: Callable[[StepHook], T], **how: Any) -> T:
         """Wait for the queue, and have something done there.
@@ -61,4 +69,5 @@ class Service:
 
     def close(self) -> None:
         """End what is under way: trainings with a checkpoint, requests after their step."""
+        self.trainings.close()
         self.queue.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.images.photo import Photo
 from pairedit_sdk.images.plots import strip
-from pairedit_sdk.studio.analogy import answer
+from pairedit_sdk.studio.analogy import NEXT_STEP, answer, facts
 from pairedit_sdk.studio.requests import AnalogyRequest, EditRequest, SweepRequest
 
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ def _analogy(work: Work, engine: Engine, hook: StepHook) -> Made:
     pictures = (work.picture("a").seen(), work.picture("a_prime").seen(), photo.seen())
     found = answer(engine, pictures, request, hook)
     mask = work.picture("mask") if "mask" in work.pictures else None
-    made = engine.edited(photo, found.require(), request, mask, hook)
-    return _made(made, request, found.facts())
+    made = engine.edited(photo, found.require(NEXT_STEP), request, mask, hook)
+    return _made(made, request, facts(found))
 
 
 def _made(photo: Photo, request: Any, more: Mapping[str, Any] | None = None) -> Made:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+#: Set in the environment of a command, it ends as by SIGTERM when its standard input ends.
+STOP_WITH_INPUT = "PAIREDIT_STOP_WITH_STDIN"
+#: Set when a stream that is watched has ended.
+_ended = threading.Event()
 
 
 class Terminated(KeyboardInterrupt):  # no "Error" in its name, like its base class
@@ -19,12 +26,13 @@ class StopRequest:
         self.number = 0
 
     def is_set(self) -> bool:
-        """Whether there was one."""
-        return self.number != 0
+        """Whether there was one, or the input that is watched has ended."""
+        return self.number != 0 or input_has_ended()
 
     def as_interrupt(self) -> KeyboardInterrupt:
         """The exception to raise: KeyboardInterrupt too if another process got the signal."""
-        return Terminated() if self.number == signal.SIGTERM else KeyboardInterrupt()
+        terminated = self.number == signal.SIGTERM or input_has_ended()
+        return Terminated() if terminated else KeyboardInterrupt()
 
 
 @contextmanager
@@ -42,6 +50,44 @@ def terminable() -> Iterator[None]:
     finally:
         # None is a handler that was not set from Python, which cannot be put back.
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def stop_with_input() -> None:
+    """Let the end of standard input act like SIGTERM, if :data:`STOP_WITH_INPUT` is set.
+
+    To be called within :func:`terminable`. Processes that this one starts are not told to.
+    """
+    if os.environ.pop(STOP_WITH_INPUT, None):
+        terminate_at_end_of(0)
+
+
+def terminate_at_end_of(stream: int) -> None:
+    """From now on the end of ``stream``, a file descriptor, acts like SIGTERM.
+
+    A program that starts a training keeps the other end of a pipe. The system closes that end
+    however the program ends, so the training never goes on without it, and keeps its checkpoint.
+    A pipe works on every system. Linux's own signal for this (PR_SET_PDEATHSIG) already comes when
+    the thread that started the process ends, which in a server is soon.
+
+    The exception may come to nothing where it is raised: in a destructor, or where a library is
+    being imported that takes it for another error. So a training also asks after each step, see
+    :func:`input_has_ended`. Where SIGTERM has no handler of Python's, only that is left.
+    """
+
+    def watch() -> None:
+        # Not through sys.stdin, whose lock a thread that reads would still hold as Python ends.
+        with suppress(OSError):
+            while os.read(stream, 4096):
+                pass
+        _ended.set()
+        _thread.interrupt_main(signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end of input", daemon=True).start()
+
+
+def input_has_ended() -> bool:
+    """Whether the stream of :func:`terminate_at_end_of` has ended."""
+    return _ended.is_set()
 
 
 @contextmanager

@@ -13,6 +13,9 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.io.files import writing
 
 LOCK = "run.lock"
+#: Seconds that a training waits for the lock at least: whoever asks :func:`is_locked` has it for a
+#: moment. Such a moment is far shorter than :data:`_MOMENT`, which asking waits itself.
+_LEAST_WAIT, _MOMENT = 0.5, 0.05
 
 
 @contextmanager
@@ -24,7 +27,7 @@ def run_lock(folder: Path | None, wait: float = 0) -> Iterator[None]:
 
     Args:
         folder: of the run; ``None`` locks nothing.
-        wait: for another one to end, at most so many seconds.
+        wait: for another one to end, at most so many seconds, or half a second.
 
     Raises:
         UsageError: another one is.
@@ -33,7 +36,7 @@ def run_lock(folder: Path | None, wait: float = 0) -> Iterator[None]:
     if folder is None:
         yield
         return
-    lock = FileLock(folder / LOCK, timeout=wait)
+    lock = FileLock(folder / LOCK, timeout=max(wait, _LEAST_WAIT))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -47,6 +50,26 @@ def run_lock(folder: Path | None, wait: float = 0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a training uses this run folder, in this process or another.
+
+    The answer does not depend on process ids, which the system gives away again. Where the lock may
+    not be opened it is no.
+    """
+    path = folder / LOCK
+    if not path.is_file():
+        return False
+    lock = FileLock(path, timeout=_MOMENT, poll_interval=_MOMENT / 10)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
 
 
 def clear(folder: Path) -> None:

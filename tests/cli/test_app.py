@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,26 @@ def test_every_error_is_one_paragraph(
     _fail_with(monkeypatch, error)
     result = pairedit("edits", "list")
     assert (result.exit_code, result.stdout, result.stderr) == (status, "", text)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ImportError("cannot load module more than once per process"), 143,
+         "Error: Stopped by SIGTERM.\n"),
+        (EditError("hat is damaged"), 2, "Error: hat is damaged.\n"),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_a_signal_within_an_import_is_no_bug(
+    pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, text: str
+) -> None:
+    """Where the input that is watched has ended; errors of the user's stay what they are."""
+    ended = threading.Event()
+    ended.set()
+    monkeypatch.setattr("pairedit_sdk.training.interrupts._ended", ended)
+    _fail_with(monkeypatch, error)
+    result = pairedit("edits", "list")
+    assert (result.exit_code, result.stderr) == (status, text)
 
 
 def _parts(kind: str, message: str, status: int, **others: Any) -> dict[str, Any]:

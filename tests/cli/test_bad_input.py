@@ -106,9 +106,8 @@ BAD_INPUTS = [
      "The benchmark has no edit 'glases'. Did you mean glasses?"),
     ("edit me.png --edit damaged -o x.png",
      "damaged.safetensors is not a readable safetensors file …"),
-    ("sweep me.png --edit glasses=0.5 -o x.png",
-     "--edit glasses=0.5 has a scale. Expected the edit's name alone. Give the scales with "
-     "--scales."),
+    ("sweep me.png --edit glasses=half -o x.png",
+     "The scale in --edit glasses=half cannot be used. Expected finite numbers. Got 'half'."),
     ("sweep me.png --edit glasses --scales 0,half -o x.png",
      "The scales '0,half' cannot be used. Expected finite numbers. Got 'half'."),
     # Numbers and outputs

@@ -10,6 +10,7 @@ from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.studio.page.edit_form import request_of
 from pairedit_sdk.studio.page.shared import PRIVATE, said
 from pairedit_sdk.studio.requests import MOST_SCALES, EditRequest, SweepRequest
+from pairedit_sdk.studio.snippets import edit_command, edit_python, loading_of
 
 if TYPE_CHECKING:
     from pairedit_sdk.studio.page.edit_form import EditForm
@@ -31,7 +32,7 @@ def build_more(
     """
     asked = [shared.scales, shared.instructions, *form.fields]
     with gr.Accordion("Strip over scales", open=False, elem_id="edit-strip-part"):
-        with gr.Row(equal_height=True):
+        with gr.Row():
             scales = gr.Textbox("0, .25, .5, .75, 1", label="Scales of the whole", max_lines=1)
             draw = gr.Button("Draw", scale=0, min_width=90, elem_id="edit-strip-draw")
         strip = gr.Image(
@@ -45,6 +46,50 @@ def build_more(
 
         draw.click(said(drawn), [shared.picture, mask, scales, *asked], strip, **PRIVATE)
     _build_many(work, asked)
+    _build_code(shared, asked, mask, name, scales)
+
+
+def _build_code(
+    shared: Shared, asked: list[Any], mask: gr.State, name: gr.State, scales: gr.Textbox
+) -> None:
+    """Just what is set, as a command and as Python."""
+    with gr.Accordion("Copy as command or Python", open=False, elem_id="edit-code") as part:
+        command = gr.Code(label="Command", language="shell", interactive=False, lines=2)
+        strip = gr.Code(label="Command of the strip", language="shell", interactive=False, lines=2)
+        python = gr.Code(label="Python", language="python", interactive=False, lines=6)
+
+    def told(masked: str, called: str, said_scales: str, *values: Any) -> Any:
+        request, service = request_of(*values), shared.service
+        if not (request.edits or request.instructions):
+            return "", "", ""
+        how: dict[str, Any] = {
+            "mask": "mask.png" if masked else None, "loading": loading_of(service.engine)
+        }  # fmt: skip
+        strip_request = sweep_of(request, said_scales)
+        return (
+            edit_command(request, service.library, called, "edited.png", **how),
+            edit_command(strip_request, service.library, called, "strip.png", **how),
+            edit_python(request, service.library, called, "edited.png", **how),
+        )
+
+    inputs = [mask, name, scales, *asked]
+    outputs = [command, strip, python]
+    # While it is open; nobody pays for it before.
+    opened = gr.State(False)
+    part.expand(lambda: True, None, opened, **PRIVATE)
+    part.collapse(lambda: False, None, opened, **PRIVATE)
+
+    def if_open(is_open: bool, *values: Any) -> Any:
+        return told(*values) if is_open else (gr.skip(),) * 3
+
+    gr.on(
+        [opened.change, *(one.change for one in inputs)],
+        said(if_open),
+        [opened, *inputs],
+        outputs,
+        show_progress="hidden",
+        **PRIVATE,
+    )
 
 
 def sweep_of(request: EditRequest, scales: str) -> SweepRequest:

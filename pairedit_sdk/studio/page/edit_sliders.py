@@ -36,12 +36,12 @@ class Sliders:
             [], multiselect=True, label="Edits", elem_id="edit-names",
             info="Those of the library that are chosen get a slider.",
         )  # fmt: skip
-        with gr.Row(equal_height=True):
+        with gr.Row():
             phrase = gr.Textbox(
                 label="Instruction", placeholder="add round glasses", scale=4, max_lines=1,
                 elem_id="edit-phrase",
             )  # fmt: skip
-            add = gr.Button("Add", scale=1, min_width=60, elem_id="edit-add")
+            add = gr.Button("Add", scale=0, min_width=80, elem_id="edit-add")
 
         def choose(chosen: list[str], scales: Mapping[str, float]) -> dict[str, float]:
             return {name: scales.get(name, 1.0) for name in chosen}
@@ -131,7 +131,7 @@ class Sliders:
         with gr.Row(equal_height=True):
             if preview is not None:
                 gr.Image(
-                    preview, show_label=False, container=False, height=56, width=90, min_width=90,
+                    preview, show_label=False, container=False, height=84, width=84, min_width=84,
                     scale=0, interactive=False, buttons=[], elem_classes="pe-thumb",
                 )  # fmt: skip
             return gr.Slider(

@@ -19,10 +19,12 @@ CSS = """
 .dark .pe-good { color: #4ade80; } .dark .pe-usable { color: #fbbf24; }
 .dark .pe-bad { color: #f87171; }
 .pe-thumb img { border-radius: 6px; }
+#edit-add, #edit-strip-draw { align-self: end; height: 42px; }
 footer { display: none !important; }
 @media (max-width: 640px) {
   .gradio-container { padding: .5rem !important; }
   .pe-head h1 { font-size: 1.15rem; }
+  #edit-view { height: 400px !important; }
 }
 """
 

@@ -1,0 +1,78 @@
+"""What answers an analogy: edits of the basis, or else words, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pairedit_sdk.edits.instruction import Instruction
+from pairedit_sdk.errors import InputError
+from pairedit_sdk.words.finding import WORDS_ALONE
+
+if TYPE_CHECKING:
+    from pairedit_sdk.basis.mix import EditMix
+    from pairedit_sdk.edits.edit import EditStack
+    from pairedit_sdk.words.finding import FoundWords
+
+
+@dataclass(frozen=True)
+class AnalogyAnswer:
+    """What an analogy was found to mean.
+
+    Attributes:
+        route: the edits of the basis that make this change, or the nearest ones.
+        found: what was found in words; ``None`` where none were asked for.
+        stack: what answers it; ``None`` if nothing does.
+    """
+
+    route: EditMix
+    found: FoundWords | None
+    stack: EditStack | None
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        if self.found is None:
+            return self.route.sentence
+        if self.stack is not None:
+            return f"{self.route.sentence} {self.found.sentence}"
+        unknown = self.route.sentence.rstrip(".")
+        return f"{unknown}, and words do not say it either: {self.found.sentence}"
+
+    def require(self, next_step: str) -> EditStack:
+        """What answers it.
+
+        Args:
+            next_step: what to do where nothing does.
+
+        Raises:
+            InputError: nothing does.
+        """
+        if self.stack is None:
+            raise InputError(self.sentence.rstrip("."), next_step=next_step)
+        return self.stack
+
+
+def answered(
+    route: EditMix,
+    scale: float = 1.0,
+    *,
+    force: bool = False,
+    ask: Callable[[], FoundWords] | None = None,
+) -> AnalogyAnswer:
+    """The answer to an analogy.
+
+    Args:
+        route: what the basis has for it.
+        scale: of the whole answer. Words act at :data:`WORDS_ALONE` times that.
+        force: answer with the nearest edits even if none makes this change.
+        ask: looks for words, and is called only where no edit makes the change; ``None`` is for
+            no words.
+    """
+    if route.known or force:
+        return AnalogyAnswer(route, None, route @ scale)
+    found = None if ask is None else ask()
+    if found is None or found.none:
+        return AnalogyAnswer(route, found, None)
+    return AnalogyAnswer(route, found, Instruction(found.best.phrase) @ (WORDS_ALONE * scale))

@@ -1,0 +1,123 @@
+"""Who is let in: this machine's own pages and programs, and those who have the secret."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from pairedit_sdk.studio.guard import COOKIE, Access, Guard
+
+HERE = "http://127.0.0.1:7860"
+
+
+def asking(access: Access) -> TestClient:
+    app = FastAPI()
+
+    @app.api_route("/{path:path}", methods=["GET", "POST"])
+    async def echo(request: Request) -> dict[str, int]:
+        return {"taken": len(await request.body())}
+
+    app.add_middleware(Guard, access=access)
+    return TestClient(app, base_url=HERE, follow_redirects=False)
+
+
+@pytest.fixture
+def local() -> TestClient:
+    return asking(Access(max_bytes=1000))
+
+
+@pytest.fixture
+def secret() -> TestClient:
+    return asking(Access(hosts=(), token="s3cret"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "[::1]:7860", "LOCALHOST"])
+def test_this_machine_is_let_in(local: TestClient, host: str) -> None:
+    found = local.get("/", headers={"host": host, "origin": f"http://{host}"})
+    assert found.status_code == 200
+    assert found.headers["x-frame-options"] == "SAMEORIGIN"
+    assert "default-src 'self'" in found.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:7860", ""]
+)
+def test_another_name_of_this_server_is_refused(local: TestClient, host: str) -> None:
+    """A name that somebody else points here: DNS rebinding."""
+    found = local.get("/", headers={"host": host})
+    assert found.status_code == 403
+    assert "is not known as" in found.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:7860"]
+)
+def test_a_page_of_another_origin_is_refused(local: TestClient, origin: str) -> None:
+    found = local.post("/api/edit", headers={"origin": origin}, content=b"x")
+    assert found.status_code == 403
+    assert origin in found.json()["error"]["message"]
+
+
+def test_a_program_without_an_origin_is_let_in(local: TestClient) -> None:
+    assert local.post("/api/edit", content=b"abc").json() == {"taken": 3}
+
+
+def test_what_says_that_it_is_too_large_is_refused_unread(local: TestClient) -> None:
+    found = local.post("/", content=b"x" * 1001)
+    assert found.status_code == 413
+    assert "Expected at most 0 MiB" in found.json()["error"]["message"]
+
+
+def test_what_does_not_say_how_large_it_is_ends_at_the_bound(local: TestClient) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(11):
+            yield b"x" * 100
+
+    assert local.post("/", content=parts()).status_code == 413
+    assert local.post("/", content=b"x" * 1000).json() == {"taken": 1000}
+
+
+def test_without_the_token_nothing_is_answered(secret: TestClient) -> None:
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": f"{COOKIE}=wrong"},
+                    {"authorization": "Basic !!"}, {"cookie": "a=\"\x01"}):  # fmt: skip
+        found = secret.get("/", headers=headers)
+        assert found.status_code == 401
+        assert "token" in found.json()["error"]["message"]
+
+
+def test_the_token_lets_in_by_header_cookie_and_address(secret: TestClient) -> None:
+    assert secret.get("/", headers={"authorization": "Bearer s3cret"}).status_code == 200
+    found = secret.get("/?token=s3cret&edits=hat%3A1")
+    assert found.status_code == 303
+    assert found.headers["location"] == "/?edits=hat%3A1"
+    cookie = found.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert secret.get("/", headers={"cookie": f"{COOKIE}=s3cret"}).status_code == 200
+    secret.cookies.clear()
+    assert secret.get("/?token=wrong").status_code == 401
+
+
+def test_the_token_does_not_lead_to_another_server(secret: TestClient) -> None:
+    found = secret.get(f"{HERE}//evil.example/?token=s3cret")
+    assert found.headers["location"] == "/evil.example/"
+
+
+def test_a_secret_does_not_let_other_pages_in(secret: TestClient) -> None:
+    headers = {"authorization": "Bearer s3cret", "origin": "http://evil.example"}
+    assert secret.post("/", headers=headers).status_code == 403
+
+
+def test_a_password_is_asked_for_as_browsers_know_it() -> None:
+    client = asking(Access(hosts=(), user="ada", password="a:b"))
+    found = client.get("/")
+    assert found.status_code == 401
+    assert found.headers["www-authenticate"].startswith("Basic")
+    right = base64.b64encode(b"ada:a:b").decode()
+    wrong = base64.b64encode(b"ada:a:c").decode()
+    assert client.get("/", headers={"authorization": f"Basic {right}"}).status_code == 200
+    assert client.get("/", headers={"authorization": f"Basic {wrong}"}).status_code == 401
