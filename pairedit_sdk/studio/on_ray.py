@@ -49,7 +49,7 @@ class Serving(BaseModel):
         replicas: processes with the model.
         cpus: that each of them takes, in Ray's counting.
         gpus: the same for GPUs, and a fraction shares one; ``None`` is one where the cluster has
-            any, unless the device is the CPU.
+            any, unless the device is the CPU; in a configuration for Ray's commands it is none.
         access: who may use it.
         waiting: requests that may wait; more are refused.
         timeout: seconds that a request may take with its waiting.
@@ -85,21 +85,17 @@ def application(serving: Serving | Mapping[str, Any]) -> Any:
         ValidationError: the configuration is wrong.
         UsageError: the device has a number.
     """
-    import ray
     from ray import serve
 
     from pairedit_sdk.studio.ray_replica import Replica
 
     asked = Serving.model_validate(serving).resolved()
     require_kind(asked.loading.device)
-    # What does not fit yet, the cluster may grow to.
-    crew = RayWorkers(asked.replicas, "auto", asked.cpus, asked.gpus)
-    _, needs = room_for(ray, crew, asked.loading.device, asked.replicas)
     quiet = {"log_level": "WARNING", "enable_access_log": False}
     replicas = serve.deployment(
         name="Replica",
         num_replicas=asked.replicas,
-        ray_actor_options=needs,
+        ray_actor_options={"num_cpus": asked.cpus, "num_gpus": asked.gpus or 0},
         max_ongoing_requests=ONGOING,
         max_queued_requests=asked.waiting,
         max_constructor_retry_count=STARTS,
@@ -148,7 +144,8 @@ def serve_on_ray(
             port = found.getsockname()[1]
     with ExitStack() as ending, connected(address) as ray, _quiet() as serve:
         crew = RayWorkers(serving.replicas, address, serving.cpus, serving.gpus)
-        room_for(ray, crew, serving.loading.device, serving.replicas)
+        _, needs = room_for(ray, crew, serving.loading.device, serving.replicas)
+        serving = serving.model_copy(update={"gpus": needs["num_gpus"]})
         there = serve.status()
         if NAME in there.applications:
             raise UsageError(
