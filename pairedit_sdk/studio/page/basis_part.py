@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -20,13 +21,15 @@ def build(shared: Shared) -> None:
     """Lay the part out."""
     gr.Markdown("### Basis")
     table = gr.HTML(basis_html(basis_work.basis_shown(shared.service)), elem_id="basis-table")
-    placed = gr.Dropdown([], label="An edit of the basis", elem_id="basis-placed")
+    placed = gr.Dropdown([], value=None, label="An edit of the basis", elem_id="basis-placed")
     with gr.Row():
         alike = gr.Button("Neighbours", size="sm", min_width=120, elem_id="basis-neighbours")
         remove = gr.Button("Remove", size="sm", min_width=120, elem_id="basis-remove")
     status = gr.Markdown(elem_id="basis-status")
     with gr.Accordion("Place an edit", open=True):
-        name = gr.Dropdown([], label="Edit that is not in the basis", elem_id="basis-place-name")
+        name = gr.Dropdown(
+            [], value=None, label="Edit that is not in the basis", elem_id="basis-place-name"
+        )
         hint = gr.Markdown(_HINT, elem_id="basis-hint")
         with gr.Row():
             before, after = (
@@ -40,14 +43,18 @@ def build(shared: Shared) -> None:
     shown = [table, placed, name]
 
     def look(chosen: str | None, wanted: str | None) -> Any:
-        return _shown(shared, chosen, wanted)
+        basis = basis_work.basis_shown(shared.service)
+        # A value is sent only where it must change: somebody may be choosing another meanwhile.
+        return (basis_html(basis), _choices(basis.names, chosen), _choices(basis.others, wanted))
 
     def put(edit: str | None, befores: list[str] | None, afters: list[str] | None) -> Any:
         done = basis_work.place(shared.service, edit, befores or [], afters or [])
-        return (done, None, None, *_shown(shared, edit, None))
+        drawn, _, others = look(None, edit)
+        names = basis_work.basis_shown(shared.service).names
+        return done, None, None, drawn, gr.Dropdown(choices=names, value=edit), others
 
     def take_out(edit: str | None) -> Any:
-        return (basis_work.remove(shared.service, edit), *_shown(shared, None, None))
+        return basis_work.remove(shared.service, edit), *look(edit, None)
 
     def compare(edit: str | None) -> str:
         return basis_work.neighbours(shared.service, edit)
@@ -67,15 +74,8 @@ def build(shared: Shared) -> None:
           show_progress="hidden", **PRIVATE)  # fmt: skip
 
 
-def _shown(shared: Shared, chosen: str | None, wanted: str | None) -> tuple[Any, Any, Any]:
-    """The table and both lists; what was chosen stays so where it can."""
-    basis = basis_work.basis_shown(shared.service)
-    return (
-        basis_html(basis),
-        gr.Dropdown(choices=basis.names, value=_one_of(chosen, basis.names)),
-        gr.Dropdown(choices=list(basis.others), value=_one_of(wanted, basis.others)),
-    )
-
-
-def _one_of(name: str | None, names: Any) -> str | None:
-    return name if name in names else next(iter(names), None)
+def _choices(names: Sequence[str], value: str | None) -> Any:
+    """What can be chosen; a choice that is gone is taken back."""
+    if value is None or value in names:
+        return gr.Dropdown(choices=list(names))
+    return gr.Dropdown(choices=list(names), value=None)
