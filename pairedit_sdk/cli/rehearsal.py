@@ -31,7 +31,6 @@ def rehearse(
     from pairedit_sdk.cli.services import train
     from pairedit_sdk.estimates.fitting import advised, size, total_memory
     from pairedit_sdk.estimates.needs import training_needs
-    from pairedit_sdk.estimates.speed import span
     from pairedit_sdk.training.trainer import StepInfo
     from pairedit_sdk.training.words import settled_words
     from pairedit_sdk.words.vocabulary import Vocabulary
@@ -56,7 +55,7 @@ def rehearse(
     output.say(
         f"{counted(len(pairs), 'pair')} and {base.name} are fine; {REHEARSED} steps went through.\n"
         f"Memory: {size(peak)} at the peak ({size(expected.peak)} estimated), of {size(there)}.\n"
-        f"Time:   {span(seconds[-1])} a step, {span(seconds[-1] * config.steps)} in all.\n"
+        f"Time:   {_in_all(seconds[-1], config.steps)}.\n"
         f"{_on_top(phrases)}"
         f"Disk:   {size(expected.disk)} for the run, {size(free)} are free.\n"
         "Nothing was kept."
@@ -87,6 +86,13 @@ def rehearse(
 def _on_top(phrases: int) -> str:
     """What the time does not hold, a line, if that is anything."""
     return f"Words:  {counted(phrases, 'phrase')} to ask, on top of that time.\n" if phrases else ""
+
+
+def _in_all(seconds: float, steps: int) -> str:
+    """A step's time, and that of all steps."""
+    from pairedit_sdk.estimates.speed import span
+
+    return f"{span(seconds)} a step, {span(seconds * steps)} in all"
 
 
 def _peak(device: torch.device) -> int:

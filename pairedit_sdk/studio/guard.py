@@ -61,7 +61,7 @@ class Access:
     @property
     def is_local(self) -> bool:
         """Whether only somebody on this machine can use the studio, and anybody there may."""
-        local = all(host in LOOPBACK or host.startswith("127.") for host in self.hosts)
+        local = all(h in (*LOOPBACK, "::1") or h.startswith("127.") for h in self.hosts)
         return self.is_open and bool(self.hosts) and local
 
     @property

@@ -121,3 +121,18 @@ def test_a_password_is_asked_for_as_browsers_know_it() -> None:
     wrong = base64.b64encode(b"ada:a:c").decode()
     assert client.get("/", headers={"authorization": f"Basic {right}"}).status_code == 200
     assert client.get("/", headers={"authorization": f"Basic {wrong}"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("access", "local"),
+    [
+        (Access(), True),
+        (Access(hosts=("127.0.0.1", "127.0.0.2", "::1", "[::1]")), True),
+        (Access(token="secret"), False),
+        (Access(user="me", password="secret"), False),
+        (Access(hosts=()), False),
+        (Access(hosts=("127.0.0.1", "studio.example")), False),
+    ],
+)
+def test_who_may_name_folders(access: Access, local: bool) -> None:
+    assert access.is_local is local

@@ -292,6 +292,19 @@ def test_bad_names(trainings, pairs, tmp_path, name):
     assert not (tmp_path / "edits").exists()
 
 
+def test_what_cannot_begin_is_refused_before_its_pairs_are_kept(library):
+    trainings = Trainings(library)
+    _run(library, "hat")
+    (library / "cap.safetensors").touch()
+    trainings.require_startable("glasses")
+    for name, said in (("hat", "a run of hat already"), ("cap", "an edit cap already")):
+        with pytest.raises(UsageError, match=said):
+            trainings.require_startable(name)
+        trainings.require_startable(name, force=True)
+    with pytest.raises(UsageError, match="cannot be the name"):
+        trainings.require_startable("../hat", force=True)
+
+
 def test_what_is_refused_before_a_process_starts(trainings, pairs, tmp_path):
     library = tmp_path / "edits"
     _run(library, "hat")

@@ -63,6 +63,12 @@ def build(shared: Shared, run: gr.State, started: Any) -> None:
     )
     timer, seen = gr.Timer(LOOK, active=False), gr.State(None)
     outputs = [status, stop, resume, plot, preview, command, runs, timer, seen]
+    _listen(shared, run, started, outputs)
+
+
+def _listen(shared: Shared, run: gr.State, started: Any, outputs: list[Any]) -> None:
+    """Follow the training that is shown, stop it and resume it."""
+    _, stop, resume, *_, runs, timer, seen = outputs
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 
     def anew(name: str) -> list[Any]:
