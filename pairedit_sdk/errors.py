@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from typing import Any
 
 
 class PairEditError(Exception):
@@ -35,6 +36,10 @@ class PairEditError(Exception):
         self.what, self.expected, self.got, self.next_step = what, expected, got, next_step
         self.details = list(details)
         super().__init__(self.message())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By itself an exception would be made again from its message alone.
+        return _blank, (type(self), self.args), self.__dict__
 
     def message(self) -> str:
         """The whole as one paragraph, apart from details; what a name holds besides printable
@@ -132,6 +137,10 @@ class WriteError(PairEditError, OSError):
         )
         self.errno, self.reason = error.errno, said
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        blank, made_of, state = super().__reduce__()
+        return blank, made_of, {**state, "errno": self.errno}  # which is no attribute of Python's
+
 
 #: What to do when the system does not let something be written.
 _ABOUT_WRITING = {
@@ -149,6 +158,13 @@ _ABOUT_WRITING = {
     ),
     errno.ENAMETOOLONG: "Choose a shorter name",
 }
+
+
+def _blank(kind: type[PairEditError], args: tuple[Any, ...]) -> PairEditError:
+    """An error that comes from another process; its attributes are set by pickle."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:

@@ -1,6 +1,10 @@
 """The scripts a user would copy run as they are, with fewer steps."""
 
+import os
 import runpy
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -52,3 +56,19 @@ def test_pictures(tmp_path, monkeypatch, script, picture, least):
     _run(script, tmp_path, monkeypatch)
     with Image.open(tmp_path / picture) as image:
         assert image.width >= least
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_serve_ray(tmp_path):
+    # In a process of its own: Ray's warnings are not this one's.
+    command = [sys.executable, EXAMPLES / "serve_ray.py", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'replicas': 2" in done.stdout
+    drawn = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
+    assert drawn.keys() == {f"hat-{scale}.png" for scale in ("0.25", "0.5", "0.75", "1")}
+    assert len(set(drawn.values())) == 4

@@ -54,6 +54,22 @@ def studio(
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, help="Seconds that a request may take.")
     ] = 600.0,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            "--replicas",
+            min=1,
+            help="The HTTP API alone, on Ray: by so many processes that each load the model.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="With --replicas: address of a running cluster, or auto. Without it: RAY_ADDRESS, "
+            "else a Ray on this machine.",
+        ),
+    ] = None,
     base: options.Base = None,
     library: options.Library = options.DEFAULT_LIBRARY,
     device: options.Device = None,
@@ -70,14 +86,31 @@ def studio(
     output = Output(as_json, quiet)
     device = values.device(device)
     require_studio()
+    if address is not None and replicas is None:
+        raise UsageError("--address needs --replicas", next_step="Say how many replicas to start")
 
     from pairedit_sdk.studio.app import bound_socket, build_app, serve
     from pairedit_sdk.studio.engine import LoadingOptions
     from pairedit_sdk.studio.service import Service
 
     access = _access(host, auth, token)
-    listening = bound_socket(host, port)
     loading = LoadingOptions(base, device, precision or "auto", offload)
+    if replicas is not None:
+        from pairedit_sdk.cli.studio_on_ray import serve_replicas
+        from pairedit_sdk.edits.library import EditLibrary
+        from pairedit_sdk.studio.on_ray import Serving
+
+        serving = Serving(
+            library=EditLibrary.local(library).folder,
+            loading=loading,
+            replicas=replicas,
+            access=access,
+            waiting=waiting,
+            timeout=timeout,
+        )
+        serve_replicas(serving, host, port, address, output)
+        return
+    listening = bound_socket(host, port)
     service = Service(library, loading, bound=waiting, timeout=timeout)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}/"

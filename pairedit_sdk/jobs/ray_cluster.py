@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ def connected(address: str) -> Iterator[Any]:
     if address == LOCAL:
         # A Ray that nobody sees was started for this alone: it has nothing to report to its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's processes listen on every address of the machine, and run what they are told to.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         ray.init(
             address=address,

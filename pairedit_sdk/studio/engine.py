@@ -7,7 +7,7 @@ path. What a request leaves behind is bounded: the edits it read, and drafts of 
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +19,7 @@ from pairedit_sdk.edits.instruction import Instruction
 from pairedit_sdk.edits.library import EditLibrary, check_name
 from pairedit_sdk.errors import EditError, InputError, UsageError
 from pairedit_sdk.models.folders import DEFAULT_MODEL
+from pairedit_sdk.studio.recent import Recent
 from pairedit_sdk.studio.requests import OPTIONS
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ class Engine:
         self.loading = loading or LoadingOptions()
         self._model: FlowModel | None = None
         self._lock = threading.Lock()
-        self._edits: OrderedDict[str, tuple[tuple[int, int], Edit]] = OrderedDict()
-        self._drafts: OrderedDict[tuple[str, ...], DraftEditor] = OrderedDict()
+        self._edits: Recent[Edit] = Recent(KEPT_EDITS)
+        self._drafts: Recent[DraftEditor] = Recent(KEPT_DRAFTS)
 
     @property
     def model_name(self) -> str:
@@ -159,15 +160,8 @@ class Engine:
         """
         path = self._file(name)
         stat = path.stat()
-        stamp = (stat.st_mtime_ns, stat.st_size)
-        held = self._edits.get(name)
-        if held is None or held[0] != stamp:
-            held = (stamp, Edit.load(path))
-        self._edits[name] = held
-        self._edits.move_to_end(name)
-        while len(self._edits) > KEPT_EDITS:
-            self._edits.popitem(last=False)
-        return held[1]
+        stamp = (name, stat.st_mtime_ns, stat.st_size)
+        return self._edits.get(stamp, lambda: Edit.load(path))
 
     def stack(self, request: EditRequest) -> EditStack:
         """The edits and instructions of a request.
@@ -243,15 +237,12 @@ class Engine:
         """
         from pairedit_sdk.editing.draft import DraftEditor
 
-        chosen = (key, request.model_dump_json(include=set(OPTIONS)))
-        editor = self._drafts.get(chosen)
-        if editor is None:
+        def begin() -> DraftEditor:
             photo, mask = read()
-            editor = DraftEditor(self.model, photo, request.options(mask))
-        self._drafts[chosen] = editor
-        self._drafts.move_to_end(chosen)
-        while len(self._drafts) > KEPT_DRAFTS:
-            self._drafts.popitem(last=False)
+            return DraftEditor(self.model, photo, request.options(mask))
+
+        settings = request.model_dump_json(include=set(OPTIONS))
+        editor = self._drafts.get((key, settings), begin)
         if not (request.edits or request.instructions):
             return Draft(editor.original, editor.original)
         return Draft(editor.original, editor.edit(self.stack(request), on_step=hook))

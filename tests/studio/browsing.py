@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Milliseconds that the page has for anything.
-PATIENCE = 120_000
+PATIENCE = 30_000
 #: Where screenshots are kept, for people to look at.
 SHOTS = Path(__file__).resolve().parents[2] / "out" / "studio"
 
@@ -89,8 +89,13 @@ def page_at(address: str, *, width: int = 1280, height: int = 900) -> Iterator[t
         )
         page.goto(address)
         page.wait_for_selector("button[role=tab]")
-        yield page, seen
-        browser.close()
+        try:
+            yield page, seen
+        except BaseException:
+            shoot(page, "failed")
+            raise
+        finally:
+            browser.close()
 
 
 def shoot(page: Page, name: str) -> None:

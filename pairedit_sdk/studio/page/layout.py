@@ -125,7 +125,7 @@ def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab
             dict(view.instructions),
             view.seed,
             view.run,
-            gr.Tabs(selected=view.tab),
+            gr.skip() if view.tab == TABS[0] else gr.Tabs(selected=view.tab),
         )
 
     def selected(event: gr.SelectData) -> str:

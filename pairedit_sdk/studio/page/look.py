@@ -13,7 +13,8 @@ CSS = """
 }
 .pe-head { display: flex; align-items: baseline; gap: .8rem; flex-wrap: wrap; }
 .pe-head h1 { font-size: 1.35rem; font-weight: 650; margin: 0; }
-.pe-head .pe-model { color: var(--body-text-color-subdued); font-size: .9rem; }
+.pe-head .pe-model { color: var(--body-text-color-subdued); font-size: .9rem; min-width: 0; }
+.pe-head b { overflow-wrap: anywhere; }
 .pe-note { color: var(--body-text-color-subdued); font-size: .88rem; }
 .pe-good { color: #15803d; } .pe-usable { color: #b45309; } .pe-bad { color: #b91c1c; }
 .dark .pe-good { color: #4ade80; } .dark .pe-usable { color: #fbbf24; }
