@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import InputError, UsageError, counted, nearest, printable
+from pairedit_sdk.images.image import as_rgb
+from pairedit_sdk.images.opening import opened
 from pairedit_sdk.io.resources import examples_dir
 from pairedit_sdk.pairs.changed_picture import changed_picture
 from pairedit_sdk.pairs.folder import natural
@@ -48,7 +50,7 @@ class Chosen:
         if self.folder is not None:
             return PairSet.from_folder(self.folder)
         return PairSet.from_images(
-            [(before, after) for _, before, after in self.files],
+            [(_read(one, "before"), _read(two, "after")) for _, one, two in self.files],
             [name for name, _, _ in self.files],
         )
 
@@ -170,6 +172,13 @@ def check_chosen(pairs: PairSet) -> Checked:
         for report, pair in zip(found.pairs, pairs, strict=True)
     ]
     return Checked(drawn, found.advice, found.worth_training)
+
+
+def _read(file: Path, side: str) -> Image.Image:
+    """As :func:`~pairedit_sdk.images.image.read_image`; an error does not say where it lies."""
+    called = f"The {side} picture '{file.name}'"
+    with opened(file, called) as image:
+        return as_rgb(image, called)
 
 
 def _side_by_side(before: Image.Image, after: Image.Image) -> Image.Image:

@@ -69,3 +69,15 @@ def test_a_bad_pair_has_its_reason_and_the_set_is_not_worth_it() -> None:
     assert "the same picture" in found.pairs[0].sentence
     few = check_chosen(chosen(UPLOADED, [one[0]], [two[0]], "", "", local=False).pairs())
     assert few.sentence.endswith("Which side is before takes three pairs to be told.")
+
+
+@pytest.mark.parametrize("data", [b"no picture", (GLASSES / "source" / "1.png").read_bytes()[:500]])
+def test_a_picture_that_cannot_be_read_is_called_by_its_name_alone(
+    tmp_path: Path, data: bytes
+) -> None:
+    (one, *_), (two, *_) = uploaded()
+    file = tmp_path / one.name
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=r"^The before picture '1.png' is ") as caught:
+        chosen(UPLOADED, [file], [two], "", "", local=False).pairs()
+    assert str(tmp_path) not in str(caught.value)
