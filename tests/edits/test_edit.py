@@ -102,6 +102,18 @@ def test_arithmetic_of_scales(tiny_model):
     assert repr(one @ 1 + two @ 0.5) == "one @ 1 + two @ 0.5"
 
 
+def test_a_smaller_rank_and_what_it_loses(tiny_model):
+    edit = _edit(tiny_model, rank=4)
+    small, error = edit.with_rank(1)
+    assert (small.info.rank, small.name) == (1, edit.name)
+    assert {layer.rank for layer in small.layers.values()} == {1}
+    assert 0 < error < 1
+    same, nothing = edit.with_rank(9)
+    assert (same.info.rank, nothing) == (4, 0.0)
+    with pytest.raises(UsageError, match="The rank 0 cannot be used"):
+        edit.with_rank(0)
+
+
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
 def test_a_scale_that_is_not_finite_is_refused(tiny_model, scale):
     with pytest.raises(UsageError, match="scale of edit 'one'"):

@@ -10,7 +10,7 @@ import torch
 from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.editing.generate import generate
 from pairedit_sdk.edits import learned_on
-from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.edits.edit import Edit, EditInfo, EditorSettings
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.families import are_siblings
@@ -146,3 +146,18 @@ def test_edits_of_a_base_model_work_on_what_was_distilled_from_it(
     assert not torch.allclose(found, x, atol=1e-3)
     assert [models[k].is_distilled for k in (0, 1)] == [False, True]
     assert f"its-base, and is used on its sibling {models[1].name}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("infos", "told", "model"),
+    [
+        ([], False, ("mini", "auto")),
+        ([], True, ("mini-kontext", "auto")),
+        ([EditInfo("a"), EditInfo("b", base="far/away", precision="nf4")], True,
+         ("far/away", "nf4")),
+        ([EditInfo("a", editor=EditorSettings(reference=True), precision="bf16")], False,
+         ("mini-kontext", "auto")),
+    ],
+)  # fmt: skip
+def test_the_model_of_edits_where_none_is_named(infos, told, model):
+    assert learned_on.own_model(infos, told=told) == model

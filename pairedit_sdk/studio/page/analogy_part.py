@@ -11,6 +11,7 @@ import gradio as gr
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.studio import analogy_work
 from pairedit_sdk.studio.examples import ANALOGIES, example_analogy
+from pairedit_sdk.studio.page import code_part
 from pairedit_sdk.studio.page.charts import candidates_html, verdict_html
 from pairedit_sdk.studio.page.shared import PRIVATE, said
 from pairedit_sdk.studio.requests import AnalogyRequest
@@ -31,6 +32,38 @@ def build(shared: Shared) -> None:
     """Lay the part out."""
     gr.Markdown("### Analogy")
     gr.Markdown(_HOW, elem_classes="pe-note")
+    pictures, answer = _pictures()
+    with gr.Row(equal_height=True):
+        scale = gr.Slider(
+            0, 2, 1, step=0.05, label="Scale of the answer", buttons=[], min_width=200,
+            elem_id="analogy-scale",
+        )  # fmt: skip
+        with gr.Column(min_width=200):
+            words = gr.Checkbox(
+                True, label="Look for words", container=False, elem_id="analogy-words"
+            )
+            force = gr.Checkbox(
+                False, label="Mix the nearest anyway", container=False, elem_id="analogy-force"
+            )
+    asking = gr.Button("Ask", variant="primary", elem_id="analogy-ask")
+    sentence = gr.HTML(elem_id="analogy-sentence", min_height=24)
+    chart = gr.HTML(elem_id="analogy-chart")
+    take = gr.Button("Take over to the sliders", interactive=False, elem_id="analogy-take")
+    command, python = code_part.build("analogy")
+    asked: gr.State = gr.State(None)
+    outputs = [asked, sentence, chart, answer, take, command, python]
+    asking.click(
+        said(functools.partial(_asked, shared)), [*pictures, scale, force, words], outputs,
+        show_progress="minimal", show_progress_on=[sentence, answer], **PRIVATE,
+    )  # fmt: skip
+    take.click(
+        said(_taken), asked,
+        [shared.picture, shared.scales, shared.instructions], **PRIVATE,
+    ).success(None, None, None, js=_TO_EDIT)  # fmt: skip
+
+
+def _pictures() -> tuple[list[gr.Image], gr.Image]:
+    """The three pictures with their examples, and the answer."""
     with gr.Row():
         pictures = [
             gr.Image(
@@ -54,41 +87,7 @@ def build(shared: Shared) -> None:
                                 elem_id=elem_id)  # fmt: skip
             example.click(said(functools.partial(example_analogy, name)), None, pictures,
                           **PRIVATE)  # fmt: skip
-    with gr.Row(equal_height=True):
-        scale = gr.Slider(
-            0, 2, 1, step=0.05, label="Scale of the answer", buttons=[], min_width=200,
-            elem_id="analogy-scale",
-        )  # fmt: skip
-        with gr.Column(min_width=200):
-            words = gr.Checkbox(
-                True, label="Look for words", container=False, elem_id="analogy-words"
-            )
-            force = gr.Checkbox(
-                False, label="Mix the nearest anyway", container=False, elem_id="analogy-force"
-            )
-    asking = gr.Button("Ask", variant="primary", elem_id="analogy-ask")
-    sentence = gr.HTML(elem_id="analogy-sentence", min_height=24)
-    chart = gr.HTML(elem_id="analogy-chart")
-    take = gr.Button("Take over to the sliders", interactive=False, elem_id="analogy-take")
-    with gr.Accordion("Copy as command or Python", open=False):
-        command = gr.Code(
-            label="Command", language="shell", lines=1, wrap_lines=True, interactive=False,
-            show_line_numbers=False, elem_id="analogy-command",
-        )  # fmt: skip
-        python = gr.Code(
-            label="Python", language="python", lines=3, wrap_lines=True, interactive=False,
-            show_line_numbers=False, elem_id="analogy-python",
-        )  # fmt: skip
-    asked: gr.State = gr.State(None)
-    outputs = [asked, sentence, chart, answer, take, command, python]
-    asking.click(
-        said(functools.partial(_asked, shared)), [*pictures, scale, force, words], outputs,
-        show_progress="minimal", show_progress_on=[sentence, answer], **PRIVATE,
-    )  # fmt: skip
-    take.click(
-        said(_taken), asked,
-        [shared.picture, shared.scales, shared.instructions], **PRIVATE,
-    ).success(None, None, None, js=_TO_EDIT)  # fmt: skip
+    return pictures, answer
 
 
 def _asked(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pairedit_sdk.studio.composing import changed_scales, compose, request_of, suggested_name
+from pairedit_sdk.studio.page import code_part
 from pairedit_sdk.studio.page.shared import PRIVATE, said
 from pairedit_sdk.studio.snippets import compose_command, compose_python
 
@@ -45,15 +46,7 @@ def build(shared: Shared) -> None:
         )  # fmt: skip
     save = gr.Button("Save as an edit", variant="primary", elem_id="compose-save")
     status = gr.Markdown(elem_id="compose-status")
-    with gr.Accordion("Copy as command or Python", open=False):
-        command = gr.Code(
-            label="Command", language="shell", lines=1, wrap_lines=True, interactive=False,
-            show_line_numbers=False, elem_id="compose-command",
-        )  # fmt: skip
-        python = gr.Code(
-            label="Python", language="python", lines=3, wrap_lines=True, interactive=False,
-            show_line_numbers=False, elem_id="compose-python",
-        )  # fmt: skip
+    command, python = code_part.build("compose")
     asked = [name, shared.scales, rank, words, replace]
     _show_mix(shared, note, table, name)
 
