@@ -24,6 +24,8 @@ def test_a_mix_is_saved_and_an_analogy_taken_over(hats: Path) -> None:
         assert EditLibrary(hats).info("hat-cap").parts == [("hat", 0.5), ("cap", 1.0)]
 
         page.click("#basis-place-name input")
+        # The new edit appears by itself, and moves the others.
+        page.get_by_role("option", name="hat-cap", exact=True).wait_for()
         page.get_by_role("option", name="hat", exact=True).click()
         for side, folder in (("before", "source"), ("after", "target")):
             pictures = sorted((examples_dir() / "pairs" / "hat" / folder).iterdir())
