@@ -24,8 +24,10 @@ from playwright.sync_api import Page, sync_playwright
 #: Moves that are measured; the first of all, which encodes the picture, is told apart.
 MOVES = 30
 _SHOWN = "[...document.querySelectorAll('#edit-view img')].map(i => i.src).join()"
-_CHANGED = f"before => {_SHOWN} != before && [...document.querySelectorAll('#edit-view img')]" \
-    ".every(i => i.complete)"  # fmt: skip
+_CHANGED = (
+    f"before => {_SHOWN} != before && [...document.querySelectorAll('#edit-view img')]"
+    ".every(i => i.complete)"
+)
 _MOVE = "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }"
 
 
@@ -81,16 +83,26 @@ def main() -> None:
     asked.add_argument("--moves", type=int, default=MOVES)
     given = asked.parse_args()
     server = subprocess.Popen(
-        [sys.executable, "-m", "pairedit_sdk", "studio", "--port", "0", "--json", "--library",
-         str(given.library), "--device", "cpu"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pairedit_sdk",
+            "studio",
+            "--port",
+            "0",
+            "--json",
+            "--library",
+            str(given.library),
+            "--device",
+            "cpu",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert server.stdout is not None
     try:
         address = json.loads(server.stdout.readline())["url"]
-        plans = [
-            (given.edit[:1], None), (given.edit[:1], given.instruction), (given.edit, None)
-        ]  # fmt: skip
+        plans = [(given.edit[:1], None), (given.edit[:1], given.instruction), (given.edit, None)]
         for edits, instruction in plans:
             print(json.dumps(measured(address, edits, instruction, given.moves)), flush=True)
     finally:

@@ -82,7 +82,7 @@ def studio(
 
     The same is served as an HTTP API under /api. The model is loaded once. Nothing is sent to other
     machines, and only this machine can open the page unless --host says otherwise.
-    """  # fmt: skip
+    """
     output = Output(as_json, quiet)
     device = values.device(device)
     require_studio()

@@ -6,10 +6,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from pairedit_sdk.errors import PairEditError, UsageError, explained
+from pairedit_sdk.errors import PairEditError, explained
 from pairedit_sdk.studio.guard import TooLargeError
+from pairedit_sdk.studio.requests import unreadable
 from pairedit_sdk.studio.work_queue import BusyError, LeftError, TooLateError
 
+_DESCRIBED = "See /api/openapi.json for what can be said"
 #: Of errors that are not about what was sent. 499: nobody is there to read it.
 _STATUS = {BusyError: 503, TooLateError: 504, LeftError: 499, TooLargeError: 413}
 
@@ -19,25 +21,13 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(unreadable(error))
+        return answer(unreadable(error.errors(), _DESCRIBED))
 
     @app.exception_handler(Exception)
     async def other(_: Request, error: Exception) -> JSONResponse:
         return answer(error)
 
     app.exception_handler(PairEditError)(other)
-
-
-def unreadable(error: RequestValidationError) -> UsageError:
-    """What is wrong with a request, one sentence for each field."""
-    said = []
-    for one in error.errors():
-        place = ".".join(str(part) for part in one["loc"] if part not in ("body", "query", "path"))
-        said.append(f"{place or 'request'}: {one['msg']}")
-    return UsageError(
-        "The request cannot be used: " + "; ".join(said),
-        next_step="See /api/openapi.json for what can be said",
-    )
 
 
 def status_of(error: PairEditError) -> int:

@@ -20,10 +20,19 @@ Picture: TypeAlias = str | Path | bytes | Photo
 #: Formats of files that are kept byte for byte, and the extensions that folders of pairs know them
 #: by. Of another format, such as PSD, the picture is written as PNG.
 _EXTENSIONS = {
-    "AVIF": ".avif", "BMP": ".bmp", "GIF": ".gif", "HEIF": ".heic", "JPEG": ".jpg",
-    "JPEG2000": ".jp2", "MPO": ".mpo", "PNG": ".png", "PPM": ".ppm", "TGA": ".tga",
-    "TIFF": ".tif", "WEBP": ".webp",
-}  # fmt: skip
+    "AVIF": ".avif",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "HEIF": ".heic",
+    "JPEG": ".jpg",
+    "JPEG2000": ".jp2",
+    "MPO": ".mpo",
+    "PNG": ".png",
+    "PPM": ".ppm",
+    "TGA": ".tga",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+}
 
 
 def keep_pairs(folder: Path, pairs: Sequence[tuple[Picture, Picture]]) -> Path:

@@ -18,6 +18,8 @@ from pairedit_sdk.io.files import atomic_write
 
 #: Bytes of all pictures that are kept.
 KEPT_BYTES = 2**30
+#: The name of a file whose name is not known.
+UNNAMED = "picture.png"
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -31,9 +33,14 @@ class Pictures:
 
     def __init__(self, folder: Path, bound: int = KEPT_BYTES) -> None:
         self.folder, self.bound = folder, bound
+        self._names: dict[str, str] = {}
 
-    def keep(self, data: bytes, name: str = "The picture") -> str:
+    def keep(self, data: bytes, name: str = UNNAMED) -> str:
         """Keep a picture's file as it is.
+
+        Args:
+            data: of the file.
+            name: of the file, as far as this process remembers it.
 
         Returns:
             What it is called from now on.
@@ -42,9 +49,14 @@ class Pictures:
             InputError: it cannot be read, or is too large; nothing is kept then.
         """
         key = hashlib.sha256(data).hexdigest()[:32]
+        self._names[key] = name
         path = self.folder / key
         if not path.is_file():
-            Photo.read(BytesIO(data), name)
+            try:
+                Photo.read(BytesIO(data), name)
+            except InputError:
+                del self._names[key]
+                raise
             atomic_write(path, lambda part: _write(part, data))
             self._forget(path)
         os.utime(path)
@@ -61,6 +73,10 @@ class Pictures:
             raise InputError("This picture is not kept any more", next_step="Choose it again")
         os.utime(path)
         return path.read_bytes()
+
+    def name(self, key: str) -> str:
+        """What the picture's file was called; "picture.png" where that is not known any more."""
+        return self._names.get(key, UNNAMED)
 
     def photo(self, key: str) -> Photo:
         """The picture.
@@ -81,6 +97,7 @@ class Pictures:
             held += path.stat().st_size
             if held > self.bound:
                 path.unlink(missing_ok=True)
+                self._names.pop(path.name, None)
 
 
 def _write(path: Path, data: bytes) -> None:

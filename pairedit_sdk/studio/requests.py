@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pairedit_sdk.errors import UsageError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.images.inputs import ImageLike
 
@@ -75,6 +79,20 @@ class OptionsRequest(Request):
         }
         region: Any = list(self.region) if isinstance(self.region, tuple) else self.region
         return EditOptions(**asked, region=region, mask=mask)
+
+
+def unreadable(errors: Sequence[Any], next_step: str = "Put these right") -> UsageError:
+    """What is wrong with a request, a phrase for each field.
+
+    Args:
+        errors: as pydantic lists them.
+        next_step: what to do now.
+    """
+    said = []
+    for one in errors:
+        place = ".".join(str(part) for part in one["loc"] if part not in ("body", "query", "path"))
+        said.append(f"{place or 'request'}: {one['msg']}")
+    return UsageError("The request cannot be used: " + "; ".join(said), next_step=next_step)
 
 
 #: The fields of :class:`OptionsRequest`.

@@ -54,7 +54,11 @@ def fill_training(page: Page, name: str) -> None:
     wait_for_text(page, "#train-verdict", "Worth training")
     page.fill("#train-name input, #train-name textarea", name)
     page.get_by_role("button", name="Settings").click()
+    page.wait_for_timeout(500)  # nobody types while the part is still opening
     page.fill("#train-steps input", str(STEPS))
+    page.locator("#train-steps input").press("Tab")
+    page.wait_for_timeout(500)
+    assert page.locator("#train-steps input").input_value() == str(STEPS)
 
 
 def state(page: Page, wanted: str) -> None:

@@ -35,9 +35,15 @@ def build(shared: Shared) -> None:
     pictures, answer = _pictures()
     with gr.Row(equal_height=True):
         scale = gr.Slider(
-            0, 2, 1, step=0.05, label="Scale of the answer", buttons=[], min_width=200,
+            0,
+            2,
+            1,
+            step=0.05,
+            label="Scale of the answer",
+            buttons=[],
+            min_width=200,
             elem_id="analogy-scale",
-        )  # fmt: skip
+        )
         with gr.Column(min_width=200):
             words = gr.Checkbox(
                 True, label="Look for words", container=False, elem_id="analogy-words"
@@ -53,13 +59,16 @@ def build(shared: Shared) -> None:
     asked: gr.State = gr.State(None)
     outputs = [asked, sentence, chart, answer, take, command, python]
     asking.click(
-        said(functools.partial(_asked, shared)), [*pictures, scale, force, words], outputs,
-        show_progress="minimal", show_progress_on=[sentence, answer], **PRIVATE,
-    )  # fmt: skip
+        said(functools.partial(_asked, shared)),
+        [*pictures, scale, force, words],
+        outputs,
+        show_progress="minimal",
+        show_progress_on=[sentence, answer],
+        **PRIVATE,
+    )
     take.click(
-        said(_taken), asked,
-        [shared.picture, shared.scales, shared.instructions], **PRIVATE,
-    ).success(None, None, None, js=_TO_EDIT)  # fmt: skip
+        said(_taken), asked, [shared.picture, shared.scales, shared.instructions], **PRIVATE
+    ).success(None, None, None, js=_TO_EDIT)
 
 
 def _pictures() -> tuple[list[gr.Image], gr.Image]:
@@ -67,26 +76,38 @@ def _pictures() -> tuple[list[gr.Image], gr.Image]:
     with gr.Row():
         pictures = [
             gr.Image(
-                type="filepath", image_mode=None, format="png", label=label, height=230,
-                sources=["upload", "clipboard"], min_width=140, buttons=[], elem_id=elem_id,
+                type="filepath",
+                image_mode=None,
+                format="png",
+                label=label,
+                height=230,
+                sources=["upload", "clipboard"],
+                min_width=140,
+                buttons=[],
+                elem_id=elem_id,
             )
             for label, elem_id in (
                 ("a: before", "analogy-a"),
                 ("a\N{PRIME}: after", "analogy-a-prime"),
                 ("b: picture", "analogy-b"),
             )
-        ]  # fmt: skip
+        ]
         answer = gr.Image(
-            label="b\N{PRIME}: answer", interactive=False, height=230, min_width=140,
-            format="png", buttons=["download", "fullscreen"], elem_id="analogy-answer",
-        )  # fmt: skip
+            label="b\N{PRIME}: answer",
+            interactive=False,
+            height=230,
+            min_width=140,
+            format="png",
+            buttons=["download", "fullscreen"],
+            elem_id="analogy-answer",
+        )
     with gr.Row():
         for number, name in enumerate(ANALOGIES):
             elem_id = f"analogy-example-{name}" if number else "analogy-example"
-            example = gr.Button(f"Example: {name}", size="sm", scale=0, min_width=150,
-                                elem_id=elem_id)  # fmt: skip
-            example.click(said(functools.partial(example_analogy, name)), None, pictures,
-                          **PRIVATE)  # fmt: skip
+            example = gr.Button(
+                f"Example: {name}", size="sm", scale=0, min_width=150, elem_id=elem_id
+            )
+            example.click(said(functools.partial(example_analogy, name)), None, pictures, **PRIVATE)
     return pictures, answer
 
 

@@ -31,14 +31,7 @@ def build(shared: Shared) -> None:
             [], value=None, label="Edit that is not in the basis", elem_id="basis-place-name"
         )
         hint = gr.Markdown(_HINT, elem_id="basis-hint")
-        with gr.Row():
-            before, after = (
-                gr.File(
-                    label=side, file_count="multiple", file_types=["image"],
-                    height=110, min_width=140, elem_id=f"basis-{side.lower()}",
-                )
-                for side in ("Before", "After")
-            )  # fmt: skip
+        before, after = _files()
         place = gr.Button("Place in the basis", variant="primary", elem_id="basis-place")
     shown = [table, placed, name]
 
@@ -70,8 +63,31 @@ def build(shared: Shared) -> None:
     alike.click(said(compare), placed, status, show_progress="hidden", **PRIVATE)
     name.change(said(hinted), name, hint, show_progress="hidden", **PRIVATE)
     # Trainings and shells place edits too.
-    gr.on([shared.names.change, shared.tabs.select], said(look), [placed, name], shown,
-          show_progress="hidden", **PRIVATE)  # fmt: skip
+    gr.on(
+        [shared.names.change, shared.tabs.select],
+        said(look),
+        [placed, name],
+        shown,
+        show_progress="hidden",
+        **PRIVATE,
+    )
+
+
+def _files() -> tuple[gr.File, gr.File]:
+    """Pictures before and after."""
+    with gr.Row():
+        before, after = (
+            gr.File(
+                label=side,
+                file_count="multiple",
+                file_types=["image"],
+                height=110,
+                min_width=140,
+                elem_id=f"basis-{side.lower()}",
+            )
+            for side in ("Before", "After")
+        )
+    return before, after
 
 
 def _choices(names: Sequence[str], value: str | None) -> Any:

@@ -93,10 +93,14 @@ class _Row:
 
     def html(self) -> str:
         colour = "var(--primary-500)" if self.reaches else "var(--neutral-400)"
-        line = "" if self.mark is None else (
-            f'<div style="position:absolute;left:{min(1.0, self.mark):.1%};top:-.2rem;'
-            'bottom:-.2rem;width:2px;background:var(--body-text-color)"></div>'
-        )  # fmt: skip
+        line = (
+            ""
+            if self.mark is None
+            else (
+                f'<div style="position:absolute;left:{min(1.0, self.mark):.1%};top:-.2rem;'
+                'bottom:-.2rem;width:2px;background:var(--body-text-color)"></div>'
+            )
+        )
         bar = (
             '<div style="position:relative;height:.65rem;border-radius:4px;'
             'background:var(--border-color-primary)">'

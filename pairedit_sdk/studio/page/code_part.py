@@ -16,11 +16,21 @@ def build(prefix: str) -> tuple[gr.Code, gr.Code]:
     """
     with gr.Accordion("Copy as command or Python", open=False):
         command = gr.Code(
-            label="Command", language="shell", lines=1, wrap_lines=True, interactive=False,
-            show_line_numbers=False, elem_id=f"{prefix}-command",
-        )  # fmt: skip
+            label="Command",
+            language="shell",
+            lines=1,
+            wrap_lines=True,
+            interactive=False,
+            show_line_numbers=False,
+            elem_id=f"{prefix}-command",
+        )
         python = gr.Code(
-            label="Python", language="python", lines=3, wrap_lines=True, interactive=False,
-            show_line_numbers=False, elem_id=f"{prefix}-python",
-        )  # fmt: skip
+            label="Python",
+            language="python",
+            lines=3,
+            wrap_lines=True,
+            interactive=False,
+            show_line_numbers=False,
+            elem_id=f"{prefix}-python",
+        )
     return command, python

@@ -23,27 +23,19 @@ def build(shared: Shared) -> None:
     gr.Markdown("### Compose")
     note = gr.Markdown(_NOTHING, elem_id="compose-note")
     table = gr.Dataframe(
-        headers=["edit", "scale"], datatype=["str", "number"], type="array", static_columns=[0],
-        column_count=2, row_count=0, interactive=True, buttons=[], visible=False,
-        column_widths=["70%", "30%"], elem_id="compose-table",
-    )  # fmt: skip
-    with gr.Row():
-        name = gr.Textbox(
-            label="Name", info="of the new edit", placeholder="both", max_lines=1, scale=2,
-            min_width=140, elem_id="compose-name",
-        )  # fmt: skip
-        rank = gr.Number(
-            0, label="Rank limit", info="0: none, exact", precision=0, minimum=0, scale=1,
-            min_width=110, elem_id="compose-rank",
-        )  # fmt: skip
-    with gr.Row():
-        words = gr.Checkbox(
-            True, label="Keep the words", container=False, elem_id="compose-words", min_width=140
-        )
-        replace = gr.Checkbox(
-            False, label="Replace an edit of that name", container=False,
-            elem_id="compose-replace", min_width=140,
-        )  # fmt: skip
+        headers=["edit", "scale"],
+        datatype=["str", "number"],
+        type="array",
+        static_columns=[0],
+        column_count=2,
+        row_count=0,
+        interactive=True,
+        buttons=[],
+        visible=False,
+        column_widths=["70%", "30%"],
+        elem_id="compose-table",
+    )
+    name, rank, words, replace = _fields()
     save = gr.Button("Save as an edit", variant="primary", elem_id="compose-save")
     status = gr.Markdown(elem_id="compose-status")
     command, python = code_part.build("compose")
@@ -62,8 +54,50 @@ def build(shared: Shared) -> None:
         return compose_command(request, library), compose_python(request, library)
 
     save.click(said(saved), asked, status, **PRIVATE)
-    gr.on([one.change for one in asked], said(code), asked, [command, python],
-          show_progress="hidden", **PRIVATE)  # fmt: skip
+    gr.on(
+        [one.change for one in asked],
+        said(code),
+        asked,
+        [command, python],
+        show_progress="hidden",
+        **PRIVATE,
+    )
+
+
+def _fields() -> tuple[gr.Textbox, gr.Number, gr.Checkbox, gr.Checkbox]:
+    """Name, rank limit, whether the words stay, and whether an edit is replaced."""
+    with gr.Row():
+        name = gr.Textbox(
+            label="Name",
+            info="of the new edit",
+            placeholder="both",
+            max_lines=1,
+            scale=2,
+            min_width=140,
+            elem_id="compose-name",
+        )
+        rank = gr.Number(
+            0,
+            label="Rank limit",
+            info="0: none, exact",
+            precision=0,
+            minimum=0,
+            scale=1,
+            min_width=110,
+            elem_id="compose-rank",
+        )
+    with gr.Row():
+        words = gr.Checkbox(
+            True, label="Keep the words", container=False, elem_id="compose-words", min_width=140
+        )
+        replace = gr.Checkbox(
+            False,
+            label="Replace an edit of that name",
+            container=False,
+            elem_id="compose-replace",
+            min_width=140,
+        )
+    return name, rank, words, replace
 
 
 def _show_mix(shared: Shared, note: gr.Markdown, table: gr.Dataframe, name: gr.Textbox) -> None:
@@ -83,7 +117,12 @@ def _show_mix(shared: Shared, note: gr.Markdown, table: gr.Dataframe, name: gr.T
         now = changed_scales(scales, rows)
         return gr.skip() if now == scales else now
 
-    gr.on([shared.scales.change, shared.instructions.change], shown,
-          [shared.scales, shared.instructions], [note, table, name],
-          show_progress="hidden", **PRIVATE)  # fmt: skip
+    gr.on(
+        [shared.scales.change, shared.instructions.change],
+        shown,
+        [shared.scales, shared.instructions],
+        [note, table, name],
+        show_progress="hidden",
+        **PRIVATE,
+    )
     table.input(typed, [table, shared.scales], shared.scales, show_progress="hidden", **PRIVATE)

@@ -50,10 +50,12 @@ class EditForm:
                 label="Several edits together",
             )
         with gr.Row():
-            steps = gr.Number(0, precision=0, minimum=0, maximum=200, label="Steps",
-                              info=f"0: {_OWN}")  # fmt: skip
-            n_avg = gr.Number(0, precision=0, minimum=0, maximum=16, label="Noises a step",
-                              info=f"0: {_OWN}")  # fmt: skip
+            steps = gr.Number(
+                0, precision=0, minimum=0, maximum=200, label="Steps", info=f"0: {_OWN}"
+            )
+            n_avg = gr.Number(
+                0, precision=0, minimum=0, maximum=16, label="Noises a step", info=f"0: {_OWN}"
+            )
             cfg = gr.Number(1, minimum=1, maximum=30, label="CFG", info="1: none")
         with gr.Row():
             limit_scale = gr.Dropdown(

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.studio.page.shared import Shared
 
 
-def build_more(
-    shared: Shared, work: EditWork, form: EditForm, mask: gr.State, name: gr.State
-) -> None:
+def build_more(shared: Shared, work: EditWork, form: EditForm, mask: gr.State) -> None:
     """Lay the parts out.
 
     Args:
@@ -28,7 +26,6 @@ def build_more(
         work: that makes the pictures.
         form: how they are made.
         mask: the key of the mask.
-        name: of the picture's file.
     """
     asked = [shared.scales, shared.instructions, *form.fields]
     with gr.Accordion("Strip over scales", open=False, elem_id="edit-strip-part"):
@@ -36,9 +33,12 @@ def build_more(
             scales = gr.Textbox("0, .25, .5, .75, 1", label="Scales of the whole", max_lines=1)
             draw = gr.Button("Draw", scale=0, min_width=90, elem_id="edit-strip-draw")
         strip = gr.Image(
-            show_label=False, interactive=False, format="png", elem_id="edit-strip",
+            show_label=False,
+            interactive=False,
+            format="png",
+            elem_id="edit-strip",
             buttons=["download", "fullscreen"],
-        )  # fmt: skip
+        )
 
         def drawn(key: str, masked: str, said_scales: str, *values: Any) -> Any:
             _require(key)
@@ -46,25 +46,25 @@ def build_more(
 
         draw.click(said(drawn), [shared.picture, mask, scales, *asked], strip, **PRIVATE)
     _build_many(work, asked)
-    _build_code(shared, asked, mask, name, scales)
+    _build_code(shared, asked, mask, scales)
 
 
-def _build_code(
-    shared: Shared, asked: list[Any], mask: gr.State, name: gr.State, scales: gr.Textbox
-) -> None:
+def _build_code(shared: Shared, asked: list[Any], mask: gr.State, scales: gr.Textbox) -> None:
     """Just what is set, as a command and as Python."""
     with gr.Accordion("Copy as command or Python", open=False, elem_id="edit-code") as part:
         command = gr.Code(label="Command", language="shell", interactive=False, lines=2)
         strip = gr.Code(label="Command of the strip", language="shell", interactive=False, lines=2)
         python = gr.Code(label="Python", language="python", interactive=False, lines=6)
 
-    def told(masked: str, called: str, said_scales: str, *values: Any) -> Any:
+    def told(key: str, masked: str, said_scales: str, *values: Any) -> Any:
         request, service = request_of(*values), shared.service
+        called = service.pictures.name(key)
         if not (request.edits or request.instructions):
             return "", "", ""
         how: dict[str, Any] = {
-            "mask": "mask.png" if masked else None, "loading": loading_of(service.engine)
-        }  # fmt: skip
+            "mask": "mask.png" if masked else None,
+            "loading": loading_of(service.engine),
+        }
         strip_request = sweep_of(request, said_scales)
         return (
             edit_command(request, service.library, called, "edited.png", **how),
@@ -72,7 +72,7 @@ def _build_code(
             edit_python(request, service.library, called, "edited.png", **how),
         )
 
-    inputs = [mask, name, scales, *asked]
+    inputs = [shared.picture, mask, scales, *asked]
     outputs = [command, strip, python]
     # While it is open; nobody pays for it before.
     opened = gr.State(False)

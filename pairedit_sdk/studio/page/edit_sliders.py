@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -13,6 +14,26 @@ if TYPE_CHECKING:
     from pairedit_sdk.studio.page.shared import Shared
 
 LEAST, MOST, STEP = -2.0, 2.0, 0.05
+
+
+@dataclass(frozen=True)
+class Moving:
+    """What happens when a slider is moved.
+
+    Attributes:
+        draft: gives the draft, from the session, the values of ``picture``, the scales of edits
+            and of instructions, and the values of ``fields``.
+        picture: the states of the picture and its mask.
+        fields: of the form.
+        outputs: of the draft.
+        full: the event that makes the whole picture.
+    """
+
+    draft: Callable[..., Any]
+    picture: list[Any]
+    fields: list[Any]
+    outputs: list[Any]
+    full: dict[str, Any]
 
 
 class Sliders:
@@ -33,14 +54,20 @@ class Sliders:
         """The library's previews to choose from, and a line for instructions."""
         shared = self.shared
         names = gr.Dropdown(
-            [], multiselect=True, label="Edits", elem_id="edit-names",
+            [],
+            multiselect=True,
+            label="Edits",
+            elem_id="edit-names",
             info="Those of the library that are chosen get a slider.",
-        )  # fmt: skip
+        )
         with gr.Row():
             phrase = gr.Textbox(
-                label="Instruction", placeholder="add round glasses", scale=4, max_lines=1,
+                label="Instruction",
+                placeholder="add round glasses",
+                scale=4,
+                max_lines=1,
                 elem_id="edit-phrase",
-            )  # fmt: skip
+            )
             add = gr.Button("Add", scale=0, min_width=80, elem_id="edit-add")
 
         def choose(chosen: list[str], scales: Mapping[str, float]) -> dict[str, float]:
@@ -54,87 +81,108 @@ class Sliders:
             return "", {**instructions, told: 1.0} if told else gr.skip()
 
         names.input(choose, [names, shared.scales], shared.scales, **PRIVATE)
-        gr.on([shared.names.change, shared.scales.change], listed, [shared.names, shared.scales],
-              names, show_progress="hidden", **PRIVATE)  # fmt: skip
-        gr.on([add.click, phrase.submit], say, [phrase, shared.instructions],
-              [phrase, shared.instructions], **PRIVATE)  # fmt: skip
+        gr.on(
+            [shared.names.change, shared.scales.change],
+            listed,
+            [shared.names, shared.scales],
+            names,
+            show_progress="hidden",
+            **PRIVATE,
+        )
+        gr.on(
+            [add.click, phrase.submit],
+            say,
+            [phrase, shared.instructions],
+            [phrase, shared.instructions],
+            **PRIVATE,
+        )
 
-    def build_sliders(
-        self,
-        draft: Callable[..., Any],
-        *,
-        inputs: list[Any],
-        fields: list[Any],
-        outputs: list[Any],
-        full: dict[str, Any],
-    ) -> None:
+    def build_sliders(self, moving: Moving) -> None:
         """The sliders, drawn anew when others are chosen.
 
         Args:
-            draft: the draft's values, from the values of ``inputs``, the scales of edits and of
-                instructions, and the values of ``fields``.
-            inputs: the picture and its mask.
-            fields: of the form.
-            outputs: of the draft.
-            full: the event that makes the whole picture.
+            moving: what happens when one is moved.
         """
-        shared = self.shared
-        states = [shared.scales, shared.instructions]
+        states = [self.shared.scales, self.shared.instructions]
 
         def moved(scales: Any, instructions: Any, stands: Any, revision: int) -> Any:
             now = (dict(scales), dict(instructions))
-            same = (list(now[0]), list(now[1]), *now) == (
-                list(stands[0]), list(stands[1]), *stands
-            )  # fmt: skip
+            same = (list(now[0]), list(now[1]), *now) == (list(stands[0]), list(stands[1]), *stands)
             return (gr.skip(), gr.skip()) if same else (now, revision + 1)
 
         gr.on(
-            [state.change for state in states], moved, [*states, self.stands, self.revision],
-            [self.stands, self.revision], show_progress="hidden", **PRIVATE,
-        )  # fmt: skip
-        self.revision.change(**full)
+            [state.change for state in states],
+            moved,
+            [*states, self.stands, self.revision],
+            [self.stands, self.revision],
+            show_progress="hidden",
+            **PRIVATE,
+        )
+        self.revision.change(**moving.full)
 
         @gr.render(inputs=self.stands, triggers=[self.revision.change])  # type: ignore[untyped-decorator]
         def drawn(stands: tuple[Mapping[str, float], Mapping[str, float]]) -> None:
             scales, phrases = stands
             parts = [self._slider(name, scale, True) for name, scale in scales.items()]
             parts += [self._slider(phrase, scale, False) for phrase, scale in phrases.items()]
-            if not parts:
-                return
+            self._listen(parts, list(scales), list(phrases), moving)
 
-            def split(values: tuple[Any, ...]) -> tuple[dict[str, float], dict[str, float]]:
-                count = len(scales)
-                return (
-                    dict(zip(scales, map(float, values[:count]), strict=True)),
-                    dict(zip(phrases, map(float, values[count:]), strict=True)),
-                )
+    def _listen(
+        self, parts: list[gr.Slider], names: list[str], phrases: list[str], moving: Moving
+    ) -> None:
+        """A draft while one is dragged, and the whole picture when it is let go."""
 
-            def drafted(key: str, mask: str, *values: Any) -> Any:
-                if not key:
-                    return gr.skip(), "Choose a picture."
-                count = len(parts)
-                return draft(key, mask, *split(values[:count]), *values[count:])
+        def split(values: tuple[Any, ...]) -> tuple[dict[str, float], dict[str, float]]:
+            numbers = [float(value or 0) for value in values]
+            return (
+                dict(zip(names, numbers[: len(names)], strict=True)),
+                dict(zip(phrases, numbers[len(names) :], strict=True)),
+            )
 
-            def settled(*values: Any) -> Any:
-                now = split(values)
-                return *now, now
+        def drafted(request: gr.Request, key: str, mask: str, *values: Any) -> Any:
+            if not key:
+                return gr.skip(), "Choose a picture."
+            count = len(parts)
+            session = str(request.session_hash)
+            return moving.draft(session, key, mask, *split(values[:count]), *values[count:])
 
-            for slider in parts:
-                slider.input(said(drafted), [*inputs, *parts, *fields], outputs, **LIVE)
-                slider.release(
-                    settled, parts, [*states, self.stands], show_progress="hidden",
-                    **PRIVATE,
-                ).then(**full)  # fmt: skip
+        def settled(*values: Any) -> Any:
+            now = split(values)
+            return *now, now
+
+        states = [self.shared.scales, self.shared.instructions, self.stands]
+        for slider in parts:
+            slider.input(
+                said(drafted), [*moving.picture, *parts, *moving.fields], moving.outputs, **LIVE
+            )
+            slider.release(settled, parts, states, show_progress="hidden", **PRIVATE).then(
+                **moving.full
+            )
 
     def _slider(self, label: str, scale: float, is_edit: bool) -> gr.Slider:
         preview = self.shared.preview(label) if is_edit else None
         with gr.Row(equal_height=True):
             if preview is not None:
                 gr.Image(
-                    preview, show_label=False, container=False, height=84, width=84, min_width=84,
-                    scale=0, interactive=False, buttons=[], elem_classes="pe-thumb",
-                )  # fmt: skip
+                    preview,
+                    show_label=False,
+                    container=False,
+                    height=84,
+                    width=84,
+                    min_width=84,
+                    scale=0,
+                    interactive=False,
+                    buttons=[],
+                    elem_classes="pe-thumb",
+                )
             return gr.Slider(
-                LEAST, MOST, min(MOST, max(LEAST, scale)), step=STEP, scale=4, min_width=160,
-                label=label if is_edit else f"“{label}”", elem_classes="pe-scale", buttons=[],
-            )  # fmt: skip
+                LEAST,
+                MOST,
+                min(MOST, max(LEAST, scale)),
+                step=STEP,
+                scale=4,
+                min_width=160,
+                label=label if is_edit else f"“{label}”",
+                elem_classes="pe-scale",
+                buttons=[],
+            )

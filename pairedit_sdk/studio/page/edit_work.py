@@ -14,16 +14,20 @@ from PIL import Image
 
 from pairedit_sdk.errors import InputError, PairEditError, counted
 from pairedit_sdk.images.photo import Photo
+from pairedit_sdk.studio.recent import Recent
 from pairedit_sdk.studio.requests import EditRequest, SweepRequest
 from pairedit_sdk.studio.work import Work, encoded, strip_of
 
 if TYPE_CHECKING:
+    from pairedit_sdk.editing.hooks import StepHook
     from pairedit_sdk.studio.service import Service
 
 #: Pixels of the longer side at which a picture is shown.
 SHOWN = 1280
 #: Files of one batch.
 MOST_FILES = 200
+#: Pages whose last picture is known.
+SESSIONS = 256
 
 Pair = tuple[Image.Image, Image.Image]
 
@@ -52,15 +56,28 @@ class EditWork:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._settled: Recent[list[str]] = Recent(SESSIONS)
         #: A picture by its key, as it is shown.
         self.seen = lru_cache(maxsize=8)(self._look)
 
-    def draft(self, key: str, mask: str, request: EditRequest) -> Shown:
+    def draft(self, session: str, key: str, mask: str, request: EditRequest) -> Shown | None:
         """A draft, which goes before what others have waiting.
+
+        Args:
+            session: of the page.
+            key: of the picture.
+            mask: the key of the mask, or "".
+            request: the edits.
+
+        Returns:
+            ``None`` where the whole picture of the same was asked for already: a draft that is late
+            would take its place.
 
         Raises:
             PairEditError: why it cannot be made.
         """
+        if self._whole(session) == [_asked(key, mask, request)]:
+            return None
         started = time.perf_counter()
         draft = self.service.do(
             lambda hook: self.service.engine.draft(
@@ -70,19 +87,24 @@ class EditWork:
         )
         return Shown((draft.before, draft.after), f"Draft, {_seconds(started)}")
 
-    def full(self, key: str, mask: str, name: str, request: EditRequest) -> Shown:
+    def full(self, session: str, key: str, mask: str, request: EditRequest) -> Shown:
         """The picture as ``pairedit edit`` makes it, with a file for downloading.
+
+        Args:
+            session: of the page.
+            key: of the picture.
+            mask: the key of the mask, or "".
+            request: the edits.
 
         Raises:
             PairEditError: why it cannot be made.
         """
+        asked, name = _asked(key, mask, request), self.service.pictures.name(key)
+        self._whole(session)[:] = [asked]
         if not (request.edits or request.instructions):
             return Shown((self.seen(key), self.seen(key)), "The picture as it is")
         started = time.perf_counter()
-        photo = self.service.do(
-            lambda hook: self.service.engine.edit(*self._asked(key, mask, request), hook),
-            key=f"{key} {mask} {request.model_dump_json()}",
-        )
+        photo = self.service.do(lambda hook: self._edited(key, mask, request, hook), key=asked)
         note = f"{photo.width} × {photo.height}, {_seconds(started)}"
         kind = "png" if Path(name).suffix.lower() != ".jpg" else "jpeg"
         suffix = {"png": ".png", "jpeg": ".jpg"}[kind]
@@ -126,9 +148,13 @@ class EditWork:
             except PairEditError as error:
                 yield name, str(error)
 
-    def _asked(self, key: str, mask: str, request: EditRequest) -> tuple[Photo, Any, Photo | None]:
+    def _edited(self, key: str, mask: str, request: EditRequest, hook: StepHook) -> Photo:
         photo, masked = self._photos(key, mask)
-        return photo, request, masked
+        return self.service.engine.edit(photo, request, masked, hook)
+
+    def _whole(self, session: str) -> list[str]:
+        """The last whole picture that a page has asked for."""
+        return self._settled.get(session, list)
 
     def _photos(self, key: str, mask: str) -> tuple[Photo, Photo | None]:
         pictures = self.service.pictures
@@ -136,6 +162,11 @@ class EditWork:
 
     def _look(self, key: str) -> Image.Image:
         return _at_most(self.service.pictures.photo(key))
+
+
+def _asked(key: str, mask: str, request: EditRequest) -> str:
+    """The same for equal pictures alone."""
+    return f"{key} {mask} {request.model_dump_json()}"
 
 
 def mask_file(drawn: Any) -> bytes | None:

@@ -84,9 +84,14 @@ def _build_import(shared: Shared, chosen: gr.State) -> None:
             label="Name", placeholder="the file's", max_lines=1, elem_id="library-import-name"
         )
         rank = gr.Number(
-            0, precision=0, minimum=0, label="Largest rank", info="0 leaves it.", min_width=90,
+            0,
+            precision=0,
+            minimum=0,
+            label="Largest rank",
+            info="0 leaves it.",
+            min_width=90,
             elem_id="library-import-rank",
-        )  # fmt: skip
+        )
     fits = gr.Checkbox(
         False,
         label=f"It was made for {service.engine.model_name}",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the library, which a shell may change too.
 LOOK = 2.0
+#: Seconds between two looks at Gradio's own copies of files, and the age at which they go.
+CACHED = (3600, 24 * 3600)
 #: The address follows what the page shows, without a step in the browser's history for each.
 _TO_ADDRESS = """(query) => {
   const said = new URLSearchParams(JSON.parse(query || "{}")).toString();
@@ -65,7 +67,7 @@ def build_page(service: Service, local: bool = False) -> gr.Blocks:
         service: that does its work.
         local: see :func:`pairedit_sdk.studio.page.mount_page`.
     """
-    with gr.Blocks(title="PairEdit studio", analytics_enabled=False) as page:
+    with gr.Blocks(title="PairEdit studio", analytics_enabled=False, delete_cache=CACHED) as page:
         names, picture = gr.State([]), gr.State("")
         scales, instructions = gr.State({}), gr.State({})
         run, tab = gr.State(""), gr.State("edit")
@@ -81,7 +83,7 @@ def build_page(service: Service, local: bool = False) -> gr.Blocks:
             with gr.Tab("Library", id="library"):
                 library_tab.build(shared)
         _keep_names(service, page, names)
-        _keep_address(page, shared, run, edit)
+        _keep_address(page, shared, run, edit.seed)
     page.queue(max_size=256, default_concurrency_limit=8)
     return page
 
@@ -105,10 +107,10 @@ def _keep_names(service: Service, page: gr.Blocks, names: gr.State) -> None:
         event(look, names, names, show_progress="hidden", **PRIVATE)
 
 
-def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab.EditTab) -> None:
+def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, seed: gr.Number) -> None:
     """What is shown is in the page's address, and taken from there when it is loaded."""
     query = gr.Textbox(visible="hidden")
-    shown = [shared.tab, shared.picture, shared.scales, shared.instructions, edit.seed, run]
+    shown = [shared.tab, shared.picture, shared.scales, shared.instructions, seed, run]
 
     def say(*values: Any) -> str:
         return json.dumps(View(*values).query())
@@ -131,8 +133,7 @@ def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, edit: edit_tab
     def selected(event: gr.SelectData) -> str:
         return TABS[event.index if isinstance(event.index, int) else 0]
 
-    taken = page.load(take, None, [*shown, shared.tabs], show_progress="hidden", **PRIVATE)
-    taken.then(edit.restore, **edit.restoring)
+    page.load(take, None, [*shown, shared.tabs], show_progress="hidden", **PRIVATE)
     shared.tabs.select(selected, None, shared.tab, show_progress="hidden", **PRIVATE)
     for part in shown:
         part.change(say, shown, query, show_progress="hidden", **PRIVATE)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import gradio as gr
+from pydantic import ValidationError
 
 from pairedit_sdk.edits.library import preview_path
 from pairedit_sdk.errors import PairEditError, explained
+from pairedit_sdk.studio.requests import unreadable
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.metadata import EditInfo
@@ -24,6 +26,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _log = logging.getLogger("pairedit_sdk")
 
+#: Seconds that an error stays on the page, unless it is closed.
+SHOWN = 20.0
 #: No event of the page is an endpoint: the HTTP API is another one, typed and documented.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 #: Of an event that somebody waits for with a finger on the mouse.
@@ -94,13 +98,15 @@ def _saying() -> Iterator[None]:
         yield
     except gr.Error:
         raise
+    except ValidationError as error:
+        raise _shown(unreadable(error.errors())) from error
     except Exception as error:
         known = explained(error, bug="The server's own output has more; report it with that.")
         if known is not error:
             _log.exception("The page could not do this")
-        raise gr.Error(str(known), duration=None, print_exception=False) from error
+        raise _shown(known) from error
 
 
-def file_name(path: str | None) -> str:
-    """The name of an uploaded file."""
-    return "" if path is None else Path(path).name
+def _shown(error: PairEditError) -> gr.Error:
+    # Escaped, as Gradio takes the text for HTML.
+    return gr.Error(html.escape(str(error), quote=False), duration=SHOWN, print_exception=False)
