@@ -76,8 +76,10 @@ class EditWork:
         Raises:
             PairEditError: why it cannot be made.
         """
-        if self._whole(session) == [_asked(key, mask, request)]:
+        whole = self._whole(session)
+        if whole == [_asked(key, mask, request)]:
             return None
+        whole.clear()  # the slider is on its way again
         started = time.perf_counter()
         draft = self.service.do(
             lambda hook: self.service.engine.draft(
