@@ -73,22 +73,23 @@ class Sliders:
         def choose(chosen: list[str], scales: Mapping[str, float]) -> dict[str, float]:
             return {name: scales.get(name, 1.0) for name in chosen}
 
-        def listed(there: list[str], scales: Mapping[str, float]) -> Any:
-            return gr.Dropdown(choices=there, value=[name for name in scales if name in there])
+        def listed(there: list[str], chosen: list[str], scales: Mapping[str, float]) -> Any:
+            # What is not sent does not disturb somebody who is choosing.
+            now = [name for name in scales if name in there]
+            return gr.Dropdown(choices=there, **({} if now == chosen else {"value": now}))
+
+        def set_elsewhere(there: list[str], chosen: list[str], scales: Mapping[str, float]) -> Any:
+            now = [name for name in scales if name in there]
+            return gr.skip() if now == chosen else gr.Dropdown(choices=there, value=now)
 
         def say(phrase: str, instructions: Mapping[str, float]) -> tuple[str, Any]:
             told = " ".join(phrase.split())
             return "", {**instructions, told: 1.0} if told else gr.skip()
 
         names.input(choose, [names, shared.scales], shared.scales, **PRIVATE)
-        gr.on(
-            [shared.names.change, shared.scales.change],
-            listed,
-            [shared.names, shared.scales],
-            names,
-            show_progress="hidden",
-            **PRIVATE,
-        )
+        state = [shared.names, names, shared.scales]
+        shared.names.change(listed, state, names, show_progress="hidden", **PRIVATE)
+        shared.scales.change(set_elsewhere, state, names, show_progress="hidden", **PRIVATE)
         gr.on(
             [add.click, phrase.submit],
             say,
