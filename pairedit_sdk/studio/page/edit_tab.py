@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.studio.page.shared import Shared
 
 #: The number of the drawn face that stands in for a picture: one with nothing on it.
-EXAMPLE = 17
+EXAMPLE = 32
 
 
 @dataclass(frozen=True)
