@@ -30,6 +30,8 @@ LONGEST = 10  # lines of a section, blank ones not counted
 SETUP = {"make demo", "make test", "source .venv/bin/activate", "pip install ."}
 #: What this machine lacks something for. A comment that begins with "needs" says so to the reader.
 NEEDS = {
+    "pip install -e '.[studio]'": "network",
+    "pairedit studio --library out/demo": "browser",
     "hf auth login": "network",
     "pairedit train pairs --name mine --recipe klein-4b --dry-run": "GPU",
     "pairedit train pairs --name mine --recipe klein-4b": "GPU",
