@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.words.finding import FoundWords
 
 #: What to do about an analogy that nothing answers.
-NEXT_STEP = "Train an edit on this pair and place it in the basis, or mix what is nearest (force)"
+NEXT_STEP = "Train an edit on this pair and place it in the basis, or mix what is nearest"
 
 
 def answer(

@@ -80,20 +80,12 @@ class Engine:
     def __init__(self, library: EditLibrary | str | Path, loading: LoadingOptions | None = None):
         self.library = EditLibrary.local(library)
         self.loading = loading or LoadingOptions()
+        #: The name of the model, loaded or not; it stays when the library changes.
+        self.model_name = self.loading.base or self._most_learned_on() or DEFAULT_MODEL
         self._model: FlowModel | None = None
         self._lock = threading.Lock()
         self._edits: Recent[Edit] = Recent(KEPT_EDITS)
         self._drafts: Recent[DraftEditor] = Recent(KEPT_DRAFTS)
-
-    @property
-    def model_name(self) -> str:
-        """The name of the model, loaded or not."""
-        if self._model is not None:
-            return self._model.name
-        if self.loading.base:
-            return self.loading.base
-        learned_on = Counter(info.base for info in self.infos().values() if info.base)
-        return learned_on.most_common(1)[0][0] if learned_on else DEFAULT_MODEL
 
     @property
     def is_loaded(self) -> bool:
@@ -271,6 +263,11 @@ class Engine:
             UsageError, EditError: as :meth:`stack`.
         """
         return EditStack([(self.edit_named(part.name), part.scale) for part in edits])
+
+    def _most_learned_on(self) -> str | None:
+        """The model that most edits of the library were learned on."""
+        counted = Counter(info.base for info in self.infos().values() if info.base)
+        return counted.most_common(1)[0][0] if counted else None
 
     def _file(self, name: str) -> Path:
         """The file of an edit by its name alone: a request cannot name a path."""

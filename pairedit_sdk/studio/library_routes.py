@@ -73,7 +73,7 @@ def library_routes(service: Service) -> APIRouter:
     @router.post("/train/{name}/resume", status_code=202)
     def resume(name: str) -> dict[str, Any]:
         """Go on with a stopped training."""
-        return shown(service.trainings.resume(name))
+        return shown(service.resume(name))
 
     return router
 
@@ -94,9 +94,12 @@ def begin(
             got=f"{len(before)} before and {len(after)} after",
         )
     asked = training_request(service, request)
+    # Before the pairs are kept: those of another training would be lost.
+    service.trainings.require_startable(request.name, force=request.replace)
+    asked.config()
     data = [(one.file.read(), other.file.read()) for one, other in zip(before, after, strict=True)]
     service.trainings.keep_pairs(request.name, data)
-    return service.trainings.start(asked)
+    return service.train(asked)
 
 
 def training_request(service: Service, request: TrainRequest) -> TrainingRequest:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.editing.hooks import StepHook
     from pairedit_sdk.edits.library import EditLibrary
+    from pairedit_sdk.studio.training_request import TrainingRequest
+    from pairedit_sdk.studio.training_status import TrainingStatus
 
 T = TypeVar("T")
 
@@ -68,7 +70,28 @@ class Service:
         """
         return cast("T", self.queue.submit(work, **how).result())
 
-    def make_room(self) -> None:
+    def train(self, request: TrainingRequest) -> TrainingStatus:
+        """Begin a training; the model gives it the GPU.
+
+        Raises:
+            UsageError, InputError, WriteError: see
+                :meth:`~pairedit_sdk.studio.trainings.Trainings.start`.
+        """
+        status = self.trainings.start(request)
+        self._make_room()
+        return status
+
+    def resume(self, name: str) -> TrainingStatus:
+        """Go on with a training; the model gives it the GPU.
+
+        Raises:
+            UsageError, WriteError: see :meth:`~pairedit_sdk.studio.trainings.Trainings.resume`.
+        """
+        status = self.trainings.resume(name)
+        self._make_room()
+        return status
+
+    def _make_room(self) -> None:
         """Give a GPU's memory to a training; the next request for a picture takes it again."""
         with suppress(BusyError):  # of many who want pictures, who also want the memory
             self.queue.submit(lambda _: self.engine.make_room(), urgent=True)

@@ -137,9 +137,7 @@ class TrainingForm:
         pairs = self.chosen(local=local)
         if not self.skip_check:
             _require_worth(pairs.pairs())
-        status = trainings.start(self.request(model, pairs.kept(name, trainings)))
-        service.make_room()
-        return status
+        return service.train(self.request(model, pairs.kept(name, trainings)))
 
 
 def _require_worth(pairs: PairSet) -> None:

@@ -128,7 +128,7 @@ class Trainings:
             if before.state == "done":
                 raise UsageError(
                     f"The training {name} is done",
-                    next_step="Train again under another name, or replace it (force)",
+                    next_step="Train again under another name, or choose to replace it",
                 )
             resume = self._files.goes_on(record)
             self._begin(record.request, record.steps, resume=resume)
@@ -241,10 +241,10 @@ class Trainings:
         if self._library.target(name).exists():
             raise UsageError(
                 f"There is an edit {name} already",
-                next_step="Choose another name, or replace it (force)",
+                next_step="Choose another name, or choose to replace it",
             )
         if any(self._library.run_folder(name).glob("checkpoints/*")):
             raise UsageError(
                 f"There is a run of {name} already",
-                next_step="Resume it, choose another name, or replace it (force)",
+                next_step="Resume it, choose another name, or choose to replace it",
             )

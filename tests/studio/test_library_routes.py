@@ -110,6 +110,16 @@ def test_a_training_is_a_job_that_can_be_watched(
     assert "The training warm is done" in again.json()["error"]["message"]
 
 
+def test_a_refused_training_leaves_the_kept_pairs(
+    client: TestClient, service: Service, pair: Any, faces: Callable[..., bytes]
+) -> None:
+    kept = service.trainings.keep_pairs("hat", [(faces(1), faces(2))])
+    before = {path: path.read_bytes() for path in kept.rglob("*.png")}
+    for more in ({}, {"replace": True, "settings": ["stpes=3"]}):
+        assert client.post("/api/train", files=pair, data=asked("hat", **more)).status_code == 422
+    assert {path: path.read_bytes() for path in kept.rglob("*.png")} == before
+
+
 def test_a_training_that_is_not_there_is_named(client: TestClient) -> None:
     found = client.get("/api/train/nothing")
     assert found.status_code == 422

@@ -116,6 +116,7 @@ def _build_many(work: EditWork, asked: list[Any]) -> None:
         files = gr.File(
             file_count="multiple", label="Pictures", height=120, elem_id="edit-many-files"
         )
+        gr.Markdown("Each is edited as a whole; the mask is of the picture above alone.")
         start = gr.Button("Edit all", elem_id="edit-many")
         made = gr.Gallery(
             show_label=False, columns=4, height="auto", interactive=False, format="jpeg"
@@ -134,7 +135,7 @@ def _build_many(work: EditWork, asked: list[Any]) -> None:
             done: list[tuple[str, bytes]] = []
             failed: list[str] = []
             shown: list[Any] = []
-            for name, outcome in work.many(paths, request):
+            for number, (name, outcome) in enumerate(work.many(paths, request)):
                 if isinstance(outcome, str):
                     failed.append(f"- {name}: {outcome}")
                 else:
@@ -143,7 +144,9 @@ def _build_many(work: EditWork, asked: list[Any]) -> None:
                         image.thumbnail((512, 512))
                         shown.append((image.convert("RGB"), name))
                 note = f"{len(done)} of {counted(len(paths), 'picture')}"
-                yield shown, "\n".join([note, *failed]), gr.skip()
+                # All of the gallery is sent each time: ten times will do.
+                grown = shown if number % (1 + len(paths) // 10) == 0 else gr.skip()
+                yield grown, "\n".join([note, *failed]), gr.skip()
             path = work.service.results.archive("edited.zip", done) if done else None
             note = "\n".join([f"{counted(len(done), 'picture')} edited", *failed])
             yield (

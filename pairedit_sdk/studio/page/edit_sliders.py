@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from pairedit_sdk.studio.page.shared import LIVE, PRIVATE, said
+from pairedit_sdk.studio.requests import MOST_PARTS
 
 if TYPE_CHECKING:
     from pairedit_sdk.studio.page.shared import Shared
 
 LEAST, MOST, STEP = -2.0, 2.0, 0.05
+
+
+class _Slider(gr.Slider):  # type: ignore[misc]
+    """A slider whose number may be empty for a moment, as somebody types another."""
+
+    is_template = True  # the browser's part of it is that of a slider
+
+    def preprocess(self, payload: float | None) -> float:
+        """The value; 0 where there is none."""
+        return 0.0 if payload is None else float(super().preprocess(payload))
 
 
 @dataclass(frozen=True)
@@ -51,24 +63,20 @@ class Sliders:
         self.revision = gr.State(0)
 
     def build_choice(self) -> None:
-        """The library's previews to choose from, and a line for instructions."""
+        """What gets a slider: edits of the library, and instructions."""
+        self._build_edits()
+        self._build_instructions()
+
+    def _build_edits(self) -> None:
         shared = self.shared
         names = gr.Dropdown(
             [],
             multiselect=True,
+            max_choices=MOST_PARTS,
             label="Edits",
             elem_id="edit-names",
             info="Those of the library that are chosen get a slider.",
         )
-        with gr.Row():
-            phrase = gr.Textbox(
-                label="Instruction",
-                placeholder="add round glasses",
-                scale=4,
-                max_lines=1,
-                elem_id="edit-phrase",
-            )
-            add = gr.Button("Add", scale=0, min_width=80, elem_id="edit-add")
 
         def choose(chosen: list[str], scales: Mapping[str, float]) -> dict[str, float]:
             return {name: scales.get(name, 1.0) for name in chosen}
@@ -82,21 +90,48 @@ class Sliders:
             now = [name for name in scales if name in there]
             return gr.skip() if now == chosen else gr.Dropdown(choices=there, value=now)
 
+        state = [shared.names, names, shared.scales]
+        names.input(choose, [names, shared.scales], shared.scales, **PRIVATE)
+        shared.names.change(listed, state, names, show_progress="hidden", **PRIVATE)
+        shared.scales.change(set_elsewhere, state, names, show_progress="hidden", **PRIVATE)
+
+    def _build_instructions(self) -> None:
+        said_ones = self.shared.instructions
+        with gr.Row():
+            phrase = gr.Textbox(
+                label="Instruction",
+                placeholder="add round glasses",
+                scale=4,
+                max_lines=1,
+                max_length=1000,
+                elem_id="edit-phrase",
+            )
+            add = gr.Button("Add", scale=0, min_width=80, elem_id="edit-add")
+        chosen = gr.Dropdown(
+            [],
+            multiselect=True,
+            show_label=False,
+            container=False,
+            visible=False,
+            elem_id="edit-told",
+        )
+
         def say(phrase: str, instructions: Mapping[str, float]) -> tuple[str, Any]:
             told = " ".join(phrase.split())
             return "", {**instructions, told: 1.0} if told else gr.skip()
 
-        names.input(choose, [names, shared.scales], shared.scales, **PRIVATE)
-        state = [shared.names, names, shared.scales]
-        shared.names.change(listed, state, names, show_progress="hidden", **PRIVATE)
-        shared.scales.change(set_elsewhere, state, names, show_progress="hidden", **PRIVATE)
-        gr.on(
-            [add.click, phrase.submit],
-            say,
-            [phrase, shared.instructions],
-            [phrase, shared.instructions],
-            **PRIVATE,
-        )
+        def shown(kept: list[str], instructions: Mapping[str, float]) -> Any:
+            now = list(instructions)
+            same = {} if now == kept else {"value": now}
+            return gr.Dropdown(choices=now, visible=bool(now), **same)
+
+        def unsay(kept: list[str], instructions: Mapping[str, float]) -> dict[str, float]:
+            return {phrase: instructions[phrase] for phrase in kept if phrase in instructions}
+
+        inputs = [phrase, said_ones]
+        gr.on([add.click, phrase.submit], say, inputs, inputs, **PRIVATE)
+        chosen.input(unsay, [chosen, said_ones], said_ones, **PRIVATE)
+        said_ones.change(shown, [chosen, said_ones], chosen, show_progress="hidden", **PRIVATE)
 
     def build_sliders(self, moving: Moving) -> None:
         """The sliders, drawn anew when others are chosen.
@@ -129,12 +164,12 @@ class Sliders:
             self._listen(parts, list(scales), list(phrases), moving)
 
     def _listen(
-        self, parts: list[gr.Slider], names: list[str], phrases: list[str], moving: Moving
+        self, parts: list[_Slider], names: list[str], phrases: list[str], moving: Moving
     ) -> None:
         """A draft while one is dragged, and the whole picture when it is let go."""
 
         def split(values: tuple[Any, ...]) -> tuple[dict[str, float], dict[str, float]]:
-            numbers = [float(value or 0) for value in values]
+            numbers = [float(value) for value in values]
             return (
                 dict(zip(names, numbers[: len(names)], strict=True)),
                 dict(zip(phrases, numbers[len(names) :], strict=True)),
@@ -160,7 +195,7 @@ class Sliders:
                 **moving.full
             )
 
-    def _slider(self, label: str, scale: float, is_edit: bool) -> gr.Slider:
+    def _slider(self, label: str, scale: float, is_edit: bool) -> _Slider:
         preview = self.shared.preview(label) if is_edit else None
         with gr.Row(equal_height=True):
             if preview is not None:
@@ -176,11 +211,12 @@ class Sliders:
                     buttons=[],
                     elem_classes="pe-thumb",
                 )
-            return gr.Slider(
-                LEAST,
-                MOST,
-                min(MOST, max(LEAST, scale)),
+            return _Slider(
+                min(LEAST, floor(scale)),
+                max(MOST, ceil(scale)),
+                scale,
                 step=STEP,
+                interactive=True,  # in gr.render nothing else says so
                 scale=4,
                 min_width=160,
                 label=label if is_edit else f"“{label}”",

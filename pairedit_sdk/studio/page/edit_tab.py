@@ -81,6 +81,7 @@ def _laid_out(shared: Shared, work: EditWork) -> _Parts:
         with gr.Column(scale=4, min_width=320):
             upload = gr.Image(
                 type="filepath",
+                image_mode=None,  # the file as it is, and not what Gradio would make of it
                 sources=["upload", "clipboard"],
                 label="Picture",
                 height=180,

@@ -108,7 +108,7 @@ class EditWork:
         started = time.perf_counter()
         photo = self.service.do(lambda hook: self._edited(key, mask, request, hook), key=asked)
         note = f"{photo.width} × {photo.height}, {_seconds(started)}"
-        kind = "png" if Path(name).suffix.lower() != ".jpg" else "jpeg"
+        kind = "jpeg" if Path(name).suffix.lower() in (".jpg", ".jpeg") else "png"
         suffix = {"png": ".png", "jpeg": ".jpg"}[kind]
         stem = "-".join([Path(name).stem or "picture", *(part.name for part in request.edits)])
         file = self.service.results.save(stem[:120] + suffix, encoded(photo, kind))

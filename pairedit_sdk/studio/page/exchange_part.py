@@ -67,8 +67,9 @@ def build(shared: Shared, chosen: gr.State) -> None:
     """Other tools' files into the library, and the Hub."""
     with gr.Accordion("Import another tool's LoRA", open=False, elem_id="library-import-open"):
         _build_import(shared, chosen)
-    with gr.Accordion("Hugging Face Hub", open=False, elem_id="library-hub-open"):
-        _build_hub(shared, chosen)
+    if shared.local:  # it goes with this machine's own login
+        with gr.Accordion("Hugging Face Hub", open=False, elem_id="library-hub-open"):
+            _build_hub(shared, chosen)
 
 
 def _build_import(shared: Shared, chosen: gr.State) -> None:

@@ -68,12 +68,12 @@ def build_page(service: Service, local: bool = False) -> gr.Blocks:
         local: see :func:`pairedit_sdk.studio.page.mount_page`.
     """
     with gr.Blocks(title="PairEdit studio", analytics_enabled=False, delete_cache=CACHED) as page:
-        names, picture = gr.State([]), gr.State("")
+        names, stamp, picture = gr.State([]), gr.State(0), gr.State("")
         scales, instructions = gr.State({}), gr.State({})
         run, tab = gr.State(""), gr.State("edit")
         gr.HTML(_heading(service), padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
-            shared = Shared(service, names, picture, scales, instructions, tabs, tab, local)
+            shared = Shared(service, names, stamp, picture, scales, instructions, tabs, tab, local)
             with gr.Tab("Edit", id="edit"):
                 edit = edit_tab.build(shared)
             with gr.Tab("Pairs and training", id="train"):
@@ -82,7 +82,7 @@ def build_page(service: Service, local: bool = False) -> gr.Blocks:
                 compose_tab.build(shared)
             with gr.Tab("Library", id="library"):
                 library_tab.build(shared)
-        _keep_names(service, page, names)
+        _keep_names(service, page, names, stamp)
         _keep_address(page, shared, run, edit.seed)
     page.queue(max_size=256, default_concurrency_limit=8)
     return page
@@ -96,15 +96,17 @@ def _heading(service: Service) -> str:
     )
 
 
-def _keep_names(service: Service, page: gr.Blocks, names: gr.State) -> None:
+def _keep_names(service: Service, page: gr.Blocks, names: gr.State, stamp: gr.State) -> None:
     """Look at the library now and then: a training or a shell may have changed it."""
 
-    def look(known: list[str]) -> Any:
-        found = service.library.names()
-        return gr.skip() if found == known else found
+    def look(known: list[str], before: int) -> Any:
+        paths = service.library.paths()
+        found = [path.stem for path in paths]
+        now = max((path.stat().st_mtime_ns for path in paths if path.exists()), default=0)
+        return (gr.skip() if found == known else found, gr.skip() if now == before else now)
 
     for event in (page.load, gr.Timer(LOOK).tick):
-        event(look, names, names, show_progress="hidden", **PRIVATE)
+        event(look, [names, stamp], [names, stamp], show_progress="hidden", **PRIVATE)
 
 
 def _keep_address(page: gr.Blocks, shared: Shared, run: gr.State, seed: gr.Number) -> None:

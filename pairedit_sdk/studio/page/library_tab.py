@@ -97,7 +97,8 @@ def _keep_grid(shared: Shared, chosen: gr.State, order: gr.State, shown: list[An
         at = event.index if isinstance(event.index, int) else -1
         return names[at] if 0 <= at < len(names) else ""
 
-    shared.names.change(
+    gr.on(
+        [shared.names.change, shared.stamp.change],
         drawn,
         [shared.names, chosen, order],
         [*shown, order, chosen],

@@ -82,8 +82,7 @@ def _listen(shared: Shared, run: gr.State, started: Any, outputs: list[Any]) -> 
         return anew(name)
 
     def resumed(name: str) -> list[Any]:
-        shared.service.trainings.resume(name)
-        shared.service.make_room()
+        shared.service.resume(name)
         return anew(name)
 
     run.change(anew, run, outputs, **quick)

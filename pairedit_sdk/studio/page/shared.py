@@ -41,6 +41,7 @@ class Shared:
     Attributes:
         service: that does the work.
         names: state with the names of the library's edits; its change is to be watched.
+        stamp: state that changes when an edit is replaced by another of its name.
         picture: state with the key of the picture that is edited, see
             :class:`pairedit_sdk.studio.pictures.Pictures`; "" is none.
         scales: state with the chosen edits and their scales, {name: scale}, in order.
@@ -53,6 +54,7 @@ class Shared:
 
     service: Service
     names: gr.State
+    stamp: gr.State
     picture: gr.State
     scales: gr.State
     instructions: gr.State
