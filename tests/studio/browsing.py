@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Milliseconds that the page has for anything.
@@ -110,16 +110,65 @@ def go_to(page: Page, tab: str) -> None:
     page.get_by_role("tab", name=tab, exact=True).click()
 
 
-def move_slider(page: Page, label: str, scale: float, *, release: bool = True) -> None:
-    """Drag the slider of an edit."""
+def slider_of(page: Page, label: str) -> Locator:
+    """The slider of an edit, which can be moved."""
     slider = page.locator(".pe-scale", has_text=label).locator("input[type=range]")
     slider.wait_for()
-    slider.evaluate(
-        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }",
-        str(scale),
-    )
+    assert slider.is_enabled()
+    return slider
+
+
+def move_slider(page: Page, label: str, scale: float, *, release: bool = True) -> None:
+    """Drag the slider of an edit with the mouse, until it stands at the scale."""
+    slider = slider_of(page, label)
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    least, most = (float(slider.get_attribute(name) or 0) for name in ("min", "max"))
+    knob = box["height"]  # about as wide as the track is high; the rest is found by looking
+
+    def place(value: float) -> float:
+        return box["x"] + knob / 2 + (value - least) / (most - least) * (box["width"] - knob)
+
+    x, y = place(scale), box["y"] + box["height"] / 2
+    page.mouse.move(place(float(slider.input_value())), y)
+    page.mouse.down()
+    page.mouse.move(x, y, steps=8)
+    for _ in range(40):
+        off = scale - float(slider.input_value())
+        if abs(off) < 1e-6:
+            break
+        x += 1 if off > 0 else -1
+        page.mouse.move(x, y)
+    assert float(slider.input_value()) == pytest.approx(scale)
     if release:
-        slider.evaluate("e => e.dispatchEvent(new PointerEvent('pointerup', {bubbles: true}))")
+        page.mouse.up()
+
+
+def paint(page: Page, start: tuple[float, float], end: tuple[float, float]) -> float:
+    """Paint a stroke on the mask with the mouse.
+
+    Args:
+        page: with the part for the mask open.
+        start: as shares of the picture's width and height.
+        end: in the same way.
+
+    Returns:
+        The brush's width, as a share of the picture's.
+    """
+    canvas = page.locator("#edit-mask canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    places = [
+        (box["x"] + across * box["width"], box["y"] + down * box["height"])
+        for across, down in (start, end)
+    ]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=6)
+    page.mouse.up()
+    return float(page.locator("#edit-mask input[type=range]").input_value()) / box["width"]
 
 
 def wait_for_text(page: Page, selector: str, text: str) -> None:

@@ -12,7 +12,8 @@ import gradio as gr
 from pairedit_sdk.studio.page.edit_form import EditForm, request_of
 from pairedit_sdk.studio.page.edit_more import build_more
 from pairedit_sdk.studio.page.edit_sliders import Moving, Sliders
-from pairedit_sdk.studio.page.edit_work import EditWork, Shown, mask_file
+from pairedit_sdk.studio.page.edit_work import EditWork, Shown
+from pairedit_sdk.studio.page.mask_part import Painter, mask_file
 from pairedit_sdk.studio.page.shared import LIVE, PRIVATE, said
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class _Parts:
     sliders: Sliders
     slot: gr.Column
     form: EditForm
-    painter: gr.ImageEditor
+    painter: Painter
     view: gr.ImageSlider
     note: gr.Markdown
     download: gr.DownloadButton
@@ -97,17 +98,7 @@ def _laid_out(shared: Shared, work: EditWork) -> _Parts:
                 form = EditForm.build()
             with gr.Accordion("Mask", open=False):
                 gr.Markdown("Paint where the edit may act. Nothing painted: everywhere.")
-                painter = gr.ImageEditor(
-                    type="pil",
-                    sources=[],
-                    transforms=[],
-                    layers=False,
-                    show_label=False,
-                    brush=gr.Brush(colors=["#ffffff"], default_size=24),
-                    height=380,
-                    buttons=[],
-                    elem_id="edit-mask",
-                )
+                painter = Painter()
         with gr.Column(scale=6, min_width=320):
             view = gr.ImageSlider(
                 label="Before and after",
@@ -157,11 +148,10 @@ def _take_pictures(shared: Shared, work: EditWork, parts: _Parts) -> None:
 
     def show(key: str) -> Any:
         if not key:
-            return None, None, ""
-        canvas = {"background": work.seen(key), "layers": [], "composite": None}
-        return str(pictures.folder / key), canvas, ""
+            return None, Painter.on(None), ""
+        return str(pictures.folder / key), Painter.on(work.seen(key)), ""
 
-    def paint(drawn: Any) -> str:
+    def paint(drawn: str | None) -> str:
         data = mask_file(drawn)
         return "" if data is None else pictures.keep(data, "mask.png")
 
@@ -170,6 +160,6 @@ def _take_pictures(shared: Shared, work: EditWork, parts: _Parts) -> None:
     parts.upload.clear(said(take), parts.upload, shared.picture, **quietly)
     parts.example.click(said(face), None, shared.picture, **quietly)
     shared.picture.change(
-        said(show), shared.picture, [parts.upload, parts.painter, parts.mask], **quietly
+        said(show), shared.picture, [parts.upload, parts.painter.part, parts.mask], **quietly
     )
-    parts.painter.change(said(paint), parts.painter, parts.mask, **LIVE)
+    parts.painter.part.input(said(paint), parts.painter.part, parts.mask, **LIVE)

@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -169,26 +168,6 @@ class EditWork:
 def _asked(key: str, mask: str, request: EditRequest) -> str:
     """The same for equal pictures alone."""
     return f"{key} {mask} {request.model_dump_json()}"
-
-
-def mask_file(drawn: Any) -> bytes | None:
-    """The file of a mask, white where somebody drew, or nothing where nobody did.
-
-    Args:
-        drawn: the value of a Gradio editor with pictures of Pillow.
-    """
-    union: Image.Image | None = None
-    for layer in (drawn or {}).get("layers") or []:
-        alpha = layer.convert("RGBA").getchannel("A").point(lambda level: 255 if level else 0)
-        if union is None:
-            union = alpha
-        else:
-            union.paste(255, mask=alpha)
-    if union is None or union.getbbox() is None:
-        return None
-    file = BytesIO()
-    union.save(file, "PNG")
-    return file.getvalue()
 
 
 def _at_most(photo: Photo) -> Image.Image:
