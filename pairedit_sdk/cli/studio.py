@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -114,7 +115,7 @@ def studio(
     service = Service(library, loading, bound=waiting, timeout=timeout)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}/"
-    address += "" if access.token is None else f"?token={access.token}"
+    address += "" if access.token is None else f"?token={quote(access.token, safe='')}"
 
     def ready() -> None:
         output.say(f"The studio is at {address}\nCtrl-C ends it.")
@@ -160,8 +161,10 @@ def _access(host: str, auth: str | None, token: str | None) -> Access:
     is_local = host in ("localhost", "::1") or host.startswith("127.")
     if token == "auto" or (token is None and auth is None and not is_local):
         token = secrets.token_urlsafe(24)
-    if token is not None and not token.strip():
-        raise UsageError("--token is empty", expected="a token, or auto")
+    if token is not None:
+        token = token.strip()  # a header cannot have spaces at its ends
+        if not token:
+            raise UsageError("--token is empty", expected="a token, or auto")
     # Others know this machine by names that nobody here knows; the token is what they must have.
     hosts = tuple(dict.fromkeys((*LOOPBACK, host.lower()))) if is_local else ()
     return Access(hosts, token, user or None, password or None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.jobs.ray_cluster import LOCAL
@@ -38,7 +39,7 @@ def serve_replicas(
             token = serving.access.token
             named = "" if token is None else f", with the header 'Authorization: Bearer {token}'"
             output.say(f"The HTTP API is at {url}api{named}\nCtrl-C ends it.")
-            url += "" if token is None else f"?token={token}"
+            url += "" if token is None else f"?token={quote(token, safe='')}"
             output.line({"url": url, "library": str(serving.library), "replicas": serving.replicas})
             threading.Event().wait()
     except KeyboardInterrupt:  # what ends it; everything is closed by now

@@ -14,7 +14,7 @@ from pairedit_sdk import __version__
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.studio.backend import LocalBackend
 from pairedit_sdk.studio.guard import Access, Guard
-from pairedit_sdk.studio.http_errors import add_handlers
+from pairedit_sdk.studio.http_errors import add_handlers, refuse_unknown
 from pairedit_sdk.studio.library_routes import library_routes
 from pairedit_sdk.studio.routes import picture_routes
 
@@ -61,6 +61,7 @@ def build_app(service: Service, access: Access | None = None, *, page: bool = Tr
     if page:
         from pairedit_sdk.studio.page import mount_page
 
+        refuse_unknown(app, "/api")
         app = mount_page(app, service, max_bytes=access.max_bytes, local=access.is_local)
     app.add_middleware(Guard, access=access)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -38,8 +39,10 @@ class LocalBackend:
 
     async def make(self, work: Work, gone: Gone) -> Made:
         """See :class:`Backend`."""
+        # A hash of all its pictures: not on the event loop.
+        key = await asyncio.to_thread(lambda: work.key)
         ticket = self.queue.submit(
-            lambda hook: work.do(self.engine, hook), key=work.key, weight=work.weight
+            lambda hook: work.do(self.engine, hook), key=key, weight=work.weight
         )
         return cast("Made", await ticket.wait(gone))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pairedit_sdk.edits.library import SUFFIX
 from pairedit_sdk.errors import UsageError, counted, nearest, printable
 from pairedit_sdk.io.files import require_writable, writing
+from pairedit_sdk.studio.kept import newest_first
 
 if TYPE_CHECKING:
     from pairedit_sdk.edits.library import EditLibrary
@@ -123,8 +124,8 @@ def import_file(
 
 
 def _forget(folder: Path) -> None:
-    for old in folder.iterdir() if folder.is_dir() else ():
-        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+    for old, known in newest_first(folder):
+        if time.time() - known.st_mtime > KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
 
 

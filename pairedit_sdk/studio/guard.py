@@ -1,21 +1,23 @@
 """Who may speak to the studio, and how much may be sent: looked at before anything else.
 
 A page of another site can make a browser send requests here. So a request has to name this server
-as its host, and if it says where it comes from, that has to be this server too. On an address that
-others can reach, a token or a password is needed as well.
+as its host, and if it says where it comes from, that has to be this server too; a link alone may
+lead here from elsewhere. On an address that others can reach, a token or a password is needed as
+well.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import hashlib
 import hmac
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from starlette.formparsers import MultiPartException
 
 from pairedit_sdk.errors import InputError, PairEditError
 
@@ -30,13 +32,10 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "SAMEORIGIN",
     "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
     # Gradio's page has scripts and styles of its own inline; nothing comes from elsewhere.
     "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:",
 }
-
-
-class TooLargeError(InputError):
-    """More was sent than is taken."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Access:
 
     Attributes:
         hosts: names and addresses under which it is asked; empty is any, for one with a secret.
-        token: that a request has to bear, as ``Authorization: Bearer``, as a cookie, or once as
-            ``?token=`` in the page's address.
+        token: that a request has to bear, as ``Authorization: Bearer`` in UTF-8, or once as
+            ``?token=`` in the page's address; its hash is a cookie then.
         user: with ``password``, for HTTP Basic authentication.
         password: see ``user``.
         max_bytes: of one request.
@@ -81,7 +80,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        problem = self._foreign(headers)
+        problem = self._foreign(scope, headers)
         if problem:
             await _refuse(send, 403, problem)
             return
@@ -92,9 +91,9 @@ class Guard:
         if length.isdigit() and int(length) > self.access.max_bytes:
             await _refuse(send, 413, _too_large(self.access.max_bytes))
             return
-        await self._bounded(scope, receive, send)
+        await self._bounded(scope, headers, receive, send)
 
-    def _foreign(self, headers: dict[str, str]) -> PairEditError | None:
+    def _foreign(self, scope: Scope, headers: dict[str, str]) -> PairEditError | None:
         """Why a request is not taken for one of this server's own pages."""
         host, origin = headers.get("host", ""), headers.get("origin")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
@@ -104,9 +103,10 @@ class Guard:
                 expected=", ".join(self.access.hosts),
                 next_step="Open it at the address that it printed",
             )
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if (elsewhere and not _is_link(scope, headers)) or not _is_of(origin, host):
             return PairEditError(
-                f"A page of {origin} may not use the studio",
+                f"A page of {origin or 'another site'} may not use the studio",
                 expected=f"a page of {host}",
                 next_step="Send requests from a program, or open the studio's own page",
             )
@@ -116,13 +116,14 @@ class Guard:
         """Whether the request bears the token or the password."""
         access, (kind, _, given) = self.access, headers.get("authorization", "").partition(" ")
         if access.token is not None:
-            said = given if kind.lower() == "bearer" else _cookie(headers.get("cookie", ""))
-            if _same(said, access.token):
+            bearer = kind.lower() == "bearer"
+            said = _hash(given.strip()) if bearer else _cookie(headers.get("cookie", ""))
+            if _same(said, _token_hash(access.token)):
                 return True
         if access.password is not None and kind.lower() == "basic":
             try:
                 said = base64.b64decode(given, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # neither Base64 nor UTF-8
                 return False
             return _same(said, f"{access.user}:{access.password}")
         return False
@@ -133,8 +134,8 @@ class Guard:
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         if token is not None and _same(dict(query).get("token", ""), token):
             rest = urlencode([(key, value) for key, value in query if key != "token"])
-            place = scope["path"] + (f"?{rest}" if rest else "")
-            cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict"
+            place = quote(scope["path"]) + (f"?{rest}" if rest else "")
+            cookie = f"{COOKIE}={_token_hash(token)}; Path=/; HttpOnly; SameSite=Strict"
             # Two slashes would name another server.
             place = "/" + place.lstrip("/\\")
             await _answer(send, 303, b"", {"location": place, "set-cookie": cookie})
@@ -147,31 +148,66 @@ class Guard:
         basic = {} if self.access.password is None else {"www-authenticate": 'Basic realm="studio"'}
         await _refuse(send, 401, problem, basic)
 
-    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _bounded(
+        self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send
+    ) -> None:
         """Pass the request on. What is sent without saying how much it is ends at the bound, too:
-        whatever the application makes of that is not sent."""
-        taken = 0
+        whatever the application makes of that is not sent.
+
+        It ends with the error of a damaged form, on which Starlette and Gradio delete the files
+        that they have begun. So does a form whose sender goes away, which ends otherwise with an
+        error on which they leave them.
+        """
+        taken, more, begun = 0, True, False
+        is_form = headers.get("content-type", "").startswith("multipart/form-data")
 
         async def receiving() -> Message:
-            nonlocal taken
+            nonlocal taken, more
             message = await receive()
+            if message["type"] == "http.disconnect" and more and is_form:
+                raise MultiPartException("The sender is gone")
+            more = more and message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > self.access.max_bytes:
-                raise _too_large(self.access.max_bytes)
+                raise MultiPartException("More was sent than the maximum allowed size")
             return message
 
         async def sending(message: Message) -> None:
+            nonlocal begun
             if taken <= self.access.max_bytes:
+                begun = True
                 await send(message)
 
-        with suppress(TooLargeError):
+        try:
             await self.app(scope, receiving, _with_headers(sending))
-        if taken > self.access.max_bytes:
+        except Exception:
+            if taken <= self.access.max_bytes:
+                raise
+        if taken > self.access.max_bytes and not begun:
             await _refuse(send, 413, _too_large(self.access.max_bytes))
 
 
-def _too_large(most: int) -> TooLargeError:
-    return TooLargeError(
+def _is_of(origin: str | None, host: str) -> bool:
+    """Whether an origin, if there is one, is that of this host."""
+    if origin is None:
+        return True
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # no address at all
+        return False
+
+
+def _is_link(scope: Scope, headers: dict[str, str]) -> bool:
+    """Whether somebody follows a link to a page, as opposed to a page that loads something."""
+    return (
+        scope.get("method") == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
+
+
+def _too_large(most: int) -> InputError:
+    return InputError(
         "More was sent than the studio takes at once",
         expected=f"at most {most / 2**20:.0f} MiB",
         next_step="Send smaller pictures, or fewer",
@@ -185,6 +221,16 @@ def _cookie(text: str) -> str:
     except CookieError:
         return ""
     return cookies[COOKIE].value if COOKIE in cookies else ""
+
+
+def _hash(header: str) -> str:
+    """The hash of a header's text, which is read as Latin-1 whatever it is."""
+    return hashlib.sha256(header.encode("latin-1")).hexdigest()
+
+
+def _token_hash(token: str) -> str:
+    """What stands for the token: digits, whatever characters the token has."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _same(said: str, wanted: str) -> bool:

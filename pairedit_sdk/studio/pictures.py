@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 from pairedit_sdk.errors import InputError
 from pairedit_sdk.images.photo import Photo
 from pairedit_sdk.io.files import atomic_write
+from pairedit_sdk.studio.kept import newest_first
 
 #: Bytes of all pictures that are kept.
 KEPT_BYTES = 2**30
@@ -34,6 +37,7 @@ class Pictures:
     def __init__(self, folder: Path, bound: int = KEPT_BYTES) -> None:
         self.folder, self.bound = folder, bound
         self._names: dict[str, str] = {}
+        self._lock = threading.Lock()
 
     def keep(self, data: bytes, name: str = UNNAMED) -> str:
         """Keep a picture's file as it is.
@@ -49,17 +53,16 @@ class Pictures:
             InputError: it cannot be read, or is too large; nothing is kept then.
         """
         key = hashlib.sha256(data).hexdigest()[:32]
-        self._names[key] = name
         path = self.folder / key
         if not path.is_file():
-            try:
-                Photo.read(BytesIO(data), name)
-            except InputError:
-                del self._names[key]
-                raise
-            atomic_write(path, lambda part: _write(part, data))
-            self._forget(path)
-        os.utime(path)
+            Photo.read(BytesIO(data), name)
+        with self._lock:
+            self._names[key] = name
+            if not path.is_file():
+                atomic_write(path, lambda part: _write(part, data))
+                self._forget(path)
+            with suppress(FileNotFoundError):  # another process bounds the folder too
+                os.utime(path)
         return key
 
     def data(self, key: str) -> bytes:
@@ -69,10 +72,12 @@ class Pictures:
             InputError: it is not there, or not any more.
         """
         path = self.folder / key
-        if not _ID.fullmatch(key) or not path.is_file():
-            raise InputError("This picture is not kept any more", next_step="Choose it again")
-        os.utime(path)
-        return path.read_bytes()
+        # Not looked for first: it may be deleted meanwhile.
+        if _ID.fullmatch(key):
+            with suppress(FileNotFoundError):
+                os.utime(path)
+                return path.read_bytes()
+        raise InputError("This picture is not kept any more", next_step="Choose it again")
 
     def name(self, key: str) -> str:
         """What the picture's file was called; "picture.png" where that is not known any more."""
@@ -90,12 +95,12 @@ class Pictures:
         return isinstance(key, str) and bool(_ID.fullmatch(key)) and (self.folder / key).is_file()
 
     def _forget(self, newest: Path) -> None:
-        files = [p for p in self.folder.iterdir() if _ID.fullmatch(p.name) and p != newest]
-        files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        held = newest.stat().st_size
-        for path in files:
-            held += path.stat().st_size
-            if held > self.bound:
+        files = [one for one in newest_first(self.folder) if _ID.fullmatch(one[0].name)]
+        files.sort(key=lambda one: one[0] != newest)  # the one that was just kept stays
+        held = 0
+        for path, known in files:
+            held += known.st_size
+            if held > self.bound and path != newest:
                 path.unlink(missing_ok=True)
                 self._names.pop(path.name, None)
 

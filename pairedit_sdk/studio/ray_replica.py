@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -45,8 +46,9 @@ class Replica:
         names = serve.get_multiplexed_model_id()
         if names:
             await self.read(names)
+        key = await asyncio.to_thread(lambda: work.key)
         ticket = self._queue.submit(
-            lambda hook: work.do(self._engine, hook), key=work.key, weight=work.weight
+            lambda hook: work.do(self._engine, hook), key=key, weight=work.weight
         )
         return cast("Made", await ticket.wait())
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pairedit_sdk.io.files import writing
+from pairedit_sdk.studio.kept import newest_first
 
 #: Downloads that are kept.
 KEPT = 40
@@ -24,6 +27,8 @@ class Results:
 
     def __init__(self, folder: Path, kept: int = KEPT) -> None:
         self.folder, self.kept = folder, kept
+        self._lock = threading.Lock()
+        self._written: set[Path] = set()
 
     def save(self, name: str, data: bytes) -> Path:
         """A file of this name.
@@ -31,8 +36,7 @@ class Results:
         Raises:
             WriteError: it cannot be written.
         """
-        path = self._place() / Path(name).name
-        with writing(path):
+        with self._place() as place, writing(path := place / Path(name).name):
             path.write_bytes(data)
         return path
 
@@ -42,10 +46,13 @@ class Results:
         Raises:
             WriteError: it cannot be written.
         """
-        path = self._place() / Path(name).name
         taken: set[str] = set()
-        # Pictures are compressed already.
-        with writing(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        with (
+            self._place() as place,
+            writing(path := place / Path(name).name),
+            # Pictures are compressed already.
+            zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for given, data in files:
                 member, count = Path(given).name, 1
                 while member in taken:
@@ -55,11 +62,19 @@ class Results:
                 archive.writestr(member, data)
         return path
 
-    def _place(self) -> Path:
+    @contextmanager
+    def _place(self) -> Iterator[Path]:
+        """A new folder, which nobody here deletes within the block."""
         place = self.folder / uuid.uuid4().hex
-        with writing(place):
-            place.mkdir(parents=True)
-            old = sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-            for path in old[self.kept :]:
-                shutil.rmtree(path, ignore_errors=True)
-        return place
+        with self._lock:
+            with writing(place):
+                place.mkdir(parents=True)
+            self._written.add(place)
+            for path, _ in newest_first(self.folder)[self.kept :]:
+                if path not in self._written:
+                    shutil.rmtree(path, ignore_errors=True)
+        try:
+            yield place
+        finally:
+            with self._lock:
+                self._written.discard(place)

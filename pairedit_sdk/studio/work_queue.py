@@ -20,6 +20,8 @@ from pairedit_sdk.errors import PairEditError, counted
 
 #: Requests that wait, bytes that they hold, and seconds that one may take with its waiting.
 BOUND, BOUND_BYTES, TIMEOUT = 64, 512 * 2**20, 600.0
+#: Urgent jobs in a row while others wait.
+URGENT = 4
 #: Seconds between two looks at whether a client is still there.
 LOOK = 0.25
 
@@ -43,10 +45,13 @@ class Job:
         work: called with a hook for (done, total).
         key: of equal work, if it has an equal.
         weight: bytes that it holds.
+        urgent: whether it goes before what is not.
     """
 
-    def __init__(self, work: Callable[[StepHook], Any], key: str | None, weight: int) -> None:
-        self.work, self.key, self.weight = work, key, weight
+    def __init__(
+        self, work: Callable[[StepHook], Any], key: str | None, weight: int, urgent: bool = False
+    ) -> None:
+        self.work, self.key, self.weight, self.urgent = work, key, weight, urgent
         self.future: Future[Any] = Future()
         self.waiting = 1
         self.progress = (0, 0)
@@ -151,6 +156,7 @@ class WorkQueue:
         self._current: Job | None = None
         self._changed = threading.Condition()
         self._closed = False
+        self._urgent_in_row = 0
         self._thread = threading.Thread(target=self._run, name="studio-work", daemon=True)
         self._thread.start()
 
@@ -173,7 +179,8 @@ class WorkQueue:
             work: to be done; called with a hook for (done, total), which it calls between steps.
             key: work with the same key has the same result, and shares it.
             weight: bytes that the work holds while it waits.
-            urgent: goes before what is not, as somebody drags a slider.
+            urgent: goes before what is not, as somebody drags a slider; after :data:`URGENT` such
+                jobs in a row one goes that is not.
 
         Raises:
             BusyError: the queue is full or closed.
@@ -192,7 +199,7 @@ class WorkQueue:
                     f"The queue is full: {counted(len(self._waiting), 'request')} waiting",
                     next_step="Try again in a few seconds",
                 )
-            job = Job(work, key, weight)
+            job = Job(work, key, weight, urgent)
             (self._waiting.appendleft if urgent else self._waiting.append)(job)
             self._changed.notify()
             return Ticket(self, job)
@@ -217,6 +224,15 @@ class WorkQueue:
             self._changed.notify()
         self._thread.join(timeout=30)
 
+    def _next(self) -> Job:
+        """Take the job that is next."""
+        job = self._waiting[0]
+        if job.urgent and self._urgent_in_row >= URGENT:
+            job = next((other for other in self._waiting if not other.urgent), job)
+        self._urgent_in_row = self._urgent_in_row + 1 if job.urgent else 0
+        self._waiting.remove(job)
+        return job
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -224,7 +240,7 @@ class WorkQueue:
                     self._changed.wait()
                 if self._closed:
                     return
-                job = self._current = self._waiting.popleft()
+                job = self._current = self._next()
                 job.future.set_running_or_notify_cancel()
             try:
                 result = job.work(job.step)

@@ -83,3 +83,12 @@ def test_a_file_that_is_no_lora_leaves_nothing(shelf: EditLibrary, tmp_path: Pat
 def test_a_rank_is_cut_and_the_loss_said(shelf: EditLibrary) -> None:
     assert "loses" in import_file(shelf, shelf.file("hat"), "small", rank=2)
     assert Edit.load(shelf.file("small")).info.rank == 2
+
+
+def test_an_old_export_that_is_deleted_meanwhile_is_gone(
+    shelf: EditLibrary, tmp_path: Path
+) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (folder / "gone").symlink_to(folder / "nowhere")  # listed, and not there when it is looked at
+    assert export_file(shelf, "hat", "diffusers", "fp16", folder).path.is_file()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 from pairedit_sdk.studio.guard import COOKIE, Access, Guard
 
@@ -54,7 +57,8 @@ def test_another_name_of_this_server_is_refused(local: TestClient, host: str) ->
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:7860"]
+    "origin",
+    ["http://evil.example", "null", "http://127.0.0.1:9999", "http://localhost:7860", "http://["],
 )
 def test_a_page_of_another_origin_is_refused(local: TestClient, origin: str) -> None:
     found = local.post("/api/edit", headers={"origin": origin}, content=b"x")
@@ -81,8 +85,31 @@ def test_what_does_not_say_how_large_it_is_ends_at_the_bound(local: TestClient) 
     assert local.post("/", content=b"x" * 1000).json() == {"taken": 1000}
 
 
+@pytest.mark.parametrize("begins", [False, True])
+def test_an_answer_is_begun_once(begins: bool) -> None:
+    """What the application has begun to answer when the bound is passed is not answered again."""
+    sent: list[Message] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if begins:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await receive()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x" * 11, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"localhost")]}
+    asyncio.run(Guard(application, Access(max_bytes=10))(scope, receive, send))
+    starts = [m["status"] for m in sent if m["type"] == "http.response.start"]
+    assert starts == [200 if begins else 413]
+
+
 def test_without_the_token_nothing_is_answered(secret: TestClient) -> None:
     for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": f"{COOKIE}=wrong"},
+                    {"cookie": f"{COOKIE}=s3cret"}, {"authorization": "Bearer \xe9".encode()},
                     {"authorization": "Basic !!"}, {"cookie": "a=\"\x01"}):  # fmt: skip
         found = secret.get("/", headers=headers)
         assert found.status_code == 401
@@ -97,7 +124,8 @@ def test_the_token_lets_in_by_header_cookie_and_address(secret: TestClient) -> N
     cookie = found.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
-    assert secret.get("/", headers={"cookie": f"{COOKIE}=s3cret"}).status_code == 200
+    assert secret.get("/", headers={"cookie": cookie.split(";")[0]}).status_code == 200
+    assert "s3cret" not in cookie
     secret.cookies.clear()
     assert secret.get("/?token=wrong").status_code == 401
 
@@ -112,9 +140,54 @@ def test_a_secret_does_not_let_other_pages_in(secret: TestClient) -> None:
     assert secret.post("/", headers=headers).status_code == 403
 
 
+@pytest.mark.parametrize("token", ["ab+cd/=", "a&b", "a b;c", "ключ", "%41", '"q"', "=?#,"])
+def test_a_token_may_have_any_characters(token: str) -> None:
+    client = asking(Access(hosts=(), token=token))
+    found = client.get(f"/?token={quote(token, safe='')}&a=1")
+    assert (found.status_code, found.headers["location"]) == (303, "/?a=1")
+    assert client.get("/?a=1").status_code == 200  # with the cookie
+    client.cookies.clear()
+    bearer = {"authorization": f"Bearer {token}".encode()}
+    assert client.get("/", headers=bearer).status_code == 200
+    assert client.get("/").status_code == 401
+
+
+def test_the_address_behind_the_token_may_have_any_characters(secret: TestClient) -> None:
+    found = secret.get("/%D0%BA%20x?token=s3cret")
+    assert found.headers["location"] == "/%D0%BA%20x"
+
+
+LINK = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(
+    ("how", "method", "status"),
+    [
+        (LINK, "GET", 200),
+        (LINK, "POST", 403),
+        ({"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}, "GET", 403),
+        ({"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}, "GET", 403),
+        ({}, "GET", 403),
+    ],
+)
+def test_another_page_may_lead_here_and_load_nothing(
+    local: TestClient, site: str, how: dict[str, str], method: str, status: int
+) -> None:
+    """Browsers say where a GET comes from in a header that scripts cannot set."""
+    found = local.request(method, "/", headers={**how, "sec-fetch-site": site})
+    assert found.status_code == status
+    assert found.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_this_page_may_load_everything(local: TestClient, site: str) -> None:
+    assert local.get("/", headers={"sec-fetch-site": site}).status_code == 200
+
+
 def test_a_password_is_asked_for_as_browsers_know_it() -> None:
     client = asking(Access(hosts=(), user="ada", password="a:b"))
-    found = client.get("/")
+    found = client.get("/", headers={"authorization": "Basic \xe9".encode()})
     assert found.status_code == 401
     assert found.headers["www-authenticate"].startswith("Basic")
     right = base64.b64encode(b"ada:a:b").decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,30 @@ def test_what_was_not_used_for_longest_goes_first(
     pictures.data(keys[0])  # used again
     keys.append(pictures.keep(files[3]))
     assert [key in pictures for key in keys] == [True, False, True, True]
+
+
+def test_many_keep_pictures_at_once(tmp_path: Path, faces: Callable[..., bytes]) -> None:
+    files = [faces(k, 16, kind="BMP") for k in range(24)]
+    pictures = Pictures(tmp_path, bound=3 * len(files[0]))
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(pictures.keep, files * 8))
+    assert len(set(keys)) == 24
+    assert len(list(tmp_path.iterdir())) == 3
+    assert pictures.data(pictures.keep(files[5])) == files[5]
+
+
+def test_a_picture_that_is_deleted_meanwhile_is_gone(
+    tmp_path: Path, faces: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, which bounds the same folder."""
+    pictures = Pictures(tmp_path)
+    key = pictures.keep(faces(1))
+
+    def deleted(path: Path) -> None:
+        path.unlink()
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "utime", deleted)
+    with pytest.raises(InputError, match="is not kept any more"):
+        pictures.data(key)
+    assert pictures.keep(faces(1)) == key

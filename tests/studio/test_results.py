@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pairedit_sdk.studio.results import Results
@@ -34,3 +36,26 @@ def test_the_oldest_go(tmp_path: Path) -> None:
     results = Results(tmp_path, kept=3)
     made = [results.save(f"{k}.png", b"") for k in range(6)]
     assert [path.exists() for path in made] == [False] * 3 + [True] * 3
+
+
+def test_many_save_at_once(tmp_path: Path) -> None:
+    results = Results(tmp_path, kept=2)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda k: results.save("a.png", b"%d" % k), range(400)))
+    assert len(set(made)) == 400
+    last = results.save("a.png", b"")
+    assert last.is_file()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_written_is_not_deleted(tmp_path: Path) -> None:
+    results = Results(tmp_path, kept=1)
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        for k in range(3):
+            results.save(f"{k}.png", b"")
+            yield f"{k}.png", b"%d" % k
+
+    path = results.archive("all.zip", files())
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["0.png", "1.png", "2.png"]

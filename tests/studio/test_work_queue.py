@@ -66,6 +66,38 @@ def test_work_is_done_in_order_and_urgent_work_first(queue: WorkQueue, gate: Gat
     assert done == ["urgent", "first", "second"]
 
 
+def test_ordinary_work_gets_its_turn_among_urgent_work() -> None:
+    queue, blocked, done = WorkQueue(bound=99), Gate(), []
+    queue.submit(blocked)
+    assert blocked.begun.wait(5)
+    tickets = [queue.submit(lambda hook, n=n: done.append(n)) for n in ("a", "b")]
+    tickets += [queue.submit(lambda hook: done.append("u"), urgent=True) for _ in range(11)]
+    blocked.open.set()
+    for ticket in tickets:
+        ticket.result()
+    queue.close()
+    assert "".join(done) == "uuuuauuuubuuu"
+
+
+def test_ordinary_work_gets_its_turn_while_urgent_work_keeps_coming() -> None:
+    queue, done = WorkQueue(), []
+
+    def urgent(hook: Any) -> None:
+        done.append("u")
+        if len(done) < 50:
+            queue.submit(urgent, urgent=True)
+
+    blocked = Gate()
+    queue.submit(blocked)
+    assert blocked.begun.wait(5)
+    queue.submit(urgent, urgent=True)
+    ordinary = queue.submit(lambda hook: done.append("a"))
+    blocked.open.set()
+    ordinary.result()
+    queue.close()
+    assert "".join(done)[:5] == "uuuua"
+
+
 def test_equal_work_is_done_once(queue: WorkQueue, gate: Gate) -> None:
     done: list[int] = []
 

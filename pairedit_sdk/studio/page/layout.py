@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read as gradio is imported
@@ -12,6 +14,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read as gradio is 
 import gradio as gr
 
 from pairedit_sdk.studio.page import compose_tab, edit_tab, library_tab, train_tab
+from pairedit_sdk.studio.page.copies import Copies
 from pairedit_sdk.studio.page.look import CSS, theme
 from pairedit_sdk.studio.page.shared import PRIVATE, Shared
 from pairedit_sdk.studio.view import TABS, View
@@ -42,21 +45,35 @@ document.addEventListener("keyup", (event) => {
 
 def mounted(app: FastAPI, service: Service, max_bytes: int, local: bool = False) -> FastAPI:
     """See :func:`pairedit_sdk.studio.page.mount_page`."""
-    page = build_page(service, local)
-    mount: FastAPI = gr.mount_gradio_app(
-        app,
-        page,
-        path="/",
-        max_file_size=max_bytes,
-        footer_links=[],
-        allowed_paths=[str(service.library.folder.resolve())],
-        theme=theme(),
-        css=CSS,
-        head=_HEAD,
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-    )
+    copies = Copies(service.folder / "cache")
+    with copies.used():
+        page = build_page(service, local)
+        mount: FastAPI = gr.mount_gradio_app(
+            app,
+            page,
+            path="/",
+            max_file_size=max_bytes,
+            footer_links=[],
+            # What is made to be downloaded. Pictures of the library are shown as copies.
+            allowed_paths=[
+                str((service.folder / name).resolve()) for name in ("results", "exports")
+            ],
+            theme=theme(),
+            css=CSS,
+            head=_HEAD,
+            ssr_mode=False,
+            enable_monitoring=False,
+            pwa=False,
+        )
+    serving = mount.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        with copies.served():
+            async with serving(app) as state:
+                yield state
+
+    mount.router.lifespan_context = lifespan
     return mount
 
 

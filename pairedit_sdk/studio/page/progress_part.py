@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.studio.page.shared import PRIVATE, said
+from pairedit_sdk.studio.page.shared import PRIVATE, said, shown
 from pairedit_sdk.studio.training_words import UNDER_WAY, headline
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _shown(shared: Shared, name: str, before: Any) -> list[Any]:
         runs = _runs(shared, "")
         off = gr.Timer(active=False)
         return [note if name else _NOTHING, *[hidden] * 5, runs, off, None]
-    picture = str(found.previews[-1]) if found.previews else shared.preview(name)
+    picture = shown(found.previews[-1]) if found.previews else shared.preview(name)
     now = [found.state, len(found.losses), found.step, picture, found.command]
     old = before if isinstance(before, list) and len(before) == len(now) else [None] * len(now)
     state, curve, drawn, said_command = (before is None or now[k] != old[k] for k in (0, 2, 3, 4))

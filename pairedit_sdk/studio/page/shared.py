@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
 from pydantic import ValidationError
 
 from pairedit_sdk.edits.library import preview_path
@@ -19,6 +21,8 @@ from pairedit_sdk.errors import PairEditError, explained
 from pairedit_sdk.studio.requests import unreadable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pairedit_sdk.edits.metadata import EditInfo
     from pairedit_sdk.studio.service import Service
 
@@ -70,9 +74,17 @@ class Shared:
             return None
 
     def preview(self, name: str) -> str | None:
-        """The file of an edit's preview, if it has one."""
-        path = preview_path(self.service.library.file(name))
-        return str(path) if path.is_file() else None
+        """A copy of an edit's preview, if it has one."""
+        return shown(preview_path(self.service.library.file(name)))
+
+
+def shown(file: Path) -> str | None:
+    """A copy of a file that a browser may have: the folders of the library are none of its
+    business. ``None`` where there is no such file."""
+    try:
+        return str(save_file_to_cache(file, get_upload_folder()))
+    except FileNotFoundError:
+        return None
 
 
 def said(work: Callable[P, R]) -> Callable[P, R]:
