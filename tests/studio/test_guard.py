@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from starlette.formparsers import MultiPartException
 from starlette.types import Message, Receive, Scope, Send
 
 from pairedit_sdk.studio.guard import COOKIE, Access, Guard
@@ -105,6 +106,36 @@ def test_an_answer_is_begun_once(begins: bool) -> None:
     asyncio.run(Guard(application, Access(max_bytes=10))(scope, receive, send))
     starts = [m["status"] for m in sent if m["type"] == "http.response.start"]
     assert starts == [200 if begins else 413]
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "application/json"])
+def test_a_form_whose_sender_goes_away_ends_as_a_damaged_one(kind: str) -> None:
+    """On which alone its parsers delete what they have begun to write."""
+    messages = iter(
+        [
+            {"type": "http.request", "body": b"--b\r\n", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    raised: list[type[BaseException]] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            assert (await receive())["type"] == "http.disconnect"
+        except MultiPartException as error:
+            raised.append(type(error))
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", kind.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    asyncio.run(Guard(application, Access())(scope, receive, send))
+    assert raised == ([MultiPartException] if kind.startswith("multipart") else [])
 
 
 def test_without_the_token_nothing_is_answered(secret: TestClient) -> None:
