@@ -222,5 +222,4 @@ class Sliders:
                 label=label if is_edit else f"“{label}”",
                 elem_classes="pe-scale",
                 buttons=[],
-                interactive=True,
             )
