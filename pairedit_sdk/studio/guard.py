@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from starlette.formparsers import MultiPartException
 
 from pairedit_sdk.errors import InputError, PairEditError
+from pairedit_sdk.studio.http_errors import described
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -253,7 +254,7 @@ def _with_headers(send: Send) -> Send:
 async def _refuse(
     send: Send, status: int, error: PairEditError, headers: dict[str, str] | None = None
 ) -> None:
-    body = json.dumps({"error": {"message": str(error)}}).encode()
+    body = json.dumps({"error": described(error)}).encode()
     await _answer(send, status, body, {"content-type": "application/json", **(headers or {})})
 
 

@@ -98,6 +98,17 @@ def page_at(address: str, *, width: int = 1280, height: int = 900) -> Iterator[t
             browser.close()
 
 
+def reload(page: Page, seen: Seen) -> None:
+    """Load the page again. What the browser cuts off by that is no fault of the page."""
+    assert seen.errors == []
+    page.reload()
+    page.wait_for_selector("button[role=tab]")
+    page.wait_for_timeout(500)
+    seen.errors[:] = [
+        text for text in seen.errors if "aborted" not in text and "Connection errored" not in text
+    ]
+
+
 def shoot(page: Page, name: str) -> None:
     """Keep a screenshot."""
     SHOTS.mkdir(parents=True, exist_ok=True)

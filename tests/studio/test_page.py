@@ -17,6 +17,7 @@ from tests.studio.browsing import (
     move_slider,
     page_at,
     paint,
+    reload,
     slider_of,
     studio,
     wait_for_text,
@@ -88,7 +89,7 @@ def test_a_picture_is_edited_with_a_slider_and_survives_a_reload(
         wait_for_another(page, before, "256 × 256")
         assert made_with(page, tmp_path / "next.png") == [{"name": "hat", "scale": 0.45}]
 
-        page.reload()
+        reload(page, seen)
         wait_for_text(page, "#edit-note", "256 × 256")
         assert page.locator(".pe-scale input[type=number]").input_value() == "0.45"
         with page.expect_download() as waiting:

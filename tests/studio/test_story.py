@@ -25,6 +25,7 @@ from tests.studio.browsing import (
     go_to,
     move_slider,
     page_at,
+    reload,
     shoot,
     studio,
     wait_for_text,
@@ -80,7 +81,7 @@ def test_the_whole_story(tmp_path: Path) -> None:
             shoot(page, "train-running")
             # A page that is loaded again shows the same training.
             page.wait_for_url(lambda url: "run=glasses" in url)
-            page.reload()
+            reload(page, seen)
             state(page, "running")
             page.click("#train-stop")
             state(page, "stopped")
