@@ -95,6 +95,13 @@ def test_a_picture_is_edited_with_a_slider_and_survives_a_reload(
         with page.expect_download() as waiting:
             page.click("#edit-download")
         assert waiting.value.suggested_filename == "face-hat.png"
+
+        number = page.locator(".pe-scale input[type=number]")
+        number.fill("")  # as somebody does who types another
+        number.fill("0.3")
+        number.press("Enter")
+        page.wait_for_function("location.href.includes('edits=hat%3A0.3')")
+        assert page.locator("[data-testid=toast-body]").count() == 0
         assert seen.errors == []
         assert seen.foreign == []
 

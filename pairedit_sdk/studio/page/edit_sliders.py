@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 LEAST, MOST, STEP = -2.0, 2.0, 0.05
 
 
-class _Slider(gr.Slider):  # type: ignore[misc]
-    """A slider whose number may be empty for a moment, as somebody types another."""
-
-    is_template = True  # the browser's part of it is that of a slider
-
-    def preprocess(self, payload: float | None) -> float:
-        """The value; 0 where there is none."""
-        return 0.0 if payload is None else float(super().preprocess(payload))
-
-
 @dataclass(frozen=True)
 class Moving:
     """What happens when a slider is moved.
@@ -164,7 +154,7 @@ class Sliders:
             self._listen(parts, list(scales), list(phrases), moving)
 
     def _listen(
-        self, parts: list[_Slider], names: list[str], phrases: list[str], moving: Moving
+        self, parts: list[gr.Slider], names: list[str], phrases: list[str], moving: Moving
     ) -> None:
         """A draft while one is dragged, and the whole picture when it is let go."""
 
@@ -195,7 +185,7 @@ class Sliders:
                 **moving.full
             )
 
-    def _slider(self, label: str, scale: float, is_edit: bool) -> _Slider:
+    def _slider(self, label: str, scale: float, is_edit: bool) -> gr.Slider:
         preview = self.shared.preview(label) if is_edit else None
         with gr.Row(equal_height=True):
             if preview is not None:
@@ -211,7 +201,7 @@ class Sliders:
                     buttons=[],
                     elem_classes="pe-thumb",
                 )
-            return _Slider(
+            slider = gr.Slider(
                 min(LEAST, floor(scale)),
                 max(MOST, ceil(scale)),
                 scale,
@@ -223,3 +213,8 @@ class Sliders:
                 elem_classes="pe-scale",
                 buttons=[],
             )
+        taken = slider.preprocess
+        # The number is empty for a moment when somebody types another. A class of our own would
+        # make Gradio write a file beside this one.
+        slider.preprocess = lambda value: taken(0 if value is None else value)
+        return slider
