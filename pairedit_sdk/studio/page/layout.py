@@ -33,9 +33,13 @@ _TO_ADDRESS = """(query) => {
   const said = new URLSearchParams(JSON.parse(query || "{}")).toString();
   history.replaceState(null, "", location.pathname + (said ? "?" + said : ""));
 }"""
-#: A slider that is moved with the keyboard is released when the key is; Gradio says so only of the
-#: mouse.
+#: A slider that is moved with the keyboard is released when the key is, and a number that is typed
+#: counts when Enter is pressed; Gradio says so only of the mouse and of leaving the field.
 _HEAD = """<script>
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches && event.target.matches(".pe-scale input"))
+    event.target.blur();
+});
 document.addEventListener("keyup", (event) => {
   if (event.target.matches && event.target.matches("input[type=range]"))
     event.target.dispatchEvent(new PointerEvent("pointerup", {bubbles: true}));
