@@ -28,7 +28,6 @@ from pairedit_sdk.edits.metadata import (
 )
 from pairedit_sdk.errors import EditError, UsageError, counted
 from pairedit_sdk.io.files import write_tensors
-from pairedit_sdk.lora.compression import compressed
 from pairedit_sdk.lora.files import read_lora_header
 from pairedit_sdk.lora.formats import to_diffusers
 from pairedit_sdk.lora.layers import LoraLayer
@@ -78,6 +77,8 @@ class Edit:
         Raises:
             UsageError: the rank is below 1.
         """
+        from pairedit_sdk.lora.compression import compressed  # brings torch along
+
         layers, error = compressed(self.layers, rank)
         held = max((layer.rank for layer in layers.values()), default=0)
         return Edit(layers, replace(self.info, rank=held)), error
