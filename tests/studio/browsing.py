@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: Milliseconds that the page has for anything.
-PATIENCE = 30_000
+PATIENCE = 60_000
 #: Where screenshots are kept, for people to look at.
 SHOTS = Path(__file__).resolve().parents[2] / "out" / "studio"
 
