@@ -86,7 +86,15 @@ def ask(url: str, seed: int, names: list[str]) -> float:
 
 def replicas(process: psutil.Process) -> list[psutil.Process]:
     found = process.children(recursive=True)
-    return [one for one in found if any(":Replica" in word for word in one.cmdline())]
+    return [one for one in found if any(":Replica" in word for word in words_of(one))]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """A process's command line; none of one that has just ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def seconds_until_back(url: str, process: psutil.Process) -> float:
