@@ -74,7 +74,9 @@ class Sliders:
         def listed(there: list[str], chosen: list[str], scales: Mapping[str, float]) -> Any:
             # What is not sent does not disturb somebody who is choosing.
             now = [name for name in scales if name in there]
-            return gr.Dropdown(choices=there, **({} if now == chosen else {"value": now}))
+            listed = gr.Dropdown(choices=there, **({} if now == chosen else {"value": now}))
+            # An edit that is gone takes its slider along.
+            return listed, gr.skip() if len(now) == len(scales) else {n: scales[n] for n in now}
 
         def set_elsewhere(there: list[str], chosen: list[str], scales: Mapping[str, float]) -> Any:
             now = [name for name in scales if name in there]
@@ -82,7 +84,9 @@ class Sliders:
 
         state = [shared.names, names, shared.scales]
         names.input(choose, [names, shared.scales], shared.scales, **PRIVATE)
-        shared.names.change(listed, state, names, show_progress="hidden", **PRIVATE)
+        shared.names.change(
+            listed, state, [names, shared.scales], show_progress="hidden", **PRIVATE
+        )
         shared.scales.change(set_elsewhere, state, names, show_progress="hidden", **PRIVATE)
 
     def _build_instructions(self) -> None:
