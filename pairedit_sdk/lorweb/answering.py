@@ -58,7 +58,8 @@ class AnswerOptions:
 
     Attributes:
         prompt: what is asked for, in words, besides.
-        layout: "grid" or "sequence"; ``None`` is what the basis was trained with, or "grid".
+        layout: "grid", "sequence" or "alone"; ``None`` is what the basis was trained with, or
+            "grid".
         steps: Euler steps.
         guidance: distilled guidance; ``None`` is what the model follows instructions with.
         seed: of the noise.
@@ -107,7 +108,8 @@ def answer(
     size = cell_size(model, b, trained.resolution)
     pictures = [resized(picture, size) for picture in (a, a_prime, b)]
     options = replace(options, layout=options.layout or trained.layout)
-    b_prime = _answered(model, mix, pictures, options, on_step)
+    said = basis.condition(encoder, a, a_prime, prompt_condition(model, options.prompt))
+    b_prime = _answered(model, mix, pictures, options, on_step, said)
     mean = dict(zip(basis.elements, coefficients.mean(dim=0).tolist(), strict=True))
     return Answer(resized(b_prime, b.size), mean, mix)
 
@@ -133,12 +135,15 @@ def _answered(
     pictures: Sequence[Image.Image],
     options: AnswerOptions,
     on_step: Callable[[int, int], None] | None,
+    said: Condition | None = None,
 ) -> Image.Image:
     a, a_prime, b = pictures
     layout = options.layout or "grid"
     like, references = laid_out(require_edit_model(model), layout, a, a_prime, b, b)
-    condition = replace(prompt_condition(model, options.prompt), references=references)
-    with attached(model.transformer, {} if mix is None else {"mix": mix.layers}):
+    said = said or prompt_condition(model, options.prompt)
+    condition = replace(said, references=references)
+    layers = {} if mix is None else mix.layers
+    with attached(model.transformer, {"mix": layers} if layers else {}):
         return sampled(
             model,
             condition,

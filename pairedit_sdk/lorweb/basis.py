@@ -18,15 +18,17 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.lora.layers import LoraLayer
+from pairedit_sdk.lorweb.delta import DeltaNetwork, told
 from pairedit_sdk.lorweb.files import read_basis, write_basis
+from pairedit_sdk.lorweb.mixing import Mix, beside, check_joining, key_for_share, side_by_side
 from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
-from pairedit_sdk.lorweb.query import query_of
+from pairedit_sdk.lorweb.query import features_of, query_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from pairedit_sdk.models.image_encoder import ImageEncoder
-    from pairedit_sdk.models.protocol import FlowModel
+    from pairedit_sdk.models.protocol import Condition, FlowModel
     from pairedit_sdk.pairs.pair_set import Pair
 
 #: The share of the mix that an edit which joins gets for its own pairs.
@@ -37,13 +39,16 @@ class LoRWeBBasis:
     """A basis of LoRAs that were trained together with their keys and projections (LoRWeB).
 
     The mix of an analogy does not depend on the timestep: it is computed once, and is then one
-    ordinary LoRA.
+    ordinary LoRA. A basis with a delta network also tells the model of the change, see
+    :meth:`condition`; one without LoRAs does only that.
 
     Args:
         layers: by the weight's layer; their order is that of the router's weights.
-        router: P [W, d, Q] and K [W, N, d], with one W for each layer, or one for all of them.
+        router: P [W, d, Q] and K [W, N, d], with one W for each layer, or one for all of them;
+            :func:`empty_router` where there are no layers.
         info: what is known about it.
         joined: users' own edits that it chooses among as well.
+        delta: the delta network, if there is one.
     """
 
     def __init__(
@@ -52,9 +57,10 @@ class LoRWeBBasis:
         router: Router,
         info: LearnedInfo,
         joined: Sequence[Joined] = (),
+        delta: DeltaNetwork | None = None,
     ) -> None:
         self.layers, self.router, self.info = dict(layers), router, info
-        self.joined = list(joined)
+        self.joined, self.delta = list(joined), delta
         self._places = {weight: place for place, weight in enumerate(self.layers)}
 
     @property
@@ -82,6 +88,41 @@ class LoRWeBBasis:
                 next_step=f"Use the encoder it was trained with, {self.info.encoder}",
             )
         return found
+
+    def condition(
+        self,
+        encoder: ImageEncoder,
+        a: Image.Image,
+        a_prime: Image.Image,
+        said: Condition,
+        scale: float = 1.0,
+    ) -> Condition:
+        """What the model is told: a prompt, and the delta network's tokens if there is one.
+
+        Args:
+            encoder: the basis's own.
+            a: before.
+            a_prime: after.
+            said: the prompt.
+            scale: of what the network says of this pair beside what it says of every pair.
+
+        Raises:
+            EditError: the encoder's features are not as many as the network expects.
+        """
+        if self.delta is None:
+            return said
+        seen = features_of(*encoder.features([a, a_prime]))
+        shape = self.delta.shape
+        wanted, got = (shape.patches, shape.features), tuple(seen.patches.shape[2:])
+        if wanted != got:
+            raise EditError(
+                f"The image encoder {encoder.name} does not fit the basis {self.info.name}",
+                expected=f"{wanted[0]} patches of {wanted[1]} features",
+                got=f"{got[0]} of {got[1]}",
+                next_step=f"Use the encoder it was trained with, {self.info.encoder}",
+            )
+        with torch.no_grad():
+            return told(said, *self.delta.scaled(seen, scale))
 
     def coefficients(self, query: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
         """e of every weight, [W, N and the joined ones]; W is 1 where all weights share them.
@@ -123,10 +164,10 @@ class LoRWeBBasis:
             for weight, part in own.edit.layers.items():
                 e = self.of_weight(coefficients, weight)[count + number].to(part.up)
                 more = LoraLayer(part.down, part.up * e)
-                layers[weight] = _beside(layers[weight], more) if weight in layers else more
-        rank = max(layer.rank for layer in layers.values())
+                layers[weight] = beside(layers[weight], more) if weight in layers else more
+        rank = max((layer.rank for layer in layers.values()), default=0)
         info = self.info
-        return Edit(
+        return Mix(
             layers,
             EditInfo(
                 name=name,
@@ -151,14 +192,14 @@ class LoRWeBBasis:
             EditError: the edit was learned on another model or has layers of other shapes, or the
                 basis mixes all alike.
         """
-        self._check_joining(edit)
+        check_joining(self.layers, self.info, edit)
         joined = [*self.joined, Joined(edit, self.key_for(queries, nothing))]
-        return LoRWeBBasis(self.layers, self.router, self.info, joined)
+        return LoRWeBBasis(self.layers, self.router, self.info, joined, self.delta)
 
     def without(self, name: str) -> LoRWeBBasis:
         """The basis without the user's edit of that name, or as it is if there is none."""
         left = [own for own in self.joined if own.edit.name != name]
-        return LoRWeBBasis(self.layers, self.router, self.info, left)
+        return LoRWeBBasis(self.layers, self.router, self.info, left, self.delta)
 
     def asked(
         self, encoder: ImageEncoder, pairs: Iterable[Pair]
@@ -197,51 +238,20 @@ class LoRWeBBasis:
             nothing: the same of no change, [P, Q].
 
         Raises:
-            EditError: the basis mixes all alike.
+            EditError: the basis mixes all alike, or has no LoRAs.
         """
+        if not self.layers:
+            raise EditError(
+                f"The basis {self.info.name} has no LoRAs that an edit could be mixed with",
+                next_step="Train one with count above 0",
+            )
         if self.router.activation == "uniform":
             raise EditError(
                 f"The basis {self.info.name} mixes all its elements alike",
                 next_step="Train one with another activation",
             )
-        q, still = (self.router.query(given[:, None]) for given in (queries, nothing))  # [P, W, d]
-        direction = (q - still).mean(dim=0)
-        common = torch.nn.functional.normalize(still.mean(dim=0), dim=-1)
-        direction = direction - (direction * common).sum(-1, keepdim=True) * common
-        reached = (q * direction).sum(-1).mean(dim=0)  # [W]
-        others = torch.stack(
-            [replace(self.router, keys=self._all_keys()).similarities(query) for query in queries]
-        )
-        scores = others / self.router.temperature
-        aim = scores.logsumexp(dim=-1).mean(dim=0) + _log_odds(OWN_SHARE)
-        if self.router.activation == "tanh":
-            aim = torch.full_like(aim, float(torch.atanh(torch.tensor(OWN_SHARE))))
-        length = self.router.temperature * aim / reached.clamp(min=1e-8)
-        return direction * length[:, None]
-
-    def _check_joining(self, edit: Edit) -> None:
-        own, known = edit.info.base_fingerprint, self.info.base_fingerprint
-        if own and known and own != known:
-            raise EditError(
-                f"Edit {edit.name!r} was learned on another model than the basis {self.info.name}",
-                expected=f"{self.info.base} ({known})",
-                got=f"{edit.info.base} ({own})",
-                next_step="Train the edit on the basis's model, not on a sibling: in a mix all "
-                "elements are to go equally far, and those of another model do not",
-            )
-        for name, layer in edit.layers.items():
-            if name not in self.layers:
-                continue
-            wanted = (self.layers[name].up.shape[1], self.layers[name].down.shape[2])
-            got = (layer.up.shape[0], layer.down.shape[1])
-            if wanted != got:
-                raise EditError(
-                    f"Layer {name} of edit {edit.name!r} has another shape than in the basis "
-                    f"{self.info.name}",
-                    expected=f"{wanted[0]} × {wanted[1]}",
-                    got=f"{got[0]} × {got[1]}",
-                    next_step="Train the edit on the basis's model",
-                )
+        router = replace(self.router, keys=self._all_keys())
+        return key_for_share(router, queries, nothing, OWN_SHARE)
 
     def _all_keys(self) -> torch.Tensor:
         return torch.cat([self.router.keys, *(own.keys[:, None] for own in self.joined)], dim=-2)
@@ -262,7 +272,7 @@ class LoRWeBBasis:
 
     def save(self, path: str | Path) -> Path:
         """Write ``NAME.safetensors``, and the settings beside it as ``NAME.json``."""
-        return write_basis(Path(path), self.layers, self.router, self.info, self.joined)
+        return write_basis(Path(path), self)
 
     @classmethod
     def load(cls, path: str | Path) -> LoRWeBBasis:
@@ -272,27 +282,3 @@ class LoRWeBBasis:
             EditError: no such file, damaged, or something else.
         """
         return cls(*read_basis(Path(path)))
-
-
-def side_by_side(layer: BasisLayer, up: torch.Tensor | None = None) -> LoraLayer:
-    """All LoRAs of a weight as one of rank N · r, its components in the order (N, r).
-
-    Args:
-        layer: of the basis.
-        up: B_i in the place of the layer's own, [N, out, r].
-    """
-    up = layer.up if up is None else up
-    return LoraLayer(layer.down.flatten(0, 1), up.transpose(0, 1).flatten(1))
-
-
-def _beside(one: LoraLayer, other: LoraLayer) -> LoraLayer:
-    """Both updates as one LoRA."""
-    return LoraLayer(
-        torch.cat([one.down, other.down.to(one.down)]),
-        torch.cat([one.up, other.up.to(one.up)], dim=1),
-    )
-
-
-def _log_odds(share: float) -> float:
-    odds = torch.tensor(share / (1 - share))
-    return float(odds.log())

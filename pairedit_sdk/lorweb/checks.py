@@ -24,6 +24,8 @@ def require_whole(
     weights, width, _ = router.projection.shape
     if weights not in (1, len(layers)):
         raise ValueError(f"projection is for {weights} weights of {len(layers)}")
+    if not layers and tuple(router.keys.shape) == (1, 0, width) and not joined:
+        return  # the delta network alone
     _require_shape("keys", router.keys, (weights, None, width))
     count = router.keys.shape[1]
     for name, layer in layers.items():

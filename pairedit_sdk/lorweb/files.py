@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock
@@ -18,10 +18,18 @@ from pairedit_sdk.errors import EditError
 from pairedit_sdk.io.files import read_tensors, write_json, write_tensors, writing
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.checks import require_whole
+from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape, network_of
 from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
 
+if TYPE_CHECKING:
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
+
 SCHEMA = 1
+#: Before the names of the delta network's tensors.
+DELTA = "delta/"
+#: No size of a delta network is larger.
+LARGEST = 65_536
 #: What of a joined edit's description is written, and taken from a file.
 _KNOWN = ("name", "base", "base_fingerprint", "architecture", "rank", "guidance", "resolution")
 
@@ -43,18 +51,13 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_basis(
-    path: Path,
-    layers: Mapping[str, BasisLayer],
-    router: Router,
-    info: LearnedInfo,
-    joined: Sequence[Joined],
-) -> Path:
+def write_basis(path: Path, basis: LoRWeBBasis) -> Path:
     """Write ``NAME.safetensors``, and the settings beside it as ``NAME.json``."""
+    router, info = basis.router, basis.info
     tensors = {"projection": router.projection, "keys": router.keys}
-    for weight, layer in layers.items():
+    for weight, layer in basis.layers.items():
         tensors |= {f"{weight}/down": layer.down, f"{weight}/up": layer.up}
-    for number, own in enumerate(joined):
+    for number, own in enumerate(basis.joined):
         tensors[f"joined/{number}/keys"] = own.keys
         for weight, part in own.edit.layers.items():
             tensors[f"joined/{number}/{weight}/down"] = part.down
@@ -63,21 +66,28 @@ def write_basis(
         "schema": SCHEMA,
         **asdict(info),
         "settings": info.settings.as_dict(),
-        "layers": list(layers),
+        "layers": list(basis.layers),
         "temperature": router.temperature,
         "normalised": router.normalised,
         "activation": router.activation,
         # The rest would only name the folders of who learned it.
-        "joined": [{name: getattr(own.edit.info, name) for name in _KNOWN} for own in joined],
+        "joined": [{name: getattr(own.edit.info, name) for name in _KNOWN} for own in basis.joined],
     }
+    if basis.delta is not None:
+        tensors |= {f"{DELTA}{name}": t for name, t in basis.delta.state_dict().items()}
+        values["delta"] = asdict(basis.delta.shape)
     # The tensors carry the settings too, so that a file which lost its neighbour can be read.
     write_tensors(path, tensors, {"learned_basis": json.dumps(values)})
     write_json(path.with_suffix(".json"), values)
     return path
 
 
-def read_basis(path: Path) -> tuple[dict[str, BasisLayer], Router, LearnedInfo, list[Joined]]:
-    """Read what :func:`write_basis` wrote: layers, router, what is known, and joined edits.
+#: What :func:`read_basis` gives: layers, router, what is known, joined edits, the delta network.
+Contents = tuple[dict[str, BasisLayer], Router, LearnedInfo, list[Joined], "DeltaNetwork | None"]
+
+
+def read_basis(path: Path) -> Contents:
+    """Read what :func:`write_basis` wrote.
 
     Raises:
         EditError: no such file, damaged, or something else.
@@ -102,9 +112,8 @@ def read_basis(path: Path) -> tuple[dict[str, BasisLayer], Router, LearnedInfo, 
         ) from error
 
 
-def _contents(
-    tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
-) -> tuple[dict[str, BasisLayer], Router, LearnedInfo, list[Joined]]:
+def _contents(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Contents:
+    tensors = {name: _numbers(tensor) for name, tensor in tensors.items()}
     layers = {
         weight: BasisLayer(tensors[f"{weight}/down"], tensors[f"{weight}/up"])
         for weight in values["layers"]
@@ -137,4 +146,21 @@ def _contents(
         about = {k: v for k, v in about.items() if k in _KNOWN}
         joined.append(Joined(Edit(parts, EditInfo(**about)), tensors[f"{own}keys"]))
     require_whole(layers, router, joined)
-    return layers, router, info, joined
+    if not layers and "delta" not in values:
+        raise ValueError("it has neither LoRAs nor a delta network")
+    return layers, router, info, joined, _delta(tensors, values)
+
+
+def _delta(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> DeltaNetwork | None:
+    if "delta" not in values:
+        return None
+    own = {n.removeprefix(DELTA): t for n, t in tensors.items() if n.startswith(DELTA)}
+    shape = DeltaShape(**values["delta"])
+    if not all(type(size) is int and 0 <= size <= LARGEST for size in astuple(shape)):
+        raise ValueError("the sizes of its delta network are out of range")
+    return network_of(shape, own)
+
+
+def _numbers(tensor: torch.Tensor) -> torch.Tensor:
+    """A basis may be kept in half precision, and is computed with in float32."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

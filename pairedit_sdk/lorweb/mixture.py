@@ -23,11 +23,16 @@ from pairedit_sdk.lora.adapters import (
     set_scales,
 )
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.delta import DeltaNetwork, PairFeatures, network_of, told
+from pairedit_sdk.lorweb.mixing import empty_router
 from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
 
 if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import FlowModel
+    from collections.abc import Sequence
+
+    from pairedit_sdk.lorweb.rows import Shown
+    from pairedit_sdk.models.protocol import Condition, FlowModel
 
 BASIS = "basis"
 #: Size of the random map with which a query starts as that of E(a′) − E(a): the first softmax then
@@ -38,20 +43,50 @@ DIFFERENCE = 4.0
 class Mixture:
     """The basis in training, attached to a model.
 
+    Args:
+        model: without any LoRA attached.
+        settings: of the training.
+        width: Q, of the router's queries.
+        delta: the delta network, if there is one; it is trained in place.
+
     Attributes:
         parameters: everything that is trained.
     """
 
-    def __init__(self, model: FlowModel, settings: BasisSettings, width: int) -> None:
+    def __init__(
+        self,
+        model: FlowModel,
+        settings: BasisSettings,
+        width: int,
+        delta: DeltaNetwork | None = None,
+    ) -> None:
         require_bare(model.transformer)
-        self.base, self.settings = model, settings
-        targets = model.lora_targets(settings.targets)
-        rank = settings.count * settings.rank
+        self.base, self.settings, self.delta, self.width = model, settings, delta, width
+        self.parameters: dict[str, torch.nn.Parameter] = {}
+        self.weights: list[str] = []
         generator = torch.Generator().manual_seed(settings.seed)
-        dtype = torch.bfloat16 if settings.lora.precision == "bf16" else torch.float32
-        added = add_trainable(model.transformer, BASIS, targets, rank, generator, dtype)
-        self.parameters = dict(added)
-        self.weights = [name for name, _ in lora_layers(model.transformer, BASIS)]
+        if settings.count:
+            targets = model.lora_targets(settings.targets)
+            rank = settings.count * settings.rank
+            dtype = torch.bfloat16 if settings.lora.precision == "bf16" else torch.float32
+            added = add_trainable(model.transformer, BASIS, targets, rank, generator, dtype)
+            self.parameters |= added
+            self.weights = [name for name, _ in lora_layers(model.transformer, BASIS)]
+            self.parameters |= self._router_start(width, generator)
+            activate(model.transformer, [BASIS])
+        if delta is not None:
+            delta.to(model.device)
+            self.parameters |= {
+                f"delta.{name}": parameter
+                for name, parameter in delta.named_parameters()
+                if parameter.requires_grad
+            }
+
+    def _router_start(
+        self, width: int, generator: torch.Generator
+    ) -> dict[str, torch.nn.Parameter]:
+        """P and K as training begins with them."""
+        settings = self.settings
         count = 1 if settings.shared else len(self.weights)
         keys = torch.randn(count, settings.count, settings.key_width, generator=generator)
         bound = 1 / math.sqrt(width)
@@ -61,9 +96,8 @@ class Mixture:
             shape = (count, settings.key_width, width // 3)
             random = torch.randn(shape, generator=generator) * DIFFERENCE
             projection = random @ difference_projection(width // 3)
-        for name, value in {"keys": keys, "projection": projection}.items():
-            self.parameters[name] = torch.nn.Parameter(value.to(model.device))
-        activate(model.transformer, [BASIS])
+        values = {"keys": keys, "projection": projection}
+        return {n: torch.nn.Parameter(v.to(self.base.device)) for n, v in values.items()}
 
     @property
     def router(self) -> Router:
@@ -78,6 +112,8 @@ class Mixture:
 
     def mix(self, queries: torch.Tensor) -> None:
         """Let the next forward pass mix by these queries, one for each row [B, Q]."""
+        if not self.weights:
+            return
         e = self.router.coefficients(queries.to(self.base.device)[:, None])  # [B, W, N]
         per_rank = e.repeat_interleave(self.settings.rank, dim=-1) * self.settings.scaling
         by_layer = {
@@ -85,6 +121,13 @@ class Mixture:
             for index, name in enumerate(self.weights)
         }
         set_scales(self.base.transformer, {BASIS: by_layer})
+
+    def condition(self, said: Condition, shown: Sequence[Shown]) -> Condition:
+        """What the model is told of these rows, with the delta network's tokens if there is one."""
+        if self.delta is None:
+            return said
+        features = [row.features for row in shown if row.features is not None]
+        return told(said, *self.delta(PairFeatures.joined(features).to(self.base.device)))
 
     def finished(self, info: LearnedInfo) -> LoRWeBBasis:
         """The basis as it now is, alpha / r baked in, on the CPU."""
@@ -97,11 +140,17 @@ class Mixture:
             layers[name] = BasisLayer(
                 down.clone(), torch.unflatten(up, 1, (count, rank)).transpose(0, 1)
             )
+        delta = None
+        if self.delta is not None:
+            tensors = {n: t.detach().cpu().clone() for n, t in self.delta.state_dict().items()}
+            delta = network_of(self.delta.shape, tensors)
+        if not layers:
+            return LoRWeBBasis({}, empty_router(self.width), info, delta=delta)
         projection, keys = (
             self.parameters[key].detach().cpu().clone() for key in ("projection", "keys")
         )
         router = replace(self.router, projection=projection, keys=keys)
-        return LoRWeBBasis(layers, router, info)
+        return LoRWeBBasis(layers, router, info, delta=delta)
 
     def close(self) -> None:
         """Take everything off the model again."""
@@ -114,6 +163,8 @@ def require_width(model: FlowModel, settings: BasisSettings) -> None:
     Raises:
         UsageError: it has.
     """
+    if not settings.count:
+        return
     targets = model.lora_targets(settings.targets)
     narrow = min(
         min(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]

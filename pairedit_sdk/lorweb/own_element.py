@@ -15,7 +15,7 @@ from pairedit_sdk.lora.adapters import (
     set_scales,
 )
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.basis import side_by_side
+from pairedit_sdk.lorweb.mixing import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

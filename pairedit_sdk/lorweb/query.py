@@ -1,4 +1,5 @@
-"""What the router of a learned basis is asked with, and the grid of an analogy's pictures."""
+"""What the router and the delta network of a learned basis see, and the grid of an analogy's
+pictures."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from pairedit_sdk.images.image import resized
+from pairedit_sdk.lorweb.delta import PairFeatures
 
 if TYPE_CHECKING:
     from pairedit_sdk.models.image_encoder import ImageEncoder
@@ -26,6 +28,20 @@ def query_of(
     three in a grid; [Q]."""
     pictures = [grid_of(a, a_prime, b, b)] if kind == "grid" else [a, a_prime, b]
     return encoder.embed(pictures, normalised=unit).flatten()
+
+
+def features_of(embeddings: torch.Tensor, patches: torch.Tensor) -> PairFeatures:
+    """What the delta network sees of a pair, [1, …].
+
+    Args:
+        embeddings: of a and a′, [2, D].
+        patches: their patch features, [2, T, F].
+    """
+    a, a_prime = torch.nn.functional.normalize(embeddings, dim=-1)
+    return PairFeatures(
+        torch.stack([a_prime - a, a_prime])[None],
+        torch.stack([patches[1] - patches[0], patches[1]])[None],
+    )
 
 
 def grid_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ import torch
 from pairedit_sdk.errors import BaseModelError
 from pairedit_sdk.images.image import fit_size, resized, to_tensor
 from pairedit_sdk.lorweb.analogies import Analogy
-from pairedit_sdk.lorweb.query import grid_of, query_of
+from pairedit_sdk.lorweb.delta import PairFeatures
+from pairedit_sdk.lorweb.query import features_of, grid_of, query_of
+from pairedit_sdk.lorweb.relations import SharedPictures
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.models.folders import ANY_EDIT_MODEL
 from pairedit_sdk.models.protocol import stacked
@@ -22,35 +24,49 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.image_encoder import ImageEncoder
     from pairedit_sdk.models.protocol import Condition, FlowModel
 
-#: Analogies whose latents are held in memory; further ones are encoded whenever they are drawn.
-KEPT = 4096
+#: Pictures whose latents are held in memory; further ones are encoded whenever they are drawn.
+KEPT = 16_384
+#: Pictures that are encoded together in :meth:`AnalogyRows.prepare`.
+TOGETHER = 64
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An analogy as the model and the router see it.
+    """An analogy as the model, the router and the delta network see it.
 
     Attributes, on the CPU:
         target: latents that are to be drawn, [1, C, h, w].
-        references: latents that are looked at.
+        references: latents that are looked at; the first is what is drawn where nothing changes.
         query: [Q].
         caption: what is asked for.
+        features: of a and a′, if there is a delta network.
     """
 
     target: torch.Tensor
     references: tuple[torch.Tensor, ...]
     query: torch.Tensor
     caption: str
+    features: PairFeatures | None = None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A picture as the models see it: latents [1, C, h, w], embedding [D], patches [T, F]."""
+
+    latents: torch.Tensor
+    embedding: torch.Tensor
+    patches: torch.Tensor
 
 
 class AnalogyRows:
-    """Analogies as the model and the router see them; as many as :data:`KEPT` are computed once.
+    """Analogies as the model and the router see them; :data:`KEPT` pictures are computed once.
 
     Args:
         base: a model that looks at pictures.
         encoder: the image encoder.
-        analogies: pictures.
-        settings: layout, query and resolution count.
+        analogies: pictures. Where they share pictures, as :class:`.SharedPictures` do,
+            each is computed once.
+        settings: layout, query, delta and resolution count.
     """
 
     def __init__(
@@ -62,35 +78,111 @@ class AnalogyRows:
     ) -> None:
         self.base, self.encoder, self.analogies = model, encoder, analogies
         self.settings = settings
-        self._seen: dict[int, Shown] = {}
+        self._whole: dict[int, Shown] = {}
+        self._seen: dict[str, _Seen] = {}
 
     def __len__(self) -> int:
         return len(self.analogies)
 
     def __getitem__(self, index: int) -> Shown:
-        if index in self._seen:
-            return self._seen[index]
+        if isinstance(self.analogies, SharedPictures) and self.settings.layout != "grid":
+            names = self.analogies.names(index)
+            parts = [self._picture(name) for name in names]
+            return self._of_parts(parts, self.analogies.captions[index])
+        if index in self._whole:
+            return self._whole[index]
         shown = self._shown(self.analogies[index])
-        if len(self._seen) < KEPT:
-            self._seen[index] = shown
+        if 4 * len(self._whole) < KEPT:
+            self._whole[index] = shown
         return shown
 
+    def prepare(self, on_part: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Encode shared pictures in advance, many at once; nothing where they are not shared, have
+        several sizes, or are too many to be kept."""
+        analogies = self.analogies
+        if not isinstance(analogies, SharedPictures) or self.settings.layout == "grid":
+            return
+        names = [name for name in analogies.all_names if name not in self._seen]
+        if len(names) > KEPT:
+            return
+        for start in range(0, len(names), TOGETHER):
+            chosen = names[start : start + TOGETHER]
+            pictures = [analogies.picture(name) for name in chosen]
+            sizes = {self._size(picture) for picture in pictures}
+            if len(sizes) > 1:
+                return
+            images = torch.cat([to_tensor(resized(p, *sizes)) for p in pictures])
+            latents = self.base.encode(images).float().cpu()
+            embeddings, patches = self._features(pictures)
+            for k, name in enumerate(chosen):
+                self._seen[name] = _Seen(latents[[k]], embeddings[k], patches[k])
+            on_part(min(start + TOGETHER, len(names)), len(names))
+
+    def _picture(self, name: str) -> _Seen:
+        if name in self._seen:
+            return self._seen[name]
+        assert isinstance(self.analogies, SharedPictures)
+        picture = self.analogies.picture(name)
+        latents = self.base.encode(to_tensor(resized(picture, self._size(picture)))).float().cpu()
+        embeddings, patches = self._features([picture])
+        seen = _Seen(latents, embeddings[0], patches[0])
+        if len(self._seen) < KEPT:
+            self._seen[name] = seen
+        return seen
+
+    def _of_parts(self, parts: Sequence[_Seen], caption: str) -> Shown:
+        a, a_prime, b, b_prime = parts
+        looked = [b] if self.settings.layout == "alone" else [b, a, a_prime]
+        features = None
+        if self.settings.delta.tokens:
+            features = features_of(
+                torch.stack([a.embedding, a_prime.embedding]),
+                torch.stack([a.patches, a_prime.patches]),
+            )
+        whole = torch.stack([a.embedding, a_prime.embedding, b.embedding])
+        if self.settings.unit_embeddings:
+            whole = torch.nn.functional.normalize(whole, dim=-1)
+        references = tuple(one.latents for one in looked)
+        return Shown(b_prime.latents, references, whole.flatten(), caption, features)
+
     def _shown(self, analogy: Analogy) -> Shown:
-        size = cell_size(self.base, analogy.b, self.settings.resolution)
+        settings = self.settings
+        size = self._size(analogy.b)
         pictures = [
             resized(p, size) for p in (analogy.a, analogy.a_prime, analogy.b, analogy.b_prime)
         ]
         query = query_of(
             self.encoder,
-            self.settings.query,
+            settings.query,
             analogy.a,
             analogy.a_prime,
             analogy.b,
-            unit=self.settings.unit_embeddings,
+            unit=settings.unit_embeddings,
         )
-        target, references = laid_out(self.base, self.settings.layout, *pictures)
+        target, references = laid_out(self.base, settings.layout, *pictures)
         looked = tuple(latents.cpu() for latents in references)
-        return Shown(target.cpu(), looked, query, analogy.caption)
+        features = None
+        if settings.delta.tokens:
+            features = features_of(*self.encoder.features([analogy.a, analogy.a_prime]))
+        return Shown(target.cpu(), looked, query, analogy.caption, features)
+
+    def _features(self, pictures: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
+        embeddings, patches = self.encoder.features(pictures)
+        # Only the delta network looks at patches, and they are larger than latents.
+        return embeddings, patches if self.settings.delta.tokens else patches[:, :0]
+
+    def _size(self, picture: Image.Image) -> tuple[int, int]:
+        return cell_size(self.base, picture, self.settings.resolution)
+
+
+def change_weights(shown: Sequence[Shown], share: float) -> torch.Tensor:
+    """Weights of the squared error, [B, 1, h, w] with a mean of 1 in each row: ``share`` of them
+    lies where b′ differs from b, by how much it does. Rows of one size."""
+    differs = torch.cat([row.target - row.references[0] for row in shown])
+    size = differs.abs().mean(dim=1, keepdim=True)
+    mean = size.mean(dim=(1, 2, 3), keepdim=True)
+    there = torch.where(mean > 0, size / mean.clamp(min=1e-6), torch.ones_like(size))
+    return (1 - share) + share * there
 
 
 def batched(said: Sequence[Condition], shown: Sequence[Shown], device: torch.device) -> Condition:
@@ -106,9 +198,10 @@ def batched(said: Sequence[Condition], shown: Sequence[Shown], device: torch.dev
 
 def by_size(shown: Mapping[int, Shown]) -> list[list[int]]:
     """The numbers of the rows in groups whose pictures have one size and can share a pass."""
-    sizes: dict[tuple[int, ...], list[int]] = {}
+    sizes: dict[tuple[torch.Size, ...], list[int]] = {}
     for number, row in shown.items():
-        sizes.setdefault(tuple(row.target.shape), []).append(number)
+        shapes = (row.target.shape, *(picture.shape for picture in row.references))
+        sizes.setdefault(shapes, []).append(number)
     return list(sizes.values())
 
 
@@ -129,6 +222,8 @@ def laid_out(
     if layout == "grid":
         drawn, seen = grid_of(a, a_prime, b, b_prime), grid_of(a, a_prime, b, b)
         return _latents(model, drawn), (_latents(model, seen),)
+    if layout == "alone":
+        return _latents(model, b_prime), (_latents(model, b),)
     return _latents(model, b_prime), tuple(_latents(model, p) for p in (b, a, a_prime))
 
 

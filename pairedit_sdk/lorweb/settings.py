@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 
 from pairedit_sdk.io.settings import (
     Rule,
+    Short,
     by_path,
     from_values,
     one_of,
@@ -28,10 +29,26 @@ from pairedit_sdk.training.settings import (
 S = TypeVar("S", bound=TrainingSettings)
 
 ACTIVATIONS = ("softmax", "tanh", "uniform")
-LAYOUTS = ("grid", "sequence")
+LAYOUTS = ("grid", "sequence", "alone")
 QUERIES = ("pictures", "grid")
 OBJECTIVES = ("difference", "flow")
 STARTS = ("random", "difference")
+
+
+@dataclass(frozen=True)
+class DeltaSettings:
+    """The network that gives the change as tokens of the text stream, see
+    :mod:`pairedit_sdk.lorweb.delta`.
+
+    Args:
+        tokens: embeddings that it gives; 0 is no network.
+        width: of the network, a multiple of 4.
+        layers: of attention.
+    """
+
+    tokens: int = 0
+    width: int = 128
+    layers: int = 2
 
 
 @dataclass(frozen=True, init=False)
@@ -42,7 +59,7 @@ class BasisSettings(TrainingSettings):
     is an analogy; ``lora.rank`` is r of each LoRA of the basis.
 
     Attributes:
-        count: N, LoRAs in the basis.
+        count: N, LoRAs in the basis; 0 leaves the change to the delta network alone.
         key_width: d, the length of the query and of each key.
         activation: "softmax" of the similarities over the basis, or their "tanh"; "uniform" is a
             baseline that mixes all alike, whatever the analogy.
@@ -57,11 +74,15 @@ class BasisSettings(TrainingSettings):
         query: "pictures" gives the router the embeddings of a, a′ and b one after the other,
             "grid" one of all three in a grid.
         layout: "grid" lets the model look at [a, a′; b, b] and draw [a, a′; b, b′]; "sequence" lets
-            it look at b, a and a′ as three pictures and draw b′ alone.
+            it look at b, a and a′ as three pictures and draw b′ alone. With "alone" it looks at b
+            only, and a and a′ reach it through the mix and the delta network.
         encoder: the image encoder; ``None`` is the one that goes with the model.
         resolution: side in pixels of a square with each picture's area; a grid has twice the side.
             ``None`` is the model's own. LoRWeB's 512 is the side of the grid, 256 here.
         caption_dropout: share of the captions that are left out.
+        on_change: share of the loss that lies where b′ differs from b, by how much it does. The
+            rest lies evenly. Published is 0; copying b is learned early, and the change is small.
+        delta: see :class:`DeltaSettings`.
     """
 
     count: int = 32
@@ -75,22 +96,35 @@ class BasisSettings(TrainingSettings):
     encoder: str | None = None
     guidance: float = 1.0
     caption_dropout: float = 0.05
+    on_change: float = 0.0
     steps: int = 10_000
     batch: int = 6
     optim: OptimSettings = OptimSettings(lr=1e-3, weight_decay=0.05, beta2=0.99)  # noqa: RUF009
     lora: LoraSettings = LoraSettings(rank=4, alpha=None, targets="blocks")  # noqa: RUF009
     checkpointing: CheckpointSettings = CheckpointSettings(every=250)  # noqa: RUF009
+    delta: DeltaSettings = DeltaSettings()
+
+    delta_tokens = Short[int]("delta.tokens")
+    delta_width = Short[int]("delta.width")
+    delta_layers = Short[int]("delta.layers")
 
     own_rules: ClassVar[dict[str, Rule]] = {
-        "count": whole(1),
+        "count": whole(0),
         "key_width": whole(1),
         "activation": one_of(ACTIVATIONS),
         "start": one_of(STARTS),
         "query": one_of(QUERIES),
         "layout": one_of(LAYOUTS),
         "caption_dropout": (lambda v: 0 <= v <= 1, "0 to 1"),
+        "on_change": (lambda v: 0 <= v <= 1, "0 to 1"),
+        "delta.tokens": (lambda v: 0 <= v <= 256, "0 to 256"),
+        "delta.width": (lambda v: 4 <= v <= 4096 and v % 4 == 0, "a multiple of 4, at most 4096"),
+        "delta.layers": (lambda v: 1 <= v <= 16, "1 to 16"),
     }
-    newer: ClassVar[tuple[str, ...]] = ("lr_schedule", "lora_precision", "keep")
+    newer: ClassVar[tuple[str, ...]] = (
+        "lr_schedule", "lora_precision", "keep", "on_change", "delta_tokens", "delta_width",
+        "delta_layers",
+    )  # fmt: skip
 
     @property
     def scaling(self) -> float:
@@ -99,9 +133,12 @@ class BasisSettings(TrainingSettings):
 
     def conflicts(self) -> list[str]:
         """What does not go together, a phrase each."""
+        found = []
         if self.start == "difference" and (self.query == "grid" or not self.unit_embeddings):
-            return ["start=difference needs query=pictures and unit_embeddings=true"]
-        return []
+            found.append("start=difference needs query=pictures and unit_embeddings=true")
+        if not self.count and not self.delta.tokens:
+            found.append("count=0 needs delta.tokens above 0")
+        return found
 
 
 @dataclass(frozen=True, init=False)

@@ -16,10 +16,18 @@ from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lorweb.analogies import Analogy, pictures_digest
 from pairedit_sdk.lorweb.answering import sampled
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.delta import MEASURED, DeltaNetwork, DeltaShape, PairFeatures
 from pairedit_sdk.lorweb.mixture import Mixture, require_width
 from pairedit_sdk.lorweb.parts import LearnedInfo
 from pairedit_sdk.lorweb.previews import preview
-from pairedit_sdk.lorweb.rows import AnalogyRows, batched, by_size, require_edit_model
+from pairedit_sdk.lorweb.rows import (
+    AnalogyRows,
+    Shown,
+    batched,
+    by_size,
+    change_weights,
+    require_edit_model,
+)
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.models.folders import located
 from pairedit_sdk.models.image_encoder import encoder_for, load_encoder
@@ -102,8 +110,10 @@ def train_basis(
                 next_step="Leave out --resume to begin",
             )
         rows = AnalogyRows(kontext, encoder, analogies, settings)
+        rows.prepare()
         captions = _captions(model, rows, settings)
-        mixture = Mixture(model, settings, len(rows[0].query))
+        delta = _delta_network(rows, captions[""])
+        mixture = Mixture(model, settings, len(rows[0].query), delta)
         loop.run(BasisTask(mixture, rows, captions), on_step)
         about = (located(model.name), model.fingerprint, model.architecture, encoder.name)
         return mixture.finished(LearnedInfo(name, *about, settings, settings.steps))
@@ -147,11 +157,17 @@ class BasisTask(Task):
             sigmas = model.sigmas(LEVELS, *model.image_size(x_0))[:-1]
             sigma = sigmas[levels[group].to(sigmas.device)]
             at = sigma.view(-1, 1, 1, 1)
-            condition = batched([said[k] for k in group], [shown[k] for k in group], model.device)
-            self.mixture.mix(torch.stack([shown[k].query for k in group]))
+            own = [shown[k] for k in group]
+            condition = self._told([said[k] for k in group], own)
+            self.mixture.mix(torch.stack([row.query for row in own]))
             v = model.velocity((1 - at) * x_0 + at * noise, sigma, condition, settings.guidance)
-            error = (v.float() - (noise - x_0)).square().mean()
-            yield {"loss": error * len(group) / batch}
+            error = (v.float() - (noise - x_0)).square()
+            if settings.on_change:
+                error = error * change_weights(own, settings.on_change).to(model.device)
+            yield {"loss": error.mean() * len(group) / batch}
+
+    def _told(self, said: Sequence[Condition], shown: Sequence[Shown]) -> Condition:
+        return self.mixture.condition(batched(said, shown, self.base.device), shown)
 
     def digest(self) -> str:
         """A short hash of the analogies: of a folder's names, captions and file sizes, or of the
@@ -170,10 +186,34 @@ class BasisTask(Task):
             row = self.rows[number]
             said = self.captions["" if settings.caption_dropout == 1 else row.caption]
             self.mixture.mix(row.query[None])
-            condition = batched([said], [row], model.device)
+            condition = self._told([said], [row])
             return sampled(model, condition, row.target.shape, layout=settings.layout)
 
         return preview(self.rows, made)
+
+
+def _delta_network(rows: AnalogyRows, said: Condition) -> DeltaNetwork | None:
+    """As it starts: every token is the mean of the empty prompt's."""
+    settings = rows.settings
+    if not settings.delta.tokens:
+        return None
+    seen = [rows[k].features for k in range(0, len(rows), max(1, len(rows) // MEASURED))]
+    features = PairFeatures.joined([one for one in seen if one is not None])
+    pooled = said.extras.get("pooled")
+    shape = DeltaShape(
+        tokens=settings.delta.tokens,
+        width=settings.delta.width,
+        layers=settings.delta.layers,
+        embedding=features.whole.shape[-1],
+        patches=features.patches.shape[-2],
+        features=features.patches.shape[-1],
+        prompt=said.prompt_embeds.shape[-1],
+        pooled=0 if pooled is None else pooled.shape[-1],
+    )
+    mean = said.prompt_embeds.float().mean(dim=(0, 1)).cpu()
+    network = DeltaNetwork(shape, mean, settings.seed)
+    network.measure(features)
+    return network
 
 
 def _captions(

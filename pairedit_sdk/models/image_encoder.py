@@ -39,16 +39,26 @@ class ImageEncoder:
     @torch.no_grad()
     def embed(self, images: Sequence[Image.Image], *, normalised: bool = True) -> torch.Tensor:
         """Embeddings, float32 [N, D] on the CPU; of length 1, or as they come."""
+        whole, _ = self.features(images)
+        return torch.nn.functional.normalize(whole, dim=-1) if normalised else whole
+
+    @torch.no_grad()
+    def features(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings as they come [N, D], and the features of each picture's T patches [N, T, F];
+        float32 on the CPU."""
         parameter = next(self.model.parameters())
-        parts = []
+        found: list[tuple[torch.Tensor, torch.Tensor]] = []
         for start in range(0, len(images), BATCH):
             batch = [as_rgb(image) for image in images[start : start + BATCH]]
             pixels = self.processor(images=batch, return_tensors="pt")["pixel_values"]
             out = self.model(pixel_values=pixels.to(parameter))
-            found = out.image_embeds if hasattr(out, "image_embeds") else out.pooler_output
-            parts.append(found.float().cpu())
-        whole = torch.cat(parts)
-        return torch.nn.functional.normalize(whole, dim=-1) if normalised else whole
+            # CLIP's first token is not a patch; SigLIP has none.
+            is_clip = hasattr(out, "image_embeds")
+            whole = out.image_embeds if is_clip else out.pooler_output
+            patches = out.last_hidden_state[:, 1:] if is_clip else out.last_hidden_state
+            found.append((whole.float().cpu(), patches.float().cpu()))
+        embeddings, patches = zip(*found, strict=True)
+        return torch.cat(embeddings), torch.cat(patches)
 
 
 def encoder_for(base_name: str) -> str:
