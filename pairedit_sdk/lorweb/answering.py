@@ -11,9 +11,11 @@ import torch
 from pairedit_sdk.edits.guidance import instruction_guidance
 from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import resized, to_image
-from pairedit_sdk.lora.adapters import attached
+from pairedit_sdk.lora.adapters import attached, set_scales
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.lorweb.rows import cell_size, laid_out, require_edit_model
+from pairedit_sdk.lorweb.delta import PairFeatures, told
+from pairedit_sdk.lorweb.mixing import side_by_side
+from pairedit_sdk.lorweb.rows import batched, cell_size, laid_out, require_edit_model
 from pairedit_sdk.models.image_encoder import ImageEncoder, load_encoder
 from pairedit_sdk.models.prompts import prompt_condition
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
+    from pairedit_sdk.lorweb.rows import Shown
     from pairedit_sdk.models.protocol import Condition, FlowModel
 
 STEPS = 28
@@ -158,6 +161,104 @@ def _answered(
 
 @holding
 @torch.no_grad()
+def answer_rows(
+    model: FlowModel,
+    basis: LoRWeBBasis | None,
+    rows: Sequence[Shown],
+    prompts: Sequence[str],
+    *,
+    layout: str,
+    steps: int = STEPS,
+    guidance: float | None = None,
+    seed: int = 0,
+) -> torch.Tensor:
+    """b′ of several analogies in one pass a step, each with its own mix and from the same noise.
+
+    Args:
+        model: an edit model.
+        basis: without own edits; ``None`` is the model alone.
+        rows: B analogies whose pictures have one size, as :class:`.AnalogyRows` gives them.
+        prompts: what is asked for, of each.
+        layout: "sequence" or "alone", as the rows have it.
+        steps: Euler steps.
+        guidance: distilled guidance; ``None`` is what the model follows instructions with.
+        seed: of the noise.
+
+    Returns:
+        Pictures [B, 3, H, W] in −1 … 1, on the CPU.
+
+    Raises:
+        ValueError: own edits have joined the basis, or a layout of a grid.
+    """
+    if layout == "grid" or (basis is not None and basis.joined):
+        raise ValueError("answer_rows: expected a basis of its own LoRAs alone, and no grid")
+    said = [prompt_condition(model, prompt) for prompt in prompts]
+    condition = batched(said, rows, model.device)
+    loras = {}
+    if basis is not None:
+        if basis.delta is not None:
+            seen = PairFeatures.joined([row.features for row in rows if row.features is not None])
+            condition = told(condition, *basis.delta(seen))
+        if basis.layers:
+            loras = {"basis": {name: side_by_side(one) for name, one in basis.layers.items()}}
+    with attached(model.transformer, loras):
+        if basis is not None and loras:
+            e = basis.coefficients_of(torch.stack([row.query for row in rows]))  # [B, W, N]
+            scales = {
+                name: basis.of_weight(e, name).repeat_interleave(layer.down.shape[1], dim=-1)
+                for name, layer in basis.layers.items()
+            }
+            set_scales(
+                model.transformer, {"basis": {n: s.to(model.device) for n, s in scales.items()}}
+            )
+        x = drawn_latents(
+            model,
+            condition,
+            rows[0].target.shape,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            rows=len(rows),
+        )
+    return model.decode(x).cpu()
+
+
+@holding
+@torch.no_grad()
+def drawn_latents(
+    model: FlowModel,
+    condition: Condition,
+    shape: Sequence[int],
+    *,
+    steps: int = STEPS,
+    guidance: float | None = None,
+    seed: int = 0,
+    rows: int = 1,
+    on_step: Callable[[int, int], None] | None = None,
+) -> torch.Tensor:
+    """Latents from noise, with whatever is attached to the model.
+
+    Args:
+        model: an edit model.
+        condition: what is said, and the pictures that are looked at.
+        shape: of the latents that are drawn.
+        steps: Euler steps.
+        guidance: distilled guidance; ``None`` is :func:`.instruction_guidance` of the model.
+        seed: of the noise.
+        rows: of the condition; all begin with the same noise.
+        on_step: called with (done, total).
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    x = torch.randn(*shape, generator=generator, dtype=model.dtype).to(model.device)
+    x = x if rows == 1 else x.expand(rows, *x.shape[1:])
+    sigmas = model.sigmas(steps, *model.image_size(x))
+    hook = on_step or (lambda done, total: None)
+    given = instruction_guidance(model) if guidance is None else guidance
+    return solvers.euler(
+        x, sigmas, lambda x, sigma, _: model.velocity(x, sigma, condition, given), hook
+    )
+
+
 def sampled(
     model: FlowModel,
     condition: Condition,
@@ -169,25 +270,20 @@ def sampled(
     seed: int = 0,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Image.Image:
-    """b′ from noise, with whatever is attached to the model; of a grid its last quarter.
+    """b′ from noise as a picture, of a grid its last quarter; otherwise as :func:`drawn_latents`.
 
     Args:
         model: an edit model.
         condition: what is said, and the pictures that are looked at.
         shape: of the latents that are drawn.
-        layout: "grid" or "sequence".
+        layout: "grid", "sequence" or "alone".
         steps: Euler steps.
-        guidance: distilled guidance; ``None`` is :func:`.instruction_guidance` of the model.
+        guidance: distilled guidance.
         seed: of the noise.
         on_step: called with (done, total).
     """
-    generator = torch.Generator("cpu").manual_seed(seed)
-    x = torch.randn(*shape, generator=generator, dtype=model.dtype).to(model.device)
-    sigmas = model.sigmas(steps, *model.image_size(x))
-    hook = on_step or (lambda done, total: None)
-    given = instruction_guidance(model) if guidance is None else guidance
-    x = solvers.euler(
-        x, sigmas, lambda x, sigma, _: model.velocity(x, sigma, condition, given), hook
+    x = drawn_latents(
+        model, condition, shape, steps=steps, guidance=guidance, seed=seed, on_step=on_step
     )
     picture = to_image(model.decode(x))
     if layout == "grid":

@@ -134,6 +134,10 @@ class LoRWeBBasis:
         keys = torch.cat([self._all_keys(), *(key[:, None] for key in more)], dim=-2)
         return replace(self.router, keys=keys).coefficients(query)
 
+    def coefficients_of(self, queries: torch.Tensor) -> torch.Tensor:
+        """:meth:`coefficients` of several queries [B, Q] at once, [B, W, E]."""
+        return replace(self.router, keys=self._all_keys()).coefficients(queries[:, None])
+
     def of_weight(self, coefficients: torch.Tensor, weight: str) -> torch.Tensor:
         """e of one weight: its own, or the mean where it is none of the basis's.
 
