@@ -7,6 +7,8 @@ head passes through one pose transform; everything is drawn three times too larg
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from copy import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,13 @@ SHAPES = {  # half width, half height, taper of the jaw, squareness
 }
 GOLD: Colour = (236, 186, 54)
 INK: Colour = (44, 32, 36)
+
+
+def colour_of(palette: Mapping[str, Colour], value: str) -> Colour:
+    """The palette's colour of that name, or the one that "#rrggbb" says."""
+    if value.startswith("#"):
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+    return palette[value]
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -146,3 +155,17 @@ class Canvas:
         if inside is not None:
             disc = ImageChops.multiply(disc, inside.crop((left, top, left + w, top + h)))
         self.image.paste(colour, (left, top, left + w, top + h), disc)
+
+
+def scaled(canvas: Canvas, size: float, centre: tuple[float, float]) -> Canvas:
+    """The same canvas with whatever is drawn on it ``size`` times as large, around a centre."""
+    if size == 1:
+        return canvas
+    other = copy(canvas)
+    x, y = centre
+    other.cos, other.sin = canvas.cos * size, canvas.sin * size
+    ((px, py),) = canvas.place(np.array([[x, y]]))
+    other.origin = (0.0, 0.0)
+    ((qx, qy),) = other.place(np.array([[x, y]]))
+    other.origin = ((px - qx) / canvas.unit, (py - qy) / canvas.unit)
+    return other

@@ -7,11 +7,15 @@ A :class:`Face` is a frozen record, drawn by :mod:`pairedit_sdk.builtin.faces.dr
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from pairedit_sdk.builtin.faces.marks import Mark
+    from pairedit_sdk.builtin.faces.tones import Tone
 
 #: Every attribute with its values and how often :func:`sample_face` draws each of them.
 ATTRIBUTES: dict[str, dict[str, float]] = {
@@ -46,13 +50,20 @@ ATTRIBUTES: dict[str, dict[str, float]] = {
     "style": {"photo": 0.82, "sketch": 0.06, "night": 0.06, "sepia": 0.06},
 }  # fmt: skip
 
+#: Attributes that are a colour, which may also be given as "#rrggbb".
+COLOURS = ("hair_color", "eye_color", "lipstick", "hat_color", "shirt_color", "background")
+_HEX = re.compile("#[0-9a-f]{6}")
+
 
 @dataclass(frozen=True)
 class Face:
-    """One drawn person. The strings are values of :data:`ATTRIBUTES`; the floats are the pose.
+    """One drawn person. The strings are values of :data:`ATTRIBUTES`, or "#rrggbb" for
+    :data:`COLOURS`.
 
     ``shift_x``, ``shift_y`` are in half image widths, ``tilt`` in radians, ``zoom`` is a factor,
-    ``gaze`` is −1 (left) to 1 (right).
+    ``gaze`` is −1 (left) to 1 (right). The others of the floats are factors too: how much of age
+    and of a chubby face is drawn, and how large the parts are. ``marks`` are drawn over the face,
+    and ``tone`` is what becomes of the whole picture.
     """
 
     age: str = "young"
@@ -84,17 +95,27 @@ class Face:
     tilt: float = 0.0
     zoom: float = 1.0
     gaze: float = 0.0
+    ageing: float = 1.0
+    fullness: float = 1.0
+    hat_size: float = 1.0
+    glasses_size: float = 1.0
+    eye_scale: float = 1.0
+    nose_scale: float = 1.0
+    mouth_scale: float = 1.0
+    marks: tuple[Mark, ...] = ()
+    tone: Tone | None = None
 
     def __post_init__(self) -> None:
         for name, values in ATTRIBUTES.items():
-            if getattr(self, name) not in values:
+            given = getattr(self, name)
+            if given not in values and not (name in COLOURS and _HEX.fullmatch(given)):
                 raise ValueError(
                     f"Face.{name}: expected one of {', '.join(values)}; got {getattr(self, name)!r}"
                 )
 
-    def with_(self, **changes: str | float) -> Face:
+    def with_(self, **changes: Any) -> Face:
         """The same face with some attributes changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)
 
     def draw(self, size: int = 128) -> Image.Image:
         """The picture, ``size`` × ``size`` RGB."""
