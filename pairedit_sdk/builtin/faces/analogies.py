@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.face import Face, sample_face, visible
-from pairedit_sdk.builtin.faces.instructions import instruction
+from pairedit_sdk.builtin.faces.holdouts import NEW_FORMS, NEW_THINGS, NEW_VALUES
+from pairedit_sdk.builtin.faces.instructions import coarse_instruction, instruction
 
 _ABSENT = {"none", "no"}
 #: Changes that begin with what a face has anyway are left out: there is no "before" of their own.
@@ -20,20 +21,7 @@ CHANGES: tuple[tuple[str, str], ...] = tuple(
     if value not in _ABSENT and (name, value) not in _PLAIN
 )
 #: Those that no basis may be trained on: one of most kinds.
-UNSEEN: tuple[tuple[str, str], ...] = (
-    ("glasses", "sunglasses"),
-    ("hat", "top"),
-    ("hair_color", "blue"),
-    ("style", "sepia"),
-    ("beard", "mustache"),
-    ("earrings", "pearl"),
-    ("background", "pink"),
-    ("mouth", "laughing"),
-    ("lipstick", "purple"),
-    ("hair_style", "curly"),
-    ("freckles", "yes"),
-    ("shirt_color", "yellow"),
-)
+UNSEEN: tuple[tuple[str, str], ...] = (*NEW_VALUES, *NEW_THINGS, *NEW_FORMS)
 SEEN: tuple[tuple[str, str], ...] = tuple(c for c in CHANGES if c not in UNSEEN)
 
 
@@ -52,12 +40,20 @@ class DrawnAnalogy:
         """The instruction that makes b′ of b."""
         return instruction(self.b_prime, self.change[0])
 
+    @property
+    def coarse_caption(self) -> str:
+        """Which attribute changes, and not to what."""
+        return coarse_instruction(*self.change)
+
 
 def drawn_analogy(change: tuple[str, str], index: int, split: str = "train") -> DrawnAnalogy:
     """Analogy number ``index`` of a change; another ``split`` has other people."""
     rng = random.Random(f"analogy-{split}-{change}-{index}")
     a, a_prime = _pair(change, rng)
     b, b_prime = _pair(change, rng)
+    if change[0] == "hat":
+        # b does not tell which colour a hat has that it is to be given, so that a′ has to.
+        b, b_prime = (face.with_(hat_color=a_prime.hat_color) for face in (b, b_prime))
     return DrawnAnalogy(a, a_prime, b, b_prime, change)
 
 

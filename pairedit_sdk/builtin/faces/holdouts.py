@@ -33,7 +33,7 @@ NEW_FORMS: tuple[Change, ...] = (
     ("freckles", "yes"),
 )
 #: In RGB: a colour is held out if it is nearer than this to a held-out one of its attribute.
-APART = 75.0
+APART = 45.0
 #: Degrees: a duotone or tint whose colour has such a hue is nearly sepia.
 SEPIA_HUES = (5.0, 60.0)
 _PALETTES = {"hair_color": HAIR, "background": BACKGROUND, "lipstick": LIPS, "shirt_color": CLOTH}

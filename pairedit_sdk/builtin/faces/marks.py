@@ -75,7 +75,8 @@ def _placed(points: Points, mark: Mark, side: int) -> Points:
     angle = math.radians(mark.angle)
     c, s = math.cos(angle), math.sin(angle)
     turned = points @ np.array([[c, s], [-s, c]]) * mark.size
-    return (turned + np.array([mark.x, mark.y])) * np.array([side, 1])
+    placed: Points = (turned + np.array([mark.x, mark.y])) * np.array([side, 1])
+    return placed
 
 
 def _outline_of(kind: str) -> Points:

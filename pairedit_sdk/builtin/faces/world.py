@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
@@ -160,6 +161,22 @@ def task_pairs(index: int, count: int, split: str = "train") -> list[tuple[Face,
     rng = random.Random(f"pairs-{split}-{index}")
     task = task_at(index, split)
     return [task.pair(rng) for _ in range(count)]
+
+
+#: People of each task in a pool of pictures.
+PAIRS = 4
+
+
+def world_face_at(index: int) -> Face:
+    """The faces of all tasks one after the other, :data:`PAIRS` people each before and after."""
+    place, side = divmod(index, 2)
+    task, person = divmod(place, PAIRS)
+    return _people(task)[person][side]
+
+
+@lru_cache(maxsize=8)
+def _people(task: int) -> list[tuple[Face, Face]]:
+    return task_pairs(task, PAIRS)
 
 
 def _colour(rng: random.Random) -> Task:
@@ -321,14 +338,15 @@ def _any_tone(rng: random.Random) -> Tone:
     while True:
         hue, strength = rng.random(), rng.uniform(0.0, 0.8)
         shift = (hue + rng.uniform(-0.12, 0.12)) % 1
+        colours: tuple[str, ...] = ()
         if kind == "duotone":
             colours = (
                 hex_colour(hue, strength, rng.uniform(0.05, 0.3)),
                 hex_colour(shift, strength, rng.uniform(0.4, 0.7)),
                 hex_colour(shift, strength * 0.4, rng.uniform(0.85, 1.0)),
             )
-        else:
-            colours = (hex_colour(hue, rng.uniform(0.35, 0.9), 1.0),) if kind == "tint" else ()
+        elif kind == "tint":
+            colours = (hex_colour(hue, rng.uniform(0.35, 0.9), 1.0),)
         tone = Tone(kind, round(amounts[kind], 3), colours)
         if not is_like_sepia(tone):
             return tone
