@@ -7,11 +7,15 @@ A :class:`Face` is a frozen record, drawn by :mod:`pairedit_sdk.builtin.faces.dr
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from pairedit_sdk.builtin.faces.marks import Mark
+    from pairedit_sdk.builtin.faces.tones import Tone
 
 #: Every attribute with its values and how often :func:`sample_face` draws each of them.
 ATTRIBUTES: dict[str, dict[str, float]] = {
@@ -45,11 +49,38 @@ ATTRIBUTES: dict[str, dict[str, float]] = {
     },
     "style": {"photo": 0.82, "sketch": 0.06, "night": 0.06, "sepia": 0.06},
 }  # fmt: skip
+#: Attributes that can be any colour, "#rrggbb", beside those that have a name.
+COLOURS = frozenset(
+    {"hair_color", "eye_color", "hat_color", "shirt_color", "lipstick", "background"}
+)
+#: How much of something is drawn, 1 being what it is without: the least and the most.
+LEVELS: dict[str, tuple[float, float]] = {
+    "ageing": (0.0, 2.0),
+    "fullness": (0.0, 2.0),
+    "hat_size": (0.5, 1.6),
+    "glasses_size": (0.5, 1.6),
+    "eye_scale": (0.5, 1.8),
+    "nose_scale": (0.5, 2.0),
+    "mouth_scale": (0.5, 1.8),
+}
+#: What a field of a :class:`Face` can hold.
+Value: TypeAlias = "str | float | tuple[Mark, ...] | Tone | None"
+_HEX = re.compile(r"#[0-9a-f]{6}")
+
+
+def is_hex(value: object) -> bool:
+    """Whether this is a colour written as "#rrggbb", in lower case."""
+    return isinstance(value, str) and _HEX.fullmatch(value) is not None
 
 
 @dataclass(frozen=True)
 class Face:
     """One drawn person. The strings are values of :data:`ATTRIBUTES`; the floats are the pose.
+
+    The colours (:data:`COLOURS`) are a name or "#rrggbb". ``ageing`` to ``mouth_scale`` are
+    factors, of what "old" and "chubby" draw, of the size of what is worn, and of the features;
+    :data:`LEVELS` has their ranges. ``marks`` are drawn on the face or behind it; ``tone`` changes
+    the whole picture.
 
     ``shift_x``, ``shift_y`` are in half image widths, ``tilt`` in radians, ``zoom`` is a factor,
     ``gaze`` is −1 (left) to 1 (right).
@@ -84,15 +115,31 @@ class Face:
     tilt: float = 0.0
     zoom: float = 1.0
     gaze: float = 0.0
+    ageing: float = 1.0
+    fullness: float = 1.0
+    hat_size: float = 1.0
+    glasses_size: float = 1.0
+    eye_scale: float = 1.0
+    nose_scale: float = 1.0
+    mouth_scale: float = 1.0
+    marks: tuple[Mark, ...] = ()
+    tone: Tone | None = None
 
     def __post_init__(self) -> None:
         for name, values in ATTRIBUTES.items():
-            if getattr(self, name) not in values:
+            value = getattr(self, name)
+            if value not in values and not (name in COLOURS and is_hex(value)):
+                colour = " or #rrggbb" if name in COLOURS else ""
                 raise ValueError(
-                    f"Face.{name}: expected one of {', '.join(values)}; got {getattr(self, name)!r}"
+                    f"Face.{name}: expected one of {', '.join(values)}{colour}; got {value!r}"
+                )
+        for name, (least, most) in LEVELS.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"Face.{name}: expected {least} to {most}; got {getattr(self, name)!r}"
                 )
 
-    def with_(self, **changes: str | float) -> Face:
+    def with_(self, **changes: Value) -> Face:
         """The same face with some attributes changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pairedit_sdk.builtin.faces.canvas import HAIR, SHAPES, Canvas, Colour, Points, ellipse, mix
+from pairedit_sdk.builtin.faces.canvas import SHAPES, Canvas, Colour, Points, colour_of, ellipse, mix
 
 if TYPE_CHECKING:
     from pairedit_sdk.builtin.faces.face import Face
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 def hair_colour(face: Face) -> Colour:
     """Age greys the hair, so that "old" is a change of the whole picture."""
-    colour = HAIR[face.hair_color]
-    return mix(colour, (214, 214, 218), 0.72) if face.age == "old" else colour
+    colour = colour_of("hair_color", face.hair_color)
+    if face.age != "old":
+        return colour
+    return mix(colour, (214, 214, 218), min(0.95, 0.72 * face.ageing))
 
 
 def draw_back_hair(canvas: Canvas, face: Face, colour: Colour) -> None:
