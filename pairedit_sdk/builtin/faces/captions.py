@@ -81,7 +81,9 @@ def _phrases(face: Face) -> list[Phrase]:
     else:
         said.append((("shirt_color", "collar"), f"a {color}{face.collar} shirt"))
     said.append((("background",), _with_article(f"{face.background} background")))
-    seen = [(tuple(name for name in names if _has_word(face, name)), words) for names, words in said]
+    seen = [
+        (tuple(name for name in names if _has_word(face, name)), words) for names, words in said
+    ]
     return [(names, words) for names, words in seen if names]
 
 

@@ -192,9 +192,7 @@ def lip_colour(face: Face) -> Colour:
     """The lipstick's, or what the skin makes it."""
     if face.lipstick != "none":
         return colour_of("lipstick", face.lipstick)
-    return mix(
-        SKIN[face.skin], (176, 56, 60), 0.42 if face.skin not in {"brown", "dark"} else 0.35
-    )
+    return mix(SKIN[face.skin], (176, 56, 60), 0.42 if face.skin not in {"brown", "dark"} else 0.35)
 
 
 def _mouth(canvas: Canvas, face: Face) -> None:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pairedit_sdk.builtin.faces.canvas import SHAPES, Canvas, Colour, Points, colour_of, ellipse, mix
+from pairedit_sdk.builtin.faces.canvas import (
+    SHAPES,
+    Canvas,
+    Colour,
+    Points,
+    colour_of,
+    ellipse,
+    mix,
+)
 
 if TYPE_CHECKING:
     from pairedit_sdk.builtin.faces.face import Face

@@ -63,9 +63,7 @@ def in_tone(image: Image.Image, tone: Tone | None) -> Image.Image:
         dark, middle, light = map(from_hex, tone.colours)
         return ImageOps.colorize(ImageOps.grayscale(image), dark, light, middle)
     if tone.kind == "tint":
-        return ImageChops.multiply(
-            image, Image.new("RGB", image.size, from_hex(tone.colours[0]))
-        )
+        return ImageChops.multiply(image, Image.new("RGB", image.size, from_hex(tone.colours[0])))
     if tone.kind == "saturation":
         return ImageEnhance.Color(image).enhance(tone.amount)
     if tone.kind == "contrast":
