@@ -52,20 +52,6 @@ UNSEEN: tuple[tuple[str, str], ...] = (
     *NEW_FORMS[2:],
     NEW_VALUES[3],
 )
-SEEN: tuple[tuple[str, str], ...] = (
-    ("glasses", "sunglasses"),
-    ("hat", "top"),
-    ("hair_color", "blue"),
-    ("style", "sepia"),
-    ("beard", "mustache"),
-    ("earrings", "pearl"),
-    ("background", "pink"),
-    ("mouth", "laughing"),
-    ("lipstick", "purple"),
-    ("hair_style", "curly"),
-    ("freckles", "yes"),
-    ("shirt_color", "yellow"),
-)
 SEEN: tuple[tuple[str, str], ...] = tuple(c for c in CHANGES if c not in UNSEEN)
 
 

@@ -78,7 +78,8 @@ def _draw(canvas: Canvas, mark: Mark, side: int) -> None:
         t = np.radians(mark.angle)
         turn = np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
         at = points * mark.size @ turn + np.array([mark.x, mark.y])
-        return at * np.array([side, 1])
+        both: Points = at * np.array([side, 1])
+        return both
 
     if mark.kind == "dots":
         for x in np.linspace(-1, 1, mark.count):

@@ -213,10 +213,12 @@ def any_tone(rng: random.Random) -> Tone:
         while True:
             hue = rng.random()
             if kind == "tint":
-                colours = (_hex(hue, rng.uniform(0.35, 0.75), rng.uniform(0.8, 1)),)
+                colours: tuple[str, ...] = (
+                    _hex(hue, rng.uniform(0.35, 0.75), rng.uniform(0.8, 1)),
+                )
             else:
                 dark = _hex(hue + rng.uniform(-0.15, 0.15), rng.random(), rng.uniform(0, 0.3))
-                middle = _hex(hue, rng.uniform(0.3, 0.9), rng.uniform(0.4, 0.75))
+                middle = _hex(hue, rng.uniform(0.3, 0.9), rng.uniform(0.5, 0.8))
                 light = _hex(hue + rng.uniform(-0.15, 0.15), rng.uniform(0, 0.4), 1.0)
                 colours = (dark, middle, light)
             if not is_brown(colours[len(colours) // 2]):
@@ -224,9 +226,9 @@ def any_tone(rng: random.Random) -> Tone:
     low, high = {
         "hue": ((-180, -40), (40, 180)),
         "saturation": ((0, 0.35), (1.8, 3)),
-        "contrast": ((0.3, 0.6), (1.5, 2.2)),
+        "contrast": ((0.3, 0.6), (1.4, 1.8)),
         "brightness": ((0.4, 0.7), (1.3, 1.7)),
         "vignette": ((0.6, 1.0), (0.6, 1.0)),
-        "blur": ((0.01, 0.02), (0.02, 0.03)),
+        "blur": ((0.007, 0.012), (0.012, 0.018)),
     }[kind]
     return Tone(kind, round(rng.uniform(*rng.choice((low, high))), 3))
