@@ -7,8 +7,8 @@ head passes through one pose transform; everything is drawn three times too larg
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from copy import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,15 @@ BACKGROUND: dict[str, Colour] = {
     "purple": (194, 172, 230),
     "orange": (250, 188, 130),
 }
+#: The palette of every attribute that is a colour.
+PALETTES: dict[str, dict[str, Colour]] = {
+    "hair_color": HAIR,
+    "eye_color": EYES,
+    "hat_color": CLOTH,
+    "shirt_color": CLOTH,
+    "lipstick": LIPS,
+    "background": BACKGROUND,
+}
 SHAPES = {  # half width, half height, taper of the jaw, squareness
     "oval": (0.400, 0.530, 0.26, 1.0),
     "round": (0.440, 0.490, 0.12, 1.0),
@@ -70,11 +79,14 @@ GOLD: Colour = (236, 186, 54)
 INK: Colour = (44, 32, 36)
 
 
-def colour_of(palette: Mapping[str, Colour], value: str) -> Colour:
-    """The palette's colour of that name, or the one that "#rrggbb" says."""
-    if value.startswith("#"):
-        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
-    return palette[value]
+def from_hex(value: str) -> Colour:
+    """The colour that "#rrggbb" writes."""
+    return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+
+
+def colour_of(attribute: str, value: str) -> Colour:
+    """The colour of a name in the attribute's palette, or of "#rrggbb"."""
+    return from_hex(value) if value[0] == "#" else PALETTES[attribute][value]
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -109,9 +121,22 @@ class Canvas:
         self.cos = math.cos(face.tilt) * face.zoom
         self.sin = math.sin(face.tilt) * face.zoom
         self.origin = (face.shift_x, face.shift_y - 0.04)
+        self.grown = 1.0
+        self.about = np.zeros(2)
+
+    @contextmanager
+    def scaled(self, factor: float, x: float, y: float) -> Iterator[None]:
+        """Whatever is drawn meanwhile is ``factor`` times as large, seen from (x, y)."""
+        self.grown, self.about = factor, np.array([x, y])
+        try:
+            yield
+        finally:
+            self.grown = 1.0
 
     def place(self, points: Points) -> list[tuple[float, float]]:
         """Head coordinates to pixels."""
+        if self.grown != 1.0:
+            points = self.about + (points - self.about) * self.grown
         x = self.cos * points[:, 0] - self.sin * points[:, 1] + self.origin[0]
         y = self.sin * points[:, 0] + self.cos * points[:, 1] + self.origin[1]
         pixels = np.stack([(x + 1) * self.unit, (y + 1) * self.unit], axis=1)
@@ -123,7 +148,7 @@ class Canvas:
     def line(self, points: Points, colour: Colour, width: float) -> None:
         """A rounded stroke; ``width`` in half image widths."""
         placed = self.place(points)
-        pixels = max(1, round(width * self.unit))
+        pixels = max(1, round(width * self.grown * self.unit))
         self.pen.line(placed, fill=colour, width=pixels, joint="curve")
         radius = pixels / 2
         if radius > 1:
@@ -148,6 +173,7 @@ class Canvas:
     ) -> None:
         """A soft round patch of colour, optionally only inside a mask."""
         ((x, y),) = self.place(np.array([[cx, cy]]))
+        rx, ry = rx * self.grown, ry * self.grown
         w, h = max(2, round(2 * rx * self.unit)), max(2, round(2 * ry * self.unit))
         left, top = round(x - w / 2), round(y - h / 2)
         disc = soft_disc().resize((w, h), Image.Resampling.BILINEAR)
@@ -155,17 +181,3 @@ class Canvas:
         if inside is not None:
             disc = ImageChops.multiply(disc, inside.crop((left, top, left + w, top + h)))
         self.image.paste(colour, (left, top, left + w, top + h), disc)
-
-
-def scaled(canvas: Canvas, size: float, centre: tuple[float, float]) -> Canvas:
-    """The same canvas with whatever is drawn on it ``size`` times as large, around a centre."""
-    if size == 1:
-        return canvas
-    other = copy(canvas)
-    x, y = centre
-    other.cos, other.sin = canvas.cos * size, canvas.sin * size
-    ((px, py),) = canvas.place(np.array([[x, y]]))
-    other.origin = (0.0, 0.0)
-    ((qx, qy),) = other.place(np.array([[x, y]]))
-    other.origin = ((px - qx) / canvas.unit, (py - qy) / canvas.unit)
-    return other

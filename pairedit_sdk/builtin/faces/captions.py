@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from pairedit_sdk.builtin.faces.face import Face, visible
+from pairedit_sdk.builtin.faces.face import Face, is_hex, visible
 
 #: Values that a caption leaves unsaid most of the time, because nothing is there to be named.
 _ABSENT = {"none", "no"}
@@ -25,6 +25,11 @@ def _with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
+def _has_word(face: Face, name: str) -> bool:
+    """Whether a value can be told from the picture and has a name, which few colours have."""
+    return visible(face, name) and not is_hex(getattr(face, name))
+
+
 def _phrases(face: Face) -> list[Phrase]:
     """Everything that can be said after "with": (attributes named, words).
 
@@ -33,7 +38,7 @@ def _phrases(face: Face) -> list[Phrase]:
     """
 
     def adjective(name: str) -> str:
-        return f"{getattr(face, name)} " if visible(face, name) else ""
+        return f"{getattr(face, name)} " if _has_word(face, name) else ""
 
     said: list[Phrase] = [
         (("skin",), f"{face.skin} skin"),
@@ -55,7 +60,7 @@ def _phrases(face: Face) -> list[Phrase]:
     said.append((("nose",), f"a {face.nose} nose"))
     said.append((("mouth",), _MOUTHS[face.mouth]))
     if face.lipstick != "none":
-        said.append((("lipstick",), f"{face.lipstick} lipstick"))
+        said.append((("lipstick",), f"{adjective('lipstick')}lipstick"))
     if face.glasses != "none":
         said.append((("glasses",), _GLASSES[face.glasses]))
     if face.beard != "none":
@@ -76,7 +81,9 @@ def _phrases(face: Face) -> list[Phrase]:
     else:
         said.append((("shirt_color", "collar"), f"a {color}{face.collar} shirt"))
     said.append((("background",), _with_article(f"{face.background} background")))
-    seen = [(tuple(name for name in names if visible(face, name)), words) for names, words in said]
+    seen = [
+        (tuple(name for name in names if _has_word(face, name)), words) for names, words in said
+    ]
     return [(names, words) for names, words in seen if names]
 
 

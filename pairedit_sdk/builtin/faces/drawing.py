@@ -9,12 +9,8 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from pairedit_sdk.builtin.faces.canvas import (
-    BACKGROUND,
-    CLOTH,
-    EYES,
     GOLD,
     INK,
-    LIPS,
     OVERSAMPLE,
     SHAPES,
     SKIN,
@@ -28,7 +24,7 @@ from pairedit_sdk.builtin.faces.canvas import (
 from pairedit_sdk.builtin.faces.hair import draw_back_hair, draw_beard, draw_front_hair, hair_colour
 from pairedit_sdk.builtin.faces.marks import draw_marks
 from pairedit_sdk.builtin.faces.styles import in_style
-from pairedit_sdk.builtin.faces.tones import toned
+from pairedit_sdk.builtin.faces.tones import in_tone
 from pairedit_sdk.builtin.faces.wearing import draw_earrings, draw_glasses, draw_hat
 
 if TYPE_CHECKING:
@@ -37,28 +33,31 @@ if TYPE_CHECKING:
 
 def draw_face(face: Face, size: int = 128) -> Image.Image:
     """Draw ``face`` as a ``size`` × ``size`` RGB picture."""
-    back = colour_of(BACKGROUND, face.background)
+    back = colour_of("background", face.background)
     canvas = Canvas(size, back, face)
     canvas.shade(-0.1, -0.25, 1.5, 1.5, mix(back, (255, 255, 255), 0.7), 0.75)
     hair = hair_colour(face)
     outline = head_outline(face)
-    draw_marks(canvas, face.marks, behind=True)
+    draw_marks(canvas, face, behind=True)
     draw_back_hair(canvas, face, hair)
     _body(canvas, face)
     _head(canvas, face, outline)
     _age(canvas, face)
     _cheeks(canvas, face)
     draw_beard(canvas, face, outline, hair)
-    _mouth(canvas, face)
-    _nose(canvas, face)
+    with canvas.scaled(face.mouth_scale, 0.0, 0.32):
+        _mouth(canvas, face)
+    with canvas.scaled(face.nose_scale, 0.0, 0.08):
+        _nose(canvas, face)
     _eyes(canvas, face, hair)
     draw_front_hair(canvas, face, outline, hair)
-    draw_hat(canvas, face)
-    draw_glasses(canvas, face)
+    with canvas.scaled(face.hat_size, 0.0, -0.3):
+        draw_hat(canvas, face)
+    with canvas.scaled(face.glasses_size, 0.0, -0.02):
+        draw_glasses(canvas, face)
     draw_earrings(canvas, face)
-    draw_marks(canvas, face.marks)
-    drawn = in_style(canvas.image, face.style).reduce(OVERSAMPLE)
-    return drawn if face.tone is None else toned(drawn, face.tone)
+    draw_marks(canvas, face, behind=False)
+    return in_tone(in_style(canvas.image, face.style).reduce(OVERSAMPLE), face.tone)
 
 
 def head_outline(face: Face) -> Points:
@@ -77,7 +76,7 @@ def head_outline(face: Face) -> Points:
 
 
 def _body(canvas: Canvas, face: Face) -> None:
-    skin, cloth = SKIN[face.skin], colour_of(CLOTH, face.shirt_color)
+    skin, cloth = SKIN[face.skin], colour_of("shirt_color", face.shirt_color)
     shadow = mix(skin, (70, 20, 10), 0.28)
     wide = 0.06 * face.fullness if face.chubby == "yes" else 0.0
     shoulders = np.array(
@@ -146,7 +145,7 @@ def _age(canvas: Canvas, face: Face) -> None:
     if face.age != "old":
         return
     skin = SKIN[face.skin]
-    fold = mix(skin, (80, 30, 20), min(1.0, 0.34 * face.ageing))
+    fold = mix(skin, (80, 30, 20), min(0.8, 0.34 * face.ageing))
     for y, half in ((-0.27, 0.15), (-0.215, 0.18)):
         canvas.line(ellipse(0, y + 0.04, half, 0.05, 200, 340), fold, 0.014)
     for side in (-1, 1):
@@ -189,22 +188,24 @@ def _cheeks(canvas: Canvas, face: Face) -> None:
                 canvas.fill(ellipse(side * x, y, 0.0155, 0.0155), spots)
 
 
-def _mouth(canvas: Canvas, face: Face) -> None:
-    skin = SKIN[face.skin]
-    lips = mix(skin, (176, 56, 60), 0.42 if face.skin not in {"brown", "dark"} else 0.35)
-    full = 1.0
+def lip_colour(face: Face) -> Colour:
+    """The lipstick's, or what the skin makes it."""
     if face.lipstick != "none":
-        lips, full = colour_of(LIPS, face.lipstick), 1.4
+        return colour_of("lipstick", face.lipstick)
+    return mix(SKIN[face.skin], (176, 56, 60), 0.42 if face.skin not in {"brown", "dark"} else 0.35)
+
+
+def _mouth(canvas: Canvas, face: Face) -> None:
+    lips, full = lip_colour(face), 1.0 if face.lipstick == "none" else 1.4
     dark = mix(lips, (40, 0, 10), 0.5)
     y = 0.32
     x = np.linspace(-1, 1, 25)
-    size = face.mouth_scale
     if face.mouth == "laughing":
-        upper = np.stack([x * 0.17 * size, y - 0.045 + 0.01 * np.cos(x * math.pi)], axis=1)
-        lower = np.stack([x * 0.17 * size, y - 0.045 + 0.15 * size * (1 - x**2) ** 0.7], axis=1)
+        upper = np.stack([x * 0.17, y - 0.045 + 0.01 * np.cos(x * math.pi)], axis=1)
+        lower = np.stack([x * 0.17, y - 0.045 + 0.15 * (1 - x**2) ** 0.7], axis=1)
         hole = np.concatenate([upper, lower[::-1]])
         canvas.fill(hole, (92, 18, 30))
-        teeth = np.stack([x * 0.15 * size, y - 0.04 + 0.042 * (1 - x**2) ** 0.4], axis=1)
+        teeth = np.stack([x * 0.15, y - 0.04 + 0.042 * (1 - x**2) ** 0.4], axis=1)
         canvas.fill(np.concatenate([upper * np.array([0.9, 1]), teeth[::-1]]), (252, 250, 246))
         canvas.shade(0, y + 0.08, 0.1, 0.06, (232, 104, 112), 0.9, canvas.mask(hole))
         canvas.line(np.concatenate([upper, lower[::-1], upper[:1]]), lips, 0.022 * full)
@@ -212,7 +213,6 @@ def _mouth(canvas: Canvas, face: Face) -> None:
     bend, half = {"neutral": (0.0, 0.125), "smiling": (0.085, 0.175), "sad": (-0.07, 0.135)}[
         face.mouth
     ]
-    half, full = half * size, full * size
     middle = y + bend * (0.5 - x**2)
     body = (1 - x**2) ** 0.75
     bow = 1 - 0.35 * np.exp(-((x / 0.16) ** 2))
@@ -226,7 +226,7 @@ def _mouth(canvas: Canvas, face: Face) -> None:
 def _nose(canvas: Canvas, face: Face) -> None:
     skin = SKIN[face.skin]
     shadow = mix(skin, (90, 24, 12), 0.36)
-    k = (1.0 if face.nose == "small" else 1.75) * face.nose_scale
+    k = 1.0 if face.nose == "small" else 1.75
     canvas.shade(0.025 * k, 0.05, 0.05 * k, 0.17, shadow, 0.5)
     if face.nose == "big":
         canvas.fill(ellipse(0, 0.13, 0.082, 0.066), mix(skin, shadow, 0.22))
@@ -240,7 +240,7 @@ def _nose(canvas: Canvas, face: Face) -> None:
 def _eyes(canvas: Canvas, face: Face, hair: Colour) -> None:
     skin = SKIN[face.skin]
     k = {"small": 0.76, "medium": 1.0, "big": 1.3}[face.eye_size] * face.eye_scale
-    iris = colour_of(EYES, face.eye_color)
+    iris = colour_of("eye_color", face.eye_color)
     for side in (-1, 1):
         cx, cy = side * 0.175, -0.03
         canvas.shade(cx, cy, 0.15 * k, 0.1 * k, mix(skin, (90, 30, 20), 0.4), 0.5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,21 +49,41 @@ ATTRIBUTES: dict[str, dict[str, float]] = {
     },
     "style": {"photo": 0.82, "sketch": 0.06, "night": 0.06, "sepia": 0.06},
 }  # fmt: skip
+#: Attributes that can be any colour, "#rrggbb", beside those that have a name.
+COLOURS = frozenset(
+    {"hair_color", "eye_color", "hat_color", "shirt_color", "lipstick", "background"}
+)
+#: How much of something is drawn, 1 being what it is without: the least and the most.
+LEVELS: dict[str, tuple[float, float]] = {
+    "ageing": (0.0, 2.0),
+    "fullness": (0.0, 2.0),
+    "hat_size": (0.5, 1.6),
+    "glasses_size": (0.5, 1.6),
+    "eye_scale": (0.5, 1.8),
+    "nose_scale": (0.5, 2.0),
+    "mouth_scale": (0.5, 1.8),
+}
+#: What a field of a :class:`Face` can hold.
+Value: TypeAlias = "str | float | tuple[Mark, ...] | Tone | None"
+_HEX = re.compile(r"#[0-9a-f]{6}")
 
-#: Attributes that are a colour, which may also be given as "#rrggbb".
-COLOURS = ("hair_color", "eye_color", "lipstick", "hat_color", "shirt_color", "background")
-_HEX = re.compile("#[0-9a-f]{6}")
+
+def is_hex(value: object) -> bool:
+    """Whether this is a colour written as "#rrggbb", in lower case."""
+    return isinstance(value, str) and _HEX.fullmatch(value) is not None
 
 
 @dataclass(frozen=True)
 class Face:
-    """One drawn person. The strings are values of :data:`ATTRIBUTES`, or "#rrggbb" for
-    :data:`COLOURS`.
+    """One drawn person. The strings are values of :data:`ATTRIBUTES`; the floats are the pose.
+
+    The colours (:data:`COLOURS`) are a name or "#rrggbb". ``ageing`` to ``mouth_scale`` are
+    factors, of what "old" and "chubby" draw, of the size of what is worn, and of the features;
+    :data:`LEVELS` has their ranges. ``marks`` are drawn on the face or behind it; ``tone`` changes
+    the whole picture.
 
     ``shift_x``, ``shift_y`` are in half image widths, ``tilt`` in radians, ``zoom`` is a factor,
-    ``gaze`` is −1 (left) to 1 (right). The others of the floats are factors too: how much of age
-    and of a chubby face is drawn, and how large the parts are. ``marks`` are drawn over the face,
-    and ``tone`` is what becomes of the whole picture.
+    ``gaze`` is −1 (left) to 1 (right).
     """
 
     age: str = "young"
@@ -107,15 +127,21 @@ class Face:
 
     def __post_init__(self) -> None:
         for name, values in ATTRIBUTES.items():
-            given = getattr(self, name)
-            if given not in values and not (name in COLOURS and _HEX.fullmatch(given)):
+            value = getattr(self, name)
+            if value not in values and not (name in COLOURS and is_hex(value)):
+                colour = " or #rrggbb" if name in COLOURS else ""
                 raise ValueError(
-                    f"Face.{name}: expected one of {', '.join(values)}; got {getattr(self, name)!r}"
+                    f"Face.{name}: expected one of {', '.join(values)}{colour}; got {value!r}"
+                )
+        for name, (least, most) in LEVELS.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"Face.{name}: expected {least} to {most}; got {getattr(self, name)!r}"
                 )
 
-    def with_(self, **changes: Any) -> Face:
+    def with_(self, **changes: Value) -> Face:
         """The same face with some attributes changed."""
-        return replace(self, **changes)
+        return replace(self, **changes)  # type: ignore[arg-type]
 
     def draw(self, size: int = 128) -> Image.Image:
         """The picture, ``size`` × ``size`` RGB."""

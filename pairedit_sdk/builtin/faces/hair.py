@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pairedit_sdk.builtin.faces.canvas import (
-    HAIR,
     SHAPES,
     Canvas,
     Colour,
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 def hair_colour(face: Face) -> Colour:
     """Age greys the hair, so that "old" is a change of the whole picture."""
-    colour = colour_of(HAIR, face.hair_color)
+    colour = colour_of("hair_color", face.hair_color)
     if face.age != "old":
         return colour
-    return mix(colour, (214, 214, 218), min(1.0, 0.72 * face.ageing))
+    return mix(colour, (214, 214, 218), min(0.95, 0.72 * face.ageing))
 
 
 def draw_back_hair(canvas: Canvas, face: Face, colour: Colour) -> None:

@@ -73,39 +73,3 @@ def all_instructions() -> tuple[str, ...]:
             }
         )
     )
-
-
-#: What is said of things of a kind, whichever it is.
-_KINDS_OF = {
-    "glasses": "glasses",
-    "hat": "a hat",
-    "beard": "a beard",
-    "earrings": "earrings",
-    "lipstick": "lipstick",
-    "freckles": "freckles",
-    "blush": "rosy cheeks",
-    "necklace": "a necklace",
-}
-_PARTS = {
-    **_NOUNS,
-    "ageing": "person",
-    "fullness": "person",
-    "hat_size": "hat",
-    "glasses_size": "glasses",
-    "eye_scale": "eyes",
-    "nose_scale": "nose",
-    "mouth_scale": "mouth",
-}
-
-
-def coarse_instruction(attribute: str, value: str) -> str:
-    """Which attribute is to be changed, and not to what: LoRWeB's captions.
-
-    "add glasses" for sunglasses as for round ones, "make the hair" for any of its colours. The
-    value has to be seen in a and a′.
-    """
-    if attribute == "style":
-        return "turn it into a photo"
-    if attribute in _KINDS_OF:
-        return f"{'remove' if value in _NONE else 'add'} {_KINDS_OF[attribute]}"
-    return f"make the {_PARTS.get(attribute, attribute)}"

@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pairedit_sdk.builtin.faces.canvas import (
-    CLOTH,
-    GOLD,
-    SHAPES,
-    Canvas,
-    Colour,
-    colour_of,
-    ellipse,
-    mix,
-    scaled,
-)
+from pairedit_sdk.builtin.faces.canvas import GOLD, SHAPES, Canvas, Colour, colour_of, ellipse, mix
 
 if TYPE_CHECKING:
     from pairedit_sdk.builtin.faces.face import Face
@@ -27,8 +17,7 @@ def draw_hat(canvas: Canvas, face: Face) -> None:
     """A beanie, a cap or a top hat."""
     if face.hat == "none":
         return
-    colour = colour_of(CLOTH, face.hat_color)
-    canvas = scaled(canvas, face.hat_size, (0.0, -0.3))
+    colour = colour_of("hat_color", face.hat_color)
     dark, light = mix(colour, (0, 0, 0), 0.35), mix(colour, (255, 255, 255), 0.35)
     if face.hat == "beanie":
         dome = ellipse(0, -0.3, 0.49, 0.46, 180, 360)
@@ -72,7 +61,6 @@ def draw_glasses(canvas: Canvas, face: Face) -> None:
     """Round or square glasses, or sunglasses."""
     if face.glasses == "none":
         return
-    canvas = scaled(canvas, face.glasses_size, (0.0, -0.02))
     frame: Colour = (34, 32, 40)
     lenses = []
     for side in (-1, 1):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from dataclasses import asdict, fields
@@ -9,7 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pairedit_sdk.builtin.faces.captions import caption, caption_parts
-from pairedit_sdk.builtin.faces.face import ATTRIBUTES, Face, sample_face, visible
+from pairedit_sdk.builtin.faces.face import ATTRIBUTES, COLOURS, LEVELS, Face, sample_face, visible
+from pairedit_sdk.builtin.faces.marks import KINDS, Mark
+from pairedit_sdk.builtin.faces.numbered import face_at
+from pairedit_sdk.builtin.faces.tones import Tone
 
 PHOTO = {"style": "photo"}
 
@@ -213,3 +217,46 @@ def test_every_word_of_a_caption_is_in_the_vocabulary() -> None:
     assert words <= set(known)
     for name in ("glasses", "smile", "hat", "beard", "lipstick", "freckles", "blond", "no"):
         assert name in words
+
+
+def test_what_was_drawn_before_colours_marks_and_tones_is_drawn_the_same() -> None:
+    drawn = hashlib.sha256()
+    for k in range(60):
+        drawn.update(face_at(k, "as before").draw(64).tobytes())
+    assert drawn.hexdigest().startswith("eb4905ab28b978c6")
+
+
+def test_any_colour_level_mark_and_tone_shows() -> None:
+    plain = picture(Face(hat="cap", glasses="round", lipstick="red", chubby="yes", age="old"))
+    for change in (
+        *({name: "#12d0a4"} for name in COLOURS - {"hair_color"}),
+        *({name: most} for name, (_, most) in LEVELS.items()),
+        *({"marks": (Mark(kind, 0.2, -0.2, 0.2, "#20e040"),)} for kind in KINDS),
+        {"tone": Tone("hue", 90.0)},
+        {"tone": Tone("duotone", colours=("#000020", "#2040a0", "#e0f0ff"))},
+    ):
+        face = Face(hat="cap", glasses="round", lipstick="red", chubby="yes", age="old")
+        assert np.abs(picture(face.with_(**change)) - plain).max() > 10, change
+
+
+def test_a_colour_without_a_name_is_not_said() -> None:
+    text, named = caption_parts(Face(hair_color="#12d0a4", lipstick="#12d0a4"))
+    assert "#" not in text
+    assert not {"hair_color", "lipstick"} & named
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: Face(hair_color="#12D0"), r"Face\.hair_color: .*or #rrggbb; got '#12D0'"),
+        (lambda: Face(hat="#123456"), r"Face\.hat: expected one of none"),
+        (lambda: Face(ageing=9.0), r"Face\.ageing: expected 0\.0 to 2\.0; got 9\.0"),
+        (lambda: Mark("blob", 0, 0, 1, "#123456"), r"Mark\.kind: .*got 'blob'"),
+        (lambda: Mark("dots", 0, 0, 1, "#123456", count=9), r"Mark\.count: expected 3 to 6"),
+        (lambda: Tone("tint"), r"Tone\.colours: expected 1 as #rrggbb"),
+        (lambda: Tone("vignette", 2.0), r"Tone\.amount: expected 0\.0 to 1\.0"),
+    ],
+)
+def test_wrong_colours_levels_marks_and_tones_are_named(wrong, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        wrong()
