@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from pairedit_sdk.builtin.faces.canvas import SKIN, Colour, colour_of, from_hex, mix
+from pairedit_sdk.builtin.faces.colours import is_hex
 from pairedit_sdk.builtin.faces.drawing import lip_colour
-from pairedit_sdk.builtin.faces.face import COLOURS, Face, Value, is_hex, sample_face, visible
+from pairedit_sdk.builtin.faces.face import COLOURS, Face, Value, sample_face, visible
 from pairedit_sdk.builtin.faces.held_out import apart, shows_kept_back
 from pairedit_sdk.builtin.faces.marks import Mark
 from pairedit_sdk.builtin.faces.world_changes import (

@@ -10,7 +10,8 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.faces.analogies import NEW_FORMS, NEW_THINGS, NEW_VALUES, SEEN
 from pairedit_sdk.builtin.faces.canvas import PALETTES, colour_of
 from pairedit_sdk.builtin.faces.coarse import coarse_caption
-from pairedit_sdk.builtin.faces.face import ATTRIBUTES, is_hex
+from pairedit_sdk.builtin.faces.colours import is_hex
+from pairedit_sdk.builtin.faces.face import ATTRIBUTES
 from pairedit_sdk.builtin.faces.held_out import is_brown
 from pairedit_sdk.builtin.faces.world import SHARES, task_at, task_pairs
 
