@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from pairedit_sdk.builtin.faces.face import Face, is_hex, visible
+from pairedit_sdk.builtin.faces.colours import is_hex
+from pairedit_sdk.builtin.faces.face import Face, visible
 
 #: Values that a caption leaves unsaid most of the time, because nothing is there to be named.
 _ABSENT = {"none", "no"}

@@ -7,9 +7,10 @@ A :class:`Face` is a frozen record, drawn by :mod:`pairedit_sdk.builtin.faces.dr
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
+
+from pairedit_sdk.builtin.faces.colours import is_hex
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -65,12 +66,6 @@ LEVELS: dict[str, tuple[float, float]] = {
 }
 #: What a field of a :class:`Face` can hold.
 Value: TypeAlias = "str | float | tuple[Mark, ...] | Tone | None"
-_HEX = re.compile(r"#[0-9a-f]{6}")
-
-
-def is_hex(value: object) -> bool:
-    """Whether this is a colour written as "#rrggbb", in lower case."""
-    return isinstance(value, str) and _HEX.fullmatch(value) is not None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import math
 
 from pairedit_sdk.builtin.faces.analogies import NEW_THINGS, NEW_VALUES, UNSEEN
 from pairedit_sdk.builtin.faces.canvas import PALETTES, Colour, colour_of, from_hex
-from pairedit_sdk.builtin.faces.face import Face, is_hex
+from pairedit_sdk.builtin.faces.colours import is_hex
+from pairedit_sdk.builtin.faces.face import Face
 from pairedit_sdk.builtin.faces.tones import Tone
 
 #: A colour this near to one that is kept back is kept back too; distance in RGB of 0 … 255.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pairedit_sdk.builtin.faces.canvas import Canvas, Points, ellipse, from_hex
-from pairedit_sdk.builtin.faces.face import is_hex
+from pairedit_sdk.builtin.faces.colours import is_hex
 
 if TYPE_CHECKING:
     from pairedit_sdk.builtin.faces.face import Face

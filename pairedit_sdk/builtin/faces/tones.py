@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 
 from pairedit_sdk.builtin.faces.canvas import from_hex
-from pairedit_sdk.builtin.faces.face import is_hex
+from pairedit_sdk.builtin.faces.colours import is_hex
 
 #: Every kind with the number of its colours and the range of its amount.
 KINDS: dict[str, tuple[int, float, float]] = {

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from pairedit_sdk.builtin.faces.canvas import SKIN, Colour, colour_of, from_hex, mix
+from pairedit_sdk.builtin.faces.colours import is_hex
 from pairedit_sdk.builtin.faces.drawing import lip_colour
-from pairedit_sdk.builtin.faces.face import COLOURS, Face, Value, is_hex, sample_face, visible
+from pairedit_sdk.builtin.faces.face import COLOURS, Face, Value, sample_face, visible
 from pairedit_sdk.builtin.faces.held_out import apart, shows_kept_back
 from pairedit_sdk.builtin.faces.marks import Mark
 from pairedit_sdk.builtin.faces.world_changes import (
@@ -45,7 +47,8 @@ _MAKERS: dict[str, Callable[[random.Random], Change]] = {
     "tone": tone_change,
 }
 _TRIES = 400
-_PROBES = 60
+#: Of so many people a task's change must show on so many.
+_PROBES, _NEEDED = 60, 3
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def task_at(index: int, split: str = "train") -> Task:
         task = Task(kind, tuple(make(rng) for make in makers))
         if len(task.changes) == 2 and task.changes[0].names & task.changes[1].names:
             continue
-        if sum(task._attempt(rng) is not None for _ in range(_PROBES)) >= 3:
+        shown = (None for _ in range(_PROBES) if task._attempt(rng))
+        if len(list(islice(shown, _NEEDED))) == _NEEDED:
             return task
 
 

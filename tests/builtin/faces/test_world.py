@@ -10,7 +10,8 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.faces.analogies import NEW_FORMS, NEW_THINGS, NEW_VALUES, SEEN
 from pairedit_sdk.builtin.faces.canvas import PALETTES, colour_of
 from pairedit_sdk.builtin.faces.coarse import coarse_caption
-from pairedit_sdk.builtin.faces.face import ATTRIBUTES, is_hex
+from pairedit_sdk.builtin.faces.colours import is_hex
+from pairedit_sdk.builtin.faces.face import ATTRIBUTES
 from pairedit_sdk.builtin.faces.held_out import is_brown
 from pairedit_sdk.builtin.faces.world import SHARES, task_at, task_pairs
 
@@ -37,7 +38,8 @@ def test_every_kind_has_its_share(tasks):
 
 
 def test_nothing_that_is_kept_back_is_ever_shown(tasks):
-    for task, faces in zip(tasks, map(lambda k: task_pairs(k, 1)[0], range(COUNT)), strict=True):
+    for index, task in enumerate(tasks):
+        (faces,) = task_pairs(index, 1)
         for face in faces:
             for name, value in (*NEW_VALUES, *NEW_THINGS):
                 assert getattr(face, name) != value
