@@ -31,9 +31,10 @@ _BARE: Choices = {"hat": ("none",), "hair_style": ("short", "long", "bob", "bun"
 _AROUND: Choices = {"hair_style": ("long", "bob")}
 #: How often each kind of tone is drawn.
 _TONES = {
-    "duotone": 2, "tint": 2, "hue": 2, "saturation": 1, "contrast": 1, "brightness": 1,
+    "duotone": 3, "tint": 2, "saturation": 1, "contrast": 1, "brightness": 1,
     "vignette": 1, "blur": 1,
 }  # fmt: skip
+_THINGS = ("glasses", "hat", "beard", "earrings", "necklace")
 _HATS: Choices = {"hat": ("cap", "beanie")}
 
 
@@ -96,7 +97,13 @@ def colour_change(rng: random.Random) -> Change:
 
 def named_change(rng: random.Random) -> Change:
     """A value that has a name, or backwards what is there without it."""
-    name, value = rng.choice([change for change in SEEN if change[0] != "style"])
+    by_name: dict[str, list[str]] = {}
+    for name, value in SEEN:
+        if name != "style":
+            by_name.setdefault(name, []).append(value)
+    # By the attribute first: colours have most of the values, and things are what is hard.
+    name = rng.choices(list(by_name), [2 if n in _THINGS else 1 for n in by_name])[0]
+    value = rng.choice(by_name[name])
     plain = PLAIN.get(name)
     seen = tuple(v for v in ATTRIBUTES[name] if not kept_back(name, v))
     hair = {"hair_color": (rng.choice([v for v in VALUES["hair_color"] if v != "blue"]),)}
