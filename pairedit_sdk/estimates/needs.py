@@ -46,6 +46,7 @@ class Needs:
         peak: the most that is needed at once, on the GPU or, on a CPU, by the process.
         disk: of a run: checkpoints and the edit.
         flops: floating-point operations of a training step, or of an edited picture.
+        image_encoder: weights of a basis's image encoder, which stays beside the model.
     """
 
     transformer: int
@@ -57,6 +58,7 @@ class Needs:
     peak: int
     disk: int
     flops: int
+    image_encoder: int = 0
 
 
 def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
@@ -181,6 +183,7 @@ def together(name: str, config: Held, where: torch.device, work: Work) -> Needs:
         peak,
         work.disk,
         work.flops,
+        work.beside,
     )
 
 
