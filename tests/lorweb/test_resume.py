@@ -22,7 +22,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the script forks")
 
 ROOT = Path(__file__).parents[2]
-STEPS = 6
+STEPS = 5
 #: Points that are drawn, and the kinds that one of them is to be of.
 POINTS, KINDS = 5, ("pass", "torn", "rename")
 
