@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.estimates import fitting
+from pairedit_sdk.estimates.fitting import needs_of
+from pairedit_sdk.lorweb import trainer
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.recipes import load_basis_recipe
 from pairedit_sdk.pairs.pair_set import PairSet
@@ -37,8 +41,7 @@ def relations(tmp_path: Path, face_pairs: Callable[..., PairSet]) -> Path:
     """Two tasks as Relation252K has them, one of them in groups: 3 + 1 analogies."""
     folder = tmp_path / "Relation252K"
     for task, change, count in (
-        ("make_old/Group1", {"age": "old"}, 3), ("add a h\N{LATIN SMALL LETTER U WITH DIAERESIS}t",
-         {"hat": "beanie"}, 2),
+        ("make_old/Group1", {"age": "old"}, 3), ("add a hüt", {"hat": "beanie"}, 2),
     ):  # fmt: skip
         rows = []
         (folder / task).mkdir(parents=True)
@@ -46,8 +49,8 @@ def relations(tmp_path: Path, face_pairs: Callable[..., PairSet]) -> Path:
             both = Image.new("RGB", (129, 64))  # an odd width
             both.paste(pair.before, (0, 0))
             both.paste(pair.after, (65, 0))
-            both.save(folder / task / f"{number} \N{CJK UNIFIED IDEOGRAPH-56FE}.png")
-            name = f"{number} \N{CJK UNIFIED IDEOGRAPH-56FE}.png"
+            both.save(folder / task / f"{number} 图.png")
+            name = f"{number} 图.png"
             rows.append({"img_name": name, "edit_instruction": f"make it so {number}"})
         rows[-1].pop("edit_instruction")  # a missing caption
         text = json.dumps(rows, ensure_ascii=False)
@@ -112,3 +115,73 @@ def test_the_recipe_goes_the_whole_way(
     assert run(*asked)["coefficients"]["mine"] > 0.5
     few = settings("steps=2", "lora.rank=2", "batch=1")
     assert run("lorweb", "learn", "again", "own", pairs, *few)["elements"][-1] == "own"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["--recipe", "mini"], "Recipe mini.yaml is for edits, not for a LoRWeB basis"),
+        (["--recipe", "lorwbe"], "There is no recipe 'lorwbe'. Did you mean lorweb?"),
+        (["--recipe", "gone.yaml"], "Recipe file gone.yaml is not there"),
+        (["--recipe", "lorweb", "--set", "base=mini"], "--set cannot change the model"),
+        (["--recipe", "lorweb", "--set", "cuont=2"], "unknown key 'cuont' (Did you mean count)"),
+        (["--recipe", "lorweb", "--set", "steps=x"], "steps is 'x', expected a whole number"),
+        (["--base", "mini"], "Relation252K cannot all be read: make_old/Group1/0 图.png is empty"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_model_is_loaded(
+    pairedit: Pairedit, library: Path, relations: Path, line: list[str], said: str
+) -> None:
+    (relations / "make_old" / "Group1" / "0 图.png").write_bytes(b"")
+    result = pairedit("lorweb", "train", relations, "--name", "x", *line)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert list(library.iterdir()) == []
+
+
+def test_a_recipe_of_a_basis_is_not_one_of_an_edit(
+    pairedit: Pairedit, library: Path, tmp_path: Path
+) -> None:
+    result = pairedit("train", tmp_path, "--name", "x", "--recipe", "lorweb")
+    assert result.exit_code == 2
+    assert "Recipe lorweb.yaml is for `pairedit lorweb train`" in result.stderr
+
+
+def test_a_basis_is_estimated_from_configurations_alone(
+    pairedit: Pairedit, tiny_family: Callable[[str], Path]
+) -> None:
+    words = ("estimate", "--for", "lorweb", "--recipe", "lorweb", "--device", "cuda")
+    own = (*words, "--base", tiny_family("klein"), *settings("count=4", "lora.rank=2"))
+    result = pairedit(*own)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"Image encoder +1.2 GB", result.stdout)
+    said = json.loads(pairedit(*own, "--json").stdout)
+    assert (said["for"], said["device"], said["disk"] > 0) == ("lorweb", "cuda", True)
+    less = json.loads(pairedit(*own, "--json", *settings("layout=sequence")).stdout)
+    assert less["working"] < said["working"]
+    result = pairedit(*words[:3], "--recipe", "mini")
+    assert "Recipe mini.yaml is for edits" in result.stderr
+    # Without a recipe the model is the built-in one.
+    plain = json.loads(pairedit("estimate", "--for", "lorweb", "--json", "--device", "cuda").stdout)
+    assert plain["base"] == "mini-kontext"
+
+
+def test_who_runs_out_of_memory_is_told_what_fits(
+    pairedit: Pairedit, relations: Path, library: Path, tiny_family: Callable[[str], Path],
+    tiny_clip_folder: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def fail(*given: object, **named: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    base = str(tiny_family("flux-kontext"))
+    shrunk = [*SHRUNK, f"encoder={tiny_clip_folder}", "batch=8", "resolution=128"]
+    config = load_basis_recipe("lorweb", [*shrunk, "precision=fp32"])
+    needed = needs_of(base, config, "cpu").peak
+    monkeypatch.setattr(trainer, "train_basis", fail)
+    monkeypatch.setattr(fitting, "total_memory", lambda device: needed - 1)
+    words = ("lorweb", "train", relations, "--name", "x", "--recipe", "lorweb", "--base", base)
+    result = pairedit(*words, *settings(*shrunk), "--precision", "fp32", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "The machine ran out of memory. Expected about" in result.stderr
+    assert "What fits: --set batch=1 --set accumulate=8 (" in result.stderr
+    assert "--set layout=sequence" in result.stderr
