@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,3 +186,26 @@ def test_what_does_not_fit_the_model_is_said(
         basis_needs(configs("flux"), small, "cpu")
     with pytest.raises(UsageError, match=r"count . rank is 80, above the width"):
         basis_needs(configs("klein"), small.with_values(count=40), "cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes", ["", "layout=sequence lora.targets=attention", "gradient_checkpointing=true"]
+)
+def test_the_peak_of_a_process_is_within_15_per_cent(tmp_path: Path, changes: str) -> None:
+    run = [sys.executable, "-m", "pairedit_sdk.cli"]
+    drawn = ("--each", "2", "--change", "hat=beanie", "--change", "style=night", "-q")
+    subprocess.run([*run, "lorweb", "draw", str(tmp_path / "data"), *drawn], check=True)
+    words = ["count=8", "lora.rank=4", "steps=3", *changes.split()]
+    settings = [word for one in words for word in ("--set", one)]
+    code = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
+    )
+    train = ["lorweb", "train", str(tmp_path / "data"), "--name", "x", "-q", "--library"]
+    command = [sys.executable, "-c", code, *run, *train, str(tmp_path / "edits"), *settings]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    estimate = [*run, "estimate", "--for", "lorweb", "--json", "--device", "cpu", *settings]
+    said = subprocess.run(estimate, check=True, capture_output=True, text=True).stdout
+    assert json.loads(said)["peak"] == pytest.approx(peak, rel=0.15)
