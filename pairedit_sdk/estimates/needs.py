@@ -144,14 +144,7 @@ class Work:
 
 
 def together(name: str, config: Held, where: torch.device, work: Work) -> Needs:
-    """All that is needed at once, and when.
-
-    Args:
-        name: the model.
-        config: how it is held.
-        where: the device.
-        work: what is done with it.
-    """
+    """All that work with a model needs, by what is there at the same time."""
     precision, dtype = choose_precision(config.precision, where)
     transformer, largest = transformer_bytes(name, precision, dtype)
     # A quantised layer's weight is there in full while it is used.
