@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.answering import answer
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.lorweb.learning import learn_edit
+    from pairedit_sdk.lorweb.recipes import BasisRecipe, load_basis_recipe
     from pairedit_sdk.lorweb.settings import BasisSettings, OwnEditSettings
     from pairedit_sdk.lorweb.trainer import train_basis
     from pairedit_sdk.models.loading import load_base, load_model
@@ -50,6 +51,7 @@ __version__ = "0.2.0"
 
 __all__ = [
     "AnalogyFolder",
+    "BasisRecipe",
     "BasisSettings",
     "DraftEditor",
     "Edit",
@@ -85,6 +87,7 @@ __all__ = [
     "generate",
     "learn_edit",
     "load_base",
+    "load_basis_recipe",
     "load_model",
     "load_recipe",
     "make_edit",
@@ -100,6 +103,7 @@ __all__ = [
 
 _HOME = {
     "AnalogyFolder": "lorweb.analogies",
+    "BasisRecipe": "lorweb.recipes",
     "BasisSettings": "lorweb.settings",
     "DraftEditor": "editing.draft",
     "Edit": "edits.edit",
@@ -133,6 +137,7 @@ _HOME = {
     "find_words": "words.finding",
     "generate": "editing.generate",
     "learn_edit": "lorweb.learning",
+    "load_basis_recipe": "lorweb.recipes",
     "load_base": "models.loading",
     "load_model": "models.loading",
     "load_recipe": "training.config",

@@ -21,6 +21,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ Mutant = tuple[str, bytes]
 
 @pytest.mark.parametrize("kind", ["edits", "bases", "pictures"])
 def test_every_mutant_is_refused_or_whole(kind: str, tmp_path: Path) -> None:
-    fuzzed(kind, {"edits": 1000, "bases": 400, "pictures": 400}[kind], tmp_path)
+    fuzzed(kind, {"edits": 1000, "bases": 600, "pictures": 400}[kind], tmp_path)
 
 
 @pytest.mark.slow
@@ -217,50 +218,148 @@ def _edit_files(folder: Path) -> list[Mutant]:
 
 
 def read_basis(folder: Path, name: str, data: bytes) -> bool:
-    """Whether the file is a learned basis; one that is can be mixed."""
+    """Whether the file is a learned basis; one that is can be used, changed and kept."""
     import torch
 
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
+    from pairedit_sdk.lorweb.delta import PairFeatures
 
     path = folder / name
     path.write_bytes(data)
+    # What lies beside it is for people; the basis is read from its own file alone.
+    beside = folder / "basis.json"
+    beside.write_bytes(data[:400] if len(data) % 2 else b'{"schema": 7, "settings": []}')
     whole: list[LoRWeBBasis] = []
     no = refused(lambda: whole.append(LoRWeBBasis.load(path)))
     for basis in whole:
         query = torch.ones(basis.router.projection.shape[-1])
-        for layer in basis.mixed(basis.coefficients(query)).layers.values():
+        e = basis.coefficients(query)
+        assert e.shape[-1] == len(basis.elements)
+        for layer in basis.mixed(e).layers.values():
             assert layer.down.shape[0] == layer.up.shape[1] == layer.rank > 0
+        if basis.delta is not None:
+            sizes = basis.delta.shape
+            seen = PairFeatures(
+                torch.ones(1, 2, sizes.embedding), torch.ones(1, 2, sizes.patches, sizes.features)
+            )
+            tokens, _ = basis.delta(seen)
+            assert tokens.shape == (1, sizes.tokens, sizes.prompt)
+        refused(partial(basis.key_for, query[None], query[None] / 2))
+        json.dumps([asdict(basis.info), basis.elements])
+        for own in basis.joined:
+            json.dumps(asdict(own.edit.info))
+            assert len(basis.without(own.edit.name).elements) < len(basis.elements)
+        again = LoRWeBBasis.load(basis.save(folder / "again.safetensors"))
+        assert again.info == basis.info
+        assert again.elements == basis.elements
     return not no
 
 
 def basis_mutants(folder: Path) -> Callable[[random.Random], Mutant]:
+    seeds = list(_basis_files(folder))
+
+    def make(rng: random.Random) -> Mutant:
+        data = rng.choice(seeds)
+        ways: list[Callable[[], bytes]] = [
+            lambda: _bytes_changed(rng, data), lambda: _random_file(rng),
+            lambda: _header_length_lied(rng, data), lambda: _spliced(rng, data, rng.choice(seeds)),
+        ]  # fmt: skip
+        ways += [lambda: _header_changed(rng, data)] * 3
+        ways += [lambda: _basis_changed(rng, data)] * 6 + [lambda: _numbers_changed(rng, data)]
+        return "basis.safetensors", rng.choice(ways)()
+
+    return make
+
+
+def _basis_files(folder: Path) -> Iterator[bytes]:
+    """Small bases: LoRAs alone, with edits that joined, with a delta network, of it alone, and in
+    half precision."""
     import torch
+    from safetensors.torch import load, save
 
     from pairedit_sdk.basis.router import Router
+    from pairedit_sdk.edits.edit import Edit, EditInfo
+    from pairedit_sdk.lora.layers import LoraLayer
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
-    from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
+    from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape
+    from pairedit_sdk.lorweb.mixing import empty_router
+    from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
     from pairedit_sdk.lorweb.settings import BasisSettings
 
     torch.manual_seed(0)
-    settings = BasisSettings(count=2, rank=1, key_width=4)
+    settings = BasisSettings(count=2, rank=1, key_width=4, delta_tokens=2, delta_width=8)
     layers = {
         f"transformer_blocks.0.attn.{part}": BasisLayer(torch.randn(2, 1, 8), torch.randn(2, 8, 1))
         for part in ("to_q", "to_k", "to_v")
     }
     router = Router(torch.randn(3, 4, 12), torch.randn(3, 2, 4), 2.0, False, "softmax")
     info = LearnedInfo("seed", "mini-kontext", "0123", "flux-1-mini-kontext", "mini", settings, 4)
-    path = LoRWeBBasis(layers, router, info, []).save(folder / "basis.safetensors")
-    data = path.read_bytes()
+    own = [
+        Joined(
+            Edit(
+                {name: LoraLayer(torch.randn(3, 8), torch.randn(8, 3)) for name in (*places, "x")},
+                EditInfo(f"own {len(places)}", "mini-kontext", rank=3),
+            ),
+            torch.randn(3, 4),
+        )
+        for places in (list(layers)[:1], list(layers))
+    ]
+    delta = DeltaNetwork(DeltaShape(2, 8, 1, 4, 3, 5, 6, 7)).eval().requires_grad_(False)
+    for one in (
+        LoRWeBBasis(layers, router, info), LoRWeBBasis(layers, router, info, own),
+        LoRWeBBasis(layers, router, info, own, delta),
+        LoRWeBBasis({}, empty_router(12), info, delta=delta),
+    ):  # fmt: skip
+        path = one.save(folder / "seed.safetensors")
+        data = path.read_bytes()
+        path.unlink()
+        yield data
+    length = int.from_bytes(data[:8], "little")
+    about = json.loads(data[8 : 8 + length])["__metadata__"]
+    yield save({name: tensor.half() for name, tensor in load(data).items()}, about)
 
-    def make(rng: random.Random) -> Mutant:
-        ways: list[Callable[[], bytes]] = [
-            lambda: _bytes_changed(rng, data), lambda: _random_file(rng),
-            lambda: _header_length_lied(rng, data),
-        ]  # fmt: skip
-        ways += [lambda: _header_changed(rng, data)] * 6
-        return path.name, rng.choice(ways)()
 
-    return make
+def _basis_changed(rng: random.Random, data: bytes) -> bytes:
+    """The file with something else in the description in its header."""
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    about = header["__metadata__"]
+    values = json.loads(about["learned_basis"])
+    inner: list[Any] = [values, values["settings"], *values["joined"]]
+    inner += [values["delta"]] * 2 if "delta" in values else []
+    for _ in range(rng.choice((1, 1, 2))):
+        chosen = rng.choice(inner)
+        key = rng.choice([*chosen, "new"])
+        way = rng.randrange(6)
+        if way == 0:
+            chosen.pop(key, None)
+        elif way == 1 and isinstance(chosen.get(key), list):
+            more = [*chosen[key], _odd_value(rng)]
+            chosen[key] = rng.choice((chosen[key] * 2, chosen[key][:1], more))
+        elif way == 2 and isinstance(chosen.get(key), int):
+            chosen[key] = rng.choice((0, -1, 1, 2, 3, 4, 8, 16, 4096, 65536, 10**9, 2.0, True))
+        else:
+            chosen[key] = _odd_value(rng)
+    about["learned_basis"] = _text_of(rng, values) if rng.random() < 0.1 else json.dumps(values)
+    raw = json.dumps(header).encode(errors="surrogatepass")
+    return len(raw).to_bytes(8, "little") + raw + data[8 + length :]
+
+
+def _numbers_changed(rng: random.Random, data: bytes) -> bytes:
+    """The file with numbers that are none, or too large, in one of its tensors."""
+    import torch
+    from safetensors.torch import load, save
+
+    length = int.from_bytes(data[:8], "little")
+    about = json.loads(data[8 : 8 + length])["__metadata__"]
+    tensors = load(data)
+    name = rng.choice(sorted(tensors))
+    bad = rng.choice((float("nan"), float("inf"), -float("inf"), 1e38, 1e-40, 0.0))
+    tensors[name].view(-1)[rng.randrange(tensors[name].numel() or 1) :][:1].fill_(bad)
+    kind = rng.choice((None, None, torch.float64, torch.bfloat16, torch.int32, torch.float8_e4m3fn))
+    if kind is not None:
+        tensors[name] = tensors[name].nan_to_num(0, 1, -1).to(kind)
+    return save(tensors, about)
 
 
 def _bytes_changed(rng: random.Random, data: bytes) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from docs._tools.roles import to_markdown
-from pairedit_sdk import BasisSettings, OwnEditSettings, TrainConfig
+from pairedit_sdk import BasisRecipe, OwnEditSettings, TrainConfig
 
 PAGE = Path(__file__).resolve().parents[1] / "settings.md"
 
@@ -41,12 +41,14 @@ the formulae.
 ## Training a LoRWeB basis
 
 The settings of `pairedit lorweb train`, the fields of
-[`BasisSettings`](api.md#pairedit_sdk.BasisSettings). The defaults are LoRWeB's published values but
-for three, [which the method names](method.md#a-learned-basis).
+[`BasisRecipe`](api.md#pairedit_sdk.BasisRecipe): those of
+[`BasisSettings`](api.md#pairedit_sdk.BasisSettings), and how the model is held. The defaults are
+LoRWeB's published values but for three, [which the method names](method.md#a-learned-basis); the
+recipe `lorweb` [has these too](analogies.md#as-published).
 
 **Every setting of a LoRWeB basis, with its default.**
 
-{BasisSettings}
+{BasisRecipe}
 
 ## Learning an edit in a LoRWeB basis
 
@@ -61,7 +63,7 @@ The settings of `pairedit lorweb learn`, the fields of
 
 def page() -> str:
     """The whole page."""
-    kinds = (TrainConfig, BasisSettings, OwnEditSettings)
+    kinds = (TrainConfig, BasisRecipe, OwnEditSettings)
     return TEXT.format(**{cls.__name__: "\n".join(table(cls)) for cls in kinds})
 
 

@@ -11,6 +11,7 @@ import typer
 
 from pairedit_sdk.cli import lorweb, values
 from pairedit_sdk.cli.lorweb_draw import draw
+from pairedit_sdk.cli.lorweb_train import train
 from pairedit_sdk.cli.options import DEFAULT_LIBRARY, After, Before, Device, Json, Library, Quiet
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.renamed import former
@@ -27,7 +28,7 @@ app = typer.Typer(
 )
 
 _LORWEB: dict[str, Callable[..., None]] = {
-    "train": lorweb.train,
+    "train": train,
     "join": lorweb.join,
     "import": lorweb.import_command,
     "draw": draw,

@@ -28,8 +28,10 @@ from pairedit_sdk.training.interrupts import (
 
 FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
-#: What takes less memory, by command.
+#: What takes less memory, by command; of several words in a line the first decides.
 OUT_OF_MEMORY = {
+    "lorweb": "Hold the model in 4 bits (--precision nf4), or in training use smaller pictures "
+    "(--set resolution=256) and a smaller batch (--set batch=1).",
     "train": LESS_MEMORY,
     "train-many": LESS_MEMORY,
     "edit": "Hold the model in 4 bits (--precision nf4), or use a smaller --resolution.",

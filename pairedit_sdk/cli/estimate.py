@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pairedit_sdk.cli import options
+from pairedit_sdk.cli.lorweb_train import basis_recipe_for
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.train import overridden
 from pairedit_sdk.jobs.make_edit import settings_for
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
+    from pairedit_sdk.estimates.fitting import Settings
     from pairedit_sdk.estimates.needs import Needs
-    from pairedit_sdk.training.config import TrainConfig
 
 ROWS = {
     "transformer": "Transformer's weights",
@@ -31,7 +32,8 @@ ROWS = {
 
 def estimate(
     method: Annotated[
-        Literal["train", "edit"], typer.Option("--for", help="Learning an edit, or using it.")
+        Literal["train", "edit", "lorweb"],
+        typer.Option("--for", help="Learning an edit, using it, or training a LoRWeB basis."),
     ] = "train",
     base: options.TrainBase = None,
     recipe: options.Recipe = None,
@@ -47,27 +49,37 @@ def estimate(
 ) -> None:
     """Estimate the memory, disk space and time of a training.
 
-    Or, with --for edit, of an edit. Only the model's configuration is read; no weights are loaded
-    or downloaded.
+    Or, with --for edit, of an edit, and with --for lorweb of a LoRWeB basis. Only the model's
+    configuration is read; no weights are loaded or downloaded.
     """
-    from pairedit_sdk.estimates.needs import editing_needs, training_needs
+    from pairedit_sdk.estimates.fitting import needs_of
+    from pairedit_sdk.estimates.needs import editing_needs
     from pairedit_sdk.estimates.speed import span
+    from pairedit_sdk.training.config import TrainConfig
 
     output = Output(as_json, quiet)
     given = {"precision": precision, "offload": "true" if offload else None}
-    config = settings_for(base, recipe, overridden(settings, given))
+    words = overridden(settings, given)
+    config: Settings = (
+        basis_recipe_for(base, recipe, words)
+        if method == "lorweb"
+        else settings_for(base, recipe, words)
+    )
     name = config.base or options.DEFAULT_MODEL
     here = _device_here(device)
     kind = device or (here.type if here is not None else "cpu")
-    needs = (training_needs if method == "train" else editing_needs)(name, config, kind)
+    if isinstance(config, TrainConfig) and method == "edit":
+        needs = editing_needs(name, config, kind)
+    else:
+        needs = needs_of(name, config, kind)
     output.table(_table(needs))
     seconds = None
-    what = "step" if method == "train" else "picture"
+    what = "picture" if method == "edit" else "step"
     if here is None:
         output.say(f"{needs.flops / 1e12:.1f} TFLOP a {what}; no GPU is here that could be timed.")
     else:
         seconds = _seconds(needs, config, here)
-        total = f", {span(seconds * config.steps)} in all" if method == "train" else ""
+        total = f", {span(seconds * config.steps)} in all" if what == "step" else ""
         output.say(f"Roughly {span(seconds)} a {what} on this machine's {kind}{total}.")
     output.result(
         {"base": name, "device": kind, "for": method, **asdict(needs), "seconds": seconds}
@@ -83,7 +95,7 @@ def _device_here(kind: str | None) -> torch.device | None:
     return torch.device(kind) if here else None
 
 
-def _seconds(needs: Needs, config: TrainConfig, device: torch.device) -> float:
+def _seconds(needs: Needs, config: Settings, device: torch.device) -> float:
     from pairedit_sdk.estimates.speed import seconds_for
     from pairedit_sdk.models.precision import choose_precision
 
@@ -101,6 +113,8 @@ def _table(needs: Needs) -> Table:
     values: dict[str, Any] = asdict(needs)
     for key, label in ROWS.items():
         table.add_row(label, size(values[key]))
+    if needs.image_encoder:
+        table.add_row("Image encoder", size(needs.image_encoder))
     table.add_row("Memory at the peak", size(needs.peak), style="bold")
     if needs.disk:
         table.add_row("Disk for the run", size(needs.disk))

@@ -8,21 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from pairedit_sdk.cli import options, values
-from pairedit_sdk.cli.errors import StoppedError
 from pairedit_sdk.cli.lorweb_draw import draw
 from pairedit_sdk.cli.lorweb_learn import learn
+from pairedit_sdk.cli.lorweb_train import train
 from pairedit_sdk.cli.lorweb_values import basis_path, coefficient_table, find_basis
 from pairedit_sdk.cli.options import After, Before, Edited, Layout, Strip
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.sources import new_picture
-from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError, counted
 from pairedit_sdk.images.files import write_image
-from pairedit_sdk.io.files import require_writable, require_writable_folder
-from pairedit_sdk.training.processes import is_first
-from pairedit_sdk.training.trackers import require_tracker
+from pairedit_sdk.io.files import require_writable
 
-KONTEXT = "mini-kontext"
 #: The model of the bases that LoRWeB's authors publish.
 PUBLISHED = "black-forest-labs/FLUX.1-Kontext-dev"
 
@@ -33,6 +29,7 @@ app = typer.Typer(
 )
 
 app.command("draw")(draw)
+app.command("train")(train)
 app.command("learn")(learn)
 
 Name = Annotated[str, typer.Option("--name", help="Name of the basis.")]
@@ -40,104 +37,6 @@ BasisFile = Annotated[
     str, typer.Argument(metavar="BASIS", help="A LoRWeB basis of the library, or its file.")
 ]
 Force = Annotated[bool, typer.Option("--force", "--yes", help="Replace a basis of this name.")]
-
-
-@app.command("train")
-def train(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="A folder of analogies: control/ and target/, or a/, a_prime/, b/ and target/, or "
-            "Relation252K.",
-        ),
-    ],
-    name: Name,
-    base: options.EditModel = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one of the published settings."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of this name.")
-    ] = False,
-    force: Force = False,
-    track: options.Track = None,
-    library: options.Library = options.DEFAULT_LIBRARY,
-    device: options.Device = None,
-    precision: options.AutoPrecision = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Train a LoRWeB basis on analogies.
-
-    It is a set of LoRAs, and the keys by which an image encoder mixes them. It is saved as
-    LIBRARY/learned/NAME.safetensors, and its run in LIBRARY/learned/runs/NAME. The defaults are
-    LoRWeB's published settings; --set count=8 --set steps=600 suits a laptop.
-    """
-    from pairedit_sdk.lorweb.settings import basis_settings
-
-    output = Output(as_json, quiet)
-    target = basis_path(name, library)
-    # An edit of the same name keeps its own run.
-    run_dir = EditLibrary(library.folder / "learned").run_folder(name)
-    if target.exists() and not (force or resume):
-        raise UsageError(
-            f"There is a LoRWeB basis {name} already ({target})",
-            next_step="Choose another --name, or replace it with --force",
-        )
-    require_writable(target)
-    require_writable_folder(run_dir)
-    device = values.device(device)
-    config = basis_settings([*(settings or []), *([f"track={track}"] if track else [])])
-    require_tracker(config.track)
-
-    from pairedit_sdk.cli.services import load_model
-    from pairedit_sdk.lorweb.analogies import AnalogyFolder
-    from pairedit_sdk.lorweb.files import locked
-    from pairedit_sdk.lorweb.trainer import BasisStep, train_basis
-
-    analogies = AnalogyFolder(data)
-    loaded = load_model(base or KONTEXT, device=device, precision=precision or "auto")
-    try:
-        with output.meter(f"training {name}", config.steps) as meter:
-
-            def shown(info: BasisStep) -> None:
-                meter.update(info.step, info.steps, f"loss {info.loss:.4f}")
-
-            basis = train_basis(
-                loaded,
-                analogies,
-                config,
-                name=name,
-                run_dir=run_dir,
-                resume=resume,
-                force=force,
-                on_step=shown,
-            )
-    except KeyboardInterrupt as error:
-        raise StoppedError(
-            f"Training {name} was stopped", next_step="Go on with the same command and --resume"
-        ) from error
-    if not is_first():
-        return
-    with locked(target):
-        basis.save(target)
-    drawn = counted(len(analogies), "analogy", "analogies")
-    output.say(
-        f"Saved {target} ({drawn}, {counted(config.steps, 'step')}).\n"
-        f"Use it:  pairedit lorweb answer {name} A A_PRIME B -o out.png"
-    )
-    output.result(
-        {
-            "name": name,
-            "path": target,
-            "run_dir": run_dir,
-            "analogies": len(analogies),
-            "steps": config.steps,
-            "elements": len(basis.elements),
-        }
-    )
 
 
 @app.command("join")

@@ -215,7 +215,7 @@ def read_description(header: Mapping[str, str], rank: int, path: Path) -> EditIn
             next_step="Update pairedit-sdk, or train the edit again",
         )
     try:
-        return _checked(values)
+        return checked_info(values)
     except (ValueError, TypeError, OverflowError, AttributeError) as error:
         raise EditError(
             f"{path.name}: its description is damaged ({str(error)[:120]})", next_step=_ANEW
@@ -230,7 +230,7 @@ def _foreign(header: Mapping[str, str]) -> EditInfo:
     return EditInfo("", architecture=kind[1] if kind else "", resolution=min(side, 4096))
 
 
-def _checked(values: dict[str, Any]) -> EditInfo:
+def checked_info(values: dict[str, Any]) -> EditInfo:
     """A description from a file, of which nothing is taken for granted.
 
     Raises:

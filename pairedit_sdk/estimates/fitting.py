@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pairedit_sdk.errors import TrainingError, is_out_of_memory
+from pairedit_sdk.estimates.basis_needs import basis_needs
 from pairedit_sdk.estimates.needs import Needs, training_needs
 from pairedit_sdk.io.settings import by_path
+from pairedit_sdk.lorweb.recipes import BasisRecipe
 from pairedit_sdk.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -21,10 +23,12 @@ NAMED = 3
 SMALLER = (384, 256, 128)
 
 Change = dict[str, Any]
+#: The settings of an edit's training, or of a basis's.
+Settings = TrainConfig | BasisRecipe
 
 
 @contextmanager
-def advised(name: str, config: TrainConfig, device: torch.device) -> Iterator[None]:
+def advised(name: str, config: Settings, device: torch.device) -> Iterator[None]:
     """Where memory runs out within the block, say what would have fitted."""
     try:
         yield
@@ -32,6 +36,23 @@ def advised(name: str, config: TrainConfig, device: torch.device) -> Iterator[No
         if not is_out_of_memory(error):
             raise
         raise _out_of_memory(name, config, device) from error
+
+
+def needs_of(name: str, config: Settings, device: str) -> Needs:
+    """What a training with these settings needs, of an edit or of a basis.
+
+    Args:
+        name: the model.
+        config: the settings.
+        device: "cpu" or "cuda".
+
+    Raises:
+        BaseModelError: the model is not there.
+        UsageError: the settings do not fit the model.
+    """
+    if isinstance(config, BasisRecipe):
+        return basis_needs(name, config, device)
+    return training_needs(name, config, device)
 
 
 def total_memory(device: torch.device) -> int:
@@ -45,9 +66,7 @@ def total_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().total)
 
 
-def that_fit(
-    name: str, config: TrainConfig, device: str, memory: int
-) -> list[tuple[Change, Needs]]:
+def that_fit(name: str, config: Settings, device: str, memory: int) -> list[tuple[Change, Needs]]:
     """Up to three changes of the settings, each of which is enough; the gentlest first.
 
     Args:
@@ -58,7 +77,7 @@ def that_fit(
     """
     found: list[tuple[Change, Needs]] = []
     for change in _changes(config, device):
-        needs = training_needs(name, replace(config, **change), device)
+        needs = needs_of(name, replace(config, **change), device)
         if needs.peak <= memory:
             found.append((change, needs))
             if len(found) == NAMED:
@@ -66,13 +85,13 @@ def that_fit(
     return found
 
 
-def as_options(change: Change) -> str:
-    """A change as it is given to ``pairedit train``."""
-    named = by_path(TrainConfig, change)
+def as_options(change: Change, kind: type[Settings] = TrainConfig) -> str:
+    """A change as it is given to ``pairedit train``, or ``pairedit lorweb train``."""
+    named = by_path(kind, change)
     return " ".join(f"--set {key}={_yaml(value)}" for key, value in named.items())
 
 
-def _changes(config: TrainConfig, device: str) -> Iterator[Change]:
+def _changes(config: Settings, device: str) -> Iterator[Change]:
     """What can be given up, from what only costs time to what costs quality."""
     all_of_it: Change = {}
     if config.batch > 1:
@@ -91,6 +110,10 @@ def _changes(config: TrainConfig, device: str) -> Iterator[Change]:
                 yield {**all_of_it, "precision": precision}
         all_of_it = {**all_of_it, "precision": "nf4", "optimizer": "adamw8bit"}
         yield all_of_it
+    if isinstance(config, BasisRecipe) and config.layout == "grid":
+        # b′ alone is drawn: half of the tokens, and a quarter of those that are drawn.
+        all_of_it = {**all_of_it, "layout": "sequence"}
+        yield all_of_it
     for side in SMALLER:
         if config.resolution is None or side < config.resolution:
             yield {**all_of_it, "resolution": side}
@@ -105,12 +128,12 @@ def size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _out_of_memory(name: str, config: TrainConfig, device: torch.device) -> TrainingError:
+def _out_of_memory(name: str, config: Settings, device: torch.device) -> TrainingError:
     """The error to end a training with: what would have fitted."""
     there = total_memory(device)
-    needs = training_needs(name, config, device.type)
+    needs = needs_of(name, config, device.type)
     ways = that_fit(name, config, device.type, there)
-    said = [f"{as_options(change)} ({size(fits.peak)})" for change, fits in ways]
+    said = [f"{as_options(change, type(config))} ({size(fits.peak)})" for change, fits in ways]
     return TrainingError(
         f"The {'GPU' if device.type == 'cuda' else 'machine'} ran out of memory",
         expected=f"about {size(needs.peak)} with these settings",

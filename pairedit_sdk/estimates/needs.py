@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
@@ -46,6 +46,7 @@ class Needs:
         peak: the most that is needed at once, on the GPU or, on a CPU, by the process.
         disk: of a run: checkpoints and the edit.
         flops: floating-point operations of a training step, or of an edited picture.
+        image_encoder: weights of a basis's image encoder, which stays beside the model.
     """
 
     transformer: int
@@ -57,6 +58,7 @@ class Needs:
     peak: int
     disk: int
     flops: int
+    image_encoder: int = 0
 
 
 def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
@@ -73,7 +75,7 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
     """
     where = torch.device(device)
     dtype = choose_precision(config.precision, where)[1]
-    side = _side(name, dtype, config.resolution)
+    side = side_of(name, dtype, config.resolution)
     lora_size = 2 if config.lora_precision == "bf16" else 4
     branches = 2 if config.content_lora else 1
     shape = _StepShape(
@@ -93,41 +95,63 @@ def training_needs(name: str, config: TrainConfig, device: str) -> Needs:
     one = parameters // branches * 4
     disk = (config.keep + 1) * lora + branches * one
     flops = step.flops * config.accumulate
-    work = _Work(lora, step.peak, disk, flops)
-    return _together(name, config, where, side, work)
+    return together(name, config, where, Work(lora, step.peak, disk, flops, side))
 
 
 def editing_needs(name: str, config: TrainConfig, device: str) -> Needs:
     """The same for one picture that is edited as ``config`` says, with FlowEdit."""
     where = torch.device(device)
     dtype = choose_precision(config.precision, where)[1]
-    side = _side(name, dtype, config.resolution)
+    side = side_of(name, dtype, config.resolution)
     rows = 2 * config.edit_n_avg
     used = _Lora(config.targets, config.rank, config.reference)
     one, parameters = _editing_pass(name, dtype, used, rows, side)
     lora = parameters * dtype.itemsize
     steps = round(config.edit_steps * 24 / 28)
-    return _together(name, config, where, side, _Work(lora, one.peak, 0, one.flops * steps))
+    return together(name, config, where, Work(lora, one.peak, 0, one.flops * steps, side))
+
+
+class Held(Protocol):
+    """The settings that say how a model is held."""
+
+    @property
+    def precision(self) -> str: ...
+    @property
+    def offload(self) -> bool: ...
+    @property
+    def gradient_checkpointing(self) -> bool: ...
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is done with a model: bytes of LoRAs, of a pass and of the disk, and arithmetic."""
+class Work:
+    """What is done with a model, in bytes but for the arithmetic.
+
+    Args:
+        lora: of what is trained or attached, with its optimiser's state.
+        working: of a pass.
+        disk: of the run.
+        flops: floating-point operations.
+        beside: of a frozen model that is there all the time.
+        side: of the pictures that go through the autoencoder, in pixels.
+    """
 
     lora: int
     working: int
     disk: int
     flops: int
+    side: int
+    beside: int = 0
 
 
-def _together(name: str, config: TrainConfig, where: torch.device, side: int, work: _Work) -> Needs:
+def together(name: str, config: Held, where: torch.device, work: Work) -> Needs:
+    """All that work with a model needs, by what is there at the same time."""
     precision, dtype = choose_precision(config.precision, where)
     transformer, largest = transformer_bytes(name, precision, dtype)
     # A quantised layer's weight is there in full while it is used.
     working = work.working + largest
-    vae, vae_working, _ = autoencoder(name, dtype, side)
+    vae, vae_working, _ = autoencoder(name, dtype, work.side)
     text = text_bytes(name, dtype)
-    held = transformer + work.lora
+    held = transformer + work.lora + work.beside
     if where.type == "cpu":
         process = _process() + AROUND
         heap = HEAP_CHECKPOINTING if config.gradient_checkpointing and work.disk else HEAP
@@ -135,6 +159,7 @@ def _together(name: str, config: TrainConfig, where: torch.device, side: int, wo
             process
             + transformer
             + vae
+            + work.beside
             + max(text, work.lora + int(heap * max(vae_working, working)))
         )
     else:
@@ -151,6 +176,7 @@ def _together(name: str, config: TrainConfig, where: torch.device, side: int, wo
         peak,
         work.disk,
         work.flops,
+        work.beside,
     )
 
 
@@ -182,7 +208,7 @@ def _training_step(name: str, dtype: torch.dtype, side: int, shape: _StepShape) 
         content_lora=shape.content,
         reference=shape.reference,
     )
-    branches = Branches(model, config, _condition(model))
+    branches = Branches(model, config, empty_condition(model))
     trained = sum(parameter.numel() for parameter in branches.parameters.values())
     model.set_gradient_checkpointing(shape.checkpointing)
     signs = ([0.0] if shape.content else []) + ([1.0, -1.0] if shape.slider else [1.0])
@@ -220,7 +246,7 @@ def _editing_pass(
     name: str, dtype: torch.dtype, lora: _Lora, rows: int, side: int
 ) -> tuple[Pass, int]:
     model = model_skeleton(name, dtype)
-    condition = _condition(model)
+    condition = empty_condition(model)
     added = add_trainable(
         model.transformer,
         "edit",
@@ -244,13 +270,14 @@ def _editing_pass(
 
 
 @lru_cache(maxsize=16)
-def _side(name: str, dtype: torch.dtype, resolution: int | None) -> int:
+def side_of(name: str, dtype: torch.dtype, resolution: int | None) -> int:
+    """The side of the square with the pictures' area, in pixels."""
     model = model_skeleton(name, dtype)
     side: int = (resolution or model.resolution) // model.multiple * model.multiple
     return side
 
 
-def _condition(model: PipelineModel) -> Condition:
+def empty_condition(model: PipelineModel) -> Condition:
     """An empty prompt's embeddings, without numbers."""
     return Condition.from_tensors(
         {

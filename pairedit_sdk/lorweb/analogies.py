@@ -13,9 +13,8 @@ Three layouts are read:
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -23,13 +22,17 @@ from typing import TYPE_CHECKING, overload
 
 from pairedit_sdk.errors import InputError
 from pairedit_sdk.images.image import read_image
+from pairedit_sdk.images.opening import opened
+from pairedit_sdk.lorweb.labels import NAME as LABELS
+from pairedit_sdk.lorweb.labels import Labelled, read_labels
 
 if TYPE_CHECKING:
     from PIL import Image
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-LABELS = "labels.json"
 _FIELDS = ("a", "a_prime", "b")
+#: EXIF orientations that turn a picture on its side.
+_SIDEWAYS = (5, 6, 7, 8)
 #: So many problems are named; of more, how many there are.
 SHOWN = 20
 
@@ -74,7 +77,8 @@ class AnalogyFolder(Sequence[Analogy]):
 
     Raises:
         InputError: another layout, or files that are missing, all of them at once. Pictures that
-            are damaged or of different sizes are found when they are read.
+            are damaged or of different sizes are found when they are read, or by
+            :meth:`require_readable`.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -101,6 +105,21 @@ class AnalogyFolder(Sequence[Analogy]):
         """The captions alone, without reading a picture."""
         return [self._layout.caption(name) for name in self.ids]
 
+    def require_readable(self) -> None:
+        """Open every picture without decoding it, so that a training does not end at one of them
+        hours later. One that is cut short is only found when it is read.
+
+        Raises:
+            InputError: pictures that cannot be opened, or whose sizes do not fit, all of them at
+                once.
+        """
+        _refuse(
+            self.folder,
+            list(self._layout.problems()),
+            "cannot all be read",
+            "Replace these files, or take out what belongs to them",
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -118,11 +137,13 @@ class AnalogyFolder(Sequence[Analogy]):
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a folder's arrangement says: the ids, and how each is read."""
+    """What a folder's arrangement says: the ids, how each is read, and what is wrong with the
+    pictures."""
 
     ids: Sequence[str]
     read: Callable[[str], Analogy]
     caption: Callable[[str], str]
+    problems: Callable[[], Iterator[str]]
 
 
 def _layout(folder: Path) -> _Layout:
@@ -168,34 +189,53 @@ def _prepared(folder: Path, sides: Sequence[str]) -> _Layout:
             _same_size(f"{folder.name}, {name}: b and b\N{PRIME}", b, b_prime)
         return Analogy(a, a_prime, b, b_prime, caption(name))
 
-    return _Layout(names, read, caption)
+    def problems() -> Iterator[str]:
+        for name in names:
+            sizes, wrong = _sizes({side: own[name] for side, own in found.items()}, folder)
+            yield from wrong
+            if "control" in sizes and sizes["control"][0] % 3:
+                yield f"control/{name} is {sizes['control'][0]} wide, which three do not share"
+            for one, other in (("a", "a_prime"), ("b", "target")):
+                if one in sizes and other in sizes and sizes[one] != sizes[other]:
+                    yield f"{one}/{name} and {other}/{name} have different sizes"
+
+    return _Layout(names, read, caption, problems)
 
 
 def _relations(folder: Path, labels: Sequence[Path]) -> _Layout:
-    said: dict[str, str] = {}
-    ids: list[str] = []
-    problems: list[str] = []
-    for path in labels:
-        task = path.parent.relative_to(folder).as_posix()
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            own = {f"{task}/{r['img_name']}": str(r.get("edit_instruction", "")) for r in rows}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            problems.append(f"{task}/{LABELS} cannot be read ({type(error).__name__}: {error})")
-            continue
-        problems += [f"{name} is missing" for name in own if not (folder / name).is_file()]
-        said |= own
-        ids += ["\n".join(two) for two in combinations(own, 2)]
-    _refuse(folder, problems)
+    groups, wrong = read_labels(folder, labels)
+    _refuse(folder, wrong)
+    said: dict[str, Labelled] = {name: one for own in groups for name, one in own.items()}
+    ids = ["\n".join(two) for own in groups for two in combinations(own, 2)]
     if not ids:
         raise InputError(f"{folder} holds no analogies", expected="two pictures of a task or more")
 
     def read(name: str) -> Analogy:
         first, second = name.split("\n")
         (a, a_prime), (b, b_prime) = _halves(folder / first), _halves(folder / second)
-        return Analogy(a, a_prime, b, b_prime, said[second], first.split("/")[0])
+        return Analogy(a, a_prime, b, b_prime, said[second].caption, said[first].task)
 
-    return _Layout(ids, read, lambda name: said[name.split("\n")[1]])
+    def problems() -> Iterator[str]:
+        for name in said:
+            sizes, wrong = _sizes({name: folder / name}, folder)
+            yield from wrong
+            if name in sizes and sizes[name][0] < 2:
+                yield f"{name} is too narrow for two pictures"
+
+    return _Layout(ids, read, lambda name: said[name.split("\n")[1]].caption, problems)
+
+
+def _sizes(paths: dict[str, Path], folder: Path) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Upright sizes of pictures, from their headers alone, and which cannot be opened."""
+    sizes, problems = {}, []
+    for key, path in paths.items():
+        try:
+            with opened(path, path.relative_to(folder).as_posix()) as image:
+                turned = image.getexif().get(0x0112) in _SIDEWAYS
+                sizes[key] = image.size[::-1] if turned else image.size
+        except InputError as error:
+            problems.append(error.what)
+    return sizes, problems
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
@@ -221,9 +261,13 @@ def _thirds(path: Path) -> list[Image.Image]:
 
 
 def _halves(path: Path) -> tuple[Image.Image, Image.Image]:
+    """Left and right; of an odd width the column in the middle is in neither."""
     both = read_image(path)
     half = both.width // 2
-    return both.crop((0, 0, half, both.height)), both.crop((half, 0, 2 * half, both.height))
+    if not half:
+        raise InputError(f"{path} is too narrow for two pictures", got=f"{both.width} pixel")
+    left, right = (0, 0, half, both.height), (both.width - half, 0, both.width, both.height)
+    return both.crop(left), both.crop(right)
 
 
 def _same_size(name: str, before: Image.Image, after: Image.Image) -> None:
@@ -235,12 +279,14 @@ def _same_size(name: str, before: Image.Image, after: Image.Image) -> None:
         )
 
 
-def _refuse(folder: Path, problems: Sequence[str]) -> None:
+def _refuse(
+    folder: Path,
+    problems: Sequence[str],
+    what: str = "are not complete",
+    next_step: str = "Add these files, or take out what belongs to them",
+) -> None:
     if not problems:
         return
     shown = "; ".join(problems[:SHOWN])
     more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    raise InputError(
-        f"The analogies in {folder} are not complete: {shown}{more}",
-        next_step="Add these files, or take out what belongs to them",
-    )
+    raise InputError(f"The analogies in {folder} {what}: {shown}{more}", next_step=next_step)

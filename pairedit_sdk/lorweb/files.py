@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,13 @@ import torch
 from filelock import FileLock
 
 from pairedit_sdk.basis.router import Router
-from pairedit_sdk.edits.edit import Edit, EditInfo
+from pairedit_sdk.edits.edit import Edit
+from pairedit_sdk.edits.metadata import checked_info
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.io.files import read_tensors, write_json, write_tensors, writing
+from pairedit_sdk.io.settings import from_values
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.checks import require_whole
+from pairedit_sdk.lorweb.checks import require_delta, require_description, require_whole
 from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape, network_of
 from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 #: Before the names of the delta network's tensors.
 DELTA = "delta/"
-#: No size of a delta network is larger.
-LARGEST = 65_536
 #: What of a joined edit's description is written, and taken from a file.
 _KNOWN = ("name", "base", "base_fingerprint", "architecture", "rank", "guidance", "resolution")
 
@@ -113,6 +113,7 @@ def read_basis(path: Path) -> Contents:
 
 
 def _contents(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Contents:
+    require_description(values)
     tensors = {name: _numbers(tensor) for name, tensor in tensors.items()}
     layers = {
         weight: BasisLayer(tensors[f"{weight}/down"], tensors[f"{weight}/up"])
@@ -131,7 +132,7 @@ def _contents(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) ->
         values["base_fingerprint"],
         values["architecture"],
         values["encoder"],
-        BasisSettings(**values["settings"]),
+        from_values(BasisSettings, values["settings"], "its settings"),
         values["steps"],
     )
     joined = []
@@ -144,7 +145,7 @@ def _contents(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) ->
         ]
         parts = {n: LoraLayer(tensors[f"{own}{n}/down"], tensors[f"{own}{n}/up"]) for n in names}
         about = {k: v for k, v in about.items() if k in _KNOWN}
-        joined.append(Joined(Edit(parts, EditInfo(**about)), tensors[f"{own}keys"]))
+        joined.append(Joined(Edit(parts, checked_info(about)), tensors[f"{own}keys"]))
     require_whole(layers, router, joined)
     if not layers and "delta" not in values:
         raise ValueError("it has neither LoRAs nor a delta network")
@@ -156,11 +157,10 @@ def _delta(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> De
         return None
     own = {n.removeprefix(DELTA): t for n, t in tensors.items() if n.startswith(DELTA)}
     shape = DeltaShape(**values["delta"])
-    if not all(type(size) is int and 0 <= size <= LARGEST for size in astuple(shape)):
-        raise ValueError("the sizes of its delta network are out of range")
+    require_delta(shape)
     return network_of(shape, own)
 
 
 def _numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """A basis may be kept in half precision, and is computed with in float32."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    """A basis may be kept in another precision, and is computed with in float32."""
+    return tensor.float() if tensor.is_floating_point() else tensor

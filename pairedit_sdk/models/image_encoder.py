@@ -85,21 +85,17 @@ def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEn
         SiglipVisionModel,
     )
 
-    place = str(BUILT_IN.get(name_or_path, name_or_path))
-    model_at = processor_at = place
-    if (Path(place) / "image_encoder").is_dir():
-        model_at = str(Path(place) / "image_encoder")
-        processor_at = str(Path(place) / "feature_extractor")
+    model_at, processor_at = encoder_places(name_or_path)
     kinds: dict[str, tuple[Any, Any]] = {
         "clip": (CLIPVisionModelWithProjection, CLIPImageProcessorPil),
         "siglip": (SiglipVisionModel, SiglipImageProcessorPil),
     }
     try:
-        kind = next((k for k in kinds if _model_type(model_at).startswith(k)), "")
+        kind = next((k for k in kinds if model_type(model_at).startswith(k)), "")
         if not kind:
             raise BaseModelError(
                 f"The image encoder {name_or_path} is no CLIP and no SigLIP model",
-                got=_model_type(model_at),
+                got=model_type(model_at),
             )
         model_class, processor_class = kinds[kind]
         with no_bars():
@@ -115,7 +111,16 @@ def load_encoder(name_or_path: str = MINI, device: str | None = None) -> ImageEn
     return ImageEncoder(name_or_path, model.to(device or "cpu"), processor)
 
 
-def _model_type(place: str) -> str:
+def encoder_places(name_or_path: str) -> tuple[str, str]:
+    """Where an encoder's model is and where its processor, folders or hub ids."""
+    place = str(BUILT_IN.get(name_or_path, name_or_path))
+    if (Path(place) / "image_encoder").is_dir():
+        return str(Path(place) / "image_encoder"), str(Path(place) / "feature_extractor")
+    return place, place
+
+
+def model_type(place: str) -> str:
+    """What the configuration of a model there says that it is, "" if it says nothing."""
     config = Path(place) / "config.json"
     if config.is_file():
         return str(json.loads(config.read_text(encoding="utf-8")).get("model_type", ""))

@@ -31,6 +31,9 @@ NOISINGS = ("content-preserving", "standard")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "nf4", "int8")
 SIGMA_SAMPLINGS = ("uniform", "stratified")
 REFERENCES = ("none", "before")
+#: What a recipe is for where it says nothing, and what uses the recipes of each method.
+METHOD = "pairedit"
+COMMANDS = {METHOD: "pairedit train", "lorweb": "pairedit lorweb train"}
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,17 @@ class TrainConfig(TrainingSettings):
         return problems
 
 
-def recipe_names() -> list[str]:
-    """The recipes that come with the package."""
-    return sorted(path.stem for path in recipes_dir().glob("*.yaml"))
+def recipe_names(method: str = METHOD) -> list[str]:
+    """The recipes that come with the package.
+
+    Args:
+        method: of edits ("pairedit"), or of another method's training, such as "lorweb".
+    """
+    return sorted(
+        path.stem
+        for path in recipes_dir().glob("*.yaml")
+        if read_yaml(path, "Recipe").get("method", METHOD) == method
+    )
 
 
 def load_recipe(
@@ -222,9 +233,9 @@ def load_recipe(
     settings: dict[str, Any] = {}
     source = "The settings"
     if name_or_path is not None:
-        path = _recipe_path(name_or_path)
+        path, _, read = read_recipe(name_or_path)
         source = f"Recipe {path.name}"
-        settings = by_path(TrainConfig, read_yaml(path, "Recipe"), note=True)
+        settings = by_path(TrainConfig, read, note=True)
     for changed in (with_overrides({}, overrides), values or {}):
         settings |= by_path(TrainConfig, changed, note=True)
     return make_config(settings, source)
@@ -235,7 +246,36 @@ def make_config(values: Mapping[str, Any], source: str = "The settings") -> Trai
     return from_values(TrainConfig, values, source)
 
 
-def _recipe_path(name_or_path: str | Path) -> Path:
+def read_recipe(
+    name_or_path: str | Path, method: str = METHOD
+) -> tuple[Path, str | None, dict[str, Any]]:
+    """The file of a recipe, the method that it says it is for, if any, and its other values.
+
+    Args:
+        name_or_path: a name of :func:`recipe_names`, or a YAML file.
+        method: that is wanted.
+
+    Raises:
+        UsageError: unknown recipe, unreadable YAML, or a recipe for another method.
+    """
+    path = _recipe_path(name_or_path, method)
+    values = read_yaml(path, "Recipe")
+    said = values.pop("method", None)
+    if said is not None and not (isinstance(said, str) and said in COMMANDS):
+        raise UsageError(
+            f"Recipe {path.name}: method is {str(said)[:60]!r}, expected {' or '.join(COMMANDS)}",
+            next_step="Put this right",
+        )
+    if said is not None and said != method:
+        raise UsageError(
+            f"Recipe {path.name} is for `{COMMANDS[said]}`",
+            expected=f"a recipe for `{COMMANDS[method]}`",
+            next_step=f"Use it with that command, or one of {', '.join(recipe_names(method))}",
+        )
+    return path, said, values
+
+
+def _recipe_path(name_or_path: str | Path, method: str) -> Path:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         if not path.is_file():
@@ -247,6 +287,6 @@ def _recipe_path(name_or_path: str | Path) -> Path:
     if not shipped.is_file() or shipped.parent != recipes_dir():
         raise UsageError(
             f"There is no recipe {str(name_or_path)!r}",
-            next_step=nearest(str(name_or_path), recipe_names()),
+            next_step=nearest(str(name_or_path), recipe_names(method)),
         )
     return shipped
