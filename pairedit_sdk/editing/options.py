@@ -84,7 +84,7 @@ class EditOptions:
             FlowEdit ("guided", or "merged" for the answer of a basis), and "merged" with the
             other methods.
         words: FlowEdit only: whether instructions of edits act, see
-            :mod:`pairedit_sdk.editing.words`.
+            :mod:`pairedit_sdk.editing.told`. Shown changes act in any case.
         resolution: side in pixels of a square with the area at which the model sees a picture;
             ``None`` is the one that the edit was trained at.
         detail: where a picture's fine detail comes from: "original", wherever the edit keeps the
