@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.instruction import Instruction
     from pairedit_sdk.edits.library import EditLibrary
     from pairedit_sdk.edits.metadata import EditDirection, EditInfo
+    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.metadata import read_made
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.lorweb.learning import learn_edit
     from pairedit_sdk.lorweb.settings import BasisSettings, OwnEditSettings
+    from pairedit_sdk.lorweb.shown import shown_change
     from pairedit_sdk.lorweb.trainer import train_basis
     from pairedit_sdk.models.loading import load_base, load_model
     from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, check_set
@@ -72,6 +74,7 @@ __all__ = [
     "PairSet",
     "Photo",
     "RayWorkers",
+    "ShownChange",
     "TrainConfig",
     "TrainedEdit",
     "Vocabulary",
@@ -91,6 +94,7 @@ __all__ = [
     "read_image",
     "read_made",
     "read_manifest",
+    "shown_change",
     "sweep",
     "train",
     "train_basis",
@@ -122,6 +126,7 @@ _HOME = {
     "PairSet": "pairs.pair_set",
     "Photo": "images.photo",
     "RayWorkers": "jobs.ray_cluster",
+    "ShownChange": "edits.shown",
     "TrainConfig": "training.config",
     "TrainedEdit": "jobs.make_edit",
     "Vocabulary": "words.vocabulary",
@@ -140,6 +145,7 @@ _HOME = {
     "read_image": "images.image",
     "read_made": "images.metadata",
     "read_manifest": "jobs.manifest",
+    "shown_change": "lorweb.shown",
     "sweep": "editing.edit_image",
     "train": "training.trainer",
     "train_basis": "lorweb.trainer",

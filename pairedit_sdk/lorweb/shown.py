@@ -80,10 +80,11 @@ def shown_change(
     )
 
 
-def default_lorweb(model: FlowModel) -> LoRWeBBasis | None:
-    """The basis that is shipped with a built-in model; none is as yet.
+def default_lorweb(model: str) -> LoRWeBBasis | None:
+    """The basis that comes with a built-in model, which answers where none is chosen. There is none
+    at present.
 
     Args:
-        model: that is in use.
+        model: name of the model in use, which need not be loaded.
     """
     return None
