@@ -109,12 +109,7 @@ def test_it_is_added_to_own_edits(model, encoder, pictures):
     change = shown_change(model, _basis(model, encoder, pictures), *pictures, encoder=encoder)
     x = model.encode(to_tensor(pictures[2])).float()
     name, layer = next(iter(change.mix.items()))
-    own = Edit(
-        {name: LoraLayer(layer.down, -layer.up)},
-        EditInfo(
-            "own", base_fingerprint=model.fingerprint, guidance=2.5, editor=change.info.editor
-        ),
-    )
+    own = Edit({name: LoraLayer(layer.down, -layer.up)}, replace(change.info, name="own"))
     small = {"steps": 3, "n_max": 2, "threshold": 0.0}
     parts = [edit_latents(model, x, part, **small) - x for part in (own @ 0.5, change @ 0.7)]
     assert all(part.abs().max() > 1e-3 for part in parts)
