@@ -56,7 +56,7 @@ def edited_by_parts(
         loras = loras.beside_words() if options.words else loras.without_words()
         active, shares = [(loras.merged("sum", model.guidance), 1.0)], [1.0]
     told = tellings(stack, options)
-    groups = bool(active) + bool(told)
+    groups = bool(active) + len(told)
     edited: list[list[torch.Tensor]] = [[] for _ in scales]
     if active:
         edited = each_alone(model, x, active, scales, options, part_of(hook, 0, groups), kept)
@@ -64,9 +64,11 @@ def edited_by_parts(
     if not told:
         return moved
     # A pass has one prompt. What is told does the same at every scale.
-    last = part_of(hook, groups - 1, groups)
-    ends = _each_told(model, x, [one for one, _ in told], options, last, kept)
-    changes = [own * (z - x) for (_, own), z in zip(told, ends, strict=True)]
+    changes: list[torch.Tensor] = []
+    for number, (group, own_options) in enumerate(told, bool(active)):
+        own_hook = part_of(hook, number, groups)
+        ends = _each_told(model, x, [one for one, _ in group], own_options, own_hook, kept)
+        changes += [own * (z - x) for (_, own), z in zip(group, ends, strict=True)]
     return [z + scale * sum(changes) for scale, z in zip(scales, moved, strict=True)]
 
 

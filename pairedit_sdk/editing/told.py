@@ -11,6 +11,10 @@ that velocity alone. What is added to the picture is c (z_told − x), damped as
 with c the scale. z_told does not depend on c, so it is made once for a whole sweep, the change is
 linear in c, and at c = 0 nothing changes.
 
+A shown change begins at pure noise, unless something else is asked for. What a basis learns it
+learns of the noised b′, and where a state still shows x it believes that: of a change to night
+FlowEdit's usual 4 of 5 steps made 11 %, and all 5 made 99 %.
+
 With classifier-free guidance an instruction's velocity is guided against the empty prompt, at the
 same state and with the same reference. A shown change has none, and neither has the second
 velocity, whose prompt is the empty one.
@@ -52,11 +56,16 @@ if TYPE_CHECKING:
 Telling = str | ShownChange
 
 
-def tellings(stack: EditStack, options: EditOptions) -> list[tuple[Telling, float]]:
-    """What FlowEdit's model is told when the stack is applied so, each with its scale: all
-    instructions, then the shown changes."""
+def tellings(
+    stack: EditStack, options: ResolvedOptions
+) -> list[tuple[list[tuple[Telling, float]], ResolvedOptions]]:
+    """What FlowEdit's model is told when the stack is applied so, each with its scale, in groups
+    that are run alike, and how: the instructions, and the shown changes."""
     words: list[tuple[Telling, float]] = list(words_for(stack, options).items())
-    return [*words, *shown_parts(stack)]
+    shown: list[tuple[Telling, float]] = list(shown_parts(stack))
+    n_max = options.steps if options.shown_n_max is None else options.shown_n_max
+    groups = [(words, options), (shown, replace(options, n_max=n_max))]
+    return [(group, own) for group, own in groups if group]
 
 
 def check_told(model: FlowModel, stack: EditStack, options: EditOptions) -> None:

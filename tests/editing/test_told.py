@@ -111,7 +111,7 @@ def _plainly(model, x, change, *, steps, n_max, n_avg, threshold, seed):
     ids=["all", "alone", "no-lora", "lora-alone", "no-tokens"],
 )
 def test_it_is_flowedit_from_the_empty_prompt_to_what_is_shown(model, x, given):
-    settings: dict[str, Any] = {"steps": 5, "n_max": 4, "n_avg": 2, "threshold": 0.15}
+    settings: dict[str, Any] = {"steps": 5, "n_max": 5, "n_avg": 2, "threshold": 0.15}
     change = _shown(model, **given)
     with torch.no_grad():
         expected = _plainly(model, x[:1], change, seed=3, **settings)
@@ -119,6 +119,26 @@ def test_it_is_flowedit_from_the_empty_prompt_to_what_is_shown(model, x, given):
     assert not torch.allclose(expected, x[:1], atol=1e-2)
     assert torch.allclose(found, expected, atol=1e-4)
     assert is_bare(model.transformer)
+
+
+def test_it_runs_all_steps_unless_fewer_are_asked_for_and_instructions_run_theirs(model, x):
+    change, settings = _shown(model), {**SMALL, "steps": 7}
+    del settings["n_max"]
+    found = edit_latents(model, x, change, **settings)
+    assert torch.equal(found, edit_latents(model, x, change, **settings, n_max=7))
+    assert not torch.allclose(found, edit_latents(model, x, change, **settings, n_max=6))
+    words = edit_latents(model, x, Instruction("add a hat"), **settings)
+    assert torch.equal(words, edit_latents(model, x, Instruction("add a hat"), n_max=6, **settings))
+    both = edit_latents(model, x, change + Instruction("add a hat"), **settings)
+    assert torch.allclose(both, found + words - x, atol=1e-4)
+
+
+def test_progress_ends_at_the_whole(model, x):
+    done: list[float] = []
+    stack = _edit(model) + _shown(model) + Instruction("add a hat")
+    edit_latents(model, x, stack, on_step=lambda k, total: done.append(k / total), **SMALL)
+    assert done == sorted(set(done))
+    assert done[-1] == 1
 
 
 def test_a_lora_alone_is_the_edit_that_sees_its_picture(model, x):
