@@ -340,8 +340,41 @@ def test_a_mask_keeps_what_is_black_and_the_file_says_what_was_shown(model, pict
     assert edited.photo.made["edits"] == [{"name": "s7", "scale": 0.9}]
 
 
+def test_a_region_is_edited_and_the_rest_stays(model):
+    photo = example_faces("glasses", 1)[0][0].draw(128)
+    found = edit_image(model, photo, _shown(model), region=(16, 16, 32, 32), **SMALL)
+    before, after = as_photo(photo).pixels, as_photo(found).pixels
+    assert (before[:64, :64] != after[:64, :64]).any()
+    assert (before[64:] == after[64:]).all()
+    assert (before[:, 64:] == after[:, 64:]).all()
+
+
 def test_what_was_generated_is_shown_the_change_afterwards(model):
     small: dict[str, Any] = {"steps": 2, "width": 64, "height": 64}
     drawn = generate(model, "", **small)
     assert generate(model, "", _shown(model), **small).tobytes() != drawn.tobytes()
     assert generate(model, "", _shown(model) @ 0, **small).tobytes() == drawn.tobytes()
+
+
+@pytest.mark.parametrize("name", ["klein", "flux2-dev", "qwen-image-edit"])
+def test_every_family_that_sees_pictures_is_shown_a_change(tiny_family, name):
+    """With tokens and a pooled embedding, which these families have no use for."""
+    model = load_model(str(tiny_family(name)), device="cpu")
+    wide = model.condition("").prompt_embeds.shape[-1]
+    generator = torch.Generator().manual_seed(1)
+    a, a_prime = (
+        torch.randn(1, *model.latent_shape(96, 64), generator=generator) for _ in range(2)
+    )
+    x = torch.randn(2, *model.latent_shape(64, 64), generator=generator)
+    found = {}
+    for what, tokens, shown in (
+        ("all", torch.randn(1, 3, wide, generator=generator), (a, a_prime)),
+        ("pictures", None, (a, a_prime)),
+        ("other order", None, (a_prime, a)),
+    ):
+        change = ShownChange("s", tokens=tokens, pooled=torch.ones(1, 7), references=shown)
+        found[what] = edit_latents(model, x, change, **SMALL)
+        assert found[what].isfinite().all()
+        assert (found[what] - x).abs().max() > 1e-4
+    for one, other in itertools.combinations(found.values(), 2):
+        assert not torch.equal(one, other)
