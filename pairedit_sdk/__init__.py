@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.edits.instruction import Instruction
     from pairedit_sdk.edits.library import EditLibrary
     from pairedit_sdk.edits.metadata import EditDirection, EditInfo
+    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.errors import PairEditError
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.metadata import read_made
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.lorweb.learning import learn_edit
     from pairedit_sdk.lorweb.recipes import BasisRecipe, load_basis_recipe
     from pairedit_sdk.lorweb.settings import BasisSettings, OwnEditSettings
+    from pairedit_sdk.lorweb.shown import shown_change
     from pairedit_sdk.lorweb.trainer import train_basis
     from pairedit_sdk.models.loading import load_base, load_model
     from pairedit_sdk.pairs.pair_set import PairSet, check_pairs, check_set
@@ -74,6 +76,7 @@ __all__ = [
     "PairSet",
     "Photo",
     "RayWorkers",
+    "ShownChange",
     "TrainConfig",
     "TrainedEdit",
     "Vocabulary",
@@ -94,6 +97,7 @@ __all__ = [
     "read_image",
     "read_made",
     "read_manifest",
+    "shown_change",
     "sweep",
     "train",
     "train_basis",
@@ -126,6 +130,7 @@ _HOME = {
     "PairSet": "pairs.pair_set",
     "Photo": "images.photo",
     "RayWorkers": "jobs.ray_cluster",
+    "ShownChange": "edits.shown",
     "TrainConfig": "training.config",
     "TrainedEdit": "jobs.make_edit",
     "Vocabulary": "words.vocabulary",
@@ -145,6 +150,7 @@ _HOME = {
     "read_image": "images.image",
     "read_made": "images.metadata",
     "read_manifest": "jobs.manifest",
+    "shown_change": "lorweb.shown",
     "sweep": "editing.edit_image",
     "train": "training.trainer",
     "train_basis": "lorweb.trainer",

@@ -1,4 +1,4 @@
-"""What answers an analogy: edits of the basis, or else words, or nothing."""
+"""What answers an analogy: edits of the basis, else a learned basis, else words, or nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pairedit_sdk.words.finding import WORDS_ALONE
 if TYPE_CHECKING:
     from pairedit_sdk.basis.mix import EditMix
     from pairedit_sdk.edits.edit import EditStack
+    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.words.finding import FoundWords
 
 
@@ -21,23 +22,34 @@ class AnalogyAnswer:
     """What an analogy was found to mean.
 
     Attributes:
-        route: the edits of the basis that make this change, or the nearest ones.
+        route: the edits of the basis that make this change, or the nearest ones; ``None`` where
+            there are none to choose from.
         found: what was found in words; ``None`` where none were asked for.
         stack: what answers it; ``None`` if nothing does.
+        shown: the change as a learned basis sees it, if that is what answers.
     """
 
-    route: EditMix
+    route: EditMix | None
     found: FoundWords | None
     stack: EditStack | None
+    shown: ShownChange | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether edits of the basis make this change."""
+        return self.route is not None and self.route.known
 
     @property
     def sentence(self) -> str:
         """The same in words."""
+        route = "The basis has no edits." if self.route is None else self.route.sentence
+        if self.shown is not None:
+            return f"{route} The LoRWeB basis {self.shown.name} answers it."
         if self.found is None:
-            return self.route.sentence
+            return route
         if self.stack is not None:
-            return f"{self.route.sentence} {self.found.sentence}"
-        unknown = self.route.sentence.rstrip(".")
+            return f"{route} {self.found.sentence}"
+        unknown = route.rstrip(".")
         return f"{unknown}, and words do not say it either: {self.found.sentence}"
 
     def require(self, next_step: str) -> EditStack:
@@ -55,23 +67,29 @@ class AnalogyAnswer:
 
 
 def answered(
-    route: EditMix,
+    route: EditMix | None,
     scale: float = 1.0,
     *,
     force: bool = False,
+    show: Callable[[], ShownChange | None] | None = None,
     ask: Callable[[], FoundWords] | None = None,
 ) -> AnalogyAnswer:
     """The answer to an analogy.
 
     Args:
-        route: what the basis has for it.
+        route: what the basis has for it; ``None`` where it has no edits.
         scale: of the whole answer. Words act at :data:`WORDS_ALONE` times that.
         force: answer with the nearest edits even if none makes this change.
-        ask: looks for words, and is called only where no edit makes the change; ``None`` is for
-            no words.
+        show: gives the change as a learned basis sees it, if there is one, and is called only
+            where no edit makes the change.
+        ask: looks for words, and is called only where nothing else answers; ``None`` is for no
+            words.
     """
-    if route.known or force:
+    if route is not None and (route.known or force):
         return AnalogyAnswer(route, None, route @ scale)
+    shown = None if show is None else show()
+    if shown is not None:
+        return AnalogyAnswer(route, None, shown @ scale, shown)
     found = None if ask is None else ask()
     if found is None or found.none:
         return AnalogyAnswer(route, found, None)

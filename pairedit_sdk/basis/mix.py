@@ -47,6 +47,10 @@ class EditMix(EditStack):
     def __matmul__(self, scale: float) -> EditMix:
         return EditMix(super().__matmul__(scale).parts, self.similarities, self.thresholds)
 
+    def __add__(self, other: Edit | EditStack) -> EditMix:
+        """The mix with more: instructions and shown changes act beside its one LoRA."""
+        return EditMix(super().__add__(other).parts, self.similarities, self.thresholds)
+
     @property
     def threshold(self) -> float:
         """The threshold of the edit that is most like the analogy."""

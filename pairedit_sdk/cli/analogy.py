@@ -1,4 +1,4 @@
-"""``pairedit analogy``: a : a′ :: b, answered with the user's own edits."""
+"""``pairedit analogy``: a : a′ :: b, answered by the user's own edits, a LoRWeB basis or words."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pairedit_sdk.cli import options, values
-from pairedit_sdk.cli.basis import Count, Router, as_values, check_router, mix_table, next_step
+from pairedit_sdk.cli.analogy_answer import Asking, OneModel, answer_values, chosen_lorweb
+from pairedit_sdk.cli.basis import Count, Router, check_router, next_step
 from pairedit_sdk.cli.edit import Run
 from pairedit_sdk.cli.lorweb import answer_command
 from pairedit_sdk.cli.output import Output
 from pairedit_sdk.cli.pictures import load_for, say_words
 from pairedit_sdk.cli.renamed import note
 from pairedit_sdk.cli.sources import new_picture
-from pairedit_sdk.cli.words import as_values as found_values
 from pairedit_sdk.cli.words import phrases
-from pairedit_sdk.errors import UsageError, printable
+from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import write_image
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from pairedit_sdk.models.protocol import FlowModel
+    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.words.finding import FoundWords
 
 #: Edits in a mix, unless more are asked for.
@@ -36,7 +34,7 @@ def analogy(
     a_prime: options.After,
     b: options.Edited,
     out: options.Out,
-    scale: Annotated[float, typer.Option("--scale", help="Scale of the whole mix.")] = 1.0,
+    scale: Annotated[float, typer.Option("--scale", help="Scale of the whole answer.")] = 1.0,
     count: Count = COUNT,
     router: Router = "encoder",
     strip: options.Strip = None,
@@ -45,6 +43,15 @@ def analogy(
     ] = False,
     said: options.Words = None,
     vocabulary: options.VocabularyFile = None,
+    lorweb: Annotated[
+        str | None,
+        typer.Option(
+            "--lorweb",
+            metavar="NAME",
+            help="LoRWeB basis that answers a change that no edit makes: its name in the library, "
+            "or a file.",
+        ),
+    ] = None,
     no_words: Annotated[
         bool,
         typer.Option(
@@ -60,7 +67,7 @@ def analogy(
     region: options.RegionOf = None,
     seed: options.Seed = 0,
     no_metadata: options.NoMetadata = False,
-    lorweb: Annotated[str | None, typer.Option("--basis", hidden=True)] = None,
+    former: Annotated[str | None, typer.Option("--basis", hidden=True)] = None,
     prompt: Annotated[str, typer.Option("--prompt", hidden=True)] = "",
     layout: Annotated[options.Layout | None, typer.Option("--layout", hidden=True)] = None,
     base: options.Base = None,
@@ -73,18 +80,18 @@ def analogy(
     """Make the change from A to A_PRIME on picture B.
 
     The router finds the edits of the basis that make this change, and B is edited with their mix. A
-    change that is like none of them is looked for in words, if the model is an edit model or
-    --words says which, and else refused; --force mixes the nearest edits. Words act at 1.2 times
-    --scale. See also pairedit
-    lorweb answer.
+    change that is like none of them is answered by a LoRWeB basis, if --lorweb says which. Else it
+    is looked for in words, if the model is an edit model or --words says which, and else refused;
+    --force mixes the nearest edits. Words act at 1.2 times --scale.
     """
     check_router(router)
     output = Output(as_json, quiet)
     target = new_picture(out, (a, a_prime, b), mask)
     shown = None if strip is None else new_picture(strip, (a, a_prime, b), mask)
-    if lorweb is not None:
+    if former is not None:
         _refuse_own(
             {
+                "--lorweb": lorweb is not None,
                 "--scale": scale != 1,
                 "--count": count != COUNT,
                 "--router": router != "encoder",
@@ -101,7 +108,7 @@ def analogy(
         )
         note("pairedit analogy --basis", "pairedit lorweb answer", quiet=quiet)
         answer_command(
-            lorweb,
+            former,
             a,
             a_prime,
             b,
@@ -130,7 +137,6 @@ def analogy(
 
     from pairedit_sdk.basis.answering import answered
     from pairedit_sdk.basis.edit_basis import EditBasis
-    from pairedit_sdk.cli.services import load_model
     from pairedit_sdk.editing.options import EditOptions
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.photo import Photo
@@ -148,34 +154,30 @@ def analogy(
         words=not no_words,
     )
     basis = EditBasis.open(library)
-    model = None
-    if router == "velocity":
-        model = load_model(
-            base or basis.require_base(), device=device, precision=precision or "auto"
-        )
-        route = basis.route_by_velocity(model, before, after, count=count, seed=seed)
-    else:
+    own = basis.require_base() if basis.index.names else None
+    learned = chosen_lorweb(lorweb, library, (base, own))
+    models = OneModel(device, precision)
+    route = None
+    if own is not None and router == "velocity":
+        asked_of = models.named(base or own)
+        route = basis.route_by_velocity(asked_of, before, after, count=count, seed=seed)
+    elif own is not None or learned is None:  # an empty basis says what to do
         route = basis.route(before, after, picture, count=count)
+    asking = Asking(output, models, (before, after, picture), route)
+    named = _edit_model(base, own, to_ask) if _asks(no_words, method) else None
 
-    def say_route() -> None:
-        output.table(mix_table(route))
-        output.say(route.sentence)
+    def show() -> ShownChange | None:
+        return None if learned is None else asking.shown(learned, base)
 
     def ask() -> FoundWords:
-        nonlocal model
-        say_route()
         assert named is not None  # or nobody would ask
-        if model is None or model.name != named:
-            model = load_model(named, device=device, precision=precision or "auto")
-        return _found(output, model, before, after, to_ask, seed)
+        return asking.found(named, to_ask, seed)
 
-    named = _edit_model(base, basis.require_base(), to_ask) if _asks(no_words, method) else None
-    answer = answered(route, scale, force=force, ask=None if named is None else ask)
+    answer = answered(route, scale, force=force, show=show, ask=None if named is None else ask)
     stack = answer.require(f"{next_step(route, library)}, or mix what is nearest with --force")
-    found = answer.found
-    if found is None:
-        say_route()
-    model = model or load_for(base, device, precision, route)
+    if answer.found is None and answer.shown is None:
+        asking.say_route()
+    model = models.loaded or load_for(base, device, precision, stack)
     words = say_words(output, stack, asked)
     result = Run(output, model, stack, asked, not no_metadata).one(photo, target)
     if shown is not None:
@@ -188,8 +190,7 @@ def analogy(
             "strip": shown,
             "seed": seed,
             "words": words,
-            "found_words": None if found is None else found_values(found, count),
-            **as_values(route),
+            **answer_values(answer, count),
         }
     )
 
@@ -223,12 +224,12 @@ def _phrases(
     return asked
 
 
-def _edit_model(base: str | None, own: str, asked: str | Path | None) -> str | None:
+def _edit_model(base: str | None, own: str | None, asked: str | Path | None) -> str | None:
     """The model that can be asked for words, if there is one.
 
     Args:
         base: the one that was asked for.
-        own: that of the basis.
+        own: that of the basis, if it has edits.
         asked: the phrases, if some were given. Then a basis of another model has mini-kontext.
     """
     from pairedit_sdk.models.kinds import is_edit_model
@@ -237,24 +238,6 @@ def _edit_model(base: str | None, own: str, asked: str | Path | None) -> str | N
         if name and is_edit_model(name):
             return name
     return None
-
-
-def _found(
-    output: Output,
-    model: FlowModel,
-    before: Image.Image,
-    after: Image.Image,
-    asked: str | Path | None,
-    seed: int,
-) -> FoundWords:
-    """The words of the change, and say them."""
-    from pairedit_sdk.cli.services import find_words
-
-    with output.meter("asking for words", unit="phrase") as meter:
-        found = find_words(model, [(before, after)], asked, seed=seed, on_phrase=meter.update)
-    if not found.none:
-        output.say(f"Answered by words: {printable(found.sentence)} --no-words does without.")
-    return found
 
 
 def _refuse_own(given: Mapping[str, bool]) -> None:

@@ -236,9 +236,9 @@ def check_router(name: str) -> None:
         raise UsageError(f"There is no router {name!r}", expected=" or ".join(ROUTERS))
 
 
-def next_step(route: EditMix, library: EditLibrary) -> str:
+def next_step(route: EditMix | None, library: EditLibrary) -> str:
     """What to do about an analogy that is not known."""
-    if route.opposite is None:
+    if route is None or route.opposite is None:
         return "Learn this change with `pairedit train PAIRS --name NAME --place`"
     shown = "" if library == DEFAULT_LIBRARY else f" --library {shlex.quote(str(library))}"
     return f"Undo the edit with `pairedit edit PICTURE --edit {route.opposite}=-1{shown} -o OUT`"

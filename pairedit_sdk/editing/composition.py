@@ -165,7 +165,7 @@ def at_once(
 def attached_stack(
     model: ConditionedModel, stack: EditStack, mode: str, reference: torch.Tensor | None = None
 ) -> Iterator[StackVelocities]:
-    """Within the block the stack's edits are attached; afterwards the model is as it was.
+    """Within the block the stack's LoRAs are attached; afterwards the model is as it was.
 
     What it yields is the model with all of them, by which a picture is drawn; see
     :mod:`pairedit_sdk.editing.flowedit` for how FlowEdit moves one.
@@ -183,10 +183,14 @@ def attached_stack(
     for edit, _ in stack.parts:
         edit.require_base(model.base)
     if mode == "merged":
-        with attached(model.base.transformer, {EDIT: stack.layers()}):
-            yield StackVelocities(model, {EDIT: 1.0}, reference=reference)
+        layers = stack.layers()
+        loras = {EDIT: layers} if layers else {}
+        with attached(model.base.transformer, loras):
+            yield StackVelocities(model, dict.fromkeys(loras, 1.0), reference=reference)
     elif mode == "guided":
-        active = {f"{EDIT}{k}": part for k, part in enumerate(stack.parts) if part[1]}
+        active = {
+            f"{EDIT}{k}": part for k, part in enumerate(stack.parts) if part[1] and part[0].layers
+        }
         loras = {name: edit.layers for name, (edit, _) in active.items()}
         scales = {name: scale for name, (_, scale) in active.items()}
         with attached(model.base.transformer, loras):

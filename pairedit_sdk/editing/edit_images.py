@@ -12,7 +12,7 @@ from pairedit_sdk.editing.edit_photos import edit_alike, edit_photo, rows_at_onc
 from pairedit_sdk.editing.guidance import check_edit_guidance
 from pairedit_sdk.editing.hooks import StepHook, no_hook
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
-from pairedit_sdk.editing.words import check_words
+from pairedit_sdk.editing.told import check_told
 from pairedit_sdk.edits.edit import EditStack
 from pairedit_sdk.edits.inputs import Edits, as_stack
 from pairedit_sdk.errors import PairEditError, UsageError, explained
@@ -119,7 +119,7 @@ def edit_images(
     resolved = options_from(options, settings).resolved(stack)
     for edit, _ in stack.parts:
         edit.require_base(model)
-    check_words(model, stack, resolved)
+    check_told(model, stack, resolved)
     check_edit_guidance(model, stack, resolved)
     return _Run(model, stack, resolved, _carrying(on_step or no_hook)).through(images)
 

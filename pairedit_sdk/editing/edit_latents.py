@@ -13,7 +13,8 @@ from pairedit_sdk.editing.guidance import check_edit_guidance
 from pairedit_sdk.editing.hooks import StepHook, no_hook, part_of
 from pairedit_sdk.editing.options import EditOptions, EditSettings, ResolvedOptions, options_from
 from pairedit_sdk.editing.parts import each_alone, edited_by_parts
-from pairedit_sdk.editing.words import changes_nothing, check_words
+from pairedit_sdk.editing.told import check_told, drawn_as_shown
+from pairedit_sdk.editing.words import changes_nothing
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.inputs import as_stack
 from pairedit_sdk.flow.schedule import starting_noise
@@ -41,8 +42,9 @@ def sweep_latents(
 
     What does not depend on the scale, such as the inversion LoRA or a picture's scale limit, is
     done once, unless the mode is sequential: there every edit works on another picture. The same
-    goes for instructions. FlowEdit's plain model runs once for several scales, so many of them cost
-    little more than half of as many edits. At scale 0 nothing runs, and the result is ``x`` itself.
+    goes for instructions and shown changes. FlowEdit's plain model runs once for several scales, so
+    many of them cost little more than half of as many edits. At scale 0 nothing runs, and the
+    result is ``x`` itself.
 
     With ``kept``, which is of this ``x`` on this model alone, FlowEdit keeps what a later edit may
     share, and computes nothing that is kept. What comes out is the same within rounding.
@@ -100,9 +102,9 @@ def _edit(
     """Latents x [B, C, h, w] under the stack at each of the scales."""
     for edit, _ in stack.parts:
         edit.require_base(model)
-    check_words(model, stack, options)
+    check_told(model, stack, options)
     if not options.words:  # an instruction without words is no part of anything
-        parts = [(edit, scale) for edit, scale in stack.parts if edit.layers]
+        parts = [(edit, scale) for edit, scale in stack.parts if not edit.is_instruction]
         if not parts:
             return [x for _ in scales]
         stack = EditStack(parts)
@@ -160,9 +162,10 @@ def _from_noise(
     noise = starting_noise((count, *x.shape[1:]), options.seed, base.dtype).to(x.device)
     sigmas = base.sigmas(options.steps, *base.image_size(x))
     with torch.no_grad(), attached_stack(model, stack, options.mode, x) as velocities:
+        drawing = drawn_as_shown(velocities, model, stack, x)
 
         def velocity(z: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
-            return velocities.edited(z, sigma).to(base.dtype)
+            return drawing(z, sigma).to(base.dtype)
 
         return euler(noise.expand_as(x), sigmas, velocity, hook).float()
 

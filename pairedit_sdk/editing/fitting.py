@@ -29,7 +29,7 @@ def check_limits(acting: list[Edit], is_merged: bool) -> None:
     """Refuse a scale limit where nobody knows how much should be seen.
 
     Args:
-        acting: the edits and instructions that act.
+        acting: the edits, instructions and shown changes that act.
         is_merged: whether the edits act as one LoRA.
 
     Raises:
@@ -42,8 +42,9 @@ def check_limits(acting: list[Edit], is_merged: bool) -> None:
         )
     active = [edit for edit in acting if edit.layers]
     if acting and not active:
+        told = "Instructions" if any(edit.is_instruction for edit in acting) else "Shown changes"
         raise UsageError(
-            "Instructions have no scale limit, as no pairs show how much is meant",
+            f"{told} have no scale limit, as no pairs show how much is meant",
             next_step="Use a smaller scale, and leave out --limit-scale",
         )
     unknown = [edit.name for edit in active if edit.info.direction is None]

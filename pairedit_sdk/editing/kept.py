@@ -2,8 +2,8 @@
 
 FlowEdit's plain branch sees no edit: its velocities are the same whatever the edits and their
 scales are. What the LoRA of an edit does to the picture at a scale does not depend on the edits
-beside it, and an instruction does the same at every scale. So where a person tries scales on one
-picture, most of the work has been done before.
+beside it, and an instruction or a shown change does the same at every scale. So where a person
+tries scales on one picture, most of the work has been done before.
 """
 
 from __future__ import annotations

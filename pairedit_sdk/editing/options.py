@@ -67,7 +67,8 @@ class EditOptions:
         steps: length of the noise schedule. ``None`` is what FlowEdit needs with these edits, and
             28 with the other methods.
         n_max: FlowEdit only: how many of the last steps run, 1 to ``steps``; fewer keep more of
-            the picture. ``None`` is FlowEdit's published share, 24 of 28.
+            the picture. ``None`` is FlowEdit's published share, 24 of 28, and all for a shown
+            change, see :mod:`pairedit_sdk.editing.told`.
         n_avg: FlowEdit only: noises averaged in each step; ``None`` is the edits' own.
         threshold: FlowEdit only: damps small changes, 0 to 1, see
             :func:`pairedit_sdk.flow.solvers.damped`; ``None`` is the edits' own.
@@ -84,7 +85,7 @@ class EditOptions:
             FlowEdit ("guided", or "merged" for the answer of a basis), and "merged" with the
             other methods.
         words: FlowEdit only: whether instructions of edits act, see
-            :mod:`pairedit_sdk.editing.words`.
+            :mod:`pairedit_sdk.editing.told`. Shown changes act in any case.
         resolution: side in pixels of a square with the area at which the model sees a picture;
             ``None`` is the one that the edit was trained at.
         detail: where a picture's fine detail comes from: "original", wherever the edit keeps the
@@ -168,6 +169,7 @@ class EditOptions:
             method=self.method,
             steps=steps,
             n_max=solvers.last_steps(steps) if self.n_max is None else self.n_max,
+            shown_n_max=self.n_max,
             n_avg=own.n_avg if self.n_avg is None else self.n_avg,
             threshold=own.threshold if self.threshold is None else self.threshold,
             limit_scale=False if is_merged or self.method != "flowedit" else self.limit_scale,
@@ -201,6 +203,7 @@ class ResolvedOptions(EditOptions):
     :meth:`guidance_of` and :meth:`limit_of` say which.
 
     Attributes:
+        shown_n_max: ``n_max`` of shown changes; ``None`` is all steps.
         same_noise: whether all rows of a batch have the noise that a single picture has, so that a
             picture does not depend on those beside it.
     """
@@ -210,6 +213,7 @@ class ResolvedOptions(EditOptions):
     n_avg: int = 1
     threshold: float = 0.0
     mode: str = "guided"
+    shown_n_max: int | None = None
     same_noise: bool = False
 
     def __post_init__(self) -> None:

@@ -1,4 +1,5 @@
-"""FlowEdit with the parts of a stack: what each LoRA and each instruction does by itself, added."""
+"""FlowEdit with the parts of a stack: what each LoRA, instruction and shown change does by itself,
+added."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import torch
 
 from pairedit_sdk.editing.flowedit import EditBranch, edit_branches
 from pairedit_sdk.editing.hooks import StepHook, part_of
-from pairedit_sdk.editing.kept import Kept, each_kept
-from pairedit_sdk.editing.words import edited_by_words, words_for
+from pairedit_sdk.editing.kept import Kept, Key, each_kept
+from pairedit_sdk.editing.told import Telling, edited_as_told, tellings
 from pairedit_sdk.edits.edit import Edit, EditStack
 from pairedit_sdk.edits.edit_words import lora_beside_words
 
@@ -31,8 +32,8 @@ def edited_by_parts(
     hook: StepHook,
     kept: Kept | None = None,
 ) -> list[torch.Tensor]:
-    """x [B, C, h, w] at each of the scales by FlowEdit, the changes of all LoRAs and instructions
-    added.
+    """x [B, C, h, w] at each of the scales by FlowEdit, the changes of all LoRAs, instructions and
+    shown changes added.
 
     Args:
         model: with the empty prompt, without any LoRA attached.
@@ -54,19 +55,21 @@ def edited_by_parts(
         loras = EditStack(active)
         loras = loras.beside_words() if options.words else loras.without_words()
         active, shares = [(loras.merged("sum", model.guidance), 1.0)], [1.0]
-    words = words_for(stack, options)
-    groups = bool(active) + bool(words)
+    told = tellings(stack, options)
+    groups = bool(active) + len(told)
     edited: list[list[torch.Tensor]] = [[] for _ in scales]
     if active:
         edited = each_alone(model, x, active, scales, options, part_of(hook, 0, groups), kept)
     moved = [_sum(x, each, shares) for each in edited]
-    if not words:
+    if not told:
         return moved
-    # A pass has one prompt. What an instruction does is the same at every scale.
-    last = part_of(hook, groups - 1, groups)
-    by_words = _each_instruction(model, x, list(words), options, last, kept)
-    told = [own * (z - x) for own, z in zip(words.values(), by_words, strict=True)]
-    return [z + scale * sum(told) for scale, z in zip(scales, moved, strict=True)]
+    # A pass has one prompt. What is told does the same at every scale.
+    changes: list[torch.Tensor] = []
+    for number, (group, own_options) in enumerate(told, bool(active)):
+        own_hook = part_of(hook, number, groups)
+        ends = _each_told(model, x, [one for one, _ in group], own_options, own_hook, kept)
+        changes += [own * (z - x) for (_, own), z in zip(group, ends, strict=True)]
+    return [z + scale * sum(changes) for scale, z in zip(scales, moved, strict=True)]
 
 
 def each_alone(
@@ -127,23 +130,28 @@ def _in_two_groups(
     return [[found[k][n] for k in range(len(parts))] for n in range(len(scales))]
 
 
-def _each_instruction(
+def _each_told(
     model: ConditionedModel,
     x: torch.Tensor,
-    phrases: Sequence[str],
+    told: Sequence[Telling],
     options: ResolvedOptions,
     hook: StepHook,
     kept: Kept | None,
 ) -> torch.Tensor:
-    """What each of P instructions by itself makes of x [B, C, h, w]: [P, B, C, h, w]."""
+    """What each of P tellings by itself makes of x [B, C, h, w]: [P, B, C, h, w]."""
     own_kept = _same_settings(kept, model, options, True)
 
     def ends_of(numbers: Sequence[int]) -> torch.Tensor:
-        chosen = [phrases[number] for number in numbers]
-        return edited_by_words(model, x, chosen, options, hook, own_kept)
+        return edited_as_told(model, x, [told[k] for k in numbers], options, hook, own_kept)
 
-    keys = [("words", options.cfg, phrase) for phrase in phrases]
-    return each_kept(own_kept, keys, ends_of)
+    return each_kept(own_kept, [_key(one, options, own_kept) for one in told], ends_of)
+
+
+def _key(told: Telling, options: ResolvedOptions, kept: Kept | None) -> Key:
+    """What the end of a telling is kept by."""
+    if isinstance(told, str):
+        return ("words", options.cfg, told)
+    return ("shown", "" if kept is None else kept.store.name_of(told))
 
 
 def _sum(x: torch.Tensor, edited: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:

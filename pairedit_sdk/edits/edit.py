@@ -1,6 +1,6 @@
 """A learned edit: a semantic LoRA with what is known about it, in one safetensors file.
 
-Beside the LoRA an instruction may act, see :mod:`pairedit_sdk.editing.words`.
+Beside the LoRA an instruction may act, see :mod:`pairedit_sdk.editing.told`.
 
 ``edit @ 0.8`` gives it a strength, ``a @ 1 + b @ 0.5`` adds edits; both are an :class:`EditStack`.
 """
@@ -65,6 +65,11 @@ class Edit:
     @property
     def name(self) -> str:
         return self.info.name
+
+    @property
+    def is_instruction(self) -> bool:
+        """Whether an instruction is all that it is."""
+        return not self.layers
 
     def with_info(self, **changes: Any) -> Edit:
         """The same edit with some of its :class:`EditInfo` changed."""
@@ -211,7 +216,7 @@ class EditStack:
         return EditStack(
             (edit.with_info(words=[replace(words, scale=0.0) for words in edit.info.words]), scale)
             for edit, scale in self.parts
-            if edit.layers
+            if not edit.is_instruction
         )
 
     def beside_words(self) -> EditStack:

@@ -16,7 +16,7 @@ class Instruction(Edit):
     """An edit by words alone, without a LoRA: ``Instruction("add round glasses") @ 0.8``.
 
     It is scaled, added and applied like any other edit, but only on an edit model, such as
-    mini-kontext or klein-base-4b; see :mod:`pairedit_sdk.editing.words`.
+    mini-kontext or klein-base-4b; see :mod:`pairedit_sdk.editing.told`.
 
     Args:
         phrase: the instruction, at most 1000 characters; also the edit's name.

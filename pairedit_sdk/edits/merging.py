@@ -89,9 +89,16 @@ def _info(stack: EditStack, name: str) -> EditInfo:
 
     Raises:
         EditError: the edits were learned on different models that are no siblings.
-        UsageError: none of them has any layer.
+        UsageError: none of them has any layer, or one is a shown change.
     """
     learned = [edit.info for edit, _ in stack.parts if edit.layers]
+    shown = [edit.name for edit, _ in stack.parts if not edit.layers and not edit.is_instruction]
+    if shown:
+        raise UsageError(
+            f"The shown change {shown[0]!r} cannot be a part of one edit",
+            expected="learned edits, and instructions",
+            next_step="Leave it out, and add it wherever the edit is used",
+        )
     if not learned:
         raise UsageError(
             f"{stack!r} has no LoRA that could be merged",

@@ -13,11 +13,12 @@ from pairedit_sdk.flow import solvers
 from pairedit_sdk.images.image import resized, to_image
 from pairedit_sdk.lora.adapters import attached, set_scales
 from pairedit_sdk.lora.holding import holding
-from pairedit_sdk.lorweb.delta import PairFeatures, told
+from pairedit_sdk.lorweb.delta import PairFeatures
 from pairedit_sdk.lorweb.mixing import side_by_side
 from pairedit_sdk.lorweb.rows import batched, cell_size, laid_out, require_edit_model
 from pairedit_sdk.models.image_encoder import ImageEncoder, load_encoder
 from pairedit_sdk.models.prompts import prompt_condition
+from pairedit_sdk.models.protocol import told
 
 if TYPE_CHECKING:
     from PIL import Image

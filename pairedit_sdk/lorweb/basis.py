@@ -18,11 +18,12 @@ from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.delta import DeltaNetwork, told
+from pairedit_sdk.lorweb.delta import DeltaNetwork
 from pairedit_sdk.lorweb.files import read_basis, write_basis
 from pairedit_sdk.lorweb.mixing import Mix, beside, check_joining, key_for_share, side_by_side
 from pairedit_sdk.lorweb.parts import BasisLayer, Joined, LearnedInfo
 from pairedit_sdk.lorweb.query import features_of, query_of
+from pairedit_sdk.models.protocol import told
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,20 +98,27 @@ class LoRWeBBasis:
         said: Condition,
         scale: float = 1.0,
     ) -> Condition:
-        """What the model is told: a prompt, and the delta network's tokens if there is one.
+        """A prompt, and what :meth:`tokens_for` gives besides if there is a delta network."""
+        found = self.tokens_for(encoder, a, a_prime, scale)
+        return said if found is None else told(said, *found)
+
+    def tokens_for(
+        self, encoder: ImageEncoder, a: Image.Image, a_prime: Image.Image, scale: float = 1.0
+    ) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """What the delta network says of a pair: tokens of the text stream [1, k, D], and what is
+        added to the pooled embedding [1, P] if the model has one. ``None`` without a network.
 
         Args:
             encoder: the basis's own.
             a: before.
             a_prime: after.
-            said: the prompt.
             scale: of what the network says of this pair beside what it says of every pair.
 
         Raises:
             EditError: the encoder's features are not as many as the network expects.
         """
         if self.delta is None:
-            return said
+            return None
         seen = features_of(*encoder.features([a, a_prime]))
         shape = self.delta.shape
         wanted, got = (shape.patches, shape.features), tuple(seen.patches.shape[2:])
@@ -122,7 +130,7 @@ class LoRWeBBasis:
                 next_step=f"Use the encoder it was trained with, {self.info.encoder}",
             )
         with torch.no_grad():
-            return told(said, *self.delta.scaled(seen, scale))
+            return self.delta.scaled(seen, scale)
 
     def coefficients(self, query: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
         """e of every weight, [W, N and the joined ones]; W is 1 where all weights share them.

@@ -15,15 +15,11 @@ features of a′ are seen beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-if TYPE_CHECKING:
-    from pairedit_sdk.models.protocol import Condition
 
 HEADS = 4
 #: Differences and features are divided by their own size over this many of the first pairs.
@@ -165,28 +161,6 @@ class _Layer(nn.Module):
 def _heads(x: torch.Tensor) -> torch.Tensor:
     """[B, T, width] as [B, heads, T, width / heads]."""
     return torch.unflatten(x, -1, (HEADS, -1)).transpose(1, 2)
-
-
-def told(
-    condition: Condition, tokens: torch.Tensor, pooled: torch.Tensor | None = None
-) -> Condition:
-    """A prompt with further tokens after its own, and with its pooled embedding changed.
-
-    Args:
-        condition: of one row or of as many as there are tokens for.
-        tokens: [B, k, P].
-        pooled: to be added, [B, Q].
-    """
-    embeds = condition.prompt_embeds
-    count = max(len(embeds), len(tokens))
-    parts = [part.expand(count, -1, -1) for part in (embeds, tokens.to(embeds))]
-    extras = dict(condition.extras)
-    if "mask" in extras:
-        mask = extras["mask"].expand(count, -1)
-        extras["mask"] = torch.cat([mask, mask.new_ones(count, tokens.shape[1])], dim=1)
-    if pooled is not None and "pooled" in extras:
-        extras["pooled"] = extras["pooled"] + pooled.to(extras["pooled"])
-    return replace(condition, prompt_embeds=torch.cat(parts, dim=1), extras=extras)
 
 
 def network_of(shape: DeltaShape, tensors: Mapping[str, torch.Tensor]) -> DeltaNetwork:

@@ -23,10 +23,11 @@ from pairedit_sdk.lora.adapters import (
     set_scales,
 )
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
-from pairedit_sdk.lorweb.delta import DeltaNetwork, PairFeatures, network_of, told
+from pairedit_sdk.lorweb.delta import DeltaNetwork, PairFeatures, network_of
 from pairedit_sdk.lorweb.mixing import empty_router
 from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
+from pairedit_sdk.models.protocol import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -75,6 +75,29 @@ def stacked(conditions: Sequence[Condition], rows: Sequence[int] | None = None) 
         )
 
     return Condition.from_tensors({name: joined(name) for name in whole[0].tensors()})
+
+
+def told(
+    condition: Condition, tokens: torch.Tensor | None = None, pooled: torch.Tensor | None = None
+) -> Condition:
+    """A prompt with further tokens after its own, and with its pooled embedding changed.
+
+    Args:
+        condition: of one row or of as many as there are tokens for.
+        tokens: [1 or B, k, D].
+        pooled: to be added, [1 or B, P]; without effect where a prompt has no pooled embedding.
+    """
+    extras, embeds = dict(condition.extras), condition.prompt_embeds
+    if tokens is not None:
+        count = max(len(embeds), len(tokens))
+        parts = [part.expand(count, -1, -1) for part in (embeds, tokens.to(embeds))]
+        embeds = torch.cat(parts, dim=1)
+        if "mask" in extras:
+            mask = extras["mask"].expand(count, -1)
+            extras["mask"] = torch.cat([mask, mask.new_ones(count, tokens.shape[1])], dim=1)
+    if pooled is not None and "pooled" in extras:
+        extras["pooled"] = extras["pooled"] + pooled.to(extras["pooled"])
+    return replace(condition, prompt_embeds=embeds, extras=extras)
 
 
 def _padded(condition: Condition, length: int) -> Condition:

@@ -1,4 +1,4 @@
-"""What an analogy a : a′ :: b means: edits of the basis, words, or nothing here."""
+"""What an analogy a : a′ :: b means: edits of the basis, a learned one, words, or nothing here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.basis.answering import AnalogyAnswer
     from pairedit_sdk.editing.hooks import StepHook
+    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.studio.engine import Engine
     from pairedit_sdk.studio.requests import AnalogyRequest
     from pairedit_sdk.words.finding import FoundWords
@@ -37,36 +38,50 @@ def answer(
     """
     from pairedit_sdk.basis.answering import answered
     from pairedit_sdk.basis.edit_basis import EditBasis
+    from pairedit_sdk.lorweb.shown import default_lorweb, shown_change
     from pairedit_sdk.models.kinds import is_edit_model
     from pairedit_sdk.words.finding import find_words
 
     a, a_prime, b = pictures
+    learned = default_lorweb(engine.model_name)
+
+    def show() -> ShownChange | None:
+        if learned is None:
+            return None
+        return shown_change(engine.model, learned, a, a_prime, b, name=learned.info.name)
 
     def ask() -> FoundWords:
         return find_words(
             engine.model, [(a, a_prime)], request.vocabulary, seed=request.seed, on_phrase=hook
         )
 
-    route = EditBasis.open(engine.library).route(a, a_prime, b, count=request.count)
+    basis = EditBasis.open(engine.library)
+    route = None
+    if learned is None or basis.index.names:
+        route = basis.route(a, a_prime, b, count=request.count)
     asks = request.find_words and request.words and request.method == "flowedit"
     can = asks and is_edit_model(engine.model_name)
-    return answered(route, request.scale, force=request.force, ask=ask if can else None)
+    return answered(route, request.scale, force=request.force, show=show, ask=ask if can else None)
 
 
 def parts(answer: AnalogyAnswer) -> tuple[dict[str, float], dict[str, float]]:
-    """The scales of the edits by name, and of the instructions by phrase, that answer it."""
+    """The scales of the edits by name, and of the instructions by phrase, that answer it. A shown
+    change is neither."""
     both = [] if answer.stack is None else answer.stack.parts
-    return {e.name: s for e, s in both if e.layers}, {e.name: s for e, s in both if not e.layers}
+    edits = {edit.name: scale for edit, scale in both if edit.layers}
+    return edits, {edit.name: scale for edit, scale in both if edit.is_instruction}
 
 
 def facts(answer: AnalogyAnswer) -> dict[str, Any]:
     """The answer as JSON."""
     edits, instructions = parts(answer)
+    route = answer.route
     return {
-        "known": answer.route.known,
+        "known": answer.known,
         "sentence": answer.sentence,
-        "similarities": answer.route.similarities,
-        "thresholds": answer.route.thresholds,
+        "similarities": {} if route is None else route.similarities,
+        "thresholds": {} if route is None else route.thresholds,
         "edits": [{"name": name, "scale": scale} for name, scale in edits.items()],
         "instructions": [{"phrase": said, "scale": scale} for said, scale in instructions.items()],
+        "lorweb": None if answer.shown is None else answer.shown.name,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pairedit_sdk.editing.options import ResolvedOptions
-from pairedit_sdk.editing.words import edited_by_words
+from pairedit_sdk.editing.told import edited_as_told
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.flow.solvers import last_steps
 from pairedit_sdk.images.metrics import edit_mask, left_of_whole, progress
@@ -141,7 +141,7 @@ def made_by_words(
     )  # fmt: skip
     missed = gone = there = 0.0
     for pair in latents:
-        (z,) = edited_by_words(plain, pair.x_a, [words.phrase], options, lambda done, total: None)
+        (z,) = edited_as_told(plain, pair.x_a, [words.phrase], options, lambda done, total: None)
         edited = pair.x_a + words.scale * (z - pair.x_a)
         before, after, out = (model.decode(x).cpu() for x in (pair.x_a, pair.x_b, edited))
         mask = edit_mask(before, after)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from pairedit_sdk.basis.answering import AnalogyAnswer
 from pairedit_sdk.basis.mix import EditMix
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.edits.instruction import Instruction
+from pairedit_sdk.edits.shown import ShownChange
 from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.image import read_image
 from pairedit_sdk.io.resources import examples_dir
 from pairedit_sdk.studio import analogy_work, basis_work
+from pairedit_sdk.studio.analogy import facts
 from pairedit_sdk.studio.examples import ANALOGIES, example_analogy
 from pairedit_sdk.studio.page.charts import basis_html, candidates_html, verdict_html
 from pairedit_sdk.studio.requests import AnalogyRequest
@@ -132,3 +136,36 @@ def test_the_basis_as_a_table(placed: Service) -> None:
     assert re.findall(r"<td[^>]*>([^<]*)</td>", drawn) == ["hat", "3", "mini", "yes"]
     basis_work.remove(placed, "hat")
     assert "Nothing is placed yet" in basis_html(basis_work.basis_shown(placed))
+
+
+def test_a_learned_basis_answers_where_one_comes_with_the_model(
+    placed: Service, three: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = ShownChange("web", tokens=torch.ones(1, 2, 8))
+    asked_of = []
+
+    def shown(*asked: object, name: str) -> ShownChange:
+        asked_of.append(asked[1])
+        return change
+
+    web = SimpleNamespace(info=SimpleNamespace(name="web"))
+    monkeypatch.setattr("pairedit_sdk.lorweb.shown.default_lorweb", lambda model: web)
+    monkeypatch.setattr("pairedit_sdk.lorweb.shown.shown_change", shown)
+    back = [three[1], three[0], three[2]]
+    asked = analogy_work.ask(placed, back, AnalogyRequest(scale=0.5))
+    assert asked.answer.stack is not None
+    assert asked.answer.stack.parts == [(change, 0.5)]
+    # It is neither an edit of the library nor an instruction, so there are no sliders for it.
+    assert asked.mix() == ({}, {})
+    said = facts(asked.answer)
+    assert (said["known"], said["lorweb"], said["edits"]) == (False, "web", [])
+    assert 'class="pe-good">Answered by a learned basis' in verdict_html(asked.answer)
+    assert asked_of == [web]
+    # What the user's own edits know they answer themselves.
+    known = analogy_work.ask(placed, three, AnalogyRequest())
+    assert (known.answer.known, len(asked_of)) == (True, 1)
+    basis_work.remove(placed, "hat")
+    alone = analogy_work.ask(placed, three, AnalogyRequest())
+    assert alone.answer.sentence == "The basis has no edits. The LoRWeB basis web answers it."
+    assert facts(alone.answer)["similarities"] == {}
+    assert candidates_html(alone.answer) == ""

@@ -129,7 +129,7 @@ def _asked(
         verdict_html(found),
         candidates_html(found),
         None,
-        gr.Button(interactive=found.stack is not None),
+        gr.Button(interactive=any(asked.mix())),
         *analogy_work.code(shared.service, asked),
     )
     skipped = [gr.skip()] * 3
@@ -138,6 +138,10 @@ def _asked(
 
 def _taken(asked: Asked | None) -> tuple[Any, ...]:
     """Picture b and what answers the analogy, for the tab Edit."""
-    if asked is None or asked.answer.stack is None:
-        raise UsageError("There is no answer to be taken over", next_step="Ask an analogy first")
+    if asked is None or not any(asked.mix()):
+        raise UsageError(
+            "There is no answer to be taken over",
+            expected="an analogy that edits or instructions answer",
+            next_step="Ask an analogy first",
+        )
     return (asked.key, *asked.mix())

@@ -39,8 +39,10 @@ def basis_html(shown: BasisShown) -> str:
 
 def verdict_html(answer: AnalogyAnswer) -> str:
     """What an analogy was found to mean, in one line and one sentence."""
-    if answer.route.known:
+    if answer.known:
         kind, title = "good", "Found in the basis"
+    elif answer.shown is not None:
+        kind, title = "good", "Answered by a learned basis"
     elif answer.found is not None and answer.stack is not None:
         kind, title = "good", "Found in words"
     elif answer.stack is not None:
@@ -54,6 +56,8 @@ def verdict_html(answer: AnalogyAnswer) -> str:
 def candidates_html(answer: AnalogyAnswer) -> str:
     """The edits that were considered, and the words that were asked for."""
     route = answer.route
+    if route is None:
+        return "" if answer.found is None else _phrases(answer.found)
     used = parts(answer)[0]
     rows = [
         _Row(
