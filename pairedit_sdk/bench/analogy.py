@@ -1,45 +1,57 @@
-"""``pairedit bench analogy``: a learned basis against one LoRA, words, and the user's own edits.
+"""``pairedit bench analogy``: do learned bases make changes that no analogy showed them?
 
-What is trained is trained on the same drawn analogies, for as many steps and with as many
-parameters in its LoRAs, and asked for analogies of people it has not seen: of changes that it was
-trained on, and of changes that it was not. The user's own edits are learned by their recipe, from
-three pairs for each of the changes asked for.
+What is trained is trained on the same drawn world of changes, for as many steps and with as many
+parameters in its LoRAs, and asked about people it has not seen: for changes of the training, and
+for three groups of changes that are held out, which are never put together in one figure. Every
+trained variant is asked with a coarse caption, without words, without words and with another
+example, and as an edit of b. The user's own edits are learned by their recipe, from three pairs
+for each of the training's changes asked for.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from pathlib import Path
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.bench.analogy_answers import Answered, by_found_words, own_edits, pictures_of
-from pairedit_sdk.bench.trained_edits import plain_mean
-from pairedit_sdk.builtin.faces.analogies import SEEN, UNSEEN, drawn_analogy
+from pairedit_sdk.bench.analogy_answers import by_found_words, own_edits
+from pairedit_sdk.bench.analogy_trained import (
+    TRAINED,
+    WAYS,
+    answers,
+    asked_way,
+    trained,
+    variant_settings,
+)
+from pairedit_sdk.bench.analogy_world import (
+    Asked,
+    Change,
+    asked_analogies,
+    shuffled,
+    world_relations,
+)
+from pairedit_sdk.builtin.faces.analogies import NEW_FORMS, NEW_THINGS, NEW_VALUES
 from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.images import metrics
 from pairedit_sdk.images.image import to_tensor
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
-from pairedit_sdk.lorweb.analogies import Analogy
-from pairedit_sdk.lorweb.answering import answer_with
 from pairedit_sdk.lorweb.settings import BasisSettings
-from pairedit_sdk.lorweb.trainer import train_basis
-from pairedit_sdk.models.image_encoder import load_encoder
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from pairedit_sdk.edits.edit import Edit
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.protocol import FlowModel
 
-Change = tuple[str, str]
-VARIANTS = ("none", "instruction", "words", "single", "basis", "tanh", "uniform", "own-edits")
+#: What is not trained on analogies: the model alone without words, with coarse ones and with the
+#: whole instruction; words that are found; the user's own edits.
+UNTRAINED = ("none", "coarse", "instruction", "words", "own-edits")
+VARIANTS = (*UNTRAINED, *TRAINED)
 #: Those of the training's changes that are asked for, one of each kind.
 ASKED: tuple[Change, ...] = (
     ("glasses", "round"),
@@ -51,6 +63,12 @@ ASKED: tuple[Change, ...] = (
     ("mouth", "smiling"),
     ("age", "old"),
 )
+GROUPS: dict[str, tuple[Change, ...]] = {
+    "seen": ASKED,
+    "values": NEW_VALUES,
+    "things": NEW_THINGS,
+    "forms": NEW_FORMS,
+}
 #: Passes that are timed.
 TIMED = 20
 
@@ -60,21 +78,22 @@ class Plan:
     """What is to be measured.
 
     Args:
-        seen: changes of the training that are asked for.
-        unseen: changes that are kept back.
+        groups: the changes asked for, by group.
         seeds: how many; each has its own training, and its own noise.
-        each: analogies of every change in the training.
+        tasks: of the drawn world that is trained on.
+        pairs: people that each of them is shown on.
         asked: analogies of every change that are answered.
-        settings: of the basis; the other variants follow from them.
+        settings: of "both"; the other variants follow from them.
         steps: Euler steps of an answer.
         recipe: what the user's own edits are learned with, three pairs each.
         variants: those to be compared.
+        keep: a folder where drawn pictures and trained variants stay, and are found again.
     """
 
-    seen: Sequence[Change] = ASKED
-    unseen: Sequence[Change] = UNSEEN
+    groups: Mapping[str, Sequence[Change]]
     seeds: int = 3
-    each: int = 16
+    tasks: int = 1500
+    pairs: int = 4
     asked: int = 4
     settings: BasisSettings = BasisSettings(  # noqa: RUF009  # frozen
         count=8,
@@ -85,34 +104,41 @@ class Plan:
         layout="sequence",
         unit_embeddings=True,
         start="difference",
+        caption_dropout=0.5,
+        on_change=0.5,
+        delta_tokens=8,
         lr=2e-3,
-        steps=600,
-        checkpoint_every=0,
+        lr_schedule="cosine",
+        steps=1600,
+        batch=8,
+        checkpoint_every=200,
     )
     steps: int = 14
     recipe: str = "mini"
-    variants: Sequence[str] = VARIANTS
+    variants: Sequence[str] = ("none", "coarse", "instruction", "single", "basis", "delta", "both")
+    keep: Path | None = None
 
     @property
     def parts(self) -> int:
         """How often :func:`run` reports."""
-        return self.seeds * len(self.variants) + 1
+        return self.seeds * len(self.variants) + ("basis" in self.variants)
 
 
+PLAN = Plan(GROUPS)
 SMALL = Plan(
-    seen=ASKED[:2],
-    unseen=UNSEEN[:2],
+    {name: changes[:2] for name, changes in GROUPS.items()},
     seeds=1,
-    each=2,
-    asked=2,
+    tasks=40,
+    asked=1,
     steps=8,
-    settings=Plan.settings.with_values(count=4, alpha=16.0, steps=40),
+    settings=PLAN.settings.with_values(count=4, alpha=16.0, steps=40, batch=4),
+    variants=("coarse", "single", "basis"),
 )
 
 
 def run(
     model: FlowModel,
-    plain: FlowModel,
+    plain: Callable[[], FlowModel],
     plan: Plan,
     on_part: Callable[[str], None] = lambda note: None,
 ) -> dict[str, Any]:
@@ -120,100 +146,109 @@ def run(
 
     Args:
         model: the built-in Kontext model.
-        plain: the built-in model, for the user's own edits.
+        plain: loads the built-in model, for the user's own edits.
         plan: what to do.
         on_part: called after every variant.
 
     Returns:
-        ``summary``: for each variant ``seen`` and ``unseen``, each with ``accuracy``, ``pooled``
-        and ``preservation_db``; ``rows``: the same by seed and change; ``cost``: of a pass of the
-        model with the mix, as a ratio to one with an ordinary LoRA of the same rank, and of mixing.
+        ``summary``: for each variant, and for those that are trained for each way of asking, the
+        figures of each group; ``rows``: the same by seed and change, with the accuracy of every
+        analogy in ``each``; ``cost``: of a pass of the model with the mix, as a ratio to one with
+        an ordinary LoRA of the same rank, and of mixing.
     """
+    asked = asked_analogies(plan.groups, plan.asked)
+    truth = _Truth(model, asked)
     rows: list[dict[str, Any]] = []
     cost: dict[str, float] = {}
-    for seed in range(plan.seeds):
-        drawn = [drawn_analogy(c, i, f"train-{seed}") for c in SEEN for i in range(plan.each)]
-        analogies = [pictures_of(analogy) for analogy in drawn]
-        for variant in plan.variants:
-            with tempfile.TemporaryDirectory() as folder:
-                answered, basis = _variant(model, plain, plan, variant, analogies, seed, folder)
-                if basis is not None and variant == "basis" and not cost:
-                    cost = _cost(model, basis)
-                    on_part("cost")
-                for kind, changes in (("seen", plan.seen), ("unseen", plan.unseen)):
-                    for change in changes:
-                        drawn = [drawn_analogy(change, i, "asked") for i in range(plan.asked)]
-                        figures = _scored(model, [pictures_of(a) for a in drawn], answered)
-                        about = {"seed": seed, "variant": variant, "kind": kind}
-                        rows.append({**about, "change": "=".join(change), **figures})
-            on_part(f"{variant}, seed {seed}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if plan.keep is None else plan.keep
+
+        def world() -> Any:
+            return world_relations(folder / "world", plan.tasks, plan.pairs)
+
+        for seed in range(plan.seeds):
+            for variant in plan.variants:
+                if variant in TRAINED:
+                    settings = variant_settings(plan.settings, variant, seed)
+                    name = f"{variant}-{seed}"
+                    basis = trained(model, world, settings, name, plan.keep)
+                    if variant == "basis" and not cost:
+                        cost = _cost(model, basis)
+                        on_part("cost")
+                    mixed_up = shuffled(asked)
+                    for way in WAYS:
+                        outs = asked_way(
+                            model, basis, asked, mixed_up, way, steps=plan.steps, seed=seed
+                        )
+                        about = {"seed": seed, "variant": f"{variant}, {way}"}
+                        rows += [{**about, **row} for row in truth.scored(outs)]
+                else:
+                    outs = _untrained(model, plain, plan, variant, asked, seed)
+                    about = {"seed": seed, "variant": variant}
+                    rows += [{**about, **row} for row in truth.scored(outs)]
+                on_part(f"{variant}, seed {seed}")
     return {"summary": summary(rows), "rows": rows, "cost": cost}
 
 
-def _variant(
+def _untrained(
     model: FlowModel,
-    plain: FlowModel,
+    plain: Callable[[], FlowModel],
     plan: Plan,
     variant: str,
-    analogies: Sequence[Analogy],
+    asked: Sequence[Asked],
     seed: int,
-    folder: str,
-) -> tuple[Answered, LoRWeBBasis | None]:
-    """Something that answers an analogy, trained if need be."""
-    settings = replace(plan.settings, seed=seed)
-    layout = settings.layout
+) -> torch.Tensor:
+    """The answers of what is not trained on analogies."""
+    if variant in ("words", "own-edits"):
+        with tempfile.TemporaryDirectory() as folder:
+            if variant == "words":
+                one_by_one = by_found_words(model, seed)
+            else:
+                seen = plan.groups["seen"]
+                one_by_one = own_edits(plain(), seen, plan.recipe, seed, folder)
+            return torch.cat([to_tensor(one_by_one(one.analogy)) for one in asked])
+    said = {
+        "none": ["" for _ in asked],
+        "coarse": [one.coarse for one in asked],
+        "instruction": [one.analogy.caption for one in asked],
+    }[variant]
+    # The model alone knows this layout best.
+    alone = plan.settings.with_values(layout="alone", delta_tokens=0)
+    return answers(model, None, asked, said, alone, steps=plan.steps, seed=seed)
 
-    def drawn(mix: Edit | None, asked: Analogy, prompt: str) -> Image.Image:
-        return answer_with(
-            model,
-            mix,
-            asked.a,
-            asked.a_prime,
-            asked.b,
-            prompt=prompt,
-            layout=layout,
-            steps=plan.steps,
-            guidance=GUIDANCE,
-            seed=seed,
+
+class _Truth:
+    """What the answers should be, and how near they are."""
+
+    @torch.no_grad()
+    def __init__(self, model: FlowModel, asked: Sequence[Asked]) -> None:
+        self.asked = asked
+        b, b_prime = (
+            torch.cat([to_tensor(getattr(one.analogy, side)) for one in asked])
+            for side in ("b", "b_prime")
         )
+        self.rb, self.wanted = (
+            model.decode(model.encode(whole).float()).cpu() for whole in (b, b_prime)
+        )
+        self.mask = metrics.edit_mask(b, b_prime)
 
-    if variant in ("none", "instruction"):
-        return (lambda q: drawn(None, q, q.caption if variant == "instruction" else "")), None
-    if variant == "words":
-        return by_found_words(model, seed), None
-    if variant == "own-edits":
-        return own_edits(plain, plan.seen, plan.recipe, seed, folder), None
-    changed: dict[str, Any] = {}
-    if variant == "single":
-        # Its alpha is its rank; a basis of that alpha is this very LoRA where it mixes all alike.
-        changed = {"count": 1, "rank": settings.count * settings.rank}
-    elif variant != "basis":
-        changed = {"activation": variant}
-    # The change is to be read from a and a′: the words would say it.
-    settings = replace(settings, caption_dropout=1.0, **changed)
-    basis = train_basis(model, analogies, settings, name=variant)
-    encoder = load_encoder(basis.info.encoder)
-
-    def answered(asked: Analogy) -> Image.Image:
-        query = basis.embed(encoder, asked.a, asked.a_prime, asked.b)
-        return drawn(basis.mixed(basis.coefficients(query)), asked, "")
-
-    return answered, basis
-
-
-@torch.no_grad()
-def _scored(model: FlowModel, asked: Sequence[Analogy], answered: Answered) -> dict[str, float]:
-    outs = torch.cat([to_tensor(answered(analogy)) for analogy in asked])
-    b, b_prime = (
-        torch.cat([to_tensor(getattr(q, side)) for q in asked]) for side in ("b", "b_prime")
-    )
-    rb, wanted = (model.decode(model.encode(pictures).float()).cpu() for pictures in (b, b_prime))
-    mask = metrics.edit_mask(b, b_prime)
-    return {
-        "accuracy": float(metrics.edit_accuracy(outs, rb, wanted, mask).nanmean()),
-        "pooled": metrics.pooled_accuracy(outs, rb, wanted, mask),
-        "preservation_db": float(metrics.preservation_db(outs, rb, mask).nanmean()),
-    }
+    def scored(self, outs: torch.Tensor) -> Iterator[dict[str, Any]]:
+        """The figures of every change."""
+        numbers: dict[tuple[str, Change], list[int]] = {}
+        for number, one in enumerate(self.asked):
+            numbers.setdefault((one.group, one.change), []).append(number)
+        for (group, change), own in numbers.items():
+            given = (outs[own], self.rb[own], self.wanted[own], self.mask[own])
+            accuracy = metrics.edit_accuracy(*given)
+            kept = metrics.preservation_db(outs[own], self.rb[own], self.mask[own])
+            yield {
+                "group": group,
+                "change": "=".join(change),
+                "each": accuracy.tolist(),
+                "accuracy": float(accuracy.nanmean()),
+                "pooled": metrics.pooled_accuracy(*given),
+                "preservation_db": float(kept.nanmean()),
+            }
 
 
 @torch.no_grad()
@@ -248,12 +283,17 @@ def _cost(model: FlowModel, basis: LoRWeBBasis) -> dict[str, float]:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Means over changes and seeds, by variant and kind of change."""
-    figures = ("accuracy", "pooled", "preservation_db")
+    """By variant and group: means over changes and seeds, and the median over all analogies."""
     result: dict[str, dict[str, dict[str, float]]] = {}
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        result[variant] = {}
-        for kind in ("seen", "unseen"):
-            own = [row for row in rows if row["variant"] == variant and row["kind"] == kind]
-            result[variant][kind] = {f: plain_mean([row[f] for row in own]) for f in figures}
+    for row in rows:
+        result.setdefault(row["variant"], {}).setdefault(row["group"], {})
+    for variant, groups in result.items():
+        for group, figures in groups.items():
+            own = [r for r in rows if (r["variant"], r["group"]) == (variant, group)]
+            each = [value for row in own for value in row["each"] if value == value]
+            figures["accuracy"] = fmean(each) if each else float("nan")
+            figures["median"] = median(each) if each else float("nan")
+            for name in ("pooled", "preservation_db"):
+                known = [row[name] for row in own if row[name] == row[name]]
+                figures[name] = fmean(known) if known else float("nan")
     return result

@@ -125,8 +125,8 @@ def analogy(
         typer.Option(
             "--variant",
             metavar="NAME",
-            help="none, instruction, words, single, basis, tanh, uniform or own-edits; may be "
-            "repeated. [all]",
+            help="none, coarse, instruction, words, own-edits, single, basis, delta, both, tanh or "
+            "uniform; may be repeated. [all but words, own-edits, tanh and uniform]",
         ),
     ] = None,
     settings: Annotated[
@@ -136,6 +136,10 @@ def analogy(
     base: Annotated[
         str, typer.Option("--base", "--model", help="The edit model.")
     ] = "mini-kontext",
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Folder for what is drawn and trained, to go on with later."),
+    ] = None,
     small: Annotated[bool, typer.Option("--small", help="A short run of a few minutes.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -143,10 +147,11 @@ def analogy(
 ) -> None:
     """Compare a LoRWeB basis with other ways to answer analogies.
 
-    All are trained on drawn analogies, and answer held-out ones.
+    All are trained on a drawn world of changes, and asked for changes of it and for held-out ones.
     """
-    from pairedit_sdk.bench.analogy import SMALL, VARIANTS, Plan, run
+    from pairedit_sdk.bench.analogy import PLAN, SMALL, VARIANTS, run
     from pairedit_sdk.cli.services import load_model
+    from pairedit_sdk.io.files import require_writable_folder
     from pairedit_sdk.io.settings import by_path, from_values, with_overrides
     from pairedit_sdk.lorweb.rows import require_edit_model
     from pairedit_sdk.lorweb.settings import BasisSettings
@@ -157,20 +162,21 @@ def analogy(
             raise UsageError(
                 f"The benchmark has no variant {name!r}", next_step=nearest(name, list(VARIANTS))
             )
-    plan: Plan = SMALL if small else Plan()
+    plan = SMALL if small else PLAN
     changed = by_path(BasisSettings, with_overrides({}, settings or []), note=True)
     values_of = by_path(BasisSettings, plan.settings.as_dict()) | changed
     plan = replace(plan, settings=from_values(BasisSettings, values_of, "The settings"))
-    given: dict[str, Any] = {"seeds": seeds, "variants": variant or None}
+    given: dict[str, Any] = {"seeds": seeds, "variants": variant or None, "keep": keep}
     plan = replace(plan, **{k: v for k, v in given.items() if v is not None})
+    if keep is not None:
+        require_writable_folder(keep)
     where = values.device(device)
     looking = require_edit_model(load_model(base, device=where))
-    plain = load_model("mini", device=where)
     with output.meter("benchmark", plan.parts, "part") as meter:
-        result = run(looking, plain, plan, meter.advance)
+        result = run(looking, lambda: load_model("mini", device=where), plan, meter.advance)
     flat = {
-        name: {f"{kind} {figure}": v for kind, own in kinds.items() for figure, v in own.items()}
-        for name, kinds in result["summary"].items()
+        name: {f"{group} {figure}": v for group, own in groups.items() for figure, v in own.items()}
+        for name, groups in result["summary"].items()
     }
     output.table(_by_row(flat, "Variant"))
     output.result(result)

@@ -1,0 +1,173 @@
+"""What the benchmark of analogies trains, and how that answers: in passes of several analogies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pairedit_sdk.bench.analogy_world import Asked
+from pairedit_sdk.builtin.build.loop import half_products
+from pairedit_sdk.editing.edit_latents import edit_latents
+from pairedit_sdk.edits.guidance import GUIDANCE
+from pairedit_sdk.errors import UsageError
+from pairedit_sdk.images.image import to_tensor
+from pairedit_sdk.lorweb.answering import answer_rows
+from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.rows import AnalogyRows
+from pairedit_sdk.lorweb.settings import BasisSettings
+from pairedit_sdk.lorweb.shown import shown_change
+from pairedit_sdk.lorweb.trainer import train_basis
+from pairedit_sdk.models.image_encoder import load_encoder
+
+if TYPE_CHECKING:
+    from pairedit_sdk.lorweb.relations import Relations
+    from pairedit_sdk.models.protocol import FlowModel
+
+#: Analogies that share a pass.
+TOGETHER = 16
+#: What is trained, and how its settings differ from the basis's.
+TRAINED = ("single", "basis", "delta", "both", "tanh", "uniform")
+#: How a trained variant is asked.
+WAYS = ("coarse", "silent", "shuffled", "edited")
+
+
+def variant_settings(settings: BasisSettings, variant: str, seed: int) -> BasisSettings:
+    """The settings of a trained variant, from those of "both": LoRAs of equal size in all."""
+    changed: dict[str, Any] = {"seed": seed}
+    if variant not in ("delta", "both"):
+        changed["delta_tokens"] = 0
+    if variant == "single":
+        # Its alpha is its rank; a basis of that alpha is this very LoRA where it mixes all alike.
+        changed |= {"count": 1, "rank": settings.count * settings.rank}
+    elif variant == "delta":
+        changed |= {"count": 0, "layout": "alone"}
+    elif variant in ("tanh", "uniform"):
+        changed |= {"activation": variant}
+    return settings.with_values(**changed)
+
+
+def trained(
+    model: FlowModel,
+    world: Callable[[], Relations],
+    settings: BasisSettings,
+    name: str,
+    keep: Path | None,
+) -> LoRWeBBasis:
+    """A variant, trained; or read where an earlier run has kept it.
+
+    Args:
+        model: the edit model.
+        world: gives the analogies; called only if there is something to train.
+        settings: of this variant.
+        name: of the file.
+        keep: the folder of files, or ``None`` to keep nothing. A training that was stopped there
+            goes on.
+
+    Raises:
+        UsageError: the file there is of other settings.
+    """
+    if keep is None:
+        return _train(model, world(), settings, name, None)
+    path = keep / f"{name}.safetensors"
+    if path.exists():
+        basis = LoRWeBBasis.load(path)
+        if basis.info.settings.as_dict() != settings.as_dict():
+            raise UsageError(
+                f"{path} was trained with other settings",
+                next_step="Give another --keep, or take the file away",
+            )
+        return basis
+    run = keep / "runs" / name
+    basis = _train(model, world(), settings, name, run)
+    basis.save(path)
+    return basis
+
+
+def _train(
+    model: FlowModel, world: Relations, settings: BasisSettings, name: str, run: Path | None
+) -> LoRWeBBasis:
+    resume = run is not None and any((run / "checkpoints").glob("*"))
+    with half_products(model.transformer, str(model.device)):
+        return train_basis(
+            model, world, settings, name=name, run_dir=run, resume=resume, force=not resume
+        )
+
+
+def answers(
+    model: FlowModel,
+    basis: LoRWeBBasis | None,
+    asked: Sequence[Asked],
+    prompts: Sequence[str],
+    settings: BasisSettings,
+    *,
+    steps: int,
+    seed: int,
+) -> torch.Tensor:
+    """b′ of every analogy from noise, [N, 3, H, W]; ``None`` is the model alone."""
+    encoder = load_encoder(model.name if basis is None else basis.info.encoder)
+    rows = AnalogyRows(model, encoder, [one.analogy for one in asked], settings)
+    found = []
+    for start in range(0, len(asked), TOGETHER):
+        numbers = range(start, min(start + TOGETHER, len(asked)))
+        found.append(
+            answer_rows(
+                model,
+                basis,
+                [rows[k] for k in numbers],
+                [prompts[k] for k in numbers],
+                layout=settings.layout,
+                steps=steps,
+                guidance=GUIDANCE,
+                seed=seed,
+            )
+        )
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def edited(model: FlowModel, basis: LoRWeBBasis, asked: Sequence[Asked], seed: int) -> torch.Tensor:
+    """b′ of every analogy as ``pairedit analogy`` makes it: b, edited by FlowEdit."""
+    encoder = load_encoder(basis.info.encoder)
+    found = []
+    for one in asked:
+        pictures = one.analogy
+        change = shown_change(
+            model, basis, pictures.a, pictures.a_prime, pictures.b, encoder=encoder
+        )
+        x = model.encode(to_tensor(pictures.b)).float()
+        found.append(model.decode(edit_latents(model, x, change, seed=seed)).cpu())
+    return torch.cat(found)
+
+
+def asked_way(
+    model: FlowModel,
+    basis: LoRWeBBasis,
+    asked: Sequence[Asked],
+    mixed_up: Sequence[Asked],
+    way: str,
+    *,
+    steps: int,
+    seed: int,
+) -> torch.Tensor:
+    """The answers of a trained variant, asked in one of :data:`WAYS`.
+
+    Args:
+        model: the edit model.
+        basis: the variant.
+        asked: the analogies.
+        mixed_up: the same with other examples.
+        way: "coarse" says which attribute changes, "silent" nothing; "shuffled" says nothing and
+            shows other examples, "edited" edits b in the place of drawing b′.
+        steps: of drawing.
+        seed: of the noise.
+    """
+    if way == "edited":
+        return edited(model, basis, asked, seed)
+    shown = mixed_up if way == "shuffled" else asked
+    prompts = [one.coarse if way == "coarse" else "" for one in shown]
+    settings = replace(basis.info.settings)
+    return answers(model, basis, shown, prompts, settings, steps=steps, seed=seed)
