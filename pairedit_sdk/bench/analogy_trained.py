@@ -36,7 +36,18 @@ WAYS = ("coarse", "silent", "shuffled", "edited")
 
 
 def variant_settings(settings: BasisSettings, variant: str, seed: int) -> BasisSettings:
-    """The settings of a trained variant, from those of "both": LoRAs of equal size in all."""
+    """The settings of a trained variant, from those of "both": LoRAs of equal size in all.
+
+    Raises:
+        UsageError: a layout of a grid, whose answers are not drawn in one pass; or settings that
+            do not go together in this variant.
+    """
+    if settings.layout == "grid":
+        raise UsageError(
+            "The benchmark of analogies draws b′ alone",
+            expected="layout=sequence or layout=alone",
+            got="layout=grid",
+        )
     changed: dict[str, Any] = {"seed": seed}
     if variant not in ("delta", "both"):
         changed["delta_tokens"] = 0
