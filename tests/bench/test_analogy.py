@@ -192,7 +192,7 @@ def test_every_trained_variant_is_asked_in_every_way_and_scored(base, tiny_model
 
 def test_what_is_not_trained_is_asked_once_and_scored(base, tiny_model, drawn, quick):
     said = []
-    plan = _plan(variants=UNTRAINED)
+    plan = _plan(groups={"seen": ASKED[:1]}, variants=UNTRAINED)
     result = run(base, lambda: tiny_model, plan, said.append)
     assert said == [f"{name}, seed 0" for name in UNTRAINED]
     assert tuple(result["summary"]) == UNTRAINED
