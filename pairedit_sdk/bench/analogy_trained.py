@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pairedit_sdk.bench.analogy_world import Asked
-from pairedit_sdk.builtin.build.loop import half_products
 from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.errors import UsageError
@@ -21,6 +20,7 @@ from pairedit_sdk.lorweb.rows import AnalogyRows
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.lorweb.shown import shown_change
 from pairedit_sdk.lorweb.trainer import train_basis
+from pairedit_sdk.models.half_products import half_products
 from pairedit_sdk.models.image_encoder import load_encoder
 
 if TYPE_CHECKING:

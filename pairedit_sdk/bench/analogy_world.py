@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, overload
 from PIL import Image
 
 from pairedit_sdk.bench.analogy_answers import pictures_of
-from pairedit_sdk.builtin.build.pool import usable_cores
-from pairedit_sdk.builtin.build.world_pool import world_pictures
 from pairedit_sdk.builtin.faces.analogies import drawn_analogy
 from pairedit_sdk.builtin.faces.coarse import coarse_caption
 from pairedit_sdk.builtin.faces.world import task_at
+from pairedit_sdk.builtin.faces.world_pool import world_pictures
+from pairedit_sdk.io.cores import usable_cores
 from pairedit_sdk.lorweb.analogies import Analogy
 from pairedit_sdk.lorweb.relations import Relation, Relations
 

@@ -17,7 +17,7 @@ from typing import Generic, Self, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pairedit_sdk.builtin.build.pool import usable_cores
+from pairedit_sdk.io.cores import usable_cores
 
 T = TypeVar("T")
 

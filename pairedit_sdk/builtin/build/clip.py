@@ -25,19 +25,13 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.autoencoder import to_pixels
 from pairedit_sdk.builtin.build.classifier import labels_of, probe_loss, shifted
-from pairedit_sdk.builtin.build.loop import (
-    Rates,
-    Stage,
-    half_precision,
-    half_products,
-    on_cuda,
-    on_device,
-)
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, on_cuda, on_device
 from pairedit_sdk.builtin.build.pool import picture_pool
 from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.captions import caption
 from pairedit_sdk.builtin.faces.face import Face
 from pairedit_sdk.builtin.faces.numbered import change_at, changed_face_at
+from pairedit_sdk.models.half_products import half_products
 
 #: What CLIP's image processors subtract and divide by, on 0 … 1.
 IMAGE_MEAN, IMAGE_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)

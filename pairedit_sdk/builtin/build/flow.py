@@ -26,8 +26,9 @@ from pairedit_sdk.builtin.build import parts
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.classifier import probe_loss
 from pairedit_sdk.builtin.build.flow_data import LONG_TEXTS, Batch, FlowData
-from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, half_products
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision
 from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
+from pairedit_sdk.models.half_products import half_products
 
 PROBE_WEIGHT = 0.1
 PROBES_END = 0.8  # share of the budget at which the probes have faded out

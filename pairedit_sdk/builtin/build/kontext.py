@@ -26,7 +26,8 @@ from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.flow import CaptionedFlow
 from pairedit_sdk.builtin.build.flow_data import GUIDANCE
 from pairedit_sdk.builtin.build.kontext_data import KontextData
-from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, half_products, on_device
+from pairedit_sdk.builtin.build.loop import Rates, Stage, half_precision, on_device
+from pairedit_sdk.models.half_products import half_products
 from pairedit_sdk.models.tokens import pack, position_ids
 
 

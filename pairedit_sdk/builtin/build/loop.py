@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -54,36 +51,6 @@ def half_precision(device: str) -> torch.autocast:
     """
     kind = torch.device(device).type
     return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu")
-
-
-def _multiply_half(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    product = F.linear(x.bfloat16(), layer.weight.bfloat16()).float()
-    return product if layer.bias is None else product + layer.bias
-
-
-def _multiplies_half() -> bool:
-    # Younger than the oldest torch that is supported.
-    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("avx512_bf16"))
-
-
-@contextmanager
-def half_products(module: nn.Module, device: str) -> Iterator[None]:
-    """Inside, the linear layers of ``module`` multiply in bfloat16 and give float32.
-
-    On a CPU that has instructions for it this is faster where autocast is not, since everything
-    between two products stays as it is; elsewhere nothing is changed.
-    """
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    if torch.device(device).type != "cpu" or not _multiplies_half():
-        layers = []
-    for layer in layers:
-        layer.forward = partial(_multiply_half, layer)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 @dataclass(frozen=True)

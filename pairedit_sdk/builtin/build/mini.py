@@ -27,9 +27,10 @@ from pairedit_sdk.builtin.build.autoencoder import latents_of
 from pairedit_sdk.builtin.build.flow import CaptionedFlow, distil_guidance, train_flow
 from pairedit_sdk.builtin.build.flow_data import FlowData
 from pairedit_sdk.builtin.build.loop import on_cuda
-from pairedit_sdk.builtin.build.pool import picture_pool, usable_cores
+from pairedit_sdk.builtin.build.pool import picture_pool
 from pairedit_sdk.builtin.faces.numbered import face_at, pictures_of
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.cores import usable_cores
 from pairedit_sdk.models.precision import avoid_cudnn_attention
 
 

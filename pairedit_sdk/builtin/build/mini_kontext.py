@@ -29,9 +29,9 @@ from pairedit_sdk.builtin.build.flow import CaptionedFlow
 from pairedit_sdk.builtin.build.kontext import train_kontext
 from pairedit_sdk.builtin.build.kontext_data import KontextData
 from pairedit_sdk.builtin.build.loop import on_cuda
-from pairedit_sdk.builtin.build.pool import usable_cores
 from pairedit_sdk.builtin.build.turns import CAPTIONS, shares_of
 from pairedit_sdk.errors import UsageError
+from pairedit_sdk.io.cores import usable_cores
 from pairedit_sdk.models.folders import fingerprint, mini_folder
 from pairedit_sdk.models.precision import avoid_cudnn_attention
 

@@ -16,12 +16,6 @@ from pairedit_sdk.builtin.faces.numbered import face_at, pictures_of
 CHUNK = 250  # small, so that many cores have done at about the same time
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on, which in a container can be fewer than there are."""
-    allowed = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
 def _draw_chunk(job: tuple[Callable[[int], Face], int, int, Path]) -> None:
     faces, start, size, target = job
     pictures = pictures_of([faces(i) for i in range(start, start + CHUNK)], size)

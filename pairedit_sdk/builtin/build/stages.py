@@ -16,7 +16,6 @@ from pairedit_sdk.builtin.build.assemble import image_tower, text_tower
 from pairedit_sdk.builtin.build.autoencoder import reconstruction_psnr, train_autoencoder
 from pairedit_sdk.builtin.build.classifier import attribute_accuracy, train_classifier
 from pairedit_sdk.builtin.build.clip import drawn_changes, train_clip
-from pairedit_sdk.builtin.build.pool import usable_cores
 from pairedit_sdk.builtin.build.text import train_text
 from pairedit_sdk.builtin.faces.attribute_classifier import (
     WEIGHTS,
@@ -24,6 +23,7 @@ from pairedit_sdk.builtin.faces.attribute_classifier import (
     save_attribute_classifier,
 )
 from pairedit_sdk.builtin.faces.numbered import pictures_of
+from pairedit_sdk.io.cores import usable_cores
 from pairedit_sdk.models.folders import fingerprint
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from pairedit_sdk.builtin.build import ahead, parts
 from pairedit_sdk.builtin.build.ahead import Ahead, workers_for
 from pairedit_sdk.builtin.build.assemble import text_tower
 from pairedit_sdk.builtin.build.flow_data import LONG_TEXT_EVERY, FlowData
-from pairedit_sdk.builtin.build.pool import usable_cores
 from pairedit_sdk.builtin.faces.numbered import face_at
+from pairedit_sdk.io.cores import usable_cores
 
 ROOT = Path(__file__).parents[4]
 FORKS = "fork" in multiprocessing.get_all_start_methods()

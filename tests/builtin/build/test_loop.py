@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pairedit_sdk.builtin.build import loop
-from pairedit_sdk.builtin.build.loop import Rates, Stage, half_products, on_device
+from pairedit_sdk.builtin.build.loop import Rates, Stage, on_device
 from pairedit_sdk.builtin.build.optim import hold_as_matrices, release_matrices
 
 
@@ -115,20 +115,3 @@ def test_convolutions_held_as_matrices_compute_the_same_and_come_back():
     release_matrices(module)
     assert set(module.state_dict()) == names
     assert torch.equal(module(x), before)
-
-
-@pytest.mark.parametrize("supported", [True, False])
-def test_products_in_half_precision_are_close_and_only_for_a_while(monkeypatch, supported):
-    monkeypatch.setattr(loop.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": supported})
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 8, bias=False))
-    x = torch.randn(5, 64)
-    exact = module(x)
-    with half_products(module, "cpu"):
-        half = module(x)
-        half.sum().backward()
-    assert half.dtype == torch.float32
-    assert torch.equal(half, exact) != supported
-    assert torch.allclose(half, exact, atol=0.03)
-    assert module[0].weight.grad.dtype == torch.float32
-    assert torch.equal(module(x), exact)

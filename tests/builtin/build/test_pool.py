@@ -1,12 +1,11 @@
 """Drawn changes: one person, two values of one attribute that both show."""
 
-import os
 from dataclasses import asdict
 
 import numpy as np
 
 from pairedit_sdk.builtin.build import pool
-from pairedit_sdk.builtin.build.pool import picture_pool, usable_cores
+from pairedit_sdk.builtin.build.pool import picture_pool
 from pairedit_sdk.builtin.faces.attribute_classifier import VALUES
 from pairedit_sdk.builtin.faces.face import visible
 from pairedit_sdk.builtin.faces.numbered import change_at, changed_face_at, face_at, pictures_of
@@ -68,11 +67,3 @@ class _Here:
         for job in jobs:
             self.seen.append(job[1])
             yield work(job)
-
-
-def test_the_cores_are_those_that_may_be_used(monkeypatch):
-    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
-    assert usable_cores() == 2
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert usable_cores() == (os.cpu_count() or 1)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from pairedit_sdk.builtin.build import world_pool
-from pairedit_sdk.builtin.build.world_pool import world_pictures
+from pairedit_sdk.builtin.faces import world_pool
 from pairedit_sdk.builtin.faces.numbered import pictures_of
 from pairedit_sdk.builtin.faces.world import task_pairs
+from pairedit_sdk.builtin.faces.world_pool import world_pictures
 
 
 def test_pictures_are_those_of_the_tasks_and_what_is_ready_can_be_read(tmp_path):
