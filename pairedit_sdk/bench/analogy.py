@@ -109,7 +109,7 @@ class Plan:
         delta_tokens=8,
         lr=2e-3,
         lr_schedule="cosine",
-        steps=1600,
+        steps=1000,
         batch=8,
         checkpoint_every=200,
     )
