@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -155,23 +156,23 @@ def run(
         figures of each group; ``rows``: the same by seed and change, with the accuracy of every
         analogy in ``each``; ``cost``: of a pass of the model with the mix, as a ratio to one with
         an ordinary LoRA of the same rank, and of mixing.
+
+    Raises:
+        UsageError: settings that do not go together in one of the variants.
     """
+    own = {v: variant_settings(plan.settings, v, 0) for v in plan.variants if v in TRAINED}
     asked = asked_analogies(plan.groups, plan.asked)
     truth = _Truth(model, asked)
     rows: list[dict[str, Any]] = []
     cost: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if plan.keep is None else plan.keep
-
-        def world() -> Any:
-            return world_relations(folder / "world", plan.tasks, plan.pairs)
-
+        world = partial(world_relations, folder / "world", plan.tasks, plan.pairs)
         for seed in range(plan.seeds):
             for variant in plan.variants:
                 if variant in TRAINED:
-                    settings = variant_settings(plan.settings, variant, seed)
-                    name = f"{variant}-{seed}"
-                    basis = trained(model, world, settings, name, plan.keep)
+                    settings = own[variant].with_values(seed=seed)
+                    basis = trained(model, world, settings, f"{variant}-{seed}", plan.keep)
                     if variant == "basis" and not cost:
                         cost = _cost(model, basis)
                         on_part("cost")

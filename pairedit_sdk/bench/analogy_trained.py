@@ -14,7 +14,7 @@ from pairedit_sdk.builtin.build.loop import half_products
 from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.images.image import to_tensor
+from pairedit_sdk.images.image import resized, to_image, to_tensor
 from pairedit_sdk.lorweb.answering import answer_rows
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.rows import AnalogyRows
@@ -36,7 +36,18 @@ WAYS = ("coarse", "silent", "shuffled", "edited")
 
 
 def variant_settings(settings: BasisSettings, variant: str, seed: int) -> BasisSettings:
-    """The settings of a trained variant, from those of "both": LoRAs of equal size in all."""
+    """The settings of a trained variant, from those of "both": LoRAs of equal size in all.
+
+    Raises:
+        UsageError: a layout of a grid, whose answers are not drawn in one pass; or settings that
+            do not go together in this variant.
+    """
+    if settings.layout == "grid":
+        raise UsageError(
+            "The benchmark of analogies draws b′ alone",
+            expected="layout=sequence or layout=alone",
+            got="layout=grid",
+        )
     changed: dict[str, Any] = {"seed": seed}
     if variant not in ("delta", "both"):
         changed["delta_tokens"] = 0
@@ -107,7 +118,7 @@ def answers(
     steps: int,
     seed: int,
 ) -> torch.Tensor:
-    """b′ of every analogy from noise, [N, 3, H, W]; ``None`` is the model alone."""
+    """b′ of every analogy from noise, as large as b [N, 3, H, W]; ``None`` is the model alone."""
     encoder = load_encoder(model.name if basis is None else basis.info.encoder)
     rows = AnalogyRows(model, encoder, [one.analogy for one in asked], settings)
     found = []
@@ -125,7 +136,10 @@ def answers(
                 seed=seed,
             )
         )
-    return torch.cat(found)
+    drawn, size = torch.cat(found), asked[0].analogy.b.size
+    if drawn.shape[:1:-1] == size:
+        return drawn
+    return torch.cat([to_tensor(resized(to_image(one[None]), size)) for one in drawn])
 
 
 @torch.no_grad()
