@@ -6,7 +6,7 @@ picture itself as a reference:
     z += (σ_next − σ) · [ v(z_tar, σ | x, told) − v(z_src, σ | x) ]
 
 Told is an instruction; or a shown change (:class:`pairedit_sdk.edits.shown.ShownChange`): tokens
-behind the empty prompt's, a and a′ behind x as further references, and a LoRA that is active in
+behind the prompt's, which may be empty, a and a′ behind x as further references, and a LoRA that is active in
 that velocity alone. What is added to the picture is c (z_told − x), damped as a LoRA's change is,
 with c the scale. z_told does not depend on c, so it is made once for a whole sweep, the change is
 linear in c, and at c = 0 nothing changes.
@@ -265,5 +265,7 @@ def _as_shown(model: ConditionedModel, change: ShownChange, name: str) -> _Told:
     beside = tuple(
         picture.to(base.device, said.prompt_embeds.dtype) for picture in change.references
     )
+    if change.prompt:
+        (said,) = each_condition(base, [change.prompt])
     condition = told(said, change.tokens, change.pooled)
     return _Told(replace(model, condition=condition), beside, name if change.mix else None)
