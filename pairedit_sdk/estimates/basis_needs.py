@@ -11,7 +11,7 @@ import torch
 from pairedit_sdk.estimates.needs import Needs, Work, empty_condition, side_of, together
 from pairedit_sdk.estimates.passes import Pass, measured
 from pairedit_sdk.estimates.weights import META
-from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape, PairFeatures, told
+from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape, PairFeatures
 from pairedit_sdk.lorweb.mixture import Mixture, require_width
 from pairedit_sdk.lorweb.recipes import BasisRecipe
 from pairedit_sdk.lorweb.rows import require_edit_model
@@ -21,7 +21,7 @@ from pairedit_sdk.models.image_encoder import encoder_for
 from pairedit_sdk.models.meta import model_skeleton
 from pairedit_sdk.models.pipeline_model import PipelineModel
 from pairedit_sdk.models.precision import choose_precision
-from pairedit_sdk.models.protocol import Condition
+from pairedit_sdk.models.protocol import Condition, told
 
 #: Pictures of an analogy that the model looks at.
 REFERENCES = {"grid": 1, "sequence": 3, "alone": 1}

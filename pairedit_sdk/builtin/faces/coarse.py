@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pairedit_sdk.builtin.faces.face import ATTRIBUTES, Face
-from pairedit_sdk.builtin.faces.instructions import instruction
-
 _NONE = ("none", "no")
 _ADDED = {
     "glasses": "glasses",
@@ -58,13 +55,3 @@ def coarse_caption(change: tuple[str, object]) -> str:
             return f"remove the {_ADDED[name].removeprefix('a ')}"
         return f"add {_ADDED[name]}"
     return f"make the {_NOUNS.get(name, name)}"
-
-
-def coarse_instructions() -> dict[str, str]:
-    """The coarse caption of each of :func:`.all_instructions`: "make the hair" of "make the hair
-    red"."""
-    return {
-        instruction(Face().with_(**{name: value}), name): coarse_caption((name, value))
-        for name, values in ATTRIBUTES.items()
-        for value in values
-    }
