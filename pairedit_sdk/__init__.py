@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pairedit_sdk.jobs.ray_cluster import RayWorkers
     from pairedit_sdk.jobs.train_many import train_many
     from pairedit_sdk.lorweb.analogies import AnalogyFolder
+    from pairedit_sdk.lorweb.analogy_answer import answer_analogy
     from pairedit_sdk.lorweb.answering import answer
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.lorweb.learning import learn_edit
@@ -82,6 +83,7 @@ __all__ = [
     "Vocabulary",
     "__version__",
     "answer",
+    "answer_analogy",
     "check_pairs",
     "check_set",
     "edit_image",
@@ -135,6 +137,7 @@ _HOME = {
     "TrainedEdit": "jobs.make_edit",
     "Vocabulary": "words.vocabulary",
     "answer": "lorweb.answering",
+    "answer_analogy": "lorweb.analogy_answer",
     "check_pairs": "pairs.pair_set",
     "check_set": "pairs.pair_set",
     "edit_image": "editing.edit_image",

@@ -30,13 +30,7 @@ from pairedit_sdk.bench.analogy_trained import (
     trained,
     variant_settings,
 )
-from pairedit_sdk.bench.analogy_world import (
-    Asked,
-    Change,
-    asked_analogies,
-    shuffled,
-    world_relations,
-)
+from pairedit_sdk.bench.analogy_world import Asked, Change, asked_analogies, world_relations
 from pairedit_sdk.builtin.faces.analogies import NEW_FORMS, NEW_THINGS, NEW_VALUES
 from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.images import metrics
@@ -44,6 +38,7 @@ from pairedit_sdk.images.image import to_tensor
 from pairedit_sdk.lora.adapters import attached
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.settings import BasisSettings
+from pairedit_sdk.models.half_products import half_products
 
 if TYPE_CHECKING:
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
@@ -110,7 +105,7 @@ class Plan:
         delta_tokens=8,
         lr=2e-3,
         lr_schedule="cosine",
-        steps=1600,
+        steps=1000,
         batch=8,
         checkpoint_every=200,
     )
@@ -176,11 +171,8 @@ def run(
                     if variant == "basis" and not cost:
                         cost = _cost(model, basis)
                         on_part("cost")
-                    mixed_up = shuffled(asked)
                     for way in WAYS:
-                        outs = asked_way(
-                            model, basis, asked, mixed_up, way, steps=plan.steps, seed=seed
-                        )
+                        outs = asked_way(model, basis, asked, way, steps=plan.steps, seed=seed)
                         about = {"seed": seed, "variant": f"{variant}, {way}"}
                         rows += [{**about, **row} for row in truth.scored(outs)]
                 else:
@@ -215,7 +207,8 @@ def _untrained(
     }[variant]
     # The model alone knows this layout best.
     alone = plan.settings.with_values(layout="alone", delta_tokens=0)
-    return answers(model, None, asked, said, alone, steps=plan.steps, seed=seed)
+    with half_products(model.transformer, str(model.device)):
+        return answers(model, None, asked, said, alone, steps=plan.steps, seed=seed)
 
 
 class _Truth:

@@ -22,7 +22,6 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.files import write_image
 
 if TYPE_CHECKING:
-    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.words.finding import FoundWords
 
 #: Edits in a mix, unless more are asked for.
@@ -49,7 +48,7 @@ def analogy(
             "--lorweb",
             metavar="NAME",
             help="LoRWeB basis that answers a change that no edit makes: its name in the library, "
-            "or a file.",
+            "or a file. mini-kontext has one of its own, for what words do not explain.",
         ),
     ] = None,
     no_words: Annotated[
@@ -81,7 +80,8 @@ def analogy(
 
     The router finds the edits of the basis that make this change, and B is edited with their mix. A
     change that is like none of them is answered by a LoRWeB basis, if --lorweb says which. Else it
-    is looked for in words, if the model is an edit model or --words says which, and else refused;
+    is looked for in words, if the model is an edit model or --words says which. What words do not
+    explain is answered by the LoRWeB basis of the model, if it comes with one, and else refused;
     --force mixes the nearest edits. Words act at 1.2 times --scale.
     """
     check_router(router)
@@ -141,6 +141,8 @@ def analogy(
     from pairedit_sdk.images.image import read_image
     from pairedit_sdk.images.photo import Photo
     from pairedit_sdk.images.plots import strip as draw_strip
+    from pairedit_sdk.lorweb.analogy_answer import as_learned, require_change
+    from pairedit_sdk.words.vocabulary import has_phrases
 
     photo = Photo.read(b)
     before, after, picture = read_image(a), read_image(a_prime), photo.seen()
@@ -155,28 +157,37 @@ def analogy(
     )
     basis = EditBasis.open(library)
     own = basis.require_base() if basis.index.names else None
-    learned = chosen_lorweb(lorweb, library, (base, own))
+    web = chosen_lorweb(lorweb, library, (base, own), method)
     models = OneModel(device, precision)
     route = None
     if own is not None and router == "velocity":
         asked_of = models.named(base or own)
         route = basis.route_by_velocity(asked_of, before, after, count=count, seed=seed)
-    elif own is not None or learned is None:  # an empty basis says what to do
+    elif own is not None or web is None:  # an empty basis says what to do
         route = basis.route(before, after, picture, count=count)
     asking = Asking(output, models, (before, after, picture), route)
-    named = _edit_model(base, own, to_ask) if _asks(no_words, method) else None
-
-    def show() -> ShownChange | None:
-        return None if learned is None else asking.shown(learned, base)
+    learned, named = None, _edit_model(base, own, to_ask)
+    if web is not None:
+        if route is None:
+            require_change(web, asking.pictures)
+        known, chosen = base or web.info.base, lorweb is not None
+        learned = as_learned(web, lambda: models.named(known), asking.pictures, chosen=chosen)
+        named = known if to_ask is not None or has_phrases(web.info.architecture) else None
+    if not _asks(no_words, method):
+        named = None
 
     def ask() -> FoundWords:
         assert named is not None  # or nobody would ask
         return asking.found(named, to_ask, seed)
 
-    answer = answered(route, scale, force=force, show=show, ask=None if named is None else ask)
-    stack = answer.require(f"{next_step(route, library)}, or mix what is nearest with --force")
-    if answer.found is None and answer.shown is None:
+    if named is not None or learned is not None:
         asking.say_route()
+    ask_for = None if named is None else ask
+    answer = answered(route, scale, force=force, learned=learned, ask=ask_for)
+    stack = answer.require(f"{next_step(route, library)}, or mix what is nearest with --force")
+    if named is None and learned is None:
+        asking.say_route()
+    asking.say_answer(answer)
     model = models.loaded or load_for(base, device, precision, stack)
     words = say_words(output, stack, asked)
     result = Run(output, model, stack, asked, not no_metadata).one(photo, target)

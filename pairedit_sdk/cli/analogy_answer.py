@@ -1,4 +1,4 @@
-"""How ``pairedit analogy`` comes to its answer: own edits, else a LoRWeB basis, else words."""
+"""How ``pairedit analogy`` comes to its answer: own edits, else words or a LoRWeB basis."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.basis.answering import shown_sentence
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.basis import as_values, mix_table
 from pairedit_sdk.cli.lorweb_values import coefficient_table, find_basis
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from pairedit_sdk.basis.answering import AnalogyAnswer
     from pairedit_sdk.basis.mix import EditMix
     from pairedit_sdk.edits.library import EditLibrary
-    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.protocol import FlowModel
     from pairedit_sdk.words.finding import FoundWords
+
+#: What is said where words are part of the answer.
+NO_WORDS = "--no-words does without."
 
 
 class OneModel:
@@ -69,52 +72,50 @@ class Asking:
             self.output.table(mix_table(self.route))
             self.output.say(self.route.sentence)
 
-    def shown(self, learned: LoRWeBBasis, base: str | None) -> ShownChange:
-        """The change as a LoRWeB basis sees it, and say so."""
-        from pairedit_sdk.lorweb.shown import shown_change
-
-        self.say_route()
-        model = self.models.named(base or learned.info.base)
-        a, a_prime, b = self.pictures
-        change = shown_change(model, learned, a, a_prime, b, name=learned.info.name)
-        if change.info.parts:
-            self.output.table(coefficient_table(dict(change.info.parts)))
-        self.output.say(f"Answered by the LoRWeB basis {printable(change.name)}.")
-        return change
-
     def found(self, name: str, asked: str | Path | None, seed: int) -> FoundWords:
-        """The words of the change on the model of this name, and say them."""
+        """The words of the change on the model of this name."""
         from pairedit_sdk.cli.services import find_words
 
-        self.say_route()
         model, pairs = self.models.named(name), [self.pictures[:2]]
         with self.output.meter("asking for words", unit="phrase") as meter:
-            found = find_words(model, pairs, asked, seed=seed, on_phrase=meter.update)
-        if not found.none:
-            said = printable(found.sentence)
-            self.output.say(f"Answered by words: {said} --no-words does without.")
-        return found
+            return find_words(model, pairs, asked, seed=seed, on_phrase=meter.update)
+
+    def say_answer(self, answer: AnalogyAnswer) -> None:
+        """Say what answers it, if no own edit does."""
+        if answer.shown is not None:
+            if answer.shown.info.parts:
+                self.output.table(coefficient_table(dict(answer.shown.info.parts)))
+            said = printable(shown_sentence(answer.shown))
+            self.output.say(f"{said} {NO_WORDS}" if answer.shown.prompt else said)
+        elif answer.said is not None:
+            said = printable(answer.said.sentence)
+            self.output.say(f"Answered by words: {said} {NO_WORDS}")
 
 
 def chosen_lorweb(
-    name: str | None, library: EditLibrary, models: Sequence[str | None]
+    name: str | None, library: EditLibrary, models: Sequence[str | None], method: str
 ) -> LoRWeBBasis | None:
-    """The LoRWeB basis that was chosen, or the one that comes with the model, if one does.
+    """The LoRWeB basis that was chosen, or the one that comes with the model, if one does and the
+    method can follow it.
 
     Args:
         name: in the library, or a path.
         library: the user's.
         models: names of the model in use, the first that is known.
+        method: of editing.
 
     Raises:
         UsageError: there is none of that name.
         EditError: its file is damaged.
     """
+    from pairedit_sdk.editing.told import SHOWN_BY
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.lorweb.shown import default_lorweb
 
     if name is not None:
         return LoRWeBBasis.load(find_basis(name, library))
+    if method not in SHOWN_BY:
+        return None
     return default_lorweb(next((own for own in models if own), options.DEFAULT_EDIT_MODEL))
 
 
@@ -134,7 +135,7 @@ def answer_values(answer: AnalogyAnswer, count: int) -> dict[str, object]:
         "found_words": None if found is None else found_values(found, count),
         "lorweb": None
         if shown is None
-        else {"name": shown.name, "coefficients": dict(shown.info.parts)},
+        else {"name": shown.name, "prompt": shown.prompt, "coefficients": dict(shown.info.parts)},
         **(nothing if answer.route is None else as_values(answer.route)),
         "sentence": answer.sentence,
     }

@@ -6,10 +6,10 @@ picture itself as a reference:
     z += (σ_next − σ) · [ v(z_tar, σ | x, told) − v(z_src, σ | x) ]
 
 Told is an instruction; or a shown change (:class:`pairedit_sdk.edits.shown.ShownChange`): tokens
-behind the empty prompt's, a and a′ behind x as further references, and a LoRA that is active in
-that velocity alone. What is added to the picture is c (z_told − x), damped as a LoRA's change is,
-with c the scale. z_told does not depend on c, so it is made once for a whole sweep, the change is
-linear in c, and at c = 0 nothing changes.
+behind the prompt's, which may be empty, a and a′ behind x as further references, and a LoRA that is
+active in that velocity alone. What is added to the picture is c (z_told − x), damped as a LoRA's
+change is, with c the scale. z_told does not depend on c, so it is made once for a whole sweep, the
+change is linear in c, and at c = 0 nothing changes.
 
 A shown change begins at pure noise, unless something else is asked for. What a basis learns it
 learns of the noised b′, and where a state still shows x it believes that: of a change to night
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from pairedit_sdk.models.conditioned import ConditionedModel
     from pairedit_sdk.models.protocol import FlowModel
 
+#: The methods that a shown change can be used with.
+SHOWN_BY = ("flowedit", "from-noise")
 #: What a model is told: an instruction, or a change that it is shown.
 Telling = str | ShownChange
 
@@ -78,7 +80,7 @@ def check_told(model: FlowModel, stack: EditStack, options: EditOptions) -> None
     """
     check_words(model, stack, options)
     shown, method = shown_parts(stack), options.method
-    if shown and method not in ("flowedit", "from-noise"):
+    if shown and method not in SHOWN_BY:
         raise UsageError(
             f"The shown change {shown[0][0].name!r} cannot be used with the method {method}",
             expected="the method flowedit or from-noise",
@@ -265,5 +267,7 @@ def _as_shown(model: ConditionedModel, change: ShownChange, name: str) -> _Told:
     beside = tuple(
         picture.to(base.device, said.prompt_embeds.dtype) for picture in change.references
     )
+    if change.prompt:
+        (said,) = each_condition(base, [change.prompt])
     condition = told(said, change.tokens, change.pooled)
     return _Told(replace(model, condition=condition), beside, name if change.mix else None)

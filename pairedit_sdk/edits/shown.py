@@ -33,17 +33,18 @@ class ShownChange(Edit):
     Args:
         name: what the change is called.
         layers: the LoRA, by the layer's name in the transformer; may be empty.
-        tokens: embeddings behind the empty prompt's own, [1, k, D].
-        pooled: added to the empty prompt's pooled embedding, [1, P]; without effect on models that
-            have none.
+        tokens: embeddings behind the prompt's own, [1, k, D].
+        pooled: added to the prompt's pooled embedding, [1, P]; without effect on models that have
+            none.
         references: latents of a and a′ [1, C, h, w], which the model sees behind the picture that
             is edited: (x, a, a′). Without them it sees x alone.
         editor: how FlowEdit applies it; ``None`` is as for an instruction.
         info: what else is known, such as ``base`` and ``base_fingerprint`` of the model.
+        prompt: a text that the model is told besides, such as a coarse "make the hair".
 
     Attributes:
         mix: the LoRA.
-        tokens, pooled, references: as they were given.
+        tokens, pooled, references, prompt: as they were given.
 
     Raises:
         EditError: there is nothing to be told or shown, and no LoRA; or a tensor has another number
@@ -60,9 +61,11 @@ class ShownChange(Edit):
         references: tuple[torch.Tensor, ...] = (),
         editor: EditorSettings | None = None,
         info: EditInfo | None = None,
+        prompt: str = "",
     ) -> None:
         self.mix = dict(layers or {})
         self.tokens, self.pooled, self.references = tokens, pooled, tuple(references)
+        self.prompt = prompt
         self.layers: dict[str, LoraLayer] = {}
         sees = replace(editor or EDITOR, reference=True)
         known = info or EditInfo(name, guidance=GUIDANCE)
@@ -74,7 +77,7 @@ class ShownChange(Edit):
         given = [("tokens", self.tokens, 3), ("pooled", self.pooled, 2)]
         given += [("a reference", picture, 4) for picture in self.references]
         there = [(what, tensor, wanted) for what, tensor, wanted in given if tensor is not None]
-        if not there and not self.mix:
+        if not there and not self.mix and not self.prompt:
             raise EditError(f"The shown change {self.name!r} shows nothing")
         for what, tensor, wanted in there:
             if tensor.ndim != wanted or len(tensor) != 1:
@@ -91,7 +94,9 @@ class ShownChange(Edit):
     @property
     def is_idle(self) -> bool:
         """Whether it changes no weight, and tells and shows nothing either."""
-        if self.tokens is not None or self.pooled is not None or self.references:
+        if self.prompt or self.references:
+            return False
+        if self.tokens is not None or self.pooled is not None:
             return False
         return not any(bool(one.up.any()) and bool(one.down.any()) for one in self.mix.values())
 
@@ -106,6 +111,7 @@ class ShownChange(Edit):
             references=self.references,
             editor=info.editor,
             info=info,
+            prompt=self.prompt,
         )
 
     def with_rank(self, rank: int) -> tuple[Edit, float]:
@@ -125,7 +131,8 @@ class ShownChange(Edit):
         raise self._refusal("cannot be saved as an edit")
 
     def _refusal(self, what: str) -> UsageError:
-        alone = self.tokens is None and self.pooled is None and not self.references
+        told = self.prompt or self.tokens is not None or self.pooled is not None
+        alone = not told and not self.references
         return UsageError(
             f"The shown change {self.name!r} {what}",
             expected="an edit with a LoRA",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.edits.guidance import instruction_guidance
@@ -11,6 +13,7 @@ from pairedit_sdk.errors import UsageError
 from pairedit_sdk.images.image import resized, to_tensor
 from pairedit_sdk.lora.holding import holding
 from pairedit_sdk.lorweb.rows import cell_size, require_edit_model
+from pairedit_sdk.models.folders import BUILT_IN, EDIT_MODEL
 from pairedit_sdk.models.image_encoder import ImageEncoder, load_encoder
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
     from pairedit_sdk.models.protocol import FlowModel
+
+#: The basis that comes with the built-in edit model; see docs/analogies.md.
+SHIPPED = BUILT_IN[EDIT_MODEL] / "lorweb.safetensors"
 
 
 @holding
@@ -31,6 +37,7 @@ def shown_change(
     *,
     encoder: ImageEncoder | None = None,
     name: str = "lorweb",
+    prompt: str = "",
 ) -> ShownChange:
     """The change a : a′ as a basis sees it beside b.
 
@@ -46,6 +53,8 @@ def shown_change(
         b: the picture that is to be edited. Others may be edited with it too; the mix is for b.
         encoder: the basis's own; ``None`` loads it.
         name: of the edit.
+        prompt: what the model is told beside it. A caption as coarse as those of the basis's
+            training, "make the hair", helps a lot.
 
     Raises:
         UsageError: the basis's layout is a grid.
@@ -76,15 +85,31 @@ def shown_change(
     mean = zip(basis.elements, coefficients.mean(dim=0).tolist(), strict=True)
     info = replace(mix.info, guidance=instruction_guidance(model), parts=list(mean))
     return ShownChange(
-        name, mix.layers, tokens=tokens, pooled=pooled, references=references, info=info
+        name,
+        mix.layers,
+        tokens=tokens,
+        pooled=pooled,
+        references=references,
+        info=info,
+        prompt=prompt,
     )
 
 
 def default_lorweb(model: str) -> LoRWeBBasis | None:
-    """The basis that comes with a built-in model, which answers where none is chosen. There is none
-    at present.
+    """The basis that comes with the built-in edit model, which answers where none is chosen; other
+    models have none. It is read once, and is not to be changed.
 
     Args:
-        model: name of the model in use, which need not be loaded.
+        model: name or folder of the model in use, which need not be loaded.
     """
-    return None
+    if model == EDIT_MODEL:
+        return _shipped()
+    folder = os.path.realpath(os.path.expanduser(model))
+    return _shipped() if folder == os.path.realpath(BUILT_IN[EDIT_MODEL]) else None
+
+
+@cache
+def _shipped() -> LoRWeBBasis:
+    from pairedit_sdk.lorweb.basis import LoRWeBBasis
+
+    return LoRWeBBasis.load(SHIPPED)

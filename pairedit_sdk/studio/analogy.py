@@ -1,4 +1,4 @@
-"""What an analogy a : a′ :: b means: edits of the basis, a learned one, words, or nothing here."""
+"""What an analogy a : a′ :: b means: own edits, words, a learned basis, or nothing here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from pairedit_sdk.basis.answering import AnalogyAnswer
     from pairedit_sdk.editing.hooks import StepHook
-    from pairedit_sdk.edits.shown import ShownChange
     from pairedit_sdk.studio.engine import Engine
     from pairedit_sdk.studio.requests import AnalogyRequest
     from pairedit_sdk.words.finding import FoundWords
@@ -38,30 +37,31 @@ def answer(
     """
     from pairedit_sdk.basis.answering import answered
     from pairedit_sdk.basis.edit_basis import EditBasis
-    from pairedit_sdk.lorweb.shown import default_lorweb, shown_change
+    from pairedit_sdk.editing.told import SHOWN_BY
+    from pairedit_sdk.lorweb.analogy_answer import as_learned, require_change
+    from pairedit_sdk.lorweb.shown import default_lorweb
     from pairedit_sdk.models.kinds import is_edit_model
     from pairedit_sdk.words.finding import find_words
 
-    a, a_prime, b = pictures
-    learned = default_lorweb(engine.model_name)
-
-    def show() -> ShownChange | None:
-        if learned is None:
-            return None
-        return shown_change(engine.model, learned, a, a_prime, b, name=learned.info.name)
+    web = default_lorweb(engine.model_name) if request.method in SHOWN_BY else None
 
     def ask() -> FoundWords:
         return find_words(
-            engine.model, [(a, a_prime)], request.vocabulary, seed=request.seed, on_phrase=hook
+            engine.model, [pictures[:2]], request.vocabulary, seed=request.seed, on_phrase=hook
         )
 
     basis = EditBasis.open(engine.library)
     route = None
-    if learned is None or basis.index.names:
-        route = basis.route(a, a_prime, b, count=request.count)
+    if web is None or basis.index.names:
+        route = basis.route(*pictures, count=request.count)
+    else:
+        require_change(web, pictures)
+    learned = None if web is None else as_learned(web, lambda: engine.model, pictures)
     asks = request.find_words and request.words and request.method == "flowedit"
     can = asks and is_edit_model(engine.model_name)
-    return answered(route, request.scale, force=request.force, show=show, ask=ask if can else None)
+    return answered(
+        route, request.scale, force=request.force, learned=learned, ask=ask if can else None
+    )
 
 
 def parts(answer: AnalogyAnswer) -> tuple[dict[str, float], dict[str, float]]:
@@ -84,4 +84,5 @@ def facts(answer: AnalogyAnswer) -> dict[str, Any]:
         "edits": [{"name": name, "scale": scale} for name, scale in edits.items()],
         "instructions": [{"phrase": said, "scale": scale} for said, scale in instructions.items()],
         "lorweb": None if answer.shown is None else answer.shown.name,
+        "prompt": "" if answer.shown is None else answer.shown.prompt,
     }

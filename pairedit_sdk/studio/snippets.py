@@ -12,7 +12,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pairedit_sdk.errors import PairEditError, UsageError
+from pairedit_sdk.models.folders import DEFAULT_MODEL
 from pairedit_sdk.studio import spelling
+from pairedit_sdk.studio.analogy import NEXT_STEP
 from pairedit_sdk.studio.requests import SweepRequest
 from pairedit_sdk.studio.spelling import differs, number, text
 
@@ -164,21 +166,32 @@ def analogy_python(
         mask: the name of the mask's file, if there was one.
         loading: see :func:`loading_of`; ``None`` is the SDK's own model.
     """
+    from pairedit_sdk.editing.told import SHOWN_BY
+    from pairedit_sdk.lorweb.shown import default_lorweb
+
     a, a_prime, b = map(text, pictures)
+    learned = request.method in SHOWN_BY and default_lorweb(_model_of(loading)) is not None
+    own = bool(_placed(library)) or not learned
     counted = [f"count={request.count}"] if differs(request, "count") else []
-    lines = [
-        spelling.model(loading),
-        f"basis = pe.EditBasis({text(str(library))})",
-        f"a, a_prime, b = pe.read_image({a}), pe.read_image({a_prime}), pe.Photo.read({b})",
-        f"mix = {spelling.call('basis.route', 'a', 'a_prime', 'b.seen()', *counted)}",
-        "print(mix.sentence)",
-        "edits = mix" if request.scale == 1 else f"edits = mix @ {number(request.scale)}",
-    ]
-    if not request.force:
-        lines += ["if not mix.known:", *(f"    {line}" for line in _unknown(request))]
+    mix = spelling.call("basis.route", "a", "a_prime", "b.seen()", *counted)
+    given = [f"basis = pe.EditBasis({text(str(library))})"] if own else []
+    route = [f"mix = {mix}"] if own else []
+    asked = ["model", "mix" if own else "None", "(a, a_prime, b.seen())", *_asked(request)]
     settings = spelling.settings(request, mask)
     call = spelling.call("pe.edit_image", "model", "b", "edits", *settings)
-    return spelling.script([*lines, f"picture = {call}", f"picture.save({text(out)})"])
+    return spelling.script(
+        [
+            spelling.model(loading),
+            *given,
+            f"a, a_prime, b = pe.read_image({a}), pe.read_image({a_prime}), pe.Photo.read({b})",
+            *route,
+            f"answer = {spelling.call('pe.answer_analogy', *asked)}",
+            "print(answer.sentence)",
+            f"edits = answer.require({text(NEXT_STEP)})",
+            f"picture = {call}",
+            f"picture.save({text(out)})",
+        ]
+    )
 
 
 def compose_command(request: ComposeRequest, library: EditLibrary) -> str:
@@ -213,25 +226,20 @@ def _phrases(phrases: list[str]) -> str:
     return "; ".join(phrases) if plain else json.dumps(phrases)
 
 
-def _unknown(request: AnalogyRequest) -> list[str]:
-    """What Python does about an analogy that no edit makes."""
-    from pairedit_sdk.words.finding import WORDS_ALONE
-
+def _asked(request: AnalogyRequest) -> list[str]:
+    """Settings of an analogy, as Python takes them."""
+    asked = [f"scale={number(request.scale)}"] if differs(request, "scale") else []
+    asked += ["force=True"] if request.force else []
     if not (request.find_words and request.words and request.method == "flowedit"):
-        return ['raise SystemExit("No edit makes this change")']
-    asked = (
-        []
-        if request.vocabulary is None
-        else [f"vocabulary=[{', '.join(map(text, request.vocabulary))}]"]
-    )
-    asked += [f"seed={request.seed}"] if request.seed else []
-    scale = number(WORDS_ALONE * request.scale)
-    return [
-        f"found = {spelling.call('pe.find_words', 'model', '[(a, a_prime)]', *asked)}",
-        "if found.none:",
-        "    raise SystemExit(found.sentence)",
-        f"edits = pe.Instruction(found.best.phrase) @ {scale}",
-    ]
+        return [*asked, "words=False"]
+    if request.vocabulary is not None:
+        asked.append(f"vocabulary=[{', '.join(map(text, request.vocabulary))}]")
+    return [*asked, f"seed={request.seed}"] if request.seed else asked
+
+
+def _model_of(loading: LoadingOptions | None) -> str:
+    """The name of the model in use."""
+    return (loading.base if loading else None) or DEFAULT_MODEL
 
 
 def _placed(library: EditLibrary) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairedit_sdk.builtin.faces.instructions import all_instructions
+from pairedit_sdk.builtin.faces.instructions import all_instructions, open_instructions
 from pairedit_sdk.edits.edit_words import LONGEST_PHRASE
 from pairedit_sdk.errors import InputError, UsageError
 
@@ -113,7 +113,7 @@ class Vocabulary:
         For the built-in edit model every instruction that it was taught, for others a list of
         common ones.
         """
-        if model.architecture == DRAWN_FACES:
+        if has_phrases(model.architecture):
             return cls(all_instructions())
         return cls.read(COMMON)
 
@@ -127,6 +127,22 @@ class Vocabulary:
         if given is None:
             return cls.of_model(model)
         return cls.read(given) if is_file_name(given) else cls.parse(given)
+
+
+def has_phrases(architecture: str) -> bool:
+    """Whether a model of this architecture has a vocabulary of its own: what it was taught."""
+    return architecture == DRAWN_FACES
+
+
+def leaves_open(architecture: str, phrase: str) -> bool:
+    """Whether a phrase of a model's own vocabulary is known to leave something open that a picture
+    shows, such as the colour of a hat.
+
+    Args:
+        architecture: the model's.
+        phrase: in the words of the vocabulary.
+    """
+    return has_phrases(architecture) and phrase in open_instructions()
 
 
 #: Phrases in any of these forms.

@@ -62,6 +62,12 @@ def instruction(after: Face, attribute: str) -> str:
     return f"make the {_NOUNS.get(attribute, attribute)} {value}"
 
 
+def open_instructions() -> frozenset[str]:
+    """Instructions that leave something open that a picture shows: "add a cap" says no colour."""
+    hats = (value for value in ATTRIBUTES["hat"] if value not in _NONE)
+    return frozenset(instruction(Face().with_(hat=hat), "hat") for hat in hats)
+
+
 def all_instructions() -> tuple[str, ...]:
     """Every instruction that :func:`instruction` has for the attributes' values, sorted."""
     return tuple(

@@ -43,7 +43,7 @@ def verdict_html(answer: AnalogyAnswer) -> str:
         kind, title = "good", "Found in the basis"
     elif answer.shown is not None:
         kind, title = "good", "Answered by a learned basis"
-    elif answer.found is not None and answer.stack is not None:
+    elif answer.said is not None:
         kind, title = "good", "Found in words"
     elif answer.stack is not None:
         kind, title = "usable", "Unlike anything here; the nearest edits are mixed anyway"

@@ -21,7 +21,7 @@ from pairedit_sdk.builtin.build.flow_data import LONG_TEXT_EVERY, FlowData
 from pairedit_sdk.builtin.faces.numbered import face_at
 from pairedit_sdk.io.cores import usable_cores
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 FORKS = "fork" in multiprocessing.get_all_start_methods()
 
 
