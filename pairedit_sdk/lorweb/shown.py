@@ -62,15 +62,7 @@ def shown_change(
         EditError: another model, or an encoder that does not fit.
     """
     settings = basis.info.settings
-    if settings.layout == "grid":
-        raise UsageError(
-            f"The basis {basis.info.name} sees an analogy as a grid, which cannot be an edit of "
-            "one picture",
-            expected="a basis of the layout sequence or alone",
-            got="grid",
-            next_step="Answer with `pairedit lorweb answer`, or train one with "
-            "--set layout=sequence",
-        )
+    _require_one_picture(basis)
     require_edit_model(model)
     basis.require_base(model)
     encoder = encoder or load_encoder(basis.info.encoder)
@@ -93,6 +85,19 @@ def shown_change(
         info=info,
         prompt=prompt,
     )
+
+
+def _require_one_picture(basis: LoRWeBBasis) -> None:
+    """Refuse the layout of a grid."""
+    if basis.info.settings.layout == "grid":
+        raise UsageError(
+            f"The basis {basis.info.name} sees an analogy as a grid, which cannot be an edit of "
+            "one picture",
+            expected="a basis of the layout sequence or alone",
+            got="grid",
+            next_step="Answer with `pairedit lorweb answer`, or train one with "
+            "--set layout=sequence",
+        )
 
 
 def default_lorweb(model: str) -> LoRWeBBasis | None:
