@@ -18,6 +18,7 @@ from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape
 from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
 from pairedit_sdk.lorweb.shown import default_lorweb, shown_change
+from pairedit_sdk.models.folders import BUILT_IN
 from pairedit_sdk.models.image_encoder import load_encoder
 from pairedit_sdk.models.loading import load_model
 
@@ -129,6 +130,11 @@ def test_what_cannot_be_an_edit_is_refused(model, tiny_model, encoder, pictures)
         shown_change(model, basis, *pictures, encoder=encoder)
 
 
-@pytest.mark.parametrize("name", ["mini", "mini-kontext", "some/folder"])
-def test_no_basis_comes_with_a_model(name):
-    assert default_lorweb(name) is None
+def test_a_basis_comes_with_the_built_in_edit_model_alone():
+    shipped = default_lorweb("mini-kontext")
+    assert shipped is not None
+    assert shipped.info.base == "mini-kontext"
+    assert shipped.info.settings.layout != "grid"
+    assert default_lorweb(str(BUILT_IN["mini-kontext"])) is shipped
+    assert default_lorweb("mini") is None
+    assert default_lorweb("some/folder") is None
