@@ -62,15 +62,7 @@ def shown_change(
         EditError: another model, or an encoder that does not fit.
     """
     settings = basis.info.settings
-    if settings.layout == "grid":
-        raise UsageError(
-            f"The basis {basis.info.name} sees an analogy as a grid, which cannot be an edit of "
-            "one picture",
-            expected="a basis of the layout sequence or alone",
-            got="grid",
-            next_step="Answer with `pairedit lorweb answer`, or train one with "
-            "--set layout=sequence",
-        )
+    _require_no_grid(basis)
     require_edit_model(model)
     basis.require_base(model)
     encoder = encoder or load_encoder(basis.info.encoder)
@@ -95,6 +87,18 @@ def shown_change(
     )
 
 
+def _require_no_grid(basis: LoRWeBBasis) -> None:
+    if basis.info.settings.layout == "grid":
+        raise UsageError(
+            f"The basis {basis.info.name} sees an analogy as a grid, which cannot be an edit of "
+            "one picture",
+            expected="a basis of the layout sequence or alone",
+            got="grid",
+            next_step="Answer with `pairedit lorweb answer`, or train one with "
+            "--set layout=sequence",
+        )
+
+
 def default_lorweb(model: str) -> LoRWeBBasis | None:
     """The basis that comes with the built-in edit model, which answers where none is chosen; other
     models have none. It is read once, and is not to be changed.
@@ -109,7 +113,8 @@ def default_lorweb(model: str) -> LoRWeBBasis | None:
 
 
 @cache
-def _shipped() -> LoRWeBBasis:
+def _shipped() -> LoRWeBBasis | None:
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
 
-    return LoRWeBBasis.load(SHIPPED)
+    # A model that was just built has none yet.
+    return LoRWeBBasis.load(SHIPPED) if SHIPPED.exists() else None
