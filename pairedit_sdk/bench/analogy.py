@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,8 @@ from pairedit_sdk.bench.analogy_trained import (
     trained,
     variant_settings,
 )
-from pairedit_sdk.bench.analogy_world import (
-    Asked,
-    Change,
-    asked_analogies,
-    shuffled,
-    world_relations,
-)
+from pairedit_sdk.bench.analogy_world import Asked, Change, asked_analogies, world_relations
+from pairedit_sdk.builtin.build.loop import half_products
 from pairedit_sdk.builtin.faces.analogies import NEW_FORMS, NEW_THINGS, NEW_VALUES
 from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.images import metrics
@@ -109,7 +105,7 @@ class Plan:
         delta_tokens=8,
         lr=2e-3,
         lr_schedule="cosine",
-        steps=1600,
+        steps=1000,
         batch=8,
         checkpoint_every=200,
     )
@@ -155,31 +151,28 @@ def run(
         figures of each group; ``rows``: the same by seed and change, with the accuracy of every
         analogy in ``each``; ``cost``: of a pass of the model with the mix, as a ratio to one with
         an ordinary LoRA of the same rank, and of mixing.
+
+    Raises:
+        UsageError: settings that do not go together in one of the variants.
     """
+    own = {v: variant_settings(plan.settings, v, 0) for v in plan.variants if v in TRAINED}
     asked = asked_analogies(plan.groups, plan.asked)
     truth = _Truth(model, asked)
     rows: list[dict[str, Any]] = []
     cost: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if plan.keep is None else plan.keep
-
-        def world() -> Any:
-            return world_relations(folder / "world", plan.tasks, plan.pairs)
-
+        world = partial(world_relations, folder / "world", plan.tasks, plan.pairs)
         for seed in range(plan.seeds):
             for variant in plan.variants:
                 if variant in TRAINED:
-                    settings = variant_settings(plan.settings, variant, seed)
-                    name = f"{variant}-{seed}"
-                    basis = trained(model, world, settings, name, plan.keep)
+                    settings = own[variant].with_values(seed=seed)
+                    basis = trained(model, world, settings, f"{variant}-{seed}", plan.keep)
                     if variant == "basis" and not cost:
                         cost = _cost(model, basis)
                         on_part("cost")
-                    mixed_up = shuffled(asked)
                     for way in WAYS:
-                        outs = asked_way(
-                            model, basis, asked, mixed_up, way, steps=plan.steps, seed=seed
-                        )
+                        outs = asked_way(model, basis, asked, way, steps=plan.steps, seed=seed)
                         about = {"seed": seed, "variant": f"{variant}, {way}"}
                         rows += [{**about, **row} for row in truth.scored(outs)]
                 else:
@@ -214,7 +207,8 @@ def _untrained(
     }[variant]
     # The model alone knows this layout best.
     alone = plan.settings.with_values(layout="alone", delta_tokens=0)
-    return answers(model, None, asked, said, alone, steps=plan.steps, seed=seed)
+    with half_products(model.transformer, str(model.device)):
+        return answers(model, None, asked, said, alone, steps=plan.steps, seed=seed)
 
 
 class _Truth:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairedit_sdk.bench.analogy_world import Asked
+from pairedit_sdk.bench.analogy_world import Asked, shuffled
 from pairedit_sdk.builtin.build.loop import half_products
 from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.guidance import GUIDANCE
 from pairedit_sdk.errors import UsageError
-from pairedit_sdk.images.image import to_tensor
+from pairedit_sdk.images.image import resized, to_image, to_tensor
 from pairedit_sdk.lorweb.answering import answer_rows
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.rows import AnalogyRows
@@ -31,12 +30,24 @@ if TYPE_CHECKING:
 TOGETHER = 16
 #: What is trained, and how its settings differ from the basis's.
 TRAINED = ("single", "basis", "delta", "both", "tanh", "uniform")
-#: How a trained variant is asked.
-WAYS = ("coarse", "silent", "shuffled", "edited")
+#: How a trained variant is asked: b′ is drawn from noise, or b is edited; with a coarse caption,
+#: without words, or without words and with the example of another attribute.
+WAYS = ("drawn coarse", "drawn silent", "drawn shuffled", "edited coarse", "edited silent")
 
 
 def variant_settings(settings: BasisSettings, variant: str, seed: int) -> BasisSettings:
-    """The settings of a trained variant, from those of "both": LoRAs of equal size in all."""
+    """The settings of a trained variant, from those of "both": LoRAs of equal size in all.
+
+    Raises:
+        UsageError: a layout of a grid, whose answers are not drawn in one pass; or settings that
+            do not go together in this variant.
+    """
+    if settings.layout == "grid":
+        raise UsageError(
+            "The benchmark of analogies draws b′ alone",
+            expected="layout=sequence or layout=alone",
+            got="layout=grid",
+        )
     changed: dict[str, Any] = {"seed": seed}
     if variant not in ("delta", "both"):
         changed["delta_tokens"] = 0
@@ -107,7 +118,7 @@ def answers(
     steps: int,
     seed: int,
 ) -> torch.Tensor:
-    """b′ of every analogy from noise, [N, 3, H, W]; ``None`` is the model alone."""
+    """b′ of every analogy from noise, as large as b [N, 3, H, W]; ``None`` is the model alone."""
     encoder = load_encoder(model.name if basis is None else basis.info.encoder)
     rows = AnalogyRows(model, encoder, [one.analogy for one in asked], settings)
     found = []
@@ -125,33 +136,31 @@ def answers(
                 seed=seed,
             )
         )
-    return torch.cat(found)
+    drawn, size = torch.cat(found), asked[0].analogy.b.size
+    if drawn.shape[:1:-1] == size:
+        return drawn
+    return torch.cat([to_tensor(resized(to_image(one[None]), size)) for one in drawn])
 
 
 @torch.no_grad()
-def edited(model: FlowModel, basis: LoRWeBBasis, asked: Sequence[Asked], seed: int) -> torch.Tensor:
+def edited(
+    model: FlowModel, basis: LoRWeBBasis, asked: Sequence[Asked], prompts: Sequence[str], seed: int
+) -> torch.Tensor:
     """b′ of every analogy as ``pairedit analogy`` makes it: b, edited by FlowEdit."""
     encoder = load_encoder(basis.info.encoder)
     found = []
-    for one in asked:
-        pictures = one.analogy
+    for one, prompt in zip(asked, prompts, strict=True):
+        shown = one.analogy
         change = shown_change(
-            model, basis, pictures.a, pictures.a_prime, pictures.b, encoder=encoder
+            model, basis, shown.a, shown.a_prime, shown.b, encoder=encoder, prompt=prompt
         )
-        x = model.encode(to_tensor(pictures.b)).float()
+        x = model.encode(to_tensor(shown.b)).float()
         found.append(model.decode(edit_latents(model, x, change, seed=seed)).cpu())
     return torch.cat(found)
 
 
 def asked_way(
-    model: FlowModel,
-    basis: LoRWeBBasis,
-    asked: Sequence[Asked],
-    mixed_up: Sequence[Asked],
-    way: str,
-    *,
-    steps: int,
-    seed: int,
+    model: FlowModel, basis: LoRWeBBasis, asked: Sequence[Asked], way: str, *, steps: int, seed: int
 ) -> torch.Tensor:
     """The answers of a trained variant, asked in one of :data:`WAYS`.
 
@@ -159,15 +168,15 @@ def asked_way(
         model: the edit model.
         basis: the variant.
         asked: the analogies.
-        mixed_up: the same with other examples.
-        way: "coarse" says which attribute changes, "silent" nothing; "shuffled" says nothing and
-            shows other examples, "edited" edits b in the place of drawing b′.
+        way: see :data:`WAYS`.
         steps: of drawing.
         seed: of the noise.
     """
-    if way == "edited":
-        return edited(model, basis, asked, seed)
-    shown = mixed_up if way == "shuffled" else asked
-    prompts = [one.coarse if way == "coarse" else "" for one in shown]
-    settings = replace(basis.info.settings)
-    return answers(model, basis, shown, prompts, settings, steps=steps, seed=seed)
+    how, told = way.split()
+    if told == "shuffled":
+        asked = shuffled(asked)
+    prompts = [one.coarse if told == "coarse" else "" for one in asked]
+    with half_products(model.transformer, str(model.device)):
+        if how == "edited":
+            return edited(model, basis, asked, prompts, seed)
+        return answers(model, basis, asked, prompts, basis.info.settings, steps=steps, seed=seed)

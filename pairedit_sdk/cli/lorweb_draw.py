@@ -36,6 +36,16 @@ def draw(
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Draw the changes that are kept back from training.")
     ] = False,
+    world: Annotated[
+        int | None,
+        typer.Option(
+            "--world",
+            min=1,
+            metavar="TASKS",
+            help="So many kinds of change without a name, in Relation252K's layout: any colours, "
+            "degrees, marks and tones, on --each people (2 or more).",
+        ),
+    ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -49,7 +59,15 @@ def draw(
     output = Output(as_json, quiet)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already", expected="a new or empty folder")
+    if world is not None and (first or kinds or unseen or each < 2):
+        raise UsageError(
+            "--world draws changes of its own, on two people or more",
+            next_step="Leave out --from, --change and --unseen, and give --each 2 or more",
+        )
     require_writable_folder(folder)
+    if world is not None:
+        _draw_world(output, folder, world, each)
+        return
     changes = _chosen(UNSEEN if unseen else SEEN, kinds or [])
     with output.meter("drawing", len(changes), "change") as meter:
         for change in changes:
@@ -70,6 +88,35 @@ def draw(
     said = counted(len(changes) * each, "analogy", "analogies")
     output.say(f"Drew {said} of {counted(len(changes), 'change')} into {folder}.")
     output.result({"folder": folder, "analogies": len(changes) * each, "changes": len(changes)})
+
+
+def _draw_world(output: Output, folder: Path, tasks: int, each: int) -> None:
+    """The first tasks of the drawn world: pictures of before and after side by side, and labels."""
+    from PIL import Image
+
+    from pairedit_sdk.builtin.faces.world import task_at, task_pairs
+    from pairedit_sdk.images.files import write_image
+    from pairedit_sdk.io.files import write_json
+    from pairedit_sdk.lorweb.labels import NAME
+
+    with output.meter("drawing", tasks, "change") as meter:
+        for task in range(tasks):
+            own, caption = folder / f"task-{task:05d}", task_at(task).caption
+            rows = []
+            for person, faces in enumerate(task_pairs(task, each)):
+                before, after = (face.draw() for face in faces)
+                both = Image.new("RGB", (2 * before.width, before.height))
+                both.paste(before, (0, 0))
+                both.paste(after, (before.width, 0))
+                rows.append({"img_name": f"{person}.png", "edit_instruction": caption})
+                write_image(both, own / rows[-1]["img_name"])
+            write_json(own / NAME, rows)
+            meter.advance(caption)
+    output.say(
+        f"Drew {counted(tasks, 'kind')} of change on {counted(each, 'person', 'people')} each "
+        f"into {folder}."
+    )
+    output.result({"folder": folder, "tasks": tasks, "analogies": tasks * each * (each - 1) // 2})
 
 
 def _chosen(changes: Sequence[tuple[str, str]], wanted: Sequence[str]) -> Sequence[tuple[str, str]]:

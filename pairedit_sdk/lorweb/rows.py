@@ -78,6 +78,10 @@ class AnalogyRows:
     ) -> None:
         self.base, self.encoder, self.analogies = model, encoder, analogies
         self.settings = settings
+        # A grid is one picture of several. The check is slow, and is made once.
+        self._shared: SharedPictures | None = None
+        if "grid" not in (settings.layout, settings.query):
+            self._shared = analogies if isinstance(analogies, SharedPictures) else None
         self._whole: dict[int, Shown] = {}
         self._seen: dict[str, _Seen] = {}
 
@@ -85,10 +89,11 @@ class AnalogyRows:
         return len(self.analogies)
 
     def __getitem__(self, index: int) -> Shown:
-        if isinstance(self.analogies, SharedPictures) and self.settings.layout != "grid":
-            names = self.analogies.names(index)
-            parts = [self._picture(name) for name in names]
-            return self._of_parts(parts, self.analogies.captions[index])
+        if self._shared is not None:
+            parts = [self._picture(self._shared, name) for name in self._shared.names(index)]
+            # All are seen at the size of b.
+            if len({part.latents.shape for part in parts}) == 1:
+                return self._of_parts(parts, self._shared.captions[index])
         if index in self._whole:
             return self._whole[index]
         shown = self._shown(self.analogies[index])
@@ -99,8 +104,8 @@ class AnalogyRows:
     def prepare(self, on_part: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Encode shared pictures in advance, many at once; nothing where they are not shared, have
         several sizes, or are too many to be kept."""
-        analogies = self.analogies
-        if not isinstance(analogies, SharedPictures) or self.settings.layout == "grid":
+        analogies = self._shared
+        if analogies is None:
             return
         names = [name for name in analogies.all_names if name not in self._seen]
         if len(names) > KEPT:
@@ -118,11 +123,10 @@ class AnalogyRows:
                 self._seen[name] = _Seen(latents[[k]], embeddings[k], patches[k])
             on_part(min(start + TOGETHER, len(names)), len(names))
 
-    def _picture(self, name: str) -> _Seen:
+    def _picture(self, analogies: SharedPictures, name: str) -> _Seen:
         if name in self._seen:
             return self._seen[name]
-        assert isinstance(self.analogies, SharedPictures)
-        picture = self.analogies.picture(name)
+        picture = analogies.picture(name)
         latents = self.base.encode(to_tensor(resized(picture, self._size(picture)))).float().cpu()
         embeddings, patches = self._features([picture])
         seen = _Seen(latents, embeddings[0], patches[0])

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import Result
 
-from pairedit_sdk.bench import basis, compose, edits, speed
+from pairedit_sdk.bench import analogy, basis, compose, edits, speed
 from pairedit_sdk.bench.edits import FIGURES, MEDIANS, SMALL, Job, Plan
 from pairedit_sdk.bench.fidelity import Fidelity
 from pairedit_sdk.cli.bench_edits import SHOWN, _table
@@ -110,6 +111,39 @@ def test_combinations_are_the_ones_that_are_named(
     assert plans[0].combinations == [("glasses", "smile"), ("hat", "age")]
     refused = pairedit("bench", "compose", "--combination", "sketch+night")
     assert (refused.exit_code, len(plans)) == (2, 1)
+
+
+def test_analogies_are_compared_by_variant_and_group(
+    pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plans: list[analogy.Plan] = []
+
+    def run(
+        model: FlowModel, plain: object, plan: analogy.Plan, on_part: Callable[[str], None]
+    ) -> dict[str, Any]:
+        plans.append(plan)
+        figures = {"seen": {"accuracy": 0.5}, "forms": {"accuracy": math.nan}}
+        return {"summary": dict.fromkeys(plan.variants, figures), "rows": [], "cost": {}}
+
+    monkeypatch.setattr(analogy, "run", run)
+    words = ("--variant", "both", "--variant", "none", "--keep", tmp_path / "kept", "--seeds", "2")
+    result = pairedit("bench", "analogy", "--small", *words, "--set", "delta.tokens=4")
+    assert result.exit_code == 0, result.output
+    assert "seen accuracy" in result.stdout
+    wanted = replace(
+        analogy.SMALL,
+        seeds=2,
+        variants=["both", "none"],
+        keep=tmp_path / "kept",
+        settings=analogy.SMALL.settings.with_values(delta_tokens=4),
+    )
+    assert plans == [wanted]
+    assert pairedit("bench", "analogy", "-q").exit_code == 0
+    assert plans[1] == analogy.PLAN
+    (tmp_path / "file").write_text("")
+    for refused in (("--keep", tmp_path / "file"), ("--variant", "bothh")):
+        assert pairedit("bench", "analogy", *refused).exit_code != 0
+    assert len(plans) == 2
 
 
 def test_speed_compares_both_ways(pairedit: Pairedit, monkeypatch: pytest.MonkeyPatch) -> None:

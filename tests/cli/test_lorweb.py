@@ -16,9 +16,11 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from pairedit_sdk.builtin.faces import analogies
+from pairedit_sdk.builtin.faces.world import task_at, task_pairs
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb import learning
+from pairedit_sdk.lorweb.analogies import AnalogyFolder
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.models.image_encoder import load_encoder
 from pairedit_sdk.pairs.pair_set import PairSet
@@ -175,6 +177,20 @@ def test_what_joined_while_an_edit_was_learned_stays(
     assert result.exit_code == 2
     assert "was trained anew while mine was learned" in result.stderr
     assert LoRWeBBasis.load(saved).elements == ["1", "2"]
+
+
+def test_a_world_is_drawn_as_relations(pairedit: Pairedit, tmp_path: Path) -> None:
+    assert pairedit("lorweb", "draw", "world", "--world", "2", "--each", "3").exit_code == 0
+    found = AnalogyFolder(tmp_path / "world")
+    assert len(found) == 2 * 3  # every two of three people
+    assert found[0].caption == task_at(0).caption
+    drawn = task_pairs(0, 2)
+    sides = [face.draw() for pair in drawn for face in pair]
+    shown = (found[0].a, found[0].a_prime, found[0].b, found[0].b_prime)
+    assert [side.tobytes() for side in shown] == [side.tobytes() for side in sides]
+    refused = pairedit("lorweb", "draw", "other", "--world", "2", "--each", "1")
+    assert refused.exit_code == 2
+    assert not (tmp_path / "other").exists()
 
 
 def test_other_people_of_chosen_kinds_are_drawn(pairedit: Pairedit, tmp_path: Path) -> None:

@@ -6,17 +6,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from pairedit_sdk.basis.router import Router
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.errors import EditError, UsageError
+from pairedit_sdk.io.files import read_tensors, write_tensors
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
+from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape, network_of
+from pairedit_sdk.lorweb.mixing import empty_router
 from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.query import grid_of, query_of
 from pairedit_sdk.lorweb.settings import BasisSettings, basis_settings
 from pairedit_sdk.models.image_encoder import load_encoder
 from pairedit_sdk.models.loading import load_base
+from pairedit_sdk.models.protocol import Condition
 
 SHAPES = {"transformer_blocks.0.attn.to_q": (64, 64), "x_embedder": (64, 48)}
 WIDTH, KEY = 12, 8
@@ -141,6 +146,94 @@ def test_what_is_no_basis_is_said_to_be_so(tmp_path):
             LoRWeBBasis.load(path)
 
 
+def _delta(pooled=5):
+    """A network that says something of a pair, for the built-in encoder's patches."""
+    generator = torch.Generator().manual_seed(1)
+    pair = [Image.new("RGB", (8, 8))] * 2
+    embeddings, patches = load_encoder("mini").features(pair)
+    shape = DeltaShape(2, 8, 1, embeddings.shape[1], *patches.shape[1:], 6, pooled)
+    network = DeltaNetwork(shape, torch.arange(6.0)).requires_grad_(False)
+    network.out.weight.normal_(generator=generator)
+    network.scales.uniform_(generator=generator)
+    return network
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_a_delta_network_is_saved_and_read_again(tmp_path, face_pairs, alone, kind):
+    basis = _basis()
+    if alone:
+        info = replace(basis.info, settings=BasisSettings(count=0, delta_tokens=2, layout="alone"))
+        basis = LoRWeBBasis({}, empty_router(WIDTH), info)
+    basis.delta = _delta()
+    path = basis.save(tmp_path / "b.safetensors")
+    tensors, header = read_tensors(path)
+    write_tensors(path, {name: tensor.to(kind) for name, tensor in tensors.items()}, header)
+    again = LoRWeBBasis.load(path)
+    assert again.info == basis.info
+    assert again.elements == basis.elements == ([] if alone else ["1", "2", "3"])
+    assert again.delta.shape == basis.delta.shape
+    near = {"atol": 0, "rtol": 0} if kind == torch.float32 else {"atol": 5e-3, "rtol": 5e-3}
+    for name, tensor in basis.delta.state_dict().items():
+        assert again.delta.state_dict()[name].dtype == torch.float32
+        assert torch.allclose(again.delta.state_dict()[name], tensor, **near)
+    pair = face_pairs({"hat": "beanie"}, 1)[0]
+    found, wanted = (
+        one.tokens_for(load_encoder("mini"), pair.before, pair.after) for one in (again, basis)
+    )
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=10 * near["atol"] or 1e-6)
+    assert again.mixed(again.coefficients(_query())).layers.keys() == basis.layers.keys()
+
+
+def test_a_basis_is_told_of_a_pair_only_with_a_delta_network(face_pairs):
+    encoder, pair = load_encoder("mini"), face_pairs({"hat": "beanie"}, 1)[0]
+    said = Condition(torch.zeros(1, 4, 6), {"pooled": torch.ones(1, 5)})
+    assert _basis().tokens_for(encoder, pair.before, pair.after) is None
+    assert _basis().condition(encoder, pair.before, pair.after, said) is said
+    basis = _basis()
+    basis.delta = _delta()
+    tokens, pooled = basis.tokens_for(encoder, pair.before, pair.after)
+    found = basis.condition(encoder, pair.before, pair.after, said)
+    assert torch.equal(found.prompt_embeds, torch.cat([said.prompt_embeds, tokens], dim=1))
+    assert torch.equal(found.extras["pooled"], 1 + pooled)
+    nothing, _ = basis.tokens_for(encoder, pair.before, pair.after, scale=0.0)
+    assert torch.allclose(nothing, torch.arange(6.0).expand(1, 2, 6), atol=1e-6)
+    basis.delta = network_of(replace(basis.delta.shape, patches=3), {
+        **basis.delta.state_dict(), "place": basis.delta.place[:3]
+    })  # fmt: skip
+    with pytest.raises(EditError, match=r"does not fit the basis b\. Expected 3 patches of"):
+        basis.tokens_for(encoder, pair.before, pair.after)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("activation", ["softmax", "tanh", "uniform"])
+def test_coefficients_of_several_queries_are_those_of_each(shared, activation):
+    basis = _basis(shared=shared, activation=activation)
+    if activation != "uniform":
+        own = Edit({"x_embedder": LoraLayer(torch.ones(1, 48), torch.ones(64, 1))}, EditInfo("own"))
+        basis = basis.join(own, torch.stack([_query(9)]), torch.stack([_query(3)]))
+    queries = torch.stack([_query(k) for k in range(4)])
+    found = basis.coefficients_of(queries)
+    assert found.shape == (4, 1 if shared else 2, len(basis.elements))
+    for query, e in zip(queries, found, strict=True):
+        assert torch.allclose(basis.coefficients(query), e, atol=1e-6)
+    for number, weight in enumerate(SHAPES):
+        wanted = found[:, 0 if shared else number]
+        assert torch.equal(basis.of_weight(found, weight), wanted)
+    assert torch.equal(basis.of_weight(found, "other"), found.mean(dim=1))
+
+
+def test_nothing_joins_a_basis_without_loras():
+    info = replace(_basis().info, settings=BasisSettings(count=0, delta_tokens=2))
+    basis = LoRWeBBasis({}, empty_router(WIDTH), info, delta=_delta())
+    layers = {"x_embedder": LoraLayer(torch.ones(1, 48), torch.ones(64, 1))}
+    queries = torch.stack([_query()])
+    with pytest.raises(EditError, match=r"The basis b has no LoRAs.*count above 0"):
+        basis.join(Edit(layers, EditInfo("mine", rank=1)), queries, queries)
+    assert basis.without("mine").delta is basis.delta
+
+
 def test_an_encoder_of_another_width_is_refused(face_pairs):
     pair = face_pairs({"hat": "beanie"}, 1)[0]
     with pytest.raises(EditError, match=r"does not fit the basis b\. Expected 12 numbers"):
@@ -201,6 +294,24 @@ def test_settings_are_the_published_ones_and_checked():
         basis_settings(["layout=row"])
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["count=0"], "count=0 needs delta.tokens above 0"),
+        (["count=-1"], "count is -1"),
+        (["on_change=1.5"], "on_change is 1.5, expected 0 to 1"),
+        (["delta.width=10"], "delta.width is 10, expected a multiple of 4"),
+        (["delta.tokens=257"], "delta.tokens is 257, expected 0 to 256"),
+        (["delta.layers=0"], "delta.layers is 0, expected 1 to 16"),
+    ],
+)
+def test_settings_of_a_delta_network_are_checked(words, said):
+    with pytest.raises(UsageError, match=said):
+        basis_settings(words)
+    found = basis_settings(["count=0", "delta.tokens=4", "layout=alone"])
+    assert (found.count, found.delta_tokens, found.delta.width) == (0, 4, 128)
+
+
 def test_a_basis_s_file_holds_the_settings_as_earlier_versions_read_them():
     values = BasisSettings().as_dict()
     assert set(values) == {
@@ -209,6 +320,7 @@ def test_a_basis_s_file_holds_the_settings_as_earlier_versions_read_them():
         "steps", "batch", "accumulate", "lr", "beta1", "beta2", "weight_decay", "optimizer",
         "seed", "gradient_checkpointing", "checkpoint_every", "preview_every", "track",
     }  # fmt: skip
-    newer = BasisSettings(keep=3, lr_schedule="cosine")
-    assert newer.as_dict() == values | {"keep": 3, "lr_schedule": "cosine"}
+    newer = BasisSettings(keep=3, lr_schedule="cosine", on_change=0.5, delta_tokens=4)
+    added = {"keep": 3, "lr_schedule": "cosine", "on_change": 0.5, "delta_tokens": 4}
+    assert newer.as_dict() == values | added
     assert BasisSettings(**newer.as_dict()) == newer
