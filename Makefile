@@ -15,7 +15,7 @@ export GOMP_SPINCOUNT := 1000
 export KMP_BLOCKTIME := 1
 endif
 
-.PHONY: demo studio-demo test slow lint format docs site base adopt-base kontext adopt-kontext clean
+.PHONY: demo studio-demo test slow lint format docs site base adopt-base kontext adopt-kontext adopt-basis clean
 
 demo: $(READY)
 	$(BIN)/pairedit demo
@@ -72,6 +72,10 @@ adopt-kontext: $(READY)
 	test -f out/kontext/model_index.json
 	rm -rf pairedit_sdk/builtin/weights/mini-kontext
 	cp -R out/kontext pairedit_sdk/builtin/weights/mini-kontext
+
+# The LoRWeB basis that comes with mini-kontext, of a trained one: make adopt-basis BASIS=FILE
+adopt-basis: $(READY)
+	$(BIN)/python -m pairedit_sdk.builtin.build.world_basis $(BASIS)
 
 clean:
 	rm -rf $(VENV) build dist out/demo out/bench out/base out/kontext out/build out/adopt out/site .mypy_cache .pytest_cache .ruff_cache

@@ -94,7 +94,7 @@ class AnalogyAnswer:
 
 def shown_sentence(shown: ShownChange) -> str:
     """Which learned basis answers, and what the model is told beside it."""
-    told = f", told {shown.prompt!r}" if shown.prompt else ""
+    told = f", with the words {shown.prompt!r}" if shown.prompt else ""
     return f"The LoRWeB basis {shown.name} answers it{told}."
 
 

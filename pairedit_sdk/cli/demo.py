@@ -28,8 +28,9 @@ def demo(
     """Learn an edit on drawn faces and use it, as a first try.
 
     Learns glasses from three shipped pairs on the built-in model, puts them on unseen faces at
-    several scales, learns a hat and adds it, and draws new people with glasses. The results are
-    labelled pictures in OUT; the example pairs are copied into OUT/pairs. Nothing is downloaded.
+    several scales, learns a hat and adds it, draws new people with glasses, and makes a change that
+    one example shows. The results are labelled pictures in OUT; the example pairs are copied into
+    OUT/pairs. Nothing is downloaded.
     """
     from pairedit_sdk.cli.demo_run import run_demo
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairedit_sdk.cli.demo_analogy import analogy_picture, draw_example
 from pairedit_sdk.cli.progress import Meter
 from pairedit_sdk.edits.library import EditLibrary
 from pairedit_sdk.errors import UsageError, printable
@@ -87,10 +88,15 @@ def run_demo(
     summed = write_image(_sums(base, people, learned, added, bars), out / "sum.png")
     tell("5. Drawing new people with it, from words ...")
     generated = write_image(_generated(base, learned, bars), out / "generated.png")
+    tell("6. Showing it a change that it has no edit of ...")
+    example = draw_example(people[len(people) // 2], out, SIZE)
+    drawn, found = analogy_picture(base, example, people[-1], SIZE, SEED)
+    analogy = write_image(drawn, out / "analogy.png")
+    tell(f"   {found}")
     seconds = time.perf_counter() - started
-    pictures = [strengths, summed, generated]
+    pictures = [strengths, summed, generated, analogy]
     tell("\n   ".join([f"Done in {seconds:.0f} s. Look at:", *map(str, pictures)]))
-    tell(_next_steps(out, faces[0]))
+    tell(_next_steps(out, faces, example))
     edit_file = EditLibrary.local(out).target(EDIT)
     record = {"edit": edit_file, "pictures": pictures, "faces": faces}
     record |= {"train_seconds": train_seconds + more_seconds, "seconds": seconds}
@@ -256,18 +262,21 @@ def _teller(words: Console | None) -> Callable[[str], None]:
     return tell
 
 
-def _next_steps(out: Path, face: Path) -> str:
+def _next_steps(out: Path, faces: Sequence[Path], example: Sequence[Path]) -> str:
     def quoted(path: Path) -> str:
         return shlex.quote(str(path))
 
     both = (
-        f"pairedit edit {quoted(face)} --edit {EDIT} --edit {ADDED} "
+        f"pairedit edit {quoted(faces[0])} --edit {EDIT} --edit {ADDED} "
         f"--library {quoted(out)} -o out.png"
     )
+    shown = f"pairedit analogy {' '.join(map(quoted, example))} {quoted(faces[-1])} -o shown.png"
     return f"""
 What to try next
   The edits just made, on one of the faces:
     {both}
+  What changes from one picture to another, on another face:
+    {shown}
   Another edit, learned from other example pairs:
     pairedit train {quoted(out / PAIRS / "age")} --name age
   Your own edit. The built-in model only knows drawn faces. For photographs take FLUX.2-klein

@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from pairedit_sdk.editing.edit_image import edit_image, sweep
     from pairedit_sdk.editing.edit_images import edit_images
     from pairedit_sdk.editing.generate import generate
+    from pairedit_sdk.lorweb.analogy_answer import answer_analogy
     from pairedit_sdk.models.loading import load_model
     from pairedit_sdk.training.trainer import train
     from pairedit_sdk.words.finding import find_words
 
 __all__ = [
-    "HOME", "edit_image", "edit_images", "find_words", "generate", "load_model", "sweep", "train",
+    "HOME", "answer_analogy", "edit_image", "edit_images", "find_words", "generate", "load_model",
+    "sweep", "train",
 ]  # fmt: skip
 
 #: The module of each function.
 HOME = {
+    "answer_analogy": "pairedit_sdk.lorweb.analogy_answer",
     "edit_image": "pairedit_sdk.editing.edit_image",
     "edit_images": "pairedit_sdk.editing.edit_images",
     "find_words": "pairedit_sdk.words.finding",

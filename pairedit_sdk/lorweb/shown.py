@@ -62,7 +62,7 @@ def shown_change(
         EditError: another model, or an encoder that does not fit.
     """
     settings = basis.info.settings
-    _require_one_picture(basis)
+    _require_no_grid(basis)
     require_edit_model(model)
     basis.require_base(model)
     encoder = encoder or load_encoder(basis.info.encoder)
@@ -87,8 +87,7 @@ def shown_change(
     )
 
 
-def _require_one_picture(basis: LoRWeBBasis) -> None:
-    """Refuse the layout of a grid."""
+def _require_no_grid(basis: LoRWeBBasis) -> None:
     if basis.info.settings.layout == "grid":
         raise UsageError(
             f"The basis {basis.info.name} sees an analogy as a grid, which cannot be an edit of "
@@ -114,7 +113,8 @@ def default_lorweb(model: str) -> LoRWeBBasis | None:
 
 
 @cache
-def _shipped() -> LoRWeBBasis:
+def _shipped() -> LoRWeBBasis | None:
     from pairedit_sdk.lorweb.basis import LoRWeBBasis
 
-    return LoRWeBBasis.load(SHIPPED)
+    # A model that was just built has none yet.
+    return LoRWeBBasis.load(SHIPPED) if SHIPPED.exists() else None

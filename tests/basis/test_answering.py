@@ -1,9 +1,9 @@
-"""What answers an analogy: the edits, else words, else nothing; words are asked for only then."""
+"""What answers an analogy: own edits, else words, else a learned basis, else nothing."""
 
 import pytest
 import torch
 
-from pairedit_sdk.basis.answering import answered
+from pairedit_sdk.basis.answering import Learned, answered
 from pairedit_sdk.basis.mix import EditMix
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.instruction import Instruction
@@ -23,7 +23,7 @@ def words(loss):
     return judged({"add a hat": (loss, 1.5), "add a cap": (0.9, 1.0)}, 1.0, 0.1, 2)
 
 
-def never():
+def never(*asked):
     raise AssertionError("words were asked for")
 
 
@@ -56,32 +56,58 @@ def test_nothing_answers_where_no_words_are_asked_for():
     assert (answer.stack, answer.sentence) == (None, route(0.1).sentence)
 
 
-def shown():
-    return ShownChange("web", tokens=torch.ones(1, 2, 8))
+def shown(prompt=""):
+    return ShownChange("web", tokens=torch.ones(1, 2, 8), prompt=prompt)
 
 
-def test_a_learned_basis_answers_what_no_edit_does_and_before_words():
-    change = shown()
-    answer = answered(route(0.1), 0.5, show=lambda: change, ask=never)
-    assert answer.stack.parts == [(change, 0.5)]
-    assert answer.shown is change
-    assert not answer.known
-    assert answer.sentence.endswith("from 0.50 on). The LoRWeB basis web answers it.")
-    none = answered(None, show=lambda: change)
-    assert none.sentence == "The basis has no edits. The LoRWeB basis web answers it."
-    assert none.stack.parts == [(change, 1.0)]
+def learned(*phrases):
+    """A learned basis that answers in the place of these phrases."""
+    return Learned(shown, phrases.__contains__)
+
+
+def test_a_learned_basis_answers_what_words_do_not_explain():
+    answer = answered(route(0.1), 0.5, learned=learned(), ask=lambda: words(0.95))
+    ((change, scale),) = answer.stack.parts
+    assert (answer.shown, scale, change.prompt) == (change, 0.5, "")
+    assert (answer.known, answer.said, answer.found.none) == (False, None, True)
+    assert answer.sentence.endswith(
+        "None of 2 phrases explains the change; the nearest is 'add a cap' (ratio 0.90). "
+        "The LoRWeB basis web answers it."
+    )
+
+
+def test_a_learned_basis_answers_alone_where_no_words_are_asked_for():
+    answer = answered(None, learned=learned("add a hat"))
+    assert answer.sentence == "The basis has no edits. The LoRWeB basis web answers it."
+    assert [(edit.name, edit.prompt, scale) for edit, scale in answer.stack.parts] == [
+        ("web", "", 1.0)
+    ]
+
+
+def test_words_answer_before_a_learned_basis():
+    answer = answered(route(0.1), learned=learned("add a cap"), ask=lambda: words(0.2))
+    assert (answer.shown, answer.said) == (None, answer.found)
+    assert answer.stack.words == {"add a hat": pytest.approx(1.2)}
+    assert "LoRWeB" not in answer.sentence
+
+
+def test_a_learned_basis_is_told_the_words_that_it_answers_in_the_place_of():
+    answer = answered(None, learned=learned("add a hat"), ask=lambda: words(0.2))
+    assert (answer.shown.prompt, answer.said, answer.stack.words) == ("add a hat", None, {})
+    assert answer.sentence == (
+        "The basis has no edits. The LoRWeB basis web answers it, with the words 'add a hat'."
+    )
 
 
 @pytest.mark.parametrize("similarity", [0.6, 0.1])
-def test_a_learned_basis_is_not_asked_where_edits_answer(similarity):
-    answer = answered(route(similarity), force=similarity < 0.5, show=never)
+def test_nothing_else_is_asked_where_edits_answer(similarity):
+    basis = Learned(never, never)
+    answer = answered(route(similarity), force=similarity < 0.5, learned=basis, ask=never)
     assert answer.shown is None
     assert answer.known is (similarity > 0.5)
 
 
-def test_words_are_asked_for_where_there_is_no_learned_basis():
-    answer = answered(route(0.1), show=lambda: None, ask=lambda: words(0.2))
-    assert answer.stack.words == {"add a hat": pytest.approx(1.2)}
+def test_nothing_answers_where_there_is_nothing():
     nothing = answered(None)
     assert (nothing.stack, nothing.sentence) == (None, "The basis has no edits.")
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from pairedit_sdk.cli import services
 
 if TYPE_CHECKING:
+    from pairedit_sdk.basis.answering import AnalogyAnswer
     from pairedit_sdk.editing.edit_images import EditedImage
     from pairedit_sdk.edits.edit import Edit, EditInfo, EditStack
     from pairedit_sdk.words.finding import FoundWords
@@ -135,6 +136,15 @@ class Rooms:
                 continue
             made = self.edit_image(model, photo.seen(), edits, options, on_step=on_step, **settings)
             yield EditedImage(source, replace(as_photo(made), alpha=photo.alpha, exif=photo.exif))
+
+    def answer_analogy(
+        self, model: Any, route: Any, pictures: Any, *, scale: float = 1.0, force: bool = False,
+        words: bool = True, vocabulary: Any = None, seed: int = 0,
+    ) -> AnalogyAnswer:  # fmt: skip
+        from pairedit_sdk.basis.answering import answered
+
+        self.calls.append(("answer_analogy", {k: v for k, v in locals().items() if k != "self"}))
+        return answered(route, scale, ask=lambda: self.find_words(model, [pictures[:2]]))
 
     def find_words(
         self, model: Any, pairs: Any, vocabulary: Any = None, *, seed: int = 0,

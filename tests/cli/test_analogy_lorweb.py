@@ -21,6 +21,7 @@ from pairedit_sdk.images.metadata import read_made
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.models.loading import load_model
 from pairedit_sdk.pairs.pair_set import PairSet
+from pairedit_sdk.words.finding import FoundWords, judged
 
 Pairedit = Callable[..., Result]
 SETTINGS = [
@@ -61,16 +62,18 @@ def test_it_answers_as_an_edit_with_scale_mask_detail_and_method(
     out = tmp_path / "out.png"
 
     def made(*words: str) -> np.ndarray:
-        result = run("--lorweb", "web", *words)
+        result = run("--lorweb", "web", "--no-words", *words)
         assert result.exit_code == 0, result.output
         return _pixels(out)
 
-    result = run("--lorweb", "web", "--scale", "2", "--detail", "off", "--json")
+    silent = ("--lorweb", "web", "--no-words")
+    result = run(*silent, "--scale", "2", "--detail", "off", "--json")
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert said["sentence"] == "The basis has no edits. The LoRWeB basis web answers it."
     assert (said["known"], said["similarities"], said["found_words"]) == (False, {}, None)
     assert set(said["lorweb"]["coefficients"]) == {"1", "2"}
+    assert said["lorweb"]["prompt"] == ""
     assert read_made(out)["edits"] == [{"name": "web", "scale": 2.0}]
     double, single = _pixels(out), made("--detail", "off")
     # b's own pixels, at 0 and where a mask is black.
@@ -83,7 +86,45 @@ def test_it_answers_as_an_edit_with_scale_mask_detail_and_method(
     drawn = made("--method", "from-noise", "--detail", "off")
     assert not (drawn == single).all()
     assert not (double == single).all()
-    assert "Answered by the LoRWeB basis web." in run("--lorweb", "web").stdout
+    assert "The LoRWeB basis web answers it.\n" in run(*silent).stdout
+
+
+def test_a_basis_that_is_chosen_is_told_the_words_that_are_found(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = judged({"make the hair red": (0.2, 1.5), "add a cap": (0.9, 1.0)}, 1.0, 0.1, 2)
+    monkeypatch.setattr("pairedit_sdk.words.finding.find_words", lambda *asked, **how: found)
+    result = run("--lorweb", "web")
+    said = "answers it, with the words 'make the hair red'. --no-words does without."
+    assert f"The LoRWeB basis web {said}" in " ".join(result.stdout.split())
+    given = json.loads(run("--lorweb", "web", "--json").stdout)
+    assert (given["lorweb"]["prompt"], given["words"]) == ("make the hair red", [])
+    assert given["found_words"]["phrases"][0]["phrase"] == "make the hair red"
+
+
+def test_the_built_in_model_answers_with_its_own(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = {"make the hair red": 0.95, "add a cap": 0.95}
+
+    def found(*asked: object, **how: object) -> FoundWords:
+        return judged({phrase: (loss, 1.5) for phrase, loss in losses.items()}, 1.0, 0.1, 2)
+
+    monkeypatch.setattr("pairedit_sdk.words.finding.find_words", found)
+
+    def answer(*words: str) -> tuple[str | None, str]:
+        given = json.loads(run(*words, "--json").stdout)
+        lorweb = given["lorweb"]
+        return (None, given["words"][0]["phrase"]) if lorweb is None else (
+            lorweb["name"], lorweb["prompt"],
+        )  # fmt: skip
+
+    assert answer() == ("world", "")
+    losses["make the hair red"] = 0.2
+    assert answer() == (None, "make the hair red")
+    assert answer("--no-words") == ("world", "")
+    losses["add a cap"] = 0.1
+    assert answer() == ("world", "add a cap")  # which says no colour
 
 
 def test_own_edits_that_know_the_change_come_first(
@@ -108,7 +149,7 @@ def test_a_mistake_is_one_sentence(run: Callable[..., Result], tmp_path: Path) -
         (["--lorweb", "wbe"], "There is no LoRWeB basis 'wbe'"),
         (["--lorweb", "web", "--method", "rf-inversion"], "cannot be used with the method"),
         (["--lorweb", "web", "--basis", "web"], "--lorweb cannot be used with a LoRWeB basis"),
-        ([], "is empty"),
+        (["--method", "rf-inversion"], "is empty"),
     ):
         result = run(*words)
         assert result.exit_code == 2, result.output

@@ -55,6 +55,8 @@ WRONG: list[tuple[str, str]] = [
      "The basis in none is empty. Place an edit with `pairedit basis place NAME PAIRS`."),
     ("basis fit --library none", "A router chooses between edits, and the basis has 0…"),
     ("analogy me.png me.png me.png -o x.png --library none",
+     SAME.replace("mini ", "mini-kontext ")),
+    ("analogy me.png blue.png me.png -o x.png --library none --method rf-inversion",
      "The basis in none is empty. Place an edit with `pairedit basis place NAME PAIRS`."),
     ("analogy me.png me.png me.png -o x.png --library full",
      SAME),

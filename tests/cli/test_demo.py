@@ -40,15 +40,16 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_writes_the_edits_and_three_collages(
+def test_writes_the_edits_and_four_collages(
     pairedit: Pairedit, rooms: Rooms, shipped: Path, tmp_path: Path
 ) -> None:
     result = pairedit("demo", "--steps", "20")
     assert result.exit_code == 0, result.stderr
     out = tmp_path / "out" / "demo"
     pictures = {path.name: _size(path) for path in out.glob("*.png")}
-    assert pictures.keys() == {"strengths.png", "sum.png", "generated.png"}
+    assert pictures.keys() == {"strengths.png", "sum.png", "generated.png", "analogy.png"}
     columns = {"strengths.png": len(demo_run.SCALES) + 2, "sum.png": 5, "generated.png": 1}
+    columns["analogy.png"] = 5
     for name, (width, _) in pictures.items():
         side = 128 if name == "generated.png" else demo_run.SIZE  # generated at the model's size
         assert columns[name] * side < width < (columns[name] + 2) * side
@@ -72,7 +73,13 @@ def test_uses_the_learned_edit_at_every_strength_and_then_both(
     used = [rooms.named(call["edits"]) for call in rooms.of("edit_image")]
     row: list[object] = [[("glasses", scale)] for scale in demo_run.SCALES]
     first, second = zip(("glasses", "hat"), demo_run.SUM_SCALES, strict=True)
-    assert used == row * demo_run.FACES + [[first], [second], [first, second]] * demo_run.FACES
+    used_alone = row * demo_run.FACES + [[first], [second], [first, second]] * demo_run.FACES
+    assert used == [*used_alone, [("add a hat", 1.2)]]  # what the stand-in finds for the analogy
+    (asked,) = rooms.of("answer_analogy")
+    assert asked["route"] is None
+    a, a_prime, _ = asked["pictures"]
+    corners = [picture.getpixel((2, 2)) for picture in (a, a_prime)]
+    assert (corners[0] != corners[1], corners[1][0] > corners[1][1]) == (True, True)
     generated = [call["edits"] for call in rooms.of("generate")]
     assert [stack is None for stack in generated] == [True] * len(demo_run.PROMPTS) + [False] * len(
         demo_run.PROMPTS
@@ -86,12 +93,15 @@ def test_the_command_it_proposes_works(
     (line,) = [line for line in said.splitlines() if line.strip().startswith("pairedit edit out/")]
     assert pairedit(*line.split()[1:]).exit_code == 0
     assert (tmp_path / "out.png").is_file()
+    (line,) = [line for line in said.splitlines() if line.strip().startswith("pairedit analogy ")]
+    assert pairedit(*line.split()[1:]).exit_code == 0
+    assert (tmp_path / "shown.png").is_file()
 
 
 def test_json_and_quiet(pairedit: Pairedit, rooms: Rooms, shipped: Path) -> None:
     said = json.loads(pairedit("demo", "--steps", "2", "--json").stdout)
     assert [Path(path).name for path in said["pictures"]] == [
-        "strengths.png", "sum.png", "generated.png",
+        "strengths.png", "sum.png", "generated.png", "analogy.png",
     ]  # fmt: skip
     assert 0 <= said["train_seconds"] <= said["seconds"]
     again = pairedit("demo", "--steps", "2", "-q")

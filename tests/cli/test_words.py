@@ -124,8 +124,12 @@ def test_a_training_asks_for_words(
 
 
 @pytest.fixture
-def placed(library: Path, face_pairs: Callable[..., Any], tmp_path: Path) -> Path:
-    """A basis of one edit of an edit model, and pictures of another change."""
+def placed(
+    library: Path, face_pairs: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A basis of one edit of an edit model that no LoRWeB basis comes with, and pictures of another
+    change."""
+    monkeypatch.setattr("pairedit_sdk.lorweb.shown.default_lorweb", lambda model: None)
     layers = {"x_embedder": LoraLayer(torch.ones(1, 64), torch.ones(192, 1))}
     edit = Edit(layers, EditInfo("hat", base="mini-kontext", base_fingerprint="one", rank=1))
     edit.save(library / "hat.safetensors")

@@ -103,6 +103,11 @@ def test_it_is_idle_only_as_a_lora_of_zeros() -> None:
     still = {"a": LoraLayer(torch.ones(1, 4), torch.zeros(4, 1))}
     assert ShownChange("s", still).is_idle
     assert not _shown(layers=still).is_idle
+    said = ShownChange("s", still, prompt="make the hair")
+    assert not said.is_idle
+    assert said.with_info(name="t").prompt == "make the hair"
+    with pytest.raises(UsageError, match="Keep the pictures"):
+        said.save("s.safetensors")
     assert not ShownChange("s", LAYERS).is_idle
 
 

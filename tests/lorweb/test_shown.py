@@ -12,13 +12,14 @@ from pairedit_sdk.editing.edit_latents import edit_latents
 from pairedit_sdk.edits.edit import Edit
 from pairedit_sdk.errors import BaseModelError, EditError, UsageError
 from pairedit_sdk.images.image import to_tensor
+from pairedit_sdk.io.files import read_tensors
 from pairedit_sdk.lora.layers import LoraLayer
 from pairedit_sdk.lorweb.basis import LoRWeBBasis
 from pairedit_sdk.lorweb.delta import DeltaNetwork, DeltaShape
 from pairedit_sdk.lorweb.parts import BasisLayer, LearnedInfo
 from pairedit_sdk.lorweb.settings import BasisSettings
-from pairedit_sdk.lorweb.shown import default_lorweb, shown_change
-from pairedit_sdk.models.folders import BUILT_IN
+from pairedit_sdk.lorweb.shown import SHIPPED, default_lorweb, shown_change
+from pairedit_sdk.models.folders import BUILT_IN, fingerprint
 from pairedit_sdk.models.image_encoder import load_encoder
 from pairedit_sdk.models.loading import load_model
 
@@ -130,11 +131,32 @@ def test_what_cannot_be_an_edit_is_refused(model, tiny_model, encoder, pictures)
         shown_change(model, basis, *pictures, encoder=encoder)
 
 
-def test_a_basis_comes_with_the_built_in_edit_model_alone():
-    shipped = default_lorweb("mini-kontext")
-    assert shipped is not None
-    assert shipped.info.base == "mini-kontext"
-    assert shipped.info.settings.layout != "grid"
-    assert default_lorweb(str(BUILT_IN["mini-kontext"])) is shipped
-    assert default_lorweb("mini") is None
-    assert default_lorweb("some/folder") is None
+def test_a_prompt_is_told_beside_it(model, encoder, pictures):
+    basis = _basis(model, encoder, pictures)
+    said, silent = (
+        shown_change(model, basis, *pictures, encoder=encoder, prompt=prompt)
+        for prompt in ("make the hat", "")
+    )
+    assert (said.prompt, silent.prompt) == ("make the hat", "")
+    x = model.encode(to_tensor(pictures[2])).float()
+    one, other = (edit_latents(model, x, c, steps=3, threshold=0.0) for c in (said, silent))
+    assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["mini", "klein-4b", "some/folder", "."])
+def test_other_models_have_no_basis_of_their_own(name):
+    assert default_lorweb(name) is None
+
+
+def test_the_shipped_basis_is_small_and_of_the_shipped_model():
+    basis = default_lorweb("mini-kontext")
+    assert default_lorweb(str(BUILT_IN["mini-kontext"])) is basis
+    folder = BUILT_IN["mini-kontext"]
+    own = fingerprint(folder, "transformer", "vae")
+    info = basis.info
+    assert (info.name, info.base, info.base_fingerprint) == ("world", "mini-kontext", own)
+    assert (info.encoder, info.settings.layout) == ("mini-kontext", "sequence")
+    assert SHIPPED.stat().st_size < 3e6
+    tensors, header = read_tensors(SHIPPED)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert "/" not in header["learned_basis"]

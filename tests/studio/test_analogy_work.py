@@ -144,13 +144,14 @@ def test_a_learned_basis_answers_where_one_comes_with_the_model(
     change = ShownChange("web", tokens=torch.ones(1, 2, 8))
     asked_of = []
 
-    def shown(*asked: object, name: str) -> ShownChange:
+    def shown(*asked: object, name: str, prompt: str) -> ShownChange:
         asked_of.append(asked[1])
         return change
 
-    web = SimpleNamespace(info=SimpleNamespace(name="web"))
+    about = SimpleNamespace(name="web", architecture="other", encoder="mini")
+    web = SimpleNamespace(info=about)
     monkeypatch.setattr("pairedit_sdk.lorweb.shown.default_lorweb", lambda model: web)
-    monkeypatch.setattr("pairedit_sdk.lorweb.shown.shown_change", shown)
+    monkeypatch.setattr("pairedit_sdk.lorweb.analogy_answer.shown_change", shown)
     back = [three[1], three[0], three[2]]
     asked = analogy_work.ask(placed, back, AnalogyRequest(scale=0.5))
     assert asked.answer.stack is not None

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pairedit_sdk.builtin.faces.analogies import drawn_analogy
 from pairedit_sdk.edits.edit import Edit, EditInfo
 from pairedit_sdk.edits.edit_words import EditWords
 from pairedit_sdk.edits.library import EditLibrary
@@ -107,16 +108,32 @@ def test_a_sum_in_python_is_the_studios(engine: Engine, words: bool, rank: int |
     assert torch.equal(own.up @ own.down, other.up @ other.down)
 
 
-def test_an_analogy_in_python_can_be_read() -> None:
-    three, library = ("a.png", "a2.png", "b.png"), EditLibrary("edits")
-    asked = analogy_python(AnalogyRequest(seed=2, scale=0.5), library, three, "o.png")
-    assert "found = pe.find_words(model, [(a, a_prime)], seed=2)\n" in asked
-    assert "    edits = pe.Instruction(found.best.phrase) @ 0.6\n" in asked
+def test_an_analogy_in_python_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    three, own = ("a.png", "a2.png", "b.png"), EditLibrary("edits")
+    asked = analogy_python(AnalogyRequest(seed=2, scale=0.5), own, three, "o.png")
+    pictures = "(a, a_prime, b.seen())"
+    # Nothing is placed: the built-in model has a basis that answers.
+    assert f"answer = pe.answer_analogy(model, None, {pictures}, scale=0.5, seed=2)\n" in asked
     assert 'edit_image(model, b, edits, seed=2)\npicture.save("o.png")\n' in asked
     compile(asked, "snippet", "exec")
-    forced = analogy_python(AnalogyRequest(force=True, count=1), library, three, "o.png")
-    assert "mix = basis.route(a, a_prime, b.seen(), count=1)\nprint(mix.sentence)\n" in forced
-    assert "if" not in forced.split()
-    silent = analogy_python(AnalogyRequest(words=False), library, three, "o.png")
-    assert '    raise SystemExit("No edit makes this change")\n' in silent
-    assert "find_words" not in silent
+    monkeypatch.setattr("pairedit_sdk.studio.snippets._placed", lambda library: ["hat"])
+    request = AnalogyRequest(force=True, count=1, vocabulary=["a", "b"])
+    forced = analogy_python(request, own, three, "o.png")
+    assert "mix = basis.route(a, a_prime, b.seen(), count=1)\n" in forced
+    assert f"(model, mix, {pictures}, force=True, vocabulary=" in forced
+    silent = analogy_python(AnalogyRequest(words=False), own, three, "o.png")
+    assert f"(model, mix, {pictures}, words=False)\nprint(answer.sentence)\n" in silent
+
+
+def test_an_analogy_in_python_makes_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn = drawn_analogy(("background", "pink"), 7, "asked")
+    for name, face in (("a", drawn.a), ("a2", drawn.a_prime), ("b", drawn.b)):
+        face.draw().save(f"{name}.png")
+    request = AnalogyRequest(find_words=False, steps=2)
+    run(analogy_python(request, EditLibrary("edits"), ("a.png", "a2.png", "b.png"), "o.png"))
+    with Image.open("o.png") as made:
+        assert made.size == drawn.b.draw().size
+    assert "The LoRWeB basis world answers it." in capsys.readouterr().out

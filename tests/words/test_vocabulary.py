@@ -14,7 +14,9 @@ from pairedit_sdk.errors import InputError, UsageError
 from pairedit_sdk.words.vocabulary import (
     Vocabulary,
     as_vocabulary,
+    has_phrases,
     is_file_name,
+    leaves_open,
     settled_vocabulary,
 )
 
@@ -119,6 +121,13 @@ def test_the_built_in_edit_model_is_asked_all_that_it_was_taught() -> None:
     assert own.phrases == all_instructions()
     assert {"add round glasses", "remove the hat", "make the hair red"} <= set(own)
     assert {drawn_analogy(change, 0).caption for change in CHANGES} <= set(own)
+
+
+def test_only_hats_that_are_put_on_leave_something_open() -> None:
+    found = [phrase for phrase in all_instructions() if leaves_open(FACES.architecture, phrase)]
+    assert found == ["add a beanie", "add a cap", "add a top hat"]
+    assert not leaves_open(OTHER.architecture, "add a cap")
+    assert (has_phrases(FACES.architecture), has_phrases(OTHER.architecture)) == (True, False)
 
 
 def test_other_models_are_asked_a_few_hundred_common_instructions() -> None:
