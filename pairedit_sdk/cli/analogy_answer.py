@@ -83,6 +83,8 @@ class Asking:
     def say_answer(self, answer: AnalogyAnswer) -> None:
         """Say what answers it, if no own edit does."""
         if answer.shown is not None:
+            if answer.found is not None and answer.found.none:
+                self.output.say(printable(answer.found.sentence))
             if answer.shown.info.parts:
                 self.output.table(coefficient_table(dict(answer.shown.info.parts)))
             said = printable(shown_sentence(answer.shown))
