@@ -90,7 +90,7 @@ class Plan:
     seeds: int = 3
     tasks: int = 1500
     pairs: int = 4
-    asked: int = 4
+    asked: int = 3
     settings: BasisSettings = BasisSettings(  # noqa: RUF009  # frozen
         count=8,
         rank=4,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairedit_sdk.basis.answering import shown_sentence
 from pairedit_sdk.cli import options
 from pairedit_sdk.cli.basis import as_values, mix_table
 from pairedit_sdk.cli.lorweb_values import coefficient_table, find_basis
@@ -82,6 +81,8 @@ class Asking:
 
     def say_answer(self, answer: AnalogyAnswer) -> None:
         """Say what answers it, if no own edit does."""
+        from pairedit_sdk.basis.answering import shown_sentence  # takes torch along
+
         if answer.shown is not None:
             if answer.found is not None and answer.found.none:
                 self.output.say(printable(answer.found.sentence))
