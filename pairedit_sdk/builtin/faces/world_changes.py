@@ -208,7 +208,7 @@ def tone_change(rng: random.Random) -> Change:
             return Change({"style": "photo"}, {"style": (style,)})
         return Change({"style": style}, {"style": ("photo",)})
     tone = any_tone(rng)
-    if tone.kind in ("hue", "tint", "vignette") and rng.random() < 0.3:
+    if tone.kind in ("tint", "vignette") and rng.random() < 0.3:
         return Change({"tone": None}, {"tone": (tone,)})
     return Change({"tone": tone}, {"tone": (None,)})
 
@@ -231,7 +231,6 @@ def any_tone(rng: random.Random) -> Tone:
             if not is_brown(colours[len(colours) // 2]):
                 return Tone(kind, colours=colours)
     low, high = {
-        "hue": ((-180, -40), (40, 180)),
         "saturation": ((0, 0.35), (1.8, 3)),
         "contrast": ((0.3, 0.6), (1.4, 1.8)),
         "brightness": ((0.4, 0.7), (1.3, 1.7)),
