@@ -3,9 +3,9 @@
 What is trained is trained on the same drawn world of changes, for as many steps and with as many
 parameters in its LoRAs, and asked about people it has not seen: for changes of the training, and
 for three groups of changes that are held out, which are never put together in one figure. Every
-trained variant draws b′ with a coarse caption, without words, and without words and with another
-example, and edits b with and without the caption. The user's own edits are learned by their recipe, from three pairs
-for each of the training's changes asked for.
+trained variant draws b′ with a coarse caption, without words, and without words with another
+example, and edits b with and without the caption. The user's own edits are learned by their
+recipe, from three pairs for each of the training's changes asked for.
 """
 
 from __future__ import annotations
